@@ -1,0 +1,262 @@
+"""Settings: frozen, with units in their names, and one `load()`.
+
+Command line > environment (`RFM_…`) > TOML file > default. The runtime's processes get the
+resolved settings as a JSON file from the supervisor, so that all of them agree.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rfm_runtime.errors import ConfigError, InsecureBindError
+
+__all__ = [
+    "SOCKET_PATH_LIMIT_BYTES",
+    "Folders",
+    "Loaded",
+    "Settings",
+    "cache_home",
+    "config_file",
+    "folders",
+    "load",
+]
+
+SOCKET_PATH_LIMIT_BYTES = 107
+"""`sun_path` has 108 bytes with its terminator (unix(7))."""
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of a runtime. Durations in seconds, sizes in bytes, rates per second."""
+
+    # where
+    state_dir: str
+    runtime_dir: str
+    cache_dir: str
+    host: str = "127.0.0.1"
+    port: Port = 8765
+    # processes
+    gateways: Annotated[int, Meta(ge=1, le=64)] = 1
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """0: one a core this process may use."""
+    slots: Annotated[int, Meta(ge=1, le=1024)] = 8
+    """Operations the engine has in hand at once."""
+    start_timeout_s: Positive = 60.0
+    drain_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
+    # broker
+    tick_s: Positive = 0.05
+    feed_keepalive_s: Positive = 0.25
+    cancel_repeat_s: Positive = 0.1
+    cancel_deadline_s: Positive = 1.0
+    stale_after_s: Positive = 3.0
+    lease_s: Positive = 120.0
+    attempts: Count = 5
+    """Claims of one operation before losing its owner fails it."""
+    progress_per_s: Positive = 100.0
+    history_events: Count = 10_000
+    finished_keep: Count = 10_000
+    finished_keep_s: Positive = 86_400.0
+    # gateway
+    max_hz: Annotated[float, Meta(gt=0, le=60)] = 20.0
+    hello_timeout_s: Positive = 5.0
+    heartbeat_s: Positive = 20.0
+    write_stall_s: Positive = 5.0
+    write_limit_bytes: Count = 32 * 1024
+    inbound_limit_bytes: Count = 64 * 1024
+    connections_per_user: Count = 16
+    connections_per_address: Count = 64
+    handshakes_per_s: Positive = 200.0
+    commands_per_s: Positive = 50.0
+    commands_burst: Count = 100
+    inbound_per_s: Positive = 1000.0
+    # logs
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Folders(Struct, frozen=True):
+    """Paths below the configured folders. `runtime` is 0700 and holds sockets and secrets."""
+
+    state: Path
+    runtime: Path
+    cache: Path
+
+    @property
+    def journal(self) -> Path:
+        """The SQLite journal."""
+        return self.state / "journal.db"
+
+    @property
+    def frames(self) -> Path:
+        """One folder an unfinished render."""
+        return self.state / "frames"
+
+    @property
+    def artifacts(self) -> Path:
+        """One folder a finished operation."""
+        return self.state / "artifacts"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a process."""
+        return self.state / "logs"
+
+    @property
+    def connection(self) -> Path:
+        """Where, and with which token, a client of this user connects; 0600."""
+        return self.runtime / "connection.json"
+
+    @property
+    def token(self) -> Path:
+        """The runtime's own token; 0600."""
+        return self.runtime / "token"
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings for the runtime's processes."""
+        return self.runtime / "settings.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor while it lives."""
+        return self.runtime / "lock"
+
+    def endpoint(self, name: str) -> str:
+        """The ipc endpoint of a socket, e.g. `command`."""
+        return f"ipc://{self.runtime / (name + '.sock')}"
+
+    @property
+    def kernels(self) -> Path:
+        """Compiled kernels, one folder a cache key."""
+        return self.cache / "kernels"
+
+
+class Loaded(Struct, frozen=True):
+    """Settings and where each comes from: "option", "environment RFM_…", a file, or "default"."""
+
+    settings: Settings
+    origin: dict[str, str]
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    value = os.environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / fallback
+
+
+def _default_folders() -> dict[str, str]:
+    runtime_home = os.environ.get("XDG_RUNTIME_DIR", "")
+    state = _xdg("XDG_STATE_HOME", ".local/state") / "rfm-runtime"
+    # Without a login session there is no XDG_RUNTIME_DIR: the state folder is private as well.
+    runtime = Path(runtime_home) / "rfm-runtime" if runtime_home.startswith("/") else state / "run"
+    return {"state_dir": str(state), "runtime_dir": str(runtime), "cache_dir": str(cache_home())}
+
+
+def cache_home() -> Path:
+    """`$XDG_CACHE_HOME/rfm-runtime`."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "rfm-runtime"
+
+
+def config_file() -> Path:
+    """`$XDG_CONFIG_HOME/rfm-runtime/config.toml`, which need not exist."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "rfm-runtime" / "config.toml"
+
+
+def folders(settings: Settings) -> Folders:
+    """The paths that follow from the settings."""
+    return Folders(Path(settings.state_dir), Path(settings.runtime_dir), Path(settings.cache_dir))
+
+
+def load(
+    options: Mapping[str, Any] | None = None,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Resolved settings. options: those given on the command line (None values are not given).
+
+    file: a TOML file that must exist; without it `config_file()` is read where it exists.
+    Raises ConfigError naming the setting, its value and its origin; InsecureBindError off loopback.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = dict(_default_folders())
+    origin = dict.fromkeys(Settings.__struct_fields__, "default")
+    for layer, name in (
+        (_from_file(file), str(file or config_file())),
+        (_from_environment(environ), "environment"),
+        ({key: value for key, value in (options or {}).items() if value is not None}, "option"),
+    ):
+        for key, value in layer.items():
+            source = f"environment RFM_{key.upper()}" if name == "environment" else name
+            values[key] = _checked(key, value, source)
+            origin[key] = source
+    settings = msgspec.convert(values, Settings)
+    _check_folders(settings)
+    _check_host(settings)
+    return Loaded(settings, origin)
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    path = file or config_file()
+    if file is None and not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the settings file {path}: {error.strerror}",
+            hint="check the path given with --config",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not TOML: {error}", hint="settings are lines like `port = 8765`"
+        ) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    fields = set(Settings.__struct_fields__)
+    return {
+        key[4:].lower(): value
+        for key, value in environ.items()
+        if key.startswith("RFM_") and key[4:].lower() in fields
+    }
+
+
+def _checked(key: str, value: Any, source: str) -> Any:
+    hint = "list the settings with `rfm-runtime config show`"
+    if key not in Settings.__struct_fields__:
+        raise ConfigError(f"unknown setting {key!r} ({source})", hint=hint)
+    hints = get_type_hints(Settings, include_extras=True)
+    try:
+        value = msgspec.convert(value, hints[key], strict=not isinstance(value, str))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"setting {key} = {value!r} ({source}): {error}", hint=hint) from None
+    if key.endswith("_dir"):
+        return str(Path(value).expanduser().absolute())
+    return value
+
+
+def _check_folders(settings: Settings) -> None:
+    longest = len(os.fsencode(folders(settings).endpoint("data-engine-00"))) - len("ipc://")
+    if longest > SOCKET_PATH_LIMIT_BYTES:
+        raise ConfigError(
+            f"runtime_dir {settings.runtime_dir} is too long: its socket paths would have {longest} bytes, "
+            f"{SOCKET_PATH_LIMIT_BYTES} are allowed",
+            hint="choose a shorter folder with --runtime-dir or RFM_RUNTIME_DIR",
+        )
+
+
+def _check_host(settings: Settings) -> None:
+    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
+        raise InsecureBindError(
+            f"{settings.host} is not a loopback address, and this server speaks plain text",
+            hint="listen on 127.0.0.1 and reach it through an SSH tunnel: ssh -L 8765:127.0.0.1:8765 HOST",
+        )

@@ -1,0 +1,106 @@
+"""Token buckets, backoff and decayed rates: what the three cores share. Values in, values out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+__all__ = ["Backoff", "DecayedRate", "TokenBucket", "Uniform"]
+
+
+class Uniform(Protocol):
+    """The part of `random.Random` that backoff needs."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """A number between a and b."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBucket:
+    """At most `burst` at once and `rate_per_s` in the long run.
+
+    tokens: what is left at `at_s` (monotonic seconds).
+    """
+
+    rate_per_s: float
+    burst: float
+    tokens: float
+    at_s: float
+
+    @classmethod
+    def full(cls, rate_per_s: float, burst: float, now_s: float) -> TokenBucket:
+        """A bucket that was never drawn from."""
+        return cls(rate_per_s, burst, burst, now_s)
+
+    def take(self, now_s: float, cost: float = 1.0) -> tuple[TokenBucket, float]:
+        """The bucket after trying to take `cost`, and the seconds to wait (0.0: taken)."""
+        elapsed_s = max(0.0, now_s - self.at_s)
+        tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
+        if tokens >= cost:
+            return replace(self, tokens=tokens - cost, at_s=max(self.at_s, now_s)), 0.0
+        bucket = replace(self, tokens=tokens, at_s=max(self.at_s, now_s))
+        return bucket, (min(cost, self.burst) - tokens) / self.rate_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential backoff with full jitter: attempt n waits uniform(0, min(cap, base · 2ⁿ)).
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. `jitter` scales the
+    random part: 1.0 is full jitter, 0.0 waits the whole bound.
+    """
+
+    base_s: float = 0.5
+    cap_s: float = 30.0
+    jitter: float = 1.0
+
+    def bound_s(self, attempt: int) -> float:
+        """Longest wait before attempt `attempt` (0 is the first repetition)."""
+        # The exponent is bounded: 2.0**1024 overflows, and the cap holds long before.
+        return min(self.cap_s, self.base_s * 2.0 ** min(attempt, 64))
+
+    def delay_s(self, attempt: int, rng: Uniform) -> float:
+        """Seconds to wait before attempt `attempt`."""
+        bound_s = self.bound_s(attempt)
+        return rng.uniform(bound_s * (1.0 - self.jitter), bound_s)
+
+
+@dataclass(frozen=True, slots=True)
+class DecayedRate:
+    """Exponentially decayed mean rate of a growing count, in units/s.
+
+    time_constant_s: age at which a measurement weighs 1/e. Corrected for the short start, so that
+    the first value is the plain mean.
+    """
+
+    time_constant_s: float
+    count: float | None = None
+    at_s: float = 0.0
+    weighted: float = 0.0
+    weight: float = 0.0
+
+    def measured(self, count: float, now_s: float) -> DecayedRate:
+        """The rate after a measurement; one without elapsed time, or with a smaller count, only re-bases."""
+        if self.count is None:
+            return replace(self, count=count, at_s=now_s)
+        elapsed_s = now_s - self.at_s
+        if elapsed_s <= 0.0:
+            return self
+        if count < self.count:
+            return replace(self, count=count, at_s=now_s)
+        keep = math.exp(-elapsed_s / self.time_constant_s)
+        rate = (count - self.count) / elapsed_s
+        return replace(
+            self,
+            count=count,
+            at_s=now_s,
+            weighted=self.weighted * keep + rate * (1.0 - keep),
+            weight=self.weight * keep + (1.0 - keep),
+        )
+
+    @property
+    def per_s(self) -> float | None:
+        """Units/s, None before two measurements."""
+        return self.weighted / self.weight if self.weight > 0.0 else None

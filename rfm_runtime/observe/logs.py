@@ -1,0 +1,68 @@
+"""Structured logs: one JSON line an event, one file a process, with component, pid and correlation id.
+
+Configured once at a process's start. Bound context (`operation_id`, `correlation_id`) travels with
+`structlog.contextvars`. Secrets never reach a log: what is logged is named field by field.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+import structlog
+
+__all__ = ["LOG_LIMIT_BYTES", "configure", "get"]
+
+LOG_LIMIT_BYTES = 10 * 1024 * 1024
+"""One log file; one older file is kept beside it."""
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def configure(component: str, level: str, folder: Path | None) -> None:
+    """Send this process's logs to `folder/component.log`, and its warnings to stderr.
+
+    Without a folder everything goes to stderr.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    root = logging.getLogger()
+    root.handlers.clear()
+    root.setLevel(level.upper())
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(formatter)
+    root.addHandler(console)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = logging.handlers.RotatingFileHandler(
+            folder / f"{component}.log", maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8"
+        )
+        file.setFormatter(formatter)
+        root.addHandler(file)
+        console.setLevel(logging.ERROR)
+    structlog.contextvars.bind_contextvars(component=component)
+
+
+def get(name: str) -> Logger:
+    """A logger; bind context with `.bind(operation_id=…)`."""
+    logger: Logger = structlog.stdlib.get_logger(name)
+    return logger

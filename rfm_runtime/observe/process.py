@@ -1,0 +1,105 @@
+"""Identity and life of processes on this host. Linux; elsewhere what can be said without /proc."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+
+from rfm_runtime.protocol.internal import Source
+
+__all__ = ["available_cores", "boot_id", "die_with_parent", "is_alive", "source", "start_time_s"]
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def boot_id() -> str:
+    """Changes with every start of the machine: a pid of before means nothing."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text(encoding="ascii").strip() if path.exists() else f"{psutil.boot_time():.0f}"
+
+
+def start_time_s(pid: int) -> float | None:
+    """When process `pid` started (seconds since 1970, 10 ms steps), None if there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int, start_time: float) -> bool:
+    """Whether the process that started at `start_time` still is, and is no zombie."""
+    try:
+        process = psutil.Process(pid)
+        # psutil derives the time from the boot time, which moves with clock corrections.
+        return abs(process.create_time() - start_time) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def source(name: str, incarnation: int) -> Source:
+    """This process, as it names itself to others."""
+    pid = os.getpid()
+    return Source(name, socket.gethostname(), boot_id(), pid, start_time_s(pid) or 0.0, incarnation)
+
+
+def die_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> None:
+    """Have the kernel send `signal_number` when the parent's thread ends; exit if it has already.
+
+    A pipe's end-of-file is not enough: a stopped child never reads it.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def available_cores() -> int:
+    """Cores this process may use: affinity, and the CPU quota of its cgroup (v2, then v1), at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, cores if quota is None else min(cores, int(quota + 0.5)))
+
+
+def _cgroup_quota() -> float | None:
+    quotas = [quota for quota in (_cgroup_v2(), _cgroup_v1()) if quota is not None]
+    return min(quotas, default=None)
+
+
+def _cgroup_v2() -> float | None:
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="ascii")
+    except OSError:
+        return None
+    path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), None)
+    if path is None:
+        return None
+    folder = Path("/sys/fs/cgroup") / path.lstrip("/")
+    quotas = []
+    for level in (folder, *folder.parents):
+        if level == Path("/sys/fs"):
+            break
+        try:
+            limit, period = (level / "cpu.max").read_text(encoding="ascii").split()
+        except (OSError, ValueError):
+            continue
+        if limit != "max":
+            quotas.append(int(limit) / int(period))
+    return min(quotas, default=None)
+
+
+def _cgroup_v1() -> float | None:
+    folder = Path("/sys/fs/cgroup/cpu")
+    try:
+        limit = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        period = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return limit / period if limit > 0 else None

@@ -1,0 +1,1 @@
+"""Who may connect: the runtime's own token."""

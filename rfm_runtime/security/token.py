@@ -1,0 +1,36 @@
+"""The runtime's own token: 256 random bits in a 0600 file, made at start, compared in constant time."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["mint", "read", "verify", "write_private"]
+
+
+def mint() -> str:
+    """A new token, URL-safe."""
+    return secrets.token_urlsafe(32)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` by a file of mode 0600 in one step: no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read(path: Path) -> str:
+    """The token in `path`. Raises OSError."""
+    return path.read_text(encoding="utf-8").strip()
+
+
+def verify(offered: str, expected: str) -> bool:
+    """Whether the token is the right one, without telling by the time taken how much of it is."""
+    return hmac.compare_digest(offered.encode(), expected.encode())

@@ -1,0 +1,1 @@
+"""ZeroMQ: every socket with its options and their reasons, the raw drain, request and reply."""

@@ -1,0 +1,160 @@
+"""The runtime's ZeroMQ sockets. Each option stands beside its reason; nothing is left to defaults.
+
+Made and used in one thread each: in the broker, gateway and engine the loop's, in a worker the main one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import zmq
+
+from rfm_runtime.protocol.limits import INTERNAL_LIMIT_BYTES, PROGRESS_LIMIT_BYTES
+
+__all__ = [
+    "CONTROL_HWM",
+    "DATA_HWM",
+    "FEED_HWM",
+    "INGEST_HWM",
+    "command_dealer",
+    "command_router",
+    "control_publisher",
+    "control_subscriber",
+    "data_dealer",
+    "data_router",
+    "feed_publisher",
+    "feed_subscriber",
+    "ingest_pull",
+    "ingest_push",
+]
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+COMMAND_HWM = 10_000
+"""Requests waiting in one direction of one peer: far above what limits let through, and finite."""
+
+CONTROL_HWM = 100
+"""The whole set is repeated ten times a second: an old frame is worth nothing."""
+
+FEED_HWM = 2_000
+"""100 s of ticks. A gateway that is further behind is better served by a snapshot, and asks for one."""
+
+INGEST_HWM = 2_000
+"""Progress is cumulative: what does not fit may be lost."""
+
+DATA_HWM = 64
+"""Chunks of 256 KiB: 16 MiB a peer. The credit window of the reader keeps it far below."""
+
+HEARTBEAT_MS = 1_000
+"""ZMTP heartbeats on tcp, where a vanished peer would otherwise hold its queue for hours."""
+
+
+def _make(
+    context: Context,
+    kind: int,
+    *,
+    hwm: int,
+    linger_ms: int,
+    message_limit_bytes: int,
+) -> Socket:
+    socket: Socket = context.socket(kind)
+    socket.setsockopt(zmq.SNDHWM, hwm)
+    socket.setsockopt(zmq.RCVHWM, hwm)
+    socket.setsockopt(zmq.LINGER, linger_ms)
+    socket.setsockopt(zmq.MAXMSGSIZE, message_limit_bytes)
+    return socket
+
+
+def _attach(socket: Socket, attach: Callable[[str], object], endpoint: str) -> Socket:
+    if endpoint.startswith("tcp://"):
+        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5 * HEARTBEAT_MS)
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    # A peer that restarts is back within milliseconds; the default of 100 ms would be the slowest
+    # part of a broker's recovery.
+    socket.setsockopt(zmq.RECONNECT_IVL, 10)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+    try:
+        attach(endpoint)
+    except zmq.ZMQError:
+        socket.close(0)
+        raise
+    return socket
+
+
+def command_router(context: Context, endpoint: str) -> Socket:
+    """The broker's side of `command`."""
+    # Replies written just before the end (an acknowledged outcome) should still leave: linger 500 ms.
+    socket = _make(
+        context, zmq.ROUTER, hwm=COMMAND_HWM, linger_ms=500, message_limit_bytes=INTERNAL_LIMIT_BYTES
+    )
+    # A reply to a peer that is gone is an error to count, not a silent drop.
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    return _attach(socket, socket.bind, endpoint)
+
+
+def command_dealer(context: Context, endpoint: str) -> Socket:
+    """A gateway's, engine's or reporter's side of `command`."""
+    # Requests that were not answered are repeated by a later incarnation: nothing to linger for.
+    socket = _make(
+        context, zmq.DEALER, hwm=COMMAND_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES
+    )
+    return _attach(socket, socket.connect, endpoint)
+
+
+def control_publisher(context: Context, endpoint: str) -> Socket:
+    """The broker's side of `control`: XPUB, so that it hears each new subscriber and hands it the set."""
+    socket = _make(context, zmq.XPUB, hwm=CONTROL_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
+    # Without this only the first subscription to a topic is passed on.
+    socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+    return _attach(socket, socket.bind, endpoint)
+
+
+def control_subscriber(context: Context, endpoint: str) -> Socket:
+    """An owner's (and each worker's) side of `control`."""
+    socket = _make(context, zmq.SUB, hwm=CONTROL_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
+    socket.setsockopt(zmq.SUBSCRIBE, b"")
+    return _attach(socket, socket.connect, endpoint)
+
+
+def feed_publisher(context: Context, endpoint: str) -> Socket:
+    """The broker's side of `feed`: drops for a slow subscriber, which notices by the numbers."""
+    socket = _make(context, zmq.PUB, hwm=FEED_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
+    return _attach(socket, socket.bind, endpoint)
+
+
+def feed_subscriber(context: Context, endpoint: str) -> Socket:
+    """A gateway's side of `feed`."""
+    socket = _make(context, zmq.SUB, hwm=FEED_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
+    socket.setsockopt(zmq.SUBSCRIBE, b"")
+    return _attach(socket, socket.connect, endpoint)
+
+
+def ingest_pull(context: Context, endpoint: str) -> Socket:
+    """The broker's side of `ingest`."""
+    socket = _make(
+        context, zmq.PULL, hwm=50 * INGEST_HWM, linger_ms=0, message_limit_bytes=PROGRESS_LIMIT_BYTES
+    )
+    return _attach(socket, socket.bind, endpoint)
+
+
+def ingest_push(context: Context, endpoint: str) -> Socket:
+    """A reporter's side of `ingest`; send with NOBLOCK and drop on EAGAIN."""
+    socket = _make(context, zmq.PUSH, hwm=INGEST_HWM, linger_ms=0, message_limit_bytes=PROGRESS_LIMIT_BYTES)
+    # Queue only towards a broker that is there: after its restart old progress is worth nothing.
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    return _attach(socket, socket.connect, endpoint)
+
+
+def data_router(context: Context, endpoint: str) -> Socket:
+    """An engine's side of `data`."""
+    socket = _make(context, zmq.ROUTER, hwm=DATA_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    return _attach(socket, socket.bind, endpoint)
+
+
+def data_dealer(context: Context, endpoint: str) -> Socket:
+    """A gateway's side of `data`."""
+    socket = _make(context, zmq.DEALER, hwm=DATA_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
+    return _attach(socket, socket.connect, endpoint)
