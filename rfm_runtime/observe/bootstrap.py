@@ -1,0 +1,69 @@
+"""The first steps of every process of the runtime, and how it tells the supervisor that it is ready.
+
+The supervisor starts `python -m rfm_runtime.<component>` with the arguments parsed here. Readiness and
+progress of starting go as JSON lines to a pipe; its end-of-file tells that the process is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from rfm_runtime.config import Folders, Settings, folders
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.process import die_with_parent, source
+from rfm_runtime.protocol.internal import Source
+
+__all__ = ["Boot", "bootstrap"]
+
+
+class Boot(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process knows of itself. listen_fd: the gateway's inherited listening socket."""
+
+    settings: Settings
+    folders: Folders
+    source: Source
+    ready_fd: int | None
+    listen_fd: int | None
+
+    def tell(self, status: str, *, ready: bool = False) -> None:
+        """One line to the supervisor; a supervisor that is gone is noticed elsewhere."""
+        if self.ready_fd is None:
+            return
+        line = json.dumps({"status": status, "ready": ready}) + "\n"
+        try:
+            os.write(self.ready_fd, line.encode())
+        except BrokenPipeError:
+            logs.get(__name__).warning("supervisor_pipe_closed", status=status)
+
+
+def bootstrap(component: str, argv: Sequence[str] | None = None) -> Boot:
+    """Parse the arguments, tie this process to its parent, configure logs. Call it in the main thread."""
+    parser = argparse.ArgumentParser(prog=f"python -m rfm_runtime.{component}")
+    parser.add_argument("--settings", type=Path, required=True, help="resolved settings, JSON")
+    parser.add_argument("--name", required=True, help="name among the runtime's processes, e.g. gateway-0")
+    parser.add_argument("--incarnation", type=int, required=True, help="number of this start")
+    parser.add_argument("--parent", type=int, help="end when this process ends")
+    parser.add_argument("--ready-fd", type=int, help="pipe to report readiness to")
+    parser.add_argument("--listen-fd", type=int, help="inherited listening socket")
+    arguments = parser.parse_args(argv)
+    if arguments.parent is not None:
+        die_with_parent(arguments.parent, signal.SIGKILL)
+    settings = msgspec.json.decode(arguments.settings.read_bytes(), type=Settings)
+    where = folders(settings)
+    logs.configure(arguments.name, settings.log_level, where.logs)
+    structlog.contextvars.bind_contextvars(pid=os.getpid(), incarnation=arguments.incarnation)
+    return Boot(
+        settings=settings,
+        folders=where,
+        source=source(arguments.name, arguments.incarnation),
+        ready_fd=arguments.ready_fd,
+        listen_fd=arguments.listen_fd,
+    )
