@@ -1,0 +1,58 @@
+# The list of things one can do here. `make help` prints it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Unit and property tests share the cores; what starts whole runtimes runs on its own afterwards.
+JOBS ?= auto
+ONLY ?=
+
+.PHONY: help install demo start test check cov bench faults scenarios clean
+
+help: ## print this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## create .venv from the locked dependencies
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "cannot create $(VENV): on Debian, apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## render the seahorse valley with a live display into out/seahorse.png
+	@mkdir -p out
+	@$(BIN)/rfm-runtime render seahorse --size 1920x1080 -o out/seahorse.png --force
+
+start: $(STAMP) ## run a runtime in the foreground
+	@$(BIN)/rfm-runtime start
+
+test: $(STAMP) ## all tests that run within minutes
+	$(BIN)/pytest -q -n $(JOBS) -m "not integration and not fault" tests
+	$(BIN)/pytest -q -n $(JOBS) -m "integration and not fault" tests
+
+faults: $(STAMP) ## kill, freeze and starve real processes
+	$(BIN)/pytest -q -m fault tests
+
+check: $(STAMP) ## types, lint, import contracts, wheel contents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/architecture
+
+cov: $(STAMP) ## coverage, jitted code interpreted
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered -m "not integration and not fault" tests
+
+bench: $(STAMP) ## measure the targets against their peers; ONLY=P4 for one
+	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only $(ONLY))
+
+scenarios: $(STAMP) ## which entries of docs/scenarios.md are covered, and where
+	@$(BIN)/pytest -q --scenarios --collect-only tests
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) out build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

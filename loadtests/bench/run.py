@@ -1,0 +1,90 @@
+"""Run the benchmarks, print both sides and the ratio of each, write `results/latest.json`.
+
+    python loadtests/bench/run.py [--only P4 …] [--quick]
+
+Every `pNN_*.py` beside this file has `run(quick) -> list[dict]`; each row has
+`{id, what, ours, peer, unit, ratio, target, met}` and gets `machine` and `when` here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results" / "latest.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", default=[], help="a target's number, e.g. P4; repeatable")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer repetitions: shows that it works, not how fast"
+    )
+    arguments = parser.parse_args()
+    wanted = {name.upper() for value in arguments.only for name in value.replace(",", " ").split()}
+    known = {f"P{int(path.name[1:3])}": path for path in sorted(FOLDER.glob("p[0-9][0-9]_*.py"))}
+    if unknown := wanted - known.keys():
+        print(f"no benchmark for {', '.join(sorted(unknown))}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    rows = []
+    for number, path in known.items():
+        if wanted and number not in wanted:
+            continue
+        print(f"{number} {path.stem} …", file=sys.stderr, flush=True)
+        rows += _load(path).run(quick=arguments.quick)
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    machine = f"{_cpu()}, {psutil.cpu_count()} cores, {system}"
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    for row in rows:
+        row |= {"machine": machine, "when": when}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    _print(rows, machine)
+    return 0
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _print(rows: list[dict[str, Any]], machine: str) -> None:
+    table = Table(title=machine)
+    for column in ("", "what", "ours", "peer", "unit", "ratio", "target", "met"):
+        table.add_column(column, justify="right" if column in {"ours", "peer", "ratio"} else "left")
+    for row in rows:
+        table.add_row(
+            *(row["id"], row["what"], _number(row["ours"]), _number(row["peer"]), row["unit"]),
+            *(_number(row["ratio"]), row["target"], "yes" if row["met"] else "[bold]no[/bold]"),
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""A runtime in a process of its own: started detached, stopped from elsewhere, or private to one command."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rfm_runtime import config, errors
+from rfm_runtime.app.supervisor import OnStatus
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Settings, folders
+from rfm_runtime.errors import NoRuntimeError, RfmError, StartError
+from rfm_runtime.observe.process import is_alive
+
+__all__ = ["private", "start_daemon", "stop"]
+
+POLL_S = 0.02
+
+
+def start_daemon(settings: Settings, *, on_status: OnStatus | None = None) -> ConnectionInfo:
+    """Start a runtime detached from this terminal and wait until it is ready.
+
+    Raises what `supervisor.run` raises.
+    """
+    _spawn(settings, on_status, detached=True, ephemeral=False)
+    return ConnectionInfo.read(folders(settings).connection)
+
+
+def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:
+    """Stop the runtime of these folders and wait for its end; False if none is running.
+
+    now: do not wait for running tiles. Raises StartError if it is still there after `timeout_s`.
+    """
+    try:
+        info = ConnectionInfo.read(folders(settings).connection)
+    except NoRuntimeError:
+        return False
+    descriptor = os.pidfd_open(info.pid)
+    try:
+        if not is_alive(info.pid, info.start_time):
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if now:
+            # Two signals sent at once would arrive as one.
+            select.select([descriptor], [], [], POLL_S)
+            signal.pidfd_send_signal(descriptor, signal.SIGINT)
+        ended, _, _ = select.select([descriptor], [], [], timeout_s)
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(descriptor)
+    if not ended:
+        raise StartError(
+            f"the runtime (pid {info.pid}) is still stopping after {timeout_s:g} s",
+            hint="wait, or stop it at once with `rfm-runtime stop --now`",
+        )
+    return True
+
+
+@contextmanager
+def private(overrides: Mapping[str, Any], *, on_status: OnStatus | None = None) -> Iterator[ConnectionInfo]:
+    """A runtime of its own in a temporary folder, on a free port; gone with everything at the end.
+
+    It also ends when this process dies. The cache of compiled kernels is the user's.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="rfm-"))
+    try:
+        options = {
+            "port": 0,
+            "drain_timeout_s": 0.0,
+            **overrides,
+            "state_dir": str(folder / "state"),
+            "runtime_dir": str(folder / "run"),
+        }
+        settings = config.load(options).settings
+        process = _spawn(settings, on_status, detached=False, ephemeral=True)
+        try:
+            yield ConnectionInfo.read(folders(settings).connection)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spawn(
+    settings: Settings, on_status: OnStatus | None, *, detached: bool, ephemeral: bool
+) -> subprocess.Popen[bytes]:
+    read_fd, write_fd = os.pipe()
+    arguments = [sys.executable, "-P", "-m", "rfm_runtime.app", "--status-fd", str(write_fd)]
+    if not detached:
+        arguments += ["--parent", str(os.getpid())]
+    if ephemeral:
+        arguments.append("--ephemeral")
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[write_fd],
+            start_new_session=True,
+        )
+    except OSError:
+        os.close(read_fd)
+        raise
+    finally:
+        os.close(write_fd)
+    if process.stdin is None:
+        raise StartError("no pipe to the runtime's supervisor")
+    # Through a pipe: settings are nobody else's business, arguments are everybody's.
+    with process.stdin as stdin:
+        stdin.write(msgspec.json.encode(settings))
+    with os.fdopen(read_fd, "rb") as status:
+        for line in status:
+            message = json.loads(line)
+            if message["kind"] == "error":
+                process.wait()
+                raise _rebuild(message)
+            if on_status is not None:
+                on_status(message["text"], message["ready"])
+            if message["ready"]:
+                return process
+    process.wait()
+    raise StartError(
+        f"the runtime ended while starting (exit code {process.returncode})",
+        hint=f"see the logs in {folders(settings).logs}",
+    )
+
+
+def _rebuild(message: dict[str, str]) -> RfmError:
+    """The error the supervisor's process raised, of its own class."""
+    kind = getattr(errors, message["class"], StartError)
+    return kind(message["text"], hint=message["hint"])

@@ -1,0 +1,29 @@
+"""When a process that ended by itself is started again. Pure; one `Restarts` a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["Restarts", "ended"]
+
+DELAYS_S = (0.0, 0.2, 1.0, 3.0, 10.0)
+"""Wait before the first, second, … restart within the window; the last one repeats. The first is
+immediate, since a single crash is best answered by being back before anybody notices; a crash loop must
+not burn a core."""
+
+WINDOW_S = 60.0
+"""A process that lived this long since its last crash starts with a clean slate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """recent_s: monotonic times of the unexpected ends within the window."""
+
+    recent_s: tuple[float, ...] = ()
+
+
+def ended(restarts: Restarts, now_s: float) -> tuple[Restarts, float]:
+    """The history after an unexpected end at `now_s`, and the seconds to wait before the next start."""
+    recent_s = (*(at_s for at_s in restarts.recent_s if now_s - at_s < WINDOW_S), now_s)
+    delay_s = DELAYS_S[min(len(recent_s), len(DELAYS_S)) - 1]
+    return replace(restarts, recent_s=recent_s[-len(DELAYS_S) :]), delay_s

@@ -1,0 +1,256 @@
+"""The supervisor: starts broker, engine and gateways, restarts what ends by itself, drains and stops them.
+
+One thread, one selector over pidfds, readiness pipes and signals. It owns the folders' lock and the listening
+socket, so that the port stays open while a gateway restarts. It never speaks ZeroMQ nor blocks on a child.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import msgspec
+
+from rfm_runtime import __version__
+from rfm_runtime.app.child import Child
+from rfm_runtime.app.folders import claim, listen, prepare, remove_run_files
+from rfm_runtime.app.restarts import Restarts, ended
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Settings, folders
+from rfm_runtime.errors import StartError
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.process import start_time_s
+from rfm_runtime.security import token
+
+__all__ = ["OnStatus", "run"]
+
+OnStatus = Callable[[str, bool], None]
+
+STOP_GRACE_S = 5.0
+"""What a process gets beyond its own time-outs before it is killed."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: bool = False) -> int:
+    """Run a runtime in the foreground until a signal stops it; its exit code.
+
+    The first SIGINT or SIGTERM drains, a second one stops at once. `on_status(text, ready)` is told
+    how starting goes. ephemeral: the state and runtime folders are removed at the end.
+    Raises AlreadyRunningError, PortTakenError, StartError, SetupError. Call it in the main thread.
+    """
+    where = folders(settings)
+    prepare(where)
+    lock = claim(where)
+    try:
+        listener = listen(settings)
+        with listener:
+            remove_run_files(where)
+            logs.configure("supervisor", settings.log_level, where.logs)
+            supervisor = _Supervisor(settings, listener, on_status or _silent)
+            try:
+                return supervisor.run()
+            finally:
+                remove_run_files(where)
+    finally:
+        if ephemeral:
+            shutil.rmtree(where.state, ignore_errors=True)
+            shutil.rmtree(where.runtime, ignore_errors=True)
+        os.close(lock)
+
+
+def _silent(_text: str, _ready: bool) -> None:
+    """Nobody asked how starting goes."""
+
+
+class _Supervisor:
+    """State of the one running supervisor; used by the main thread alone."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, on_status: OnStatus) -> None:
+        self._settings = settings
+        self._folders = folders(settings)
+        self._listener = listener
+        self._on_status = on_status
+        self._log = logs.get("supervisor")
+        self._selector = selectors.DefaultSelector()
+        self._children: dict[str, Child] = {}
+        self._restarts: dict[str, Restarts] = {}
+        self._due: dict[str, float] = {}
+        self._starts = 0
+        self._stops = 0
+        self._serving = False
+        self._told = ""
+
+    # --- life -------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        with self._signals():
+            try:
+                self._write_run_files()
+                for name in self._names():
+                    self._start(name)
+                self._await_ready()
+                if not self._stops:
+                    self._serve()
+            finally:
+                self._shut_down()
+        return 0
+
+    def _names(self) -> list[str]:
+        return ["engine-0", "broker", *(f"gateway-{i}" for i in range(self._settings.gateways))]
+
+    def _write_run_files(self) -> None:
+        token.write_private(self._folders.token, token.mint() + "\n")
+        token.write_private(self._folders.settings, msgspec.json.encode(self._settings).decode())
+
+    def _start(self, name: str) -> None:
+        component = name.partition("-")[0]
+        self._starts += 1
+        child = Child(
+            f"rfm_runtime.{component}",
+            name,
+            self._starts,
+            settings=self._folders.settings,
+            logs=self._folders.logs,
+            listen_fd=self._listener.fileno() if component == "gateway" else None,
+        )
+        child.register(self._selector)
+        self._children[name] = child
+        self._log.info("process_started", process=name, child_pid=child.pid)
+
+    def _await_ready(self) -> None:
+        """Wait until all are ready; the time-out starts anew whenever one of them gets on."""
+        deadline_s = time.monotonic() + self._settings.start_timeout_s
+        while not self._stops and not all(child.ready for child in self._children.values()):
+            before = [child.status for child in self._children.values()]
+            self._turn(until_s=deadline_s)
+            if before != [child.status for child in self._children.values()]:
+                deadline_s = time.monotonic() + self._settings.start_timeout_s
+            elif time.monotonic() >= deadline_s:
+                late = ", ".join(c.name for c in self._children.values() if not c.ready)
+                raise StartError(
+                    f"{late} did not become ready within {self._settings.start_timeout_s:g} s",
+                    hint=f"see the logs in {self._folders.logs}",
+                )
+
+    def _serve(self) -> None:
+        host, port = self._listener.getsockname()[:2]
+        url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+        ConnectionInfo(
+            url=url,
+            token=token.read(self._folders.token),
+            pid=os.getpid(),
+            start_time=start_time_s(os.getpid()) or 0.0,
+            version=__version__,
+            state_dir=self._settings.state_dir,
+        ).write(self._folders.connection)
+        self._serving = True
+        self._log.info("ready", url=url)
+        self._on_status(url, True)
+        while not self._stops:
+            self._turn(until_s=min(self._due.values(), default=None))
+            self._start_due()
+
+    def _start_due(self) -> None:
+        now_s = time.monotonic()
+        for name in [name for name, due_s in self._due.items() if due_s <= now_s]:
+            del self._due[name]
+            self._start(name)
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _turn(self, until_s: float | None) -> None:
+        timeout_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+        for key, _ in self._selector.select(timeout_s):
+            child, what = key.data
+            if what == "signal":
+                self._wake.recv(64)
+            elif what == "said" and key.fd == child.ready_fd:
+                child.read(self._selector)
+                if not self._serving and child.status != self._told:
+                    self._told = child.status
+                    self._on_status(f"{child.name}: {child.status}", False)
+            elif what == "ended":
+                self._ended(child)
+
+    def _ended(self, child: Child) -> None:
+        code = child.reap(self._selector)
+        self._children.pop(child.name, None)
+        if self._stops:
+            self._log.info("process_ended", process=child.name, code=code)
+            return
+        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if not self._serving:
+            tail = child.tail().splitlines()[-1:] or [f"see the logs in {self._folders.logs}"]
+            raise StartError(f"{child.name} ended while starting ({cause})", hint=tail[0])
+        now_s = time.monotonic()
+        self._restarts[child.name], delay_s = ended(self._restarts.get(child.name, Restarts()), now_s)
+        self._due[child.name] = now_s + delay_s
+        self._log.error(
+            "process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=child.tail()
+        )
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Count stop signals, and wake the selector through a socket pair (PEP 475 would restart it)."""
+        self._wake, write = socket.socketpair()
+        self._wake.setblocking(False)
+        write.setblocking(False)
+        self._selector.register(self._wake, selectors.EVENT_READ, (None, "signal"))
+        previous = [signal.signal(number, self._on_signal) for number in SIGNALS]
+        wakeup_before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup_before)
+            for number, handler in zip(SIGNALS, previous, strict=True):
+                signal.signal(number, handler)
+            self._selector.close()
+            self._wake.close()
+            write.close()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._stops += 1
+        self._log.info("stop_requested", signal=signal.Signals(number).name, times=self._stops)
+
+    # --- stopping ---------------------------------------------------------------------------
+
+    def _shut_down(self) -> None:
+        """Broker refuses new work, the engine drains, gateways say goodbye, the broker commits and ends."""
+        self._stops = max(self._stops, 1)
+        if self._serving:
+            self._on_status("stopping: finishing tiles (press Ctrl-C again to stop at once)", False)
+        if broker := self._children.get("broker"):
+            broker.signal(signal.SIGUSR1)
+        self._stop(["engine-0"], self._settings.drain_timeout_s + STOP_GRACE_S)
+        self._stop([name for name in self._children if name.startswith("gateway")], STOP_GRACE_S)
+        self._stop(["broker"], STOP_GRACE_S)
+
+    def _stop(self, names: list[str], timeout_s: float) -> None:
+        """SIGTERM, once more at the user's second signal, SIGKILL at the end of the time."""
+        children = [self._children[name] for name in names if name in self._children]
+        hurry = self._stops > 1
+        deadline_s = time.monotonic() + (STOP_GRACE_S if hurry else timeout_s)
+        for child in children:
+            child.signal(signal.SIGTERM)
+            if hurry:
+                child.signal(signal.SIGINT)
+        while waiting := [child for child in children if self._children.get(child.name) is child]:
+            self._turn(until_s=deadline_s)
+            if self._stops > 1 and not hurry:
+                hurry = True
+                deadline_s = time.monotonic() + STOP_GRACE_S
+                for child in waiting:
+                    child.signal(signal.SIGINT)
+            if time.monotonic() >= deadline_s:
+                for child in waiting:
+                    self._log.error("process_killed", process=child.name, why="did not stop in time")
+                    child.kill()
+                deadline_s = float("inf")
