@@ -1,0 +1,70 @@
+"""The runtime's folders: private, one owner, a taken port names its holder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from rfm_runtime import config
+from rfm_runtime.app.folders import claim, listen, prepare, remove_run_files
+from rfm_runtime.config import Settings, folders
+from rfm_runtime.errors import AlreadyRunningError, PortTakenError, SetupError
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    options = {name: str(tmp_path / name) for name in ("state_dir", "runtime_dir", "cache_dir")}
+    return config.load({**options, "port": 0}, environ={}).settings
+
+
+def test_folders_are_private(settings: Settings) -> None:
+    where = folders(settings)
+    prepare(where)
+    assert stat.S_IMODE(where.runtime.stat().st_mode) == 0o700
+    where.runtime.chmod(0o755)
+    prepare(where)
+    assert stat.S_IMODE(where.runtime.stat().st_mode) == 0o700
+
+
+@pytest.mark.scenario("I8")
+def test_a_folder_that_cannot_be_made_is_a_clear_error(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "state_dir").write_text("a file is in the way")
+    with pytest.raises(SetupError, match=r"cannot create the folder .*state_dir.*") as caught:
+        prepare(folders(settings))
+    assert caught.value.hint
+
+
+@pytest.mark.scenario("I2")
+def test_folders_have_one_owner(settings: Settings) -> None:
+    where = folders(settings)
+    prepare(where)
+    lock = claim(where)
+    with pytest.raises(AlreadyRunningError, match="already running") as caught:
+        claim(where)
+    assert caught.value.exit_code == 3
+    os.close(lock)
+    os.close(claim(where))
+
+
+@pytest.mark.scenario("I3")
+def test_a_taken_port_names_its_holder() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortTakenError, match=rf"port {port} is taken by .* \(pid {os.getpid()}\)"):
+            listen(config.load({"port": port}, environ={}).settings)
+
+
+def test_run_files_are_removed_and_nothing_else(settings: Settings) -> None:
+    where = folders(settings)
+    prepare(where)
+    for name in ("command.sock", "token", "settings.json", "connection.json", ".token.123"):
+        (where.runtime / name).touch()
+    (where.runtime / "lock").touch()
+    where.journal.touch()
+    remove_run_files(where)
+    assert [path.name for path in where.runtime.iterdir()] == ["lock"]
+    assert where.journal.exists()

@@ -1,0 +1,93 @@
+"""Timing: buckets never give more than they have, backoff stays in its bound, rates are means."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rfm_runtime.core.timing import Backoff, DecayedRate, TokenBucket
+
+gaps_s = st.lists(st.floats(0.0, 5.0), max_size=200)
+
+
+@given(gaps_s, st.floats(0.1, 100.0), st.floats(1.0, 50.0))
+def test_a_bucket_never_gives_more_than_burst_plus_rate(gaps: list[float], rate: float, burst: float) -> None:
+    bucket, now_s, taken = TokenBucket.full(rate, burst, 0.0), 0.0, 0
+    for gap_s in gaps:
+        now_s += gap_s
+        bucket, wait_s = bucket.take(now_s)
+        taken += wait_s == 0.0
+    assert taken <= burst + rate * now_s + 1e-6
+
+
+@given(gaps_s, st.floats(0.1, 100.0), st.floats(1.0, 50.0))
+def test_who_waits_as_told_is_served(gaps: list[float], rate: float, burst: float) -> None:
+    bucket, now_s = TokenBucket.full(rate, burst, 0.0), 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        bucket, wait_s = bucket.take(now_s)
+        if wait_s > 0.0:
+            now_s += wait_s + 1e-9
+            bucket, again_s = bucket.take(now_s)
+            assert again_s < 1e-6
+
+
+def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
+    bucket = TokenBucket.full(10.0, 1.0, 5.0)
+    bucket, _ = bucket.take(5.0)
+    assert bucket.take(5.0)[1] > 0.0
+    assert bucket.take(4.0)[1] > 0.0
+
+
+def test_a_cost_above_the_burst_waits_for_a_full_bucket_at_most() -> None:
+    bucket = TokenBucket.full(2.0, 4.0, 0.0)
+    bucket, _ = bucket.take(0.0, 4.0)
+    assert bucket.take(0.0, 100.0)[1] == pytest.approx(2.0)
+
+
+@given(st.integers(0, 10_000), st.floats(0.0, 1.0), st.integers(0, 2**32))
+def test_backoff_stays_within_its_bound(attempt: int, jitter: float, seed: int) -> None:
+    backoff = Backoff(base_s=0.5, cap_s=30.0, jitter=jitter)
+    delay_s = backoff.delay_s(attempt, random.Random(seed))
+    assert backoff.bound_s(attempt) * (1.0 - jitter) <= delay_s <= backoff.bound_s(attempt) <= 30.0
+
+
+def test_backoff_doubles_until_its_cap() -> None:
+    backoff = Backoff(base_s=0.5, cap_s=30.0)
+    assert [backoff.bound_s(n) for n in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+@given(st.floats(0.1, 1e6), st.lists(st.floats(0.01, 10.0), min_size=1, max_size=50))
+def test_a_steady_rate_is_measured_as_it_is(rate: float, gaps: list[float]) -> None:
+    measured, now_s = DecayedRate(5.0).measured(0.0, 0.0), 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        measured = measured.measured(rate * now_s, now_s)
+    assert measured.per_s == pytest.approx(rate, rel=1e-6)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 10.0), st.floats(0.0, 1e6)), max_size=50))
+def test_a_rate_lies_between_the_slowest_and_the_fastest(steps: list[tuple[float, float]]) -> None:
+    measured, now_s, count, rates = DecayedRate(5.0).measured(0.0, 0.0), 0.0, 0.0, []
+    for gap_s, increment in steps:
+        now_s += gap_s
+        if gap_s <= 1e-6:
+            continue
+        count += increment
+        rates.append(increment / gap_s)
+        measured = measured.measured(count, now_s)
+    if rates:
+        assert measured.per_s is not None
+        slack = 1e-6 * (1.0 + max(rates))
+        assert min(rates) - slack <= measured.per_s <= max(rates) + slack
+    else:
+        assert measured.per_s is None
+
+
+def test_a_count_that_falls_only_re_bases() -> None:
+    measured = DecayedRate(5.0).measured(100.0, 0.0).measured(10.0, 1.0)
+    assert measured.per_s is None
+    assert measured.measured(20.0, 2.0).per_s == pytest.approx(10.0)
