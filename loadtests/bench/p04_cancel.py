@@ -1,7 +1,7 @@
 """P4: cancel request → every core idle, in a 10⁹-iteration pixel; and a forced kill.
 
 Measured at the client that asked, until `operation_canceled` arrives: that event is sent only after every
-worker has returned, and includes the journal's commit, so it is an upper bound. Afterwards the workers' own CPU
+worker has returned, and includes the journal's commit: an upper bound. Afterwards the CPU
 time is read twice, 100 ms apart, to see that they really are idle.
 """
 

@@ -1,0 +1,1 @@
+"""The single authority on operations: a thin shell around `core.operations`."""

@@ -1,0 +1,55 @@
+"""The broker's process: `python -m rfm_runtime.broker`, started by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import zmq
+
+from rfm_runtime.broker.broker import Broker, Endpoints
+from rfm_runtime.errors import RfmError
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.bootstrap import Boot, bootstrap
+from rfm_runtime.render.request import validate
+from rfm_runtime.store.journal import SqliteJournal
+
+
+async def serve(boot: Boot) -> None:
+    """Until SIGTERM or SIGINT; SIGUSR1 begins to drain."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    endpoints = Endpoints(*(boot.folders.endpoint(name) for name in ("command", "control", "feed", "ingest")))
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    broker = Broker(
+        boot.settings,
+        endpoints,
+        SqliteJournal(boot.folders.journal),
+        validators={"render.escape_time": validate},
+        context=context,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGUSR1, broker.drain)
+    broker.start()
+    boot.tell("ready", ready=True)
+    await stopped.wait()
+    await broker.stop()
+    context.term()
+
+
+def main() -> int:
+    """Exit code 0 after an orderly stop, 1 with one line on stderr if it cannot start."""
+    boot = bootstrap("broker")
+    try:
+        asyncio.run(serve(boot))
+    except RfmError as error:
+        logs.get("broker").error("broker_failed", error=error.message, hint=error.hint, kept=error.kept)
+        print(f"{error.message} — {error.hint}" if error.hint else error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,424 @@
+"""The broker's shell: sockets, tick, journal and pidfds around `core.operations.Hub`. One asyncio loop.
+
+It receives, hands to the hub, and carries out the hub's commands in order; it decides nothing. Embedded use
+makes one and calls `start` and `stop`; the process of the same name is `__main__`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+from msgspec import Struct
+
+from rfm_runtime.broker.ingest import Ingest
+from rfm_runtime.broker.metrics import Metrics
+from rfm_runtime.config import Settings
+from rfm_runtime.core.operations.hub import Hub, Validator
+from rfm_runtime.core.operations.record import (
+    Asked,
+    Batch,
+    Command,
+    Control,
+    Died,
+    Drain,
+    Journal,
+    JournalFailed,
+    Journalled,
+    Kill,
+    Now,
+    Publish,
+    Push,
+    Send,
+    Tick,
+    Told,
+    Watch,
+)
+from rfm_runtime.errors import BadRequestError, RfmError
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.process import is_alive
+from rfm_runtime.protocol import internal
+from rfm_runtime.protocol.internal import (
+    DoCancel,
+    FeedFrame,
+    GatewayWelcome,
+    MetricsText,
+    ProgressStateReply,
+    Request,
+    Source,
+    pack,
+    pack_reply,
+    unpack,
+    unpack_body,
+    unpack_progress,
+)
+from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
+from rfm_runtime.store.journal import Journal as Store
+from rfm_runtime.transport import sockets
+from rfm_runtime.transport.drain import Drain as SocketDrain
+
+__all__ = ["Broker", "Endpoints"]
+
+log = logs.get("broker")
+
+
+class Endpoints(Struct, frozen=True):
+    """Where the broker binds."""
+
+    command: str
+    control: str
+    feed: str
+    ingest: str
+
+
+class Broker:
+    """One broker. Everything happens in the loop's thread except the journal's writing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoints: Endpoints,
+        store: Store,
+        *,
+        validators: Mapping[str, Validator],
+        context: zmq.Context[zmq.Socket[bytes]],
+    ) -> None:
+        self._settings = settings
+        self._endpoints = endpoints
+        self._store = store
+        self._validators = validators
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self.metrics = Metrics()
+        self._frame_no = 0
+        self._published_seq = 0
+        self._frame_sent_s = 0.0
+        self._watched: dict[int, Source] = {}
+        self._cancels: dict[str, float] = {}
+        self._asked_s: dict[tuple[bytes, int], float] = {}
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self._tick_due_s = 0.0
+        self._closed = False
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the journal, bind, begin to tick. Raises JournalError or zmq.ZMQError."""
+        loaded = self._store.load(
+            history_events=self._settings.history_events, finished_keep=self._settings.finished_keep
+        )
+        self.hub = Hub(
+            loaded,
+            self._settings,
+            validators=self._validators,
+            mint_handle=lambda: secrets.randbits(64),
+            now=self._now(),
+        )
+        self._published_seq = loaded.head
+        self._store.start(self._on_written, self._on_failed)
+        for endpoint in (
+            self._endpoints.command,
+            self._endpoints.control,
+            self._endpoints.feed,
+            self._endpoints.ingest,
+        ):
+            _unlink(endpoint)
+        self._router = sockets.command_router(self._context, self._endpoints.command)
+        self._command = SocketDrain(self._loop, self._router, self._on_command)
+        self._publisher = sockets.control_publisher(self._context, self._endpoints.control)
+        self._control = SocketDrain(self._loop, self._publisher, self._on_subscription)
+        self._feed = sockets.feed_publisher(self._context, self._endpoints.feed)
+        pull = sockets.ingest_pull(self._context, self._endpoints.ingest)
+        self._ingest = Ingest(self._loop, pull, self.hub.handles)
+        self._carry_out(self.hub.start(self._now()))
+        self._tick_due_s = self._loop.time() + self._settings.tick_s
+        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
+        log.info(
+            "broker_ready",
+            epoch=loaded.epoch,
+            incarnation=loaded.incarnation,
+            operations=len(loaded.rows),
+            seq=loaded.head,
+        )
+
+    def drain(self) -> None:
+        """Take nothing new."""
+        self._carry_out(self.hub.handle(Drain(), self._now()))
+        log.info("draining")
+
+    async def stop(self) -> None:
+        """Stop intake, commit everything, publish what that releases, close. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        self._ingest.close()
+        await asyncio.to_thread(self._store.close)
+        # The writer's last notifications were scheduled on this loop; let them run.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self._command.close()
+        self._control.close()
+        self._feed.close()
+        for descriptor in list(self._watched):
+            self._unwatch(descriptor)
+        for endpoint in msgspec.structs.astuple(self._endpoints):
+            _unlink(endpoint)
+        self.hub.sanity_check()
+        log.info("broker_stopped", seq=self.hub.log.head)
+
+    def _now(self) -> Now:
+        return Now(self._loop.time(), time.time_ns() // 1_000_000)
+
+    # --- sockets ----------------------------------------------------------------------------
+
+    def _on_command(self, frames: list[bytes]) -> None:
+        routing = frames[0]
+        try:
+            message = unpack(frames[1:])
+            if not isinstance(message, Request):
+                self._carry_out(self.hub.handle(Told(routing, message), self._now()))
+                return
+            body = unpack_body(message)
+        except RfmError as error:
+            self._garbage("command", error)
+            return
+        if isinstance(body, internal.Metrics):
+            self._reply(routing, message.id, MetricsText(self.metrics_text()))
+            return
+        if isinstance(body, DoCancel):
+            self._asked_s[routing, message.id] = self._loop.time()
+            self._cancels.setdefault(body.request.operation_id, self._loop.time())
+        self._carry_out(self.hub.handle(Asked(routing, message.id, body), self._now()))
+
+    def _garbage(self, socket: str, error: RfmError) -> None:
+        self.metrics.garbage.labels(socket).inc()
+        log.warning("garbage", socket=socket, error=error.message)
+
+    def _on_subscription(self, frames: list[bytes]) -> None:
+        """A late joiner gets the whole cancel set at once."""
+        if frames[0][:1] == b"\x01":
+            self._send_control(self.hub.control_frame())
+
+    def _reply(self, routing: bytes, request_id: int, answer: Struct) -> None:
+        if isinstance(answer, GatewayWelcome | ProgressStateReply):
+            answer = msgspec.structs.replace(answer, frame_no=self._frame_no)
+        asked_s = self._asked_s.pop((routing, request_id), None)
+        if asked_s is not None:
+            self.metrics.cancel_acknowledged.observe(self._loop.time() - asked_s)
+        self._deliver([routing, *pack_reply(request_id, answer)])
+
+    def _deliver(self, frames: list[bytes]) -> None:
+        try:
+            self._command.send(frames)
+        except zmq.ZMQError as error:
+            # EHOSTUNREACH: it is gone. EAGAIN: it does not read; it will ask again.
+            self.metrics.undeliverable.inc()
+            log.info("undeliverable", error=str(error))
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def _carry_out(self, commands: Iterable[Command]) -> None:
+        queue: deque[Command] = deque(commands)
+        while queue:
+            command = queue.popleft()
+            match command:
+                case Journal():
+                    self._journal(command.batch, queue)
+                case Send():
+                    self._reply(command.routing, command.request_id, command.answer)
+                case Push():
+                    self._deliver([command.routing, *pack(command.message)])
+                case Publish():
+                    self._publish(command.events)
+                case Control():
+                    self._send_control(command.frame)
+                case Watch():
+                    self._watch(command.source)
+                case Kill():
+                    self._kill(command.source)
+
+    def _journal(self, batch: Batch, queue: deque[Command]) -> None:
+        if batch.rows or batch.events:
+            self._store.append(batch)
+        elif self.hub.log.pending == 1:
+            # Nothing to write and nothing before it: what hangs on it may leave now.
+            queue.extend(self.hub.handle(Journalled(batch.number), self._now()))
+        else:
+            self._store.append(batch)
+
+    def _publish(self, events: tuple[OperationEvent, ...]) -> None:
+        for event in events:
+            self.metrics.events.labels(event.type).inc()
+            log.info(
+                event.type,
+                operation_id=event.operation_id,
+                seq=event.seq,
+                generation=event.generation,
+                correlation_id=self._correlation(event.operation_id),
+                reason=event.reason,
+            )
+            asked_s = self._cancels.pop(event.operation_id, None) if event.type in TERMINAL_EVENTS else None
+            if asked_s is not None:
+                self.metrics.cancel_idle.observe(self._loop.time() - asked_s)
+        self._send_frame(events, ())
+
+    def _correlation(self, operation_id: str) -> str | None:
+        operation = self.hub.log.committed.get(operation_id)
+        return None if operation is None else operation.correlation_id
+
+    def _send_frame(self, events: tuple[OperationEvent, ...], progress: tuple[Any, ...]) -> None:
+        now = self._now()
+        self._frame_no += 1
+        previous = self._published_seq
+        if events:
+            self._published_seq = events[-1].seq
+        frame = FeedFrame(
+            epoch=self.hub.log.epoch,
+            incarnation=self.hub.incarnation,
+            frame_no=self._frame_no,
+            prev_seq=previous,
+            head_seq=self._published_seq,
+            ts_ms=now.wall_ms,
+            events=events,
+            progress=progress,
+        )
+        self._frame_sent_s = now.mono_s
+        self._feed.send_multipart(pack(frame), zmq.NOBLOCK)
+        self.metrics.feed_frames.inc()
+
+    def _send_control(self, frame: Struct) -> None:
+        self._control.send(pack(frame))
+
+    # --- the journal's thread calls back ----------------------------------------------------
+
+    def _on_written(self, number: int, elapsed_s: float) -> None:
+        self._from_thread(self._written, number, elapsed_s)
+
+    def _on_failed(self, reason: str | None) -> None:
+        self._from_thread(self._failed, reason)
+
+    def _from_thread(self, callback: Callable[..., None], *arguments: Any) -> None:
+        self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _written(self, number: int, elapsed_s: float) -> None:
+        self.metrics.commit.observe(elapsed_s)
+        self._carry_out(self.hub.handle(Journalled(number), self._now()))
+
+    def _failed(self, reason: str | None) -> None:
+        self._carry_out(self.hub.handle(JournalFailed(reason), self._now()))
+        if reason is None:
+            log.info("journal_writes_again")
+        else:
+            log.error("journal_failed", reason=reason, kept="batches wait in memory; nothing new is taken")
+
+    # --- processes --------------------------------------------------------------------------
+
+    def _watch(self, source: Source) -> None:
+        """Tell the hub when the process is gone; at once if it is."""
+        try:
+            descriptor = os.pidfd_open(source.pid)
+        except OSError:
+            self._loop.call_soon(self._died, source)
+            return
+        if not is_alive(source.pid, source.start_time):
+            os.close(descriptor)
+            self._loop.call_soon(self._died, source)
+            return
+        self._watched[descriptor] = source
+        self._loop.add_reader(descriptor, self._ended, descriptor)
+
+    def _ended(self, descriptor: int) -> None:
+        source = self._unwatch(descriptor)
+        self._died(source)
+
+    def _unwatch(self, descriptor: int) -> Source:
+        self._loop.remove_reader(descriptor)
+        os.close(descriptor)
+        return self._watched.pop(descriptor)
+
+    def _died(self, source: Source) -> None:
+        log.warning("owner_died", owner=source.name, owner_pid=source.pid)
+        self._carry_out(self.hub.handle(Died(source), self._now()))
+
+    def _kill(self, source: Source) -> None:
+        if is_alive(source.pid, source.start_time):
+            log.warning("owner_replaced_and_killed", owner=source.name, owner_pid=source.pid)
+            os.kill(source.pid, signal.SIGKILL)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Progress, deadlines, the feed's heartbeat. Sockets were drained by the turns before."""
+        now = self._now()
+        self.metrics.loop_lag.set(max(0.0, now.mono_s - self._tick_due_s))
+        self._merge(now)
+        self._carry_out(self.hub.handle(Tick(), now))
+        progress = self.hub.progress(now)
+        if progress or now.mono_s - self._frame_sent_s >= self._settings.feed_keepalive_s:
+            self._send_frame((), progress)
+        self._tick_due_s = max(self._tick_due_s + self._settings.tick_s, self._loop.time())
+        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
+
+    def _merge(self, now: Now) -> None:
+        fates = self.metrics.progress
+        measured = self.hub.measured
+        merged = stale = garbage = 0
+        received, unknown = self._ingest.received, self._ingest.unknown
+        for handle, source, message in self._ingest.take():
+            try:
+                measure = unpack_progress(message)
+            except BadRequestError:
+                garbage += 1
+                continue
+            if measured(handle, source, measure, now):
+                merged += 1
+            else:
+                stale += 1
+        unknown_now = self._ingest.unknown - unknown
+        self._ingest.received = self._ingest.unknown = 0
+        for fate, count in (
+            ("merged", merged),
+            ("stale", stale),
+            ("garbage", garbage),
+            ("unknown", unknown + unknown_now),
+            ("coalesced", max(0, received - merged - stale - garbage - unknown - unknown_now)),
+        ):
+            if count:
+                fates.labels(fate).inc(count)
+
+    def metrics_text(self) -> str:
+        """Exposition text, with the gauges brought up to date."""
+        states: dict[str, int] = {}
+        for operation in self.hub.log.committed.values():
+            states[operation.state] = states.get(operation.state, 0) + 1
+        for state in (
+            "pending",
+            "queued",
+            "running",
+            "paused",
+            "cancelling",
+            "completed",
+            "failed",
+            "canceled",
+        ):
+            self.metrics.operations.labels(state).set(states.get(state, 0))
+        self.metrics.owners.set(sum(1 for owner in self.hub.owners if owner.routing is not None))
+        self.metrics.pending.set(self.hub.log.pending)
+        return self.metrics.text()
+
+
+def _unlink(endpoint: str) -> None:
+    """A socket file that a killed predecessor left would make the bind fail."""
+    if endpoint.startswith("ipc://"):
+        Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)

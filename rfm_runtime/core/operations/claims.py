@@ -1,0 +1,88 @@
+"""Owners: who is there, who is dead, who has which operation as which generation.
+
+One `Owners` per broker, touched by its hub alone. Frozen is not dead: silence only makes an owner stale. A
+local owner is dead when its process is gone, a remote one when its lease ran out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rfm_runtime.protocol.internal import OwnerHello, Source
+
+__all__ = ["Owner", "Owners", "same_process"]
+
+
+def same_process(one: Source, other: Source) -> bool:
+    """Whether two sources are the same process (start times drift with clock corrections)."""
+    return (one.host, one.boot_id, one.pid) == (other.host, other.boot_id, other.pid) and abs(
+        one.start_time - other.start_time
+    ) < 1.0
+
+
+class Owner:
+    """An owner that said hello to this broker, or that the journal knows and that is awaited.
+
+    routing: where its last message came from, None while it is awaited. heard_s: monotonic time of that.
+    """
+
+    __slots__ = ("heard_s", "hello", "lease_until_s", "operations", "routing", "source", "stale")
+
+    def __init__(self, source: Source, heard_s: float, lease_until_s: float) -> None:
+        self.source = source
+        self.routing: bytes | None = None
+        self.hello: OwnerHello | None = None
+        self.heard_s = heard_s
+        self.lease_until_s = lease_until_s
+        self.operations: set[str] = set()
+        self.stale = False
+
+    @property
+    def local(self) -> bool:
+        """Whether its death can be proven on this host."""
+        return self.hello is None or self.hello.local
+
+    @property
+    def free_slots(self) -> int:
+        """How many more operations it takes."""
+        return 0 if self.hello is None else max(0, self.hello.slots - len(self.operations))
+
+    def offers(self, kind: str) -> bool:
+        """Whether it takes operations of this kind."""
+        return self.hello is not None and any(offer.kind == kind for offer in self.hello.kinds)
+
+    def resumes(self, kind: str) -> bool:
+        """Whether a successor can go on where it was."""
+        return self.hello is None or kind in self.hello.resumable
+
+
+class Owners:
+    """All owners by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Owner] = {}
+
+    def __iter__(self) -> Iterator[Owner]:
+        return iter(list(self._by_name.values()))
+
+    def get(self, name: str) -> Owner | None:
+        """The owner of that name."""
+        return self._by_name.get(name)
+
+    def of(self, source: Source) -> Owner | None:
+        """The owner if it is this very process."""
+        owner = self._by_name.get(source.name)
+        return owner if owner is not None and same_process(owner.source, source) else None
+
+    def at(self, routing: bytes) -> Owner | None:
+        """The owner whose messages come from this routing id."""
+        return next((owner for owner in self._by_name.values() if owner.routing == routing), None)
+
+    def add(self, owner: Owner) -> None:
+        """A new owner; its predecessor of the same name has been dealt with."""
+        self._by_name[owner.source.name] = owner
+
+    def remove(self, owner: Owner) -> None:
+        """It is gone."""
+        if self._by_name.get(owner.source.name) is owner:
+            del self._by_name[owner.source.name]

@@ -1,0 +1,379 @@
+"""The hub: all operations, owners and the log, and `handle(message, now) -> commands` over them.
+
+Pure: no I/O, no clock, no randomness (handles are minted by a function given at construction). The broker's
+shell is its only caller, from one thread. What users ask is in `requests`, what owners say in `ownership`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from rfm_runtime.config import Settings
+from rfm_runtime.core.operations import ownership, requests
+from rfm_runtime.core.operations.claims import Owners
+from rfm_runtime.core.operations.log import Log
+from rfm_runtime.core.operations.record import (
+    Asked,
+    Command,
+    Control,
+    Died,
+    Drain,
+    JournalFailed,
+    Journalled,
+    Loaded,
+    Now,
+    Record,
+    Send,
+    StoredOperation,
+    Tick,
+    Told,
+)
+from rfm_runtime.core.operations.schedule import Usage
+from rfm_runtime.core.operations.table import Trigger, step
+from rfm_runtime.errors import RfmError, UnavailableError, UnsupportedError
+from rfm_runtime.protocol.internal import Cancellation, ControlFrame, OperationMeasure, TileMeasure
+from rfm_runtime.protocol.operation import (
+    TERMINAL_STATES,
+    ErrorInfo,
+    EventType,
+    Operation,
+    OperationEvent,
+    ProgressUpdate,
+    error_info,
+)
+
+__all__ = ["Hub", "Validator"]
+
+Validator = Callable[[dict[str, Any]], object]
+"""Raises BadRequestError for parameters that its kind does not take."""
+
+LEASE_GAP_S = 1.0
+"""A pause of the broker itself that is longer than this extends every lease by as much."""
+
+
+class Hub:
+    """State of the broker. Construct it from what the journal knows, call `start`, then `handle`."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        settings: Settings,
+        *,
+        validators: Mapping[str, Validator],
+        mint_handle: Callable[[], int],
+        now: Now,
+    ) -> None:
+        self.settings = settings
+        self.incarnation = loaded.incarnation
+        self.durable = loaded.durable
+        self.validators = validators
+        self.mint_handle = mint_handle
+        self.log = Log(loaded, settings.history_events)
+        self.records: dict[str, Record] = {}
+        self.live: set[str] = set()
+        self.children: dict[str, set[str]] = {}
+        self.keys: dict[tuple[str, str], str] = {}
+        self.handles: dict[int, str] = {}
+        self.owners = Owners()
+        self.usage = Usage()
+        self.cancel_set: dict[str, Cancellation] = {}
+        self.cancel_version = 0
+        self.draining = False
+        self.started_s = now.mono_s
+        self.last_turn_s = now.mono_s
+        self.control_sent_s = now.mono_s
+        self.ignored = 0
+        for row in loaded.rows:
+            self.adopt(row, now)
+
+    def adopt(self, row: StoredOperation, now: Now) -> Record:
+        """Take a row into the tables, new or from the journal."""
+        record = Record(row, now.mono_s)
+        operation = row.operation
+        self.records[operation.operation_id] = record
+        self.keys[operation.owner, row.request_key] = operation.operation_id
+        if operation.parent_id is not None:
+            self.children.setdefault(operation.parent_id, set()).add(operation.operation_id)
+        if not record.terminal:
+            self.live.add(operation.operation_id)
+            record.merge.generation = operation.generation
+            if row.cancellation is not None:
+                self.cancel_set[operation.operation_id] = row.cancellation
+        return record
+
+    def start(self, now: Now) -> list[Command]:
+        """First commands: await the owners of claimed operations, announce the incarnation."""
+        commands = ownership.await_known(self, now)
+        return [*commands, self.control(now)]
+
+    # --- the one entrance -------------------------------------------------------------------
+
+    def handle(self, message: Struct, now: Now) -> list[Command]:
+        """What follows from a message. A refused request is answered by its error and changes nothing."""
+        self._mind_the_gap(now)
+        match message:
+            case Asked():
+                return self._asked(message, now)
+            case Told():
+                return ownership.told(self, message, now)
+            case Journalled():
+                return [*self.log.journalled(message.number), *ownership.assign(self, now)]
+            case JournalFailed():
+                self.log.failing = message.reason
+                return []
+            case Died():
+                return ownership.died(self, message.source, now)
+            case Drain():
+                self.draining = True
+                return []
+            case Tick():
+                return self._tick(now)
+            case _:
+                raise TypeError(f"the hub does not take {type(message).__name__}")
+
+    def _asked(self, asked: Asked, now: Now) -> list[Command]:
+        handler = requests.HANDLERS.get(type(asked.message)) or ownership.HANDLERS.get(type(asked.message))
+        try:
+            if handler is None:
+                raise UnsupportedError(f"{type(asked.message).__name__} is no request to the broker")
+            return handler(self, asked, asked.message, now)
+        except RfmError as error:
+            return [Send(asked.routing, asked.request_id, error_info(error))]
+
+    def measured(self, handle: int, source: int, measure: OperationMeasure | TileMeasure, now: Now) -> bool:
+        """Merge a progress message; whether its handle is known and it counted."""
+        operation_id = self.handles.get(handle)
+        if operation_id is None:
+            return False
+        record = self.records[operation_id]
+        before_s = record.merge.total_cpu_s
+        counted = record.merge.measured(source, measure, now.mono_s)
+        if counted:
+            spent_s = record.merge.total_cpu_s - before_s
+            if spent_s > 0.0:
+                self.usage.charge(record.operation.owner, spent_s, now.mono_s)
+        return counted
+
+    def progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
+        """What changed in the shown progress of live operations since the last call."""
+        updates = []
+        for operation_id in self.live:
+            record = self.records[operation_id]
+            if record.merge.take_dirty():
+                updates.append(self._update(record, now))
+        return tuple(updates)
+
+    def all_progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
+        """The newest progress of every live operation that has shown any."""
+        return tuple(
+            self._update(record, now)
+            for record in (self.records[operation_id] for operation_id in self.live)
+            if record.merge.owner is not None
+        )
+
+    def _update(self, record: Record, now: Now) -> ProgressUpdate:
+        committed = self.log.committed.get(record.operation.operation_id)
+        at_seq = committed.at_seq if committed is not None else record.operation.at_seq
+        return record.merge.update(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)
+
+    # --- changing an operation --------------------------------------------------------------
+
+    def writable(self) -> None:
+        """Raise UnavailableError while the journal cannot be written."""
+        if self.log.failing is not None:
+            raise UnavailableError(
+                f"the journal cannot be written: {self.log.failing}",
+                hint="make room or repair the disk, then repeat: nothing was changed",
+                retry_after_s=1.0,
+            )
+
+    def apply(self, record: Record, trigger: Trigger, now: Now, **fields: Any) -> OperationEvent | None:
+        """Take a step of the state table and make its event (to be committed by the caller).
+
+        fields: of the event. None if the trigger means nothing in this state.
+        """
+        after = step(record.operation.state, trigger)
+        if after is None or after.event is None:
+            self.ignored += 1
+            return None
+        return self.event(record, after.event, now, state=after.state, **fields)
+
+    def event(
+        self, record: Record, event_type: EventType, now: Now, *, state: str | None = None, **fields: Any
+    ) -> OperationEvent:
+        """Number an event and bring the operation to its state."""
+        seq = self.log.next_seq()
+        changes: dict[str, Any] = {"at_seq": seq, "stale": False}
+        if state is not None:
+            changes["state"] = state
+        final = state in TERMINAL_STATES
+        if final:
+            changes |= self._end(record, now, seq, str(state), fields)
+        record.change_operation(**changes)
+        if final:
+            record.change(claim=None, cancellation=None, pause_wanted=False)
+        operation = record.operation
+        if event_type in ("operation_accepted", "operation_started"):
+            fields["operation"] = operation
+        return OperationEvent(
+            seq=seq,
+            ts_ms=now.wall_ms,
+            type=event_type,
+            operation_id=operation.operation_id,
+            state=operation.state,
+            generation=operation.generation,
+            cancel_requested=operation.cancel_requested,
+            **fields,
+        )
+
+    def _end(self, record: Record, now: Now, seq: int, state: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """The outcome's part of the change; takes the operation out of everything that is about live ones."""
+        operation_id = record.operation.operation_id
+        final = record.merge.update(operation_id, self.incarnation, seq, now.wall_ms, outcome=state)
+        fields["final"] = final
+        self.live.discard(operation_id)
+        self.release_claim(record)
+        if self.cancel_set.pop(operation_id, None) is not None:
+            self.cancel_version += 1
+        return {
+            "ended_at_ms": now.wall_ms,
+            "latest": final,
+            "error": fields.get("error"),
+            "artifacts": fields.get("artifacts", ()),
+            "forced": fields.get("forced", False),
+        }
+
+    def release_claim(self, record: Record) -> None:
+        """Nobody has it in hand any more."""
+        operation_id = record.operation.operation_id
+        if record.handle is not None:
+            self.handles.pop(record.handle, None)
+            record.handle = None
+        if record.row.claim is not None:
+            owner = self.owners.get(record.row.claim.name)
+            if owner is not None:
+                owner.operations.discard(operation_id)
+        record.assigned_s = None
+        record.stop_sent_s = None
+        record.change(claim=None)
+
+    def control(self, now: Now) -> Control:
+        """The cancel set as it is now, for everybody."""
+        self.control_sent_s = now.mono_s
+        return Control(self.control_frame())
+
+    def control_frame(self) -> ControlFrame:
+        """The whole cancel set."""
+        return ControlFrame(
+            incarnation=self.incarnation, version=self.cancel_version, cancel=tuple(self.cancel_set.values())
+        )
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _mind_the_gap(self, now: Now) -> None:
+        """Our own standstill is no silence of others."""
+        gap_s = now.mono_s - self.last_turn_s
+        self.last_turn_s = now.mono_s
+        if gap_s > LEASE_GAP_S:
+            for owner in self.owners:
+                owner.lease_until_s += gap_s
+                owner.heard_s += gap_s
+
+    def _tick(self, now: Now) -> list[Command]:
+        commands = ownership.look_at_deadlines(self, now)
+        repeat_s = self.settings.cancel_repeat_s if self.cancel_set else 1.0
+        if now.mono_s - self.control_sent_s >= repeat_s:
+            commands.append(self.control(now))
+        self._forget_old(now)
+        return commands + ownership.assign(self, now)
+
+    def _forget_old(self, now: Now) -> None:
+        """Bounded history: finished operations leave memory by age and number, children before parents."""
+        finished = len(self.records) - len(self.live)
+        limit_ms = now.wall_ms - self.settings.finished_keep_s * 1000
+        for operation_id in list(self.records)[:64] if finished else ():
+            record = self.records[operation_id]
+            if not record.terminal or operation_id not in self.log.committed:
+                self._rotate(operation_id)
+                continue
+            ended_ms = record.operation.ended_at_ms or 0
+            if finished <= self.settings.finished_keep and ended_ms > limit_ms:
+                break
+            if (
+                self.children.get(operation_id)
+                or self.log.committed[operation_id].state not in TERMINAL_STATES
+            ):
+                self._rotate(operation_id)
+                continue
+            self._forget(record)
+            finished -= 1
+
+    def _rotate(self, operation_id: str) -> None:
+        """Look at it again after the others."""
+        self.records[operation_id] = self.records.pop(operation_id)
+
+    def _forget(self, record: Record) -> None:
+        operation = record.operation
+        del self.records[operation.operation_id]
+        self.keys.pop((operation.owner, record.row.request_key), None)
+        self.log.forget(operation.operation_id)
+        if operation.parent_id is not None and (siblings := self.children.get(operation.parent_id)):
+            siblings.discard(operation.operation_id)
+            if not siblings:
+                del self.children[operation.parent_id]
+
+    # --- for tests and people ---------------------------------------------------------------
+
+    def explain(self, operation_id: str, now: Now) -> tuple[str, ...]:
+        """Why the operation is in its state and what it waits for."""
+        return requests.explain_lines(self, self.records[operation_id], now)
+
+    def sanity_check(self) -> None:
+        """Raise AssertionError if two tables disagree."""
+        live = {oid for oid, record in self.records.items() if not record.terminal}
+        _require(live == self.live, "live operations", live ^ self.live)
+        for operation_id, record in self.records.items():
+            self._check_record(operation_id, record)
+        for handle, operation_id in self.handles.items():
+            _require(self.records[operation_id].handle == handle, "a handle of another", operation_id)
+        _require(set(self.cancel_set) <= live, "cancel set of live operations", set(self.cancel_set) - live)
+        for owner in self.owners:
+            for operation_id in owner.operations:
+                claim = self.records[operation_id].row.claim
+                _require(claim is not None and claim.name == owner.source.name, "a claim", operation_id)
+        seqs = [event.seq for event in self.log.events]
+        _require(
+            seqs == list(range(self.log.floor + 1, self.log.floor + 1 + len(seqs))), "gap in the log", seqs
+        )
+        _require(not seqs or seqs[-1] == self.log.head, "head", self.log.head)
+
+    def _check_record(self, operation_id: str, record: Record) -> None:
+        operation: Operation = record.operation
+        state = operation.state
+        _require(operation.operation_id == operation_id, "id", operation_id)
+        _require(
+            self.keys.get((operation.owner, record.row.request_key)) == operation_id, "key", operation_id
+        )
+        if record.terminal:
+            _require(record.row.claim is None and record.handle is None, "ended but claimed", operation_id)
+            _require(
+                operation.latest is not None and operation.ended_at_ms is not None, "no final", operation_id
+            )
+        if state in ("running", "cancelling"):
+            _require(record.row.claim is not None, f"{state} by nobody", operation_id)
+        if record.row.claim is not None:
+            owner = self.owners.get(record.row.claim.name)
+            _require(owner is not None and operation_id in owner.operations, "claim unknown", operation_id)
+        _require(
+            (record.handle is None) or self.handles.get(record.handle) == operation_id, "handle", operation_id
+        )
+        if state == "failed":
+            _require(isinstance(operation.error, ErrorInfo), "failed without an error", operation_id)
+
+
+def _require(condition: bool, what: str, detail: object) -> None:
+    if not condition:
+        raise AssertionError(f"{what}: {detail}")

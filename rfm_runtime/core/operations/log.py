@@ -1,0 +1,80 @@
+"""The log's mind: numbers events, holds back what depends on a commit, keeps the committed state.
+
+Everything that anybody is told about a change goes through `commit`: it leaves only when the batch it
+belongs to is on disk. One `Log` per broker, touched by its hub alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from rfm_runtime.core.operations.record import Batch, Command, Journal, Loaded, Publish, StoredOperation
+from rfm_runtime.protocol.operation import Operation, OperationEvent
+
+__all__ = ["Log"]
+
+
+class Log:
+    """committed: what may be said about each operation. events: the newest of the log, oldest first."""
+
+    def __init__(self, loaded: Loaded, history_events: int) -> None:
+        self.epoch = loaded.epoch
+        self.head = loaded.head
+        self.failing: str | None = None
+        self.committed: dict[str, Operation] = {
+            row.operation.operation_id: row.operation for row in loaded.rows
+        }
+        self.events: deque[OperationEvent] = deque(loaded.events, maxlen=history_events)
+        self._next_seq = loaded.head
+        self._number = 0
+        self._held: deque[tuple[Batch, list[Command]]] = deque()
+
+    @property
+    def floor(self) -> int:
+        """Events after this number can be asked for."""
+        return self.events[0].seq - 1 if self.events else self.head
+
+    @property
+    def pending(self) -> int:
+        """Batches that are not on disk yet."""
+        return len(self._held)
+
+    def next_seq(self) -> int:
+        """The number of the next event."""
+        self._next_seq += 1
+        return self._next_seq
+
+    def commit(
+        self, rows: Iterable[StoredOperation], events: Iterable[OperationEvent], then: Iterable[Command] = ()
+    ) -> Journal:
+        """Have rows and events written; `then` follows the commit, after the events' publication."""
+        self._number += 1
+        batch = Batch(self._number, tuple(rows), tuple(events))
+        self._held.append((batch, list(then)))
+        return Journal(batch)
+
+    def journalled(self, number: int) -> list[Command]:
+        """What leaves now that batches up to `number` are on disk, in order."""
+        commands: list[Command] = []
+        while self._held and self._held[0][0].number <= number:
+            batch, then = self._held.popleft()
+            for row in batch.rows:
+                self.committed[row.operation.operation_id] = row.operation
+            if batch.events:
+                self.events.extend(batch.events)
+                self.head = batch.events[-1].seq
+                commands.append(Publish(batch.events))
+            commands += then
+        return commands
+
+    def since(self, seq: int, limit: int) -> tuple[OperationEvent, ...] | None:
+        """At most `limit` committed events after `seq`; None if that is outside floor..head."""
+        if not self.floor <= seq <= self.head:
+            return None
+        skip = seq - self.floor
+        return tuple(self.events[i] for i in range(skip, min(len(self.events), skip + limit)))
+
+    def forget(self, operation_id: str) -> None:
+        """Drop a finished operation from memory; the store keeps it."""
+        self.committed.pop(operation_id, None)

@@ -1,0 +1,471 @@
+"""What owners say and what becomes of what they hold: hello, start, pause, outcome, release, death.
+
+Every claim has a generation, journalled before the owner hears of it; whoever speaks for a lower one, or
+for an operation that is not its own any more, gets `conflict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from rfm_runtime.core.operations.claims import Owner, same_process
+from rfm_runtime.core.operations.record import (
+    Asked,
+    Command,
+    Kill,
+    Now,
+    Push,
+    Record,
+    Send,
+    StoredOperation,
+    Told,
+    Watch,
+)
+from rfm_runtime.core.operations.schedule import Candidate, effective_priority, order
+from rfm_runtime.core.operations.table import Trigger
+from rfm_runtime.errors import ConflictError
+from rfm_runtime.protocol.internal import (
+    Ack,
+    Assign,
+    HeldOperation,
+    OperationMeasure,
+    Outcome,
+    OwnerHeartbeat,
+    OwnerHello,
+    OwnerWelcome,
+    PauseOwner,
+    PauseState,
+    Release,
+    Source,
+    Started,
+)
+from rfm_runtime.protocol.operation import ErrorInfo, OperationEvent
+
+if TYPE_CHECKING:
+    from rfm_runtime.core.operations.hub import Hub
+
+__all__ = ["HANDLERS", "assign", "await_known", "died", "look_at_deadlines", "push_pause", "told"]
+
+REPEAT_S = 1.0
+"""Assignments and pauses are repeated this often until they are confirmed."""
+
+OUTCOMES: dict[str, Trigger] = {"completed": "complete", "failed": "fail", "canceled": "stopped"}
+
+
+# --- who is there -----------------------------------------------------------------------------
+
+
+def await_known(hub: Hub, now: Now) -> list[Command]:
+    """After a restart: the owners of claimed operations are awaited, and dead ones found out."""
+    commands: list[Command] = []
+    for operation_id in sorted(hub.live):
+        claim = hub.records[operation_id].row.claim
+        if claim is None:
+            continue
+        owner = hub.owners.get(claim.name)
+        if owner is None:
+            owner = Owner(claim, now.mono_s, now.mono_s + hub.settings.lease_s)
+            hub.owners.add(owner)
+            commands.append(Watch(claim))
+        owner.operations.add(operation_id)
+    return commands
+
+
+def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Command]:
+    """An owner introduces itself, or reports everything to a new broker."""
+    commands: list[Command] = []
+    events: list[OperationEvent] = []
+    changed: dict[str, Record] = {}
+    known = hub.owners.get(message.source.name)
+    if known is not None and not same_process(known.source, message.source):
+        # A newer process of the same name; the old one may only be frozen, so it is fenced for good.
+        commands.append(Kill(known.source))
+        _lose(hub, known, known.operations.copy(), now, events, changed)
+        hub.owners.remove(known)
+        known = None
+    if known is None:
+        known = Owner(message.source, now.mono_s, now.mono_s + hub.settings.lease_s)
+        hub.owners.add(known)
+        commands.append(Watch(message.source))
+    known.routing, known.hello = asked.routing, message
+    _heard(hub, known, now)
+    keep, drop = _sort_out(hub, known, message.held)
+    missing = known.operations - {held.operation_id for held in message.held}
+    # An assignment that is still on its way to its owner was never held, and is simply repeated.
+    lost = {oid for oid in missing if hub.records[oid].row.started}
+    for operation_id in missing - lost:
+        hub.records[operation_id].assigned_s = None
+    _lose(hub, known, lost, now, events, changed)
+    welcome = OwnerWelcome(
+        incarnation=hub.incarnation, keep=tuple(keep), drop=tuple(drop), control=hub.control_frame()
+    )
+    answer = Send(asked.routing, asked.request_id, welcome)
+    return [*commands, hub.log.commit((r.row for r in changed.values()), events, [answer])]
+
+
+def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation]) -> tuple[list[Assign], list[str]]:
+    keep: list[Assign] = []
+    drop: list[str] = []
+    for holding in held:
+        record = hub.records.get(holding.operation_id)
+        if (
+            record is None
+            or record.terminal
+            or record.row.claim is None
+            or record.operation.generation != holding.generation
+            or holding.operation_id not in owner.operations
+        ):
+            ended_by_it = record is not None and record.row.ended_by == (
+                owner.source.name,
+                holding.generation,
+            )
+            if not (holding.state == "ended" and ended_by_it):
+                drop.append(holding.operation_id)
+            continue
+        record.merge.claimed(holding.generation)
+        _mint(hub, record)
+        record.merge.measured(0, holding.measure, 0.0)
+        keep.append(_assignment(record))
+    return keep, drop
+
+
+def _heard(hub: Hub, owner: Owner, now: Now) -> None:
+    owner.heard_s = now.mono_s
+    owner.lease_until_s = now.mono_s + hub.settings.lease_s
+    if owner.stale:
+        _set_stale(hub, owner, stale=False)
+
+
+def _set_stale(hub: Hub, owner: Owner, *, stale: bool) -> None:
+    owner.stale = stale
+    for operation_id in owner.operations:
+        record = hub.records[operation_id]
+        record.merge.stale = stale
+        record.merge.touch()
+
+
+def told(hub: Hub, message: Told, now: Now) -> list[Command]:
+    """One-way messages: heartbeats. Anything else is counted and ignored."""
+    if isinstance(message.message, OwnerHeartbeat):
+        owner = hub.owners.of(message.message.source)
+        if owner is not None and owner.hello is not None:
+            owner.routing = message.routing
+            _heard(hub, owner, now)
+            return []
+    hub.ignored += 1
+    return []
+
+
+def died(hub: Hub, source: Source, now: Now) -> list[Command]:
+    """A local owner's process is gone."""
+    owner = hub.owners.of(source)
+    if owner is None:
+        return []
+    return _gone(hub, owner, now)
+
+
+def _gone(hub: Hub, owner: Owner, now: Now) -> list[Command]:
+    events: list[OperationEvent] = []
+    changed: dict[str, Record] = {}
+    _lose(hub, owner, owner.operations.copy(), now, events, changed)
+    hub.owners.remove(owner)
+    if not changed:
+        return []
+    return [hub.log.commit((record.row for record in changed.values()), events), *_changed_set(hub, now)]
+
+
+def _changed_set(hub: Hub, now: Now) -> list[Command]:
+    return [hub.control(now)] if hub.cancel_set else []
+
+
+def _lose(
+    hub: Hub,
+    owner: Owner,
+    operation_ids: Iterable[str],
+    now: Now,
+    events: list[OperationEvent],
+    changed: dict[str, Record],
+) -> None:
+    """The owner does not have them any more: requeue what can be resumed, fail the rest."""
+    for operation_id in sorted(operation_ids):
+        record = hub.records[operation_id]
+        was_cancelling = record.operation.state == "cancelling"
+        record.change(losses=record.row.losses + 1)
+        reason = f"{owner.source.name} died"
+        if was_cancelling:
+            event = hub.apply(record, "lost", now, forced=True, reason=reason)
+        elif not owner.resumes(record.operation.kind):
+            event = _fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)
+        elif record.row.losses >= hub.settings.attempts:
+            event = _fail_lost(
+                hub, record, f"{reason}; it is the {record.row.losses}th owner to die with it", now
+            )
+        else:
+            hub.release_claim(record)
+            event = hub.apply(record, "lost", now, reason=reason)
+            _wait_again(record, now)
+        changed[operation_id] = record
+        if event is not None:
+            events.append(event)
+
+
+def _fail_lost(hub: Hub, record: Record, message: str, now: Now) -> OperationEvent | None:
+    error = ErrorInfo(
+        code="worker_lost", message=message, hint="see `rfm-runtime logs` for the cause, then submit it again"
+    )
+    return hub.apply(record, "fail", now, error=error)
+
+
+def _wait_again(record: Record, now: Now) -> None:
+    record.queued_s = now.mono_s
+    record.change(started=False)
+    if record.row.pause_wanted and record.operation.state == "queued":
+        record.change_operation(state="paused")
+    record.change(pause_wanted=False)
+
+
+# --- assigning --------------------------------------------------------------------------------
+
+
+def assign(hub: Hub, now: Now) -> list[Command]:
+    """Give queued operations to owners with room. The claim is journalled before the owner hears of it."""
+    if hub.draining or hub.log.failing is not None:
+        return []
+    waiting = [
+        record.candidate()
+        for record in (hub.records[operation_id] for operation_id in hub.live)
+        if record.operation.state == "queued" and record.row.claim is None and _settled(hub, record)
+    ]
+    if not waiting:
+        return []
+    rows: list[StoredOperation] = []
+    pushes: list[Command] = []
+    for candidate in order(waiting, hub.usage, now.mono_s):
+        record = hub.records[candidate.operation_id]
+        owner = _room_for(hub, record, candidate, now)
+        if owner is None or owner.routing is None:
+            continue
+        record.change_operation(
+            generation=record.operation.generation + 1,
+            attempts=record.operation.attempts + 1,
+            location=owner.hello.location if owner.hello else None,
+        )
+        record.change(claim=owner.source, started=False)
+        record.merge.claimed(record.operation.generation)
+        _mint(hub, record)
+        owner.operations.add(candidate.operation_id)
+        record.assigned_s = now.mono_s
+        rows.append(record.row)
+        pushes.append(Push(owner.routing, _assignment(record)))
+    return [hub.log.commit(rows, (), pushes)] if rows else []
+
+
+def _settled(hub: Hub, record: Record) -> bool:
+    """Whether its acceptance is on disk: nobody works on what might not exist after a crash."""
+    return record.operation.operation_id in hub.log.committed
+
+
+def _room_for(hub: Hub, record: Record, candidate: Candidate, now: Now) -> Owner | None:
+    """The least loaded owner with a free slot; a higher priority than all it has needs no free slot."""
+    able = [
+        owner
+        for owner in hub.owners
+        if owner.routing is not None and not owner.stale and owner.offers(record.operation.kind)
+    ]
+    free = [owner for owner in able if owner.free_slots > 0]
+    if free:
+        return max(free, key=lambda owner: owner.free_slots)
+    wanted = effective_priority(candidate, now.mono_s)
+    for owner in able:
+        held = [hub.records[operation_id].operation.priority for operation_id in owner.operations]
+        if owner.hello is not None and len(held) < 2 * owner.hello.slots and all(p < wanted for p in held):
+            return owner
+    return None
+
+
+def _mint(hub: Hub, record: Record) -> None:
+    if record.handle is not None:
+        hub.handles.pop(record.handle, None)
+    record.handle = hub.mint_handle()
+    hub.handles[record.handle] = record.operation.operation_id
+
+
+def _assignment(record: Record) -> Assign:
+    operation = record.operation
+    if record.handle is None:
+        raise AssertionError(f"{operation.operation_id} is assigned without a handle")
+    return Assign(
+        operation_id=operation.operation_id,
+        generation=operation.generation,
+        handle=record.handle,
+        kind=operation.kind,
+        name=operation.name,
+        owner=operation.owner,
+        params=record.row.params,
+        priority=operation.priority,
+        paused=record.row.pause_wanted or operation.state == "paused",
+        correlation_id=operation.correlation_id or "",
+    )
+
+
+def push_pause(hub: Hub, record: Record, now: Now) -> list[Command]:
+    """Ask the owner to pause or go on, if it has not confirmed what is wanted."""
+    owner = hub.owners.get(record.row.claim.name) if record.row.claim else None
+    if owner is None or owner.routing is None:
+        return []
+    record.stop_sent_s = now.mono_s
+    message = PauseOwner(
+        operation_id=record.operation.operation_id,
+        generation=record.operation.generation,
+        paused=record.row.pause_wanted,
+    )
+    return [Push(owner.routing, message)]
+
+
+def look_at_deadlines(hub: Hub, now: Now) -> list[Command]:
+    """Silence, leases, and what has to be said again."""
+    commands: list[Command] = []
+    for owner in hub.owners:
+        if (
+            owner.hello is not None
+            and not owner.stale
+            and now.mono_s - owner.heard_s > hub.settings.stale_after_s
+        ):
+            _set_stale(hub, owner, stale=True)
+        if not owner.local and now.mono_s > owner.lease_until_s:
+            commands += _gone(hub, owner, now)
+            continue
+        for operation_id in owner.operations:
+            commands += _repeat(hub, owner, hub.records[operation_id], now)
+    return commands
+
+
+def _repeat(hub: Hub, owner: Owner, record: Record, now: Now) -> list[Command]:
+    if owner.routing is None or owner.hello is None:
+        return []
+    if not record.row.started and record.operation.state != "cancelling":
+        if record.assigned_s is None or now.mono_s - record.assigned_s >= REPEAT_S:
+            record.assigned_s = now.mono_s
+            if record.handle is None:
+                _mint(hub, record)
+                record.merge.claimed(record.operation.generation)
+            committed = hub.log.committed.get(record.operation.operation_id)
+            if committed is not None and committed.generation == record.operation.generation:
+                return [Push(owner.routing, _assignment(record))]
+        return []
+    paused = record.operation.state == "paused"
+    wanted_s = record.stop_sent_s
+    due = wanted_s is None or now.mono_s - wanted_s >= REPEAT_S
+    if due and record.row.pause_wanted != paused and record.operation.state in ("running", "paused"):
+        return push_pause(hub, record, now)
+    return []
+
+
+# --- what owners report -----------------------------------------------------------------------
+
+
+def _own(hub: Hub, asked: Asked, operation_id: str, generation: int) -> Record:
+    """The record, if the speaker's claim on it is the current one. Raises ConflictError."""
+    record = hub.records.get(operation_id)
+    owner = hub.owners.at(asked.routing)
+    if (
+        record is None
+        or owner is None
+        or record.row.claim is None
+        or record.operation.generation != generation
+        or operation_id not in owner.operations
+    ):
+        raise ConflictError(f"{operation_id} is not yours as generation {generation}", hint="drop it")
+    return record
+
+
+def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Command]:
+    """Confirms the assignment; `operation_started` once a claim."""
+    record = _own(hub, asked, message.operation_id, message.generation)
+    done = Send(asked.routing, asked.request_id, Ack())
+    if record.row.started:
+        return [hub.log.commit((), (), [done])]
+    hub.writable()
+    record.change(started=True)
+    if record.operation.started_at_ms is None:
+        record.change_operation(started_at_ms=now.wall_ms)
+    record.change_operation(grid=message.grid)
+    event = hub.apply(record, "start", now)
+    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+
+
+def on_pause_state(hub: Hub, asked: Asked, message: PauseState, now: Now) -> list[Command]:
+    """The owner stopped, or goes on."""
+    record = _own(hub, asked, message.operation_id, message.generation)
+    hub.writable()
+    done = Send(asked.routing, asked.request_id, Ack())
+    event = None
+    if message.paused != (record.operation.state == "paused"):
+        event = hub.apply(record, "pause" if message.paused else "resumed", now)
+        record.merge.pace.restart()
+        record.merge.touch()
+    record.stop_sent_s = None
+    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+
+
+def _take_final(record: Record, measure: OperationMeasure, now: Now) -> None:
+    if measure.generation == record.operation.generation:
+        record.merge.measured(0, measure, now.mono_s)
+
+
+def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Command]:
+    """The first outcome wins; its repetition is acknowledged, everybody else's is a conflict."""
+    done = Send(asked.routing, asked.request_id, Ack())
+    known = hub.records.get(message.operation_id)
+    speaker = hub.owners.at(asked.routing)
+    if (
+        known is not None
+        and speaker is not None
+        and known.terminal
+        and known.row.ended_by == (speaker.source.name, message.generation)
+    ):
+        return [hub.log.commit((), (), [done])]
+    record = _own(hub, asked, message.operation_id, message.generation)
+    hub.writable()
+    _take_final(record, message.final, now)
+    fields: dict[str, Any] = {"artifacts": message.artifacts, "forced": message.forced}
+    if message.state == "failed":
+        fields["error"] = message.error or ErrorInfo(code="failed", message="its owner gave no reason")
+    elif message.error is not None:
+        fields["reason"] = message.error.message
+    claim = record.row.claim
+    record.change(ended_by=(claim.name, message.generation) if claim else None)
+    event = hub.apply(record, OUTCOMES[message.state], now, **fields)
+    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+
+
+def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Command]:
+    """A draining owner gives it back: it waits for the next one, and what it finished is kept."""
+    record = _own(hub, asked, message.operation_id, message.generation)
+    hub.writable()
+    _take_final(record, message.measure, now)
+    # What watchers saw last is what they see after a restart.
+    if record.merge.owner is not None:
+        latest = record.merge.update(
+            message.operation_id, hub.incarnation, record.operation.at_seq, now.wall_ms
+        )
+        record.change_operation(latest=latest)
+    if record.operation.state != "cancelling":
+        hub.release_claim(record)
+    event = hub.apply(record, "released", now, reason=message.reason)
+    if not record.terminal:
+        _wait_again(record, now)
+    done = Send(asked.routing, asked.request_id, Ack())
+    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+
+
+HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {
+    OwnerHello: on_hello,
+    Started: on_started,
+    PauseState: on_pause_state,
+    Outcome: on_outcome,
+    Release: on_release,
+}

@@ -1,0 +1,244 @@
+"""Progress of one operation: merging measures from its owner and workers, rate and time to the outcome.
+
+Pure values and one mutable `Merge` per live operation, owned by the broker's hub.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from typing import Any
+
+from rfm_runtime.protocol.internal import OperationMeasure, TileMeasure
+from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
+
+__all__ = ["Merge", "Pace", "is_committed"]
+
+SHOWN_AT_MOST = 99.0
+"""Percent before the outcome is journalled: 100 % is a promise."""
+
+PACE_SAMPLES = 48
+"""Samples of (time, done) kept per operation; when full, every second one goes and the spacing doubles."""
+
+PACE_SPACING_S = 0.25
+Z90 = 1.2816
+"""90 % quantile of the normal distribution."""
+
+
+def is_committed(bitmap: bytes, tile: int) -> bool:
+    """Whether bit `tile` is set (tile i is bit i % 8 of byte i // 8)."""
+    byte = tile >> 3
+    return byte < len(bitmap) and bool(bitmap[byte] >> (tile & 7) & 1)
+
+
+class Pace:
+    """Rate and remaining time from samples of `done`, of whole life down to the last seconds.
+
+    The median estimate weights recent intervals more; its 90 % quantile comes from how much the rates of the
+    intervals scatter.
+    """
+
+    __slots__ = ("_samples", "_spacing_s")
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque()
+        self._spacing_s = PACE_SPACING_S
+
+    def measured(self, done: float, now_s: float) -> None:
+        """Take a measurement; those that come faster than the spacing replace the newest."""
+        samples = self._samples
+        if len(samples) >= 2 and now_s - samples[-2][0] < self._spacing_s:
+            samples[-1] = (now_s, done)
+            return
+        samples.append((now_s, done))
+        if len(samples) > PACE_SAMPLES:
+            self._samples = deque(
+                sample for i, sample in enumerate(samples) if i % 2 == (len(samples) - 1) % 2
+            )
+            if self._samples[0] != samples[0]:
+                self._samples.appendleft(samples[0])
+            self._spacing_s *= 2.0
+
+    def restart(self) -> None:
+        """Forget: the work stood still (a pause), and standing still is no rate."""
+        self._samples.clear()
+        self._spacing_s = PACE_SPACING_S
+
+    def rates(self) -> tuple[float, float] | None:
+        """Mean rate in units/s and its standard error, None before there is one."""
+        samples = list(self._samples)
+        if len(samples) < 2:
+            return None
+        end_s = samples[-1][0]
+        horizon_s = max(1.0, (end_s - samples[0][0]) / 3.0)
+        total = weights = squares = 0.0
+        rates = []
+        for (t0, d0), (t1, d1) in itertools.pairwise(samples):
+            if t1 <= t0:
+                continue
+            weight = (t1 - t0) * math.exp(-(end_s - t1) / horizon_s)
+            rate = (d1 - d0) / (t1 - t0)
+            rates.append((rate, weight))
+            total += rate * weight
+            weights += weight
+            squares += weight * weight
+        if weights <= 0.0:
+            return None
+        mean = total / weights
+        variance = sum(weight * (rate - mean) ** 2 for rate, weight in rates) / weights
+        effective = weights * weights / squares
+        return mean, math.sqrt(variance / effective)
+
+    def eta(self, remaining: float) -> Eta | None:
+        """Time for `remaining` units, None while nothing is known."""
+        rates = self.rates()
+        if rates is None or rates[0] <= 0.0 or remaining < 0.0:
+            return None
+        mean, error = rates
+        pessimistic = max(mean - Z90 * error, mean / 4.0)
+        return Eta(p50=math.ceil(1000.0 * remaining / mean), p90=math.ceil(1000.0 * remaining / pessimistic))
+
+
+class Merge:
+    """What is known of the progress of one live operation, and what was shown of it.
+
+    shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
+    shown before its owner's first own measure.
+    """
+
+    __slots__ = (
+        "_counters",
+        "_dirty",
+        "_in_hand",
+        "generation",
+        "owner",
+        "pace",
+        "revision",
+        "shown",
+        "stale",
+        "total_cpu_s",
+        "total_iterations",
+    )
+
+    def __init__(self, shown: float = 0.0, revision: int = 0) -> None:
+        self.generation = 0
+        self.owner: OperationMeasure | None = None
+        self.pace = Pace()
+        self.revision = revision
+        self.shown = shown
+        self.stale = False
+        self.total_iterations = 0
+        self.total_cpu_s = 0.0
+        self._counters: dict[int, int] = {}
+        self._in_hand: dict[int, TileMeasure] = {}
+        self._dirty = False
+
+    def claimed(self, generation: int) -> None:
+        """A new claim begins: what its predecessor had in hand does not count any more."""
+        self.generation = generation
+        self.owner = None
+        self._counters.clear()
+        self._in_hand.clear()
+        self.pace.restart()
+
+    def measured(self, source: int, measure: OperationMeasure | TileMeasure, now_s: float) -> bool:
+        """Take a measure from `source`; whether it counted (right generation, newer than the last)."""
+        if measure.generation != self.generation or measure.counter <= self._counters.get(source, -1):
+            return False
+        self._counters[source] = measure.counter
+        if isinstance(measure, OperationMeasure):
+            if self.owner is not None and measure.counter <= self.owner.counter:
+                return False
+            self.owner = measure
+        else:
+            self._in_hand[source] = measure
+        self._advance(now_s)
+        return True
+
+    def _advance(self, now_s: float) -> None:
+        owner = self.owner
+        if owner is None:
+            return
+        best: dict[int, int] = {}
+        iterations, cpu_ns = owner.iterations, owner.cpu_ns
+        for measure in self._in_hand.values():
+            if not is_committed(owner.committed, measure.tile):
+                if measure.done > best.get(measure.tile, -1):
+                    best[measure.tile] = measure.done
+                iterations += measure.iterations
+                cpu_ns += measure.cpu_ns
+        done = owner.done + sum(best.values())
+        if owner.total is not None:
+            done = min(done, owner.total)
+        if done > self.shown:
+            self.shown = done
+        self.total_iterations = max(self.total_iterations, iterations)
+        self.total_cpu_s = max(self.total_cpu_s, cpu_ns / 1e9)
+        self.pace.measured(self.shown, now_s)
+        self._dirty = True
+
+    def touch(self) -> None:
+        """Have the present state published again (a flag changed)."""
+        self._dirty = True
+
+    def take_dirty(self) -> bool:
+        """Whether there is something new to publish; asking clears it."""
+        dirty, self._dirty = self._dirty, False
+        return dirty and self.owner is not None
+
+    def update(
+        self,
+        operation_id: str,
+        incarnation: int,
+        at_seq: int,
+        measured_at_ms: int,
+        *,
+        outcome: str | None = None,
+    ) -> ProgressUpdate:
+        """What watchers are told, with the next revision. outcome: the terminal state it is part of."""
+        self.revision += 1
+        owner = self.owner
+        total = None if owner is None else owner.total
+        rates = None if outcome else self.pace.rates()
+        remaining = None if total is None else total - self.shown
+        fields: dict[str, Any] = {}
+        if owner is not None:
+            fields = {
+                "unit": owner.unit,
+                "step": owner.step,
+                "steps": owner.steps,
+                "message": owner.message,
+                "details": owner.details,
+                "tiles": _tiles(owner),
+            }
+        return ProgressUpdate(
+            operation_id=operation_id,
+            rev=(incarnation, self.revision),
+            at_seq=at_seq,
+            measured_at_ms=measured_at_ms,
+            done=self.shown,
+            total=total,
+            progress=self._percent(total, outcome),
+            rate=None if rates is None else max(0.0, rates[0]),
+            eta_ms=None if outcome or remaining is None else self.pace.eta(remaining),
+            iterations=self.total_iterations,
+            cpu_s=round(self.total_cpu_s, 6),
+            stale=self.stale and outcome is None,
+            **fields,
+        )
+
+    def _percent(self, total: float | None, outcome: str | None) -> float:
+        if outcome == "completed":
+            return 100.0
+        if not total:
+            return 0.0
+        return min(SHOWN_AT_MOST, 100.0 * self.shown / total)
+
+
+def _tiles(owner: OperationMeasure) -> TileMap | None:
+    if owner.tiles_total == 0:
+        return None
+    return TileMap(
+        total=owner.tiles_total, done=owner.tiles_done, committed=owner.committed, previewed=owner.previewed
+    )

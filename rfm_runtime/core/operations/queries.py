@@ -1,0 +1,141 @@
+"""What is answered from committed state: pages, lists, filters, explanations. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rfm_runtime.core.operations.claims import Owner
+from rfm_runtime.core.operations.record import Record
+from rfm_runtime.core.operations.schedule import Usage, effective_priority, order
+from rfm_runtime.errors import BadRequestError, ForbiddenError
+from rfm_runtime.protocol.internal import Principal
+from rfm_runtime.protocol.messages import ListOperations, ListReply, OperationFilter
+from rfm_runtime.protocol.operation import Operation
+
+__all__ = ["check", "explain", "list_page", "matches"]
+
+ROLES_SEE = frozenset({"admin", "operator", "viewer", "reporter"})
+ROLES_SUBMIT = frozenset({"admin", "operator"})
+
+
+def check(principal: Principal, action: str, owner: str | None = None) -> None:
+    """Raise ForbiddenError unless the principal may `see`, `submit` or `change` (what `owner` submitted)."""
+    roles = set(principal.roles)
+    if action == "see" and roles & ROLES_SEE:
+        return
+    if action == "submit" and roles & ROLES_SUBMIT:
+        return
+    if action == "change" and ("admin" in roles or ("operator" in roles and owner == principal.user)):
+        return
+    whose = f" an operation of {owner}" if action == "change" and owner != principal.user else ""
+    raise ForbiddenError(
+        f"{principal.user} ({', '.join(sorted(roles)) or 'no role'}) may not {action}{whose}",
+        hint="ask for a token with the role operator (own operations) or admin (all)",
+    )
+
+
+def matches(operation: Operation, wanted: OperationFilter) -> bool:
+    """Whether the operation passes the filter."""
+    if wanted.states is not None and operation.state not in wanted.states:
+        return False
+    if wanted.kinds is not None and operation.kind not in wanted.kinds:
+        return False
+    if wanted.owner is not None and operation.owner != wanted.owner:
+        return False
+    if wanted.labels and any(operation.labels.get(key) != value for key, value in wanted.labels.items()):
+        return False
+    if wanted.text:
+        text = wanted.text.casefold()
+        return text in operation.name.casefold() or text in operation.operation_id.casefold()
+    return True
+
+
+def list_page(operations: Iterable[Operation], request: ListOperations) -> ListReply:
+    """A page, newest first. Raises BadRequestError for a cursor that is none."""
+    ordered = sorted(
+        (operation for operation in operations if matches(operation, request.filter)),
+        key=lambda operation: (-operation.created_at_ms, operation.operation_id),
+    )
+    if request.cursor is not None:
+        created, _, operation_id = request.cursor.partition(":")
+        if not created.isdecimal():
+            raise BadRequestError("not a cursor of an earlier page", hint="pass the cursor as it came")
+        after = (-int(created), operation_id)
+        ordered = [o for o in ordered if (-o.created_at_ms, o.operation_id) > after]
+    page = ordered[: request.limit]
+    more = len(ordered) > len(page)
+    return ListReply(
+        operations=page, cursor=f"{page[-1].created_at_ms}:{page[-1].operation_id}" if more else None
+    )
+
+
+def explain(
+    record: Record,
+    records: Mapping[str, Record],
+    owners: Sequence[Owner],
+    usage: Usage,
+    now_s: float,
+    *,
+    draining: bool,
+    journal_failing: str | None,
+) -> tuple[str, ...]:
+    """Why the operation is in its state and what it waits for, the most important first."""
+    operation, row = record.operation, record.row
+    claim = f" by {row.claim.name} as generation {operation.generation}" if row.claim else ""
+    lines = [f"{operation.operation_id} is {operation.state}{claim}."]
+    if operation.state == "queued" and row.claim is not None:
+        lines.append(f"It was handed to {row.claim.name}, which has not begun yet.")
+    elif operation.state == "queued":
+        lines += _why_queued(record, records, owners, usage, now_s, draining=draining)
+    elif operation.state == "running" and row.pause_wanted:
+        lines.append("It was asked to pause; tiles that run are being stopped.")
+    elif operation.state == "paused":
+        lines.append("It was paused; `resume` lets it go on.")
+    elif operation.state == "cancelling":
+        lines.append("It was asked to stop; the outcome follows when nothing of it runs any more.")
+    elif record.terminal and operation.error is not None:
+        lines.append(f"{operation.error.code}: {operation.error.message}")
+    owner = next((o for o in owners if row.claim and o.source.name == row.claim.name), None)
+    if row.claim is not None and not record.terminal and (owner is None or owner.routing is None):
+        lines.append(f"{row.claim.name} is not connected; it is awaited.")
+    elif owner is not None and owner.stale:
+        lines.append(
+            f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; its process lives."
+        )
+    if row.losses:
+        lines.append(f"Its owner died {row.losses} times with it.")
+    if journal_failing is not None:
+        lines.append(f"The journal cannot be written: {journal_failing}")
+    return tuple(lines)
+
+
+def _why_queued(
+    record: Record,
+    records: Mapping[str, Record],
+    owners: Sequence[Owner],
+    usage: Usage,
+    now_s: float,
+    *,
+    draining: bool,
+) -> list[str]:
+    operation = record.operation
+    if draining:
+        return ["The runtime is shutting down and assigns nothing; the next start takes it up."]
+    able = [owner for owner in owners if owner.routing is not None and owner.offers(operation.kind)]
+    if not able:
+        return [f"No engine that offers {operation.kind} is connected."]
+    lines = [
+        f"{owner.source.name} has {len(owner.operations)} of {owner.hello.slots} slots in use."
+        for owner in able
+        if owner.hello is not None
+    ]
+    waiting = [
+        other.candidate()
+        for other in records.values()
+        if other.operation.state == "queued" and other.row.claim is None
+    ]
+    place = [c.operation_id for c in order(waiting, usage, now_s)].index(operation.operation_id)
+    priority = effective_priority(record.candidate(), now_s)
+    ahead = f"{place} operations are ahead of it" if place else "It is next"
+    lines.append(f"{ahead}; its priority is {operation.priority}, with ageing {priority}.")
+    return lines

@@ -1,0 +1,215 @@
+"""One operation as the broker keeps it; what the shell tells the core and is asked to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from rfm_runtime.core.operations.progress import Merge
+from rfm_runtime.core.operations.schedule import Candidate
+from rfm_runtime.protocol.internal import Cancellation, ControlFrame, Source
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
+
+__all__ = [
+    "Asked",
+    "Batch",
+    "Command",
+    "Control",
+    "Died",
+    "Drain",
+    "Journal",
+    "JournalFailed",
+    "Journalled",
+    "Kill",
+    "Loaded",
+    "Now",
+    "Publish",
+    "Push",
+    "Record",
+    "Send",
+    "StoredOperation",
+    "Tick",
+    "Told",
+    "Watch",
+]
+
+
+class Now(Struct, frozen=True):
+    """The shell's clocks: `mono_s` for durations, `wall_ms` for people."""
+
+    mono_s: float
+    wall_ms: int
+
+
+class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The row of the journal. claim: who has it in hand, as generation `operation.generation`.
+
+    losses: owners that died with it. ended_by: the claim that reported the outcome, so that its
+    repetition is recognised.
+    """
+
+    operation: Operation
+    params: dict[str, Any]
+    request_key: str
+    body_digest: bytes
+    claim: Source | None = None
+    started: bool = False
+    losses: int = 0
+    pause_wanted: bool = False
+    cancellation: Cancellation | None = None
+    ended_by: tuple[str, int] | None = None
+
+
+class Record:
+    """One live operation: its row and what need not survive a restart."""
+
+    __slots__ = ("assigned_s", "handle", "merge", "queued_s", "row", "stop_sent_s")
+
+    def __init__(self, row: StoredOperation, queued_s: float) -> None:
+        self.row = row
+        self.queued_s = queued_s
+        self.handle: int | None = None
+        self.assigned_s: float | None = None
+        self.stop_sent_s: float | None = None
+        latest = row.operation.latest
+        self.merge = Merge(latest.done if latest else 0.0)
+
+    @property
+    def operation(self) -> Operation:
+        """The operation as of the newest decision, committed or not."""
+        return self.row.operation
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has its outcome."""
+        return self.row.operation.state in TERMINAL_STATES
+
+    def change(self, **fields: Any) -> None:
+        """Replace fields of the row."""
+        self.row = msgspec.structs.replace(self.row, **fields)
+
+    def change_operation(self, **fields: Any) -> None:
+        """Replace fields of the operation in the row."""
+        self.change(operation=msgspec.structs.replace(self.row.operation, **fields))
+
+    def candidate(self) -> Candidate:
+        """As the scheduler sees it."""
+        operation = self.row.operation
+        return Candidate(operation.operation_id, operation.owner, operation.priority, self.queued_s)
+
+
+# --- what the shell tells the core --------------------------------------------------------------
+
+
+class Asked(Struct, frozen=True):
+    """A peer's request; exactly one `Send` with this routing and id answers it."""
+
+    routing: bytes
+    request_id: int
+    message: Struct
+
+
+class Told(Struct, frozen=True):
+    """A peer's one-way message."""
+
+    routing: bytes
+    message: Struct
+
+
+class Journalled(Struct, frozen=True):
+    """Every batch up to `number` is on disk."""
+
+    number: int
+
+
+class JournalFailed(Struct, frozen=True):
+    """The journal cannot be written now; the shell keeps trying. None: it can again."""
+
+    reason: str | None
+
+
+class Died(Struct, frozen=True):
+    """The local process of this source is gone, proven by its pidfd or its absence."""
+
+    source: Source
+
+
+class Drain(Struct, frozen=True):
+    """Take nothing new, assign nothing."""
+
+
+class Tick(Struct, frozen=True):
+    """Look at deadlines; every settings.tick_s, after the sockets were drained."""
+
+
+# --- what the core asks of the shell ------------------------------------------------------------
+
+
+class Batch(Struct, frozen=True):
+    """Rows that changed and events that happened together."""
+
+    number: int
+    rows: tuple[StoredOperation, ...]
+    events: tuple[OperationEvent, ...]
+
+
+class Journal(Struct, frozen=True):
+    """Write the batch; then tell `Journalled`."""
+
+    batch: Batch
+
+
+class Send(Struct, frozen=True):
+    """Answer a request: a message, or ErrorInfo."""
+
+    routing: bytes
+    request_id: int
+    answer: Struct
+
+
+class Push(Struct, frozen=True):
+    """A one-way message to an owner."""
+
+    routing: bytes
+    message: Struct
+
+
+class Publish(Struct, frozen=True):
+    """Events for the feed, in order, now."""
+
+    events: tuple[OperationEvent, ...]
+
+
+class Control(Struct, frozen=True):
+    """Publish the cancel set on `control`, now."""
+
+    frame: ControlFrame
+
+
+class Watch(Struct, frozen=True):
+    """Tell `Died` when this local process is gone (at once if it is)."""
+
+    source: Source
+
+
+class Kill(Struct, frozen=True):
+    """SIGKILL a local process that a newer one of the same name replaces."""
+
+    source: Source
+
+
+Command = Journal | Send | Push | Publish | Control | Watch | Kill
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """What the journal knows at start."""
+
+    epoch: str
+    incarnation: int
+    durable: bool
+    head: int
+    floor: int
+    rows: tuple[StoredOperation, ...]
+    events: tuple[OperationEvent, ...]

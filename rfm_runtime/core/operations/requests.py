@@ -1,0 +1,451 @@
+"""What gateways ask for their users: submit, cancel, pause, priority, queries. One function a request.
+
+Each takes (hub, asked, message, now) and returns commands, or raises the error that is the answer. Mutations
+are answered after their commit, queries from the committed state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rfm_runtime.core.operations.ownership import push_pause
+from rfm_runtime.core.operations.queries import check, explain, list_page
+from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
+from rfm_runtime.errors import (
+    BadRequestError,
+    ConflictError,
+    DrainingError,
+    TooLargeError,
+    UnknownOperationError,
+    UnsupportedError,
+)
+from rfm_runtime.protocol.internal import (
+    Ack,
+    Cancellation,
+    DoCancel,
+    DoExplain,
+    DoGet,
+    DoKinds,
+    DoList,
+    DoPause,
+    DoPriority,
+    DoSubmit,
+    Events,
+    EventsSince,
+    Explained,
+    GatewayHello,
+    GatewayWelcome,
+    KindsKnown,
+    PeerStatus,
+    Principal,
+    PriorityOwner,
+    ProgressState,
+    ProgressStateReply,
+    Snapshot,
+    SnapshotPage,
+    Status,
+    StatusReply,
+    Submitted,
+)
+from rfm_runtime.protocol.limits import PAGE_LIMIT, PARAMS_LIMIT_BYTES
+from rfm_runtime.protocol.messages import CancelReply, Kind, OperationReply, SubmitReply, SubmitRequest
+from rfm_runtime.protocol.operation import Operation, OperationEvent
+
+if TYPE_CHECKING:
+    from rfm_runtime.core.operations.hub import Hub
+
+__all__ = ["HANDLERS", "cancel_tree", "explain_lines"]
+
+EVENTS_PAGE = 1000
+
+
+def _answer(asked: Asked, message: msgspec.Struct) -> Send:
+    return Send(asked.routing, asked.request_id, message)
+
+
+def _find(hub: Hub, principal: Principal, operation_id: str, action: str) -> Record:
+    record = hub.records.get(operation_id)
+    check(principal, "see")
+    if record is None:
+        raise UnknownOperationError(f"no operation {operation_id}")
+    if action != "see":
+        check(principal, action, record.operation.owner)
+    return record
+
+
+# --- submit -----------------------------------------------------------------------------------
+
+
+def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Command]:
+    """All submissions are accepted in one batch, or the first bad one refuses all."""
+    check(message.principal, "submit")
+    if hub.draining:
+        raise DrainingError(
+            "the runtime is shutting down and takes nothing new", hint="submit again after its start"
+        )
+    hub.writable()
+    fresh: list[tuple[SubmitRequest, bytes]] = []
+    replies: dict[str, SubmitReply] = {}
+    for submission in message.submissions:
+        digest = _digest(submission)
+        duplicate = _known(hub, message.principal, submission, digest, fresh)
+        if duplicate is not None:
+            replies[submission.operation_id] = duplicate
+        else:
+            _validate(hub, submission, {new.operation_id for new, _ in fresh})
+            fresh.append((submission, digest))
+    rows: list[StoredOperation] = []
+    events: list[OperationEvent] = []
+    for submission, digest in fresh:
+        record, accepted = _accept(hub, message.principal, submission, digest, now)
+        events += accepted
+        rows.append(record.row)
+        replies[submission.operation_id] = SubmitReply(
+            operation_id=submission.operation_id, seq=record.operation.at_seq
+        )
+    answer = _answer(asked, Submitted(tuple(replies[s.operation_id] for s in message.submissions)))
+    # A duplicate is answered after a commit as well: its first request may not be on disk yet.
+    return [hub.log.commit(rows, events, [answer])]
+
+
+def _digest(submission: SubmitRequest) -> bytes:
+    """Of what makes two requests with one key the same; the correlation id is not part of it."""
+    body = msgspec.structs.replace(submission, correlation_id=None)
+    encoded = msgspec.msgpack.encode(body, order="deterministic")
+    if len(encoded) > PARAMS_LIMIT_BYTES:
+        raise TooLargeError(
+            f"the submission has {len(encoded)} bytes, {PARAMS_LIMIT_BYTES} are allowed",
+            hint="shorten params or labels",
+        )
+    return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def _known(
+    hub: Hub,
+    principal: Principal,
+    submission: SubmitRequest,
+    digest: bytes,
+    fresh: list[tuple[SubmitRequest, bytes]],
+) -> SubmitReply | None:
+    known_id = hub.keys.get((principal.user, submission.request_key))
+    if known_id is None:
+        if submission.operation_id in hub.records:
+            raise ConflictError(
+                f"operation {submission.operation_id} exists already", hint="mint a new operation_id"
+            )
+        for other, _ in fresh:
+            if other.request_key == submission.request_key or other.operation_id == submission.operation_id:
+                raise ConflictError(
+                    "two submissions with one request_key or operation_id", hint="mint one each"
+                )
+        return None
+    record = hub.records[known_id]
+    if record.row.body_digest != digest:
+        raise ConflictError(
+            f"request_key {submission.request_key} was used for {known_id} with another content",
+            hint="use a new request_key for a new request",
+        )
+    return SubmitReply(operation_id=known_id, seq=record.operation.at_seq, duplicate=True)
+
+
+def _validate(hub: Hub, submission: SubmitRequest, together: set[str]) -> None:
+    validator = hub.validators.get(submission.kind)
+    if validator is not None:
+        validator(submission.params)
+    elif submission.kind not in (known := {kind.kind for kind in _kinds(hub)} | set(hub.validators)):
+        raise BadRequestError(
+            f"unknown kind {submission.kind[:64]!r}",
+            hint=f"known kinds: {', '.join(sorted(known)) or 'none'}",
+        )
+    parent = submission.parent_id
+    if parent is not None and parent not in hub.records and parent not in together:
+        raise UnknownOperationError(f"no operation {parent} to be the parent")
+
+
+def _accept(
+    hub: Hub, principal: Principal, submission: SubmitRequest, digest: bytes, now: Now
+) -> tuple[Record, list[OperationEvent]]:
+    operation = Operation(
+        operation_id=submission.operation_id,
+        kind=submission.kind,
+        name=submission.name or submission.kind,
+        owner=principal.user,
+        state="pending",
+        at_seq=0,
+        created_at_ms=now.wall_ms,
+        priority=submission.priority,
+        labels=dict(submission.labels),
+        parent_id=submission.parent_id,
+        correlation_id=submission.correlation_id or submission.operation_id[-12:],
+    )
+    row = StoredOperation(
+        operation=operation, params=submission.params, request_key=submission.request_key, body_digest=digest
+    )
+    record = hub.adopt(row, now)
+    accepted = hub.event(record, "operation_accepted", now)
+    return record, [accepted, hub.event(record, "operation_queued", now, state="queued")]
+
+
+# --- steering ---------------------------------------------------------------------------------
+
+
+def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Command]:
+    """The set goes out at once; the event and the reply after the commit."""
+    request = message.request
+    record = _find(hub, message.principal, request.operation_id, "change")
+    if record.terminal:
+        return [hub.log.commit((), (), [_answer(asked, CancelReply(state="already_terminal"))])]
+    owner = hub.owners.get(record.row.claim.name) if record.row.claim else None
+    reporter = owner is not None and owner.hello is not None and owner.hello.role == "reporter"
+    if request.mode == "hard" and reporter:
+        raise UnsupportedError(
+            "a program of its own cannot be killed from here, only asked to stop",
+            hint='cancel with mode "soft"',
+        )
+    kill_after_ms = 0 if request.mode == "hard" else request.deadline_ms
+    if kill_after_ms is None and not reporter:
+        kill_after_ms = round(hub.settings.cancel_deadline_s * 1000)
+    version = hub.cancel_version
+    records, events = cancel_tree(hub, record, message.principal.user, request.reason, kill_after_ms, now)
+    commands: list[Command] = []
+    if hub.cancel_version != version:
+        commands.append(hub.control(now))
+    answer = _answer(asked, CancelReply(state="cancelling"))
+    return [*commands, hub.log.commit((r.row for r in records), events, [answer])]
+
+
+def cancel_tree(
+    hub: Hub, root: Record, by: str, reason: str | None, kill_after_ms: int | None, now: Now
+) -> tuple[list[Record], list[OperationEvent]]:
+    """Cancel an operation and everything below it; the records that changed and their events."""
+    changed: list[Record] = []
+    events: list[OperationEvent] = []
+    waiting = [root]
+    while waiting:
+        record = waiting.pop()
+        operation_id = record.operation.operation_id
+        waiting += [hub.records[child] for child in sorted(hub.children.get(operation_id, ()))]
+        if record.terminal:
+            continue
+        claim = record.row.claim
+        if claim is None:
+            record.change_operation(cancel_requested=True)
+            event = hub.apply(record, "cancel_unclaimed", now, by=by, reason=reason)
+        else:
+            entry = Cancellation(
+                operation_id=operation_id, generation=record.operation.generation, kill_after_ms=kill_after_ms
+            )
+            if hub.cancel_set.get(operation_id) == entry:
+                continue
+            hub.cancel_set[operation_id] = entry
+            hub.cancel_version += 1
+            record.change_operation(cancel_requested=True)
+            record.change(cancellation=entry)
+            event = hub.apply(record, "cancel", now, by=by, reason=reason)
+        changed.append(record)
+        if event is not None:
+            events.append(event)
+    return changed, events
+
+
+def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command]:
+    """Without an owner it is done at once; an owner is asked and its confirmation makes the event."""
+    record = _find(hub, message.principal, message.operation_id, "change")
+    state = record.operation.state
+    if record.terminal or state == "cancelling":
+        raise ConflictError(
+            f"{message.operation_id} is {state}", hint="only what runs or waits can be paused"
+        )
+    hub.writable()
+    done = Send(asked.routing, asked.request_id, Ack())
+    if record.row.claim is None:
+        event = hub.apply(record, "pause" if message.paused else "resume", now, by=message.principal.user)
+        record.queued_s = now.mono_s
+        events = () if event is None else (event,)
+        return [hub.log.commit((record.row,), events, [done])]
+    record.change(pause_wanted=message.paused)
+    return [hub.log.commit((record.row,), (), [done, *push_pause(hub, record, now)])]
+
+
+def on_priority(hub: Hub, asked: Asked, message: DoPriority, now: Now) -> list[Command]:
+    """A higher priority runs first; what runs already is told."""
+    record = _find(hub, message.principal, message.operation_id, "change")
+    if record.terminal:
+        raise ConflictError(f"{message.operation_id} is {record.operation.state}")
+    hub.writable()
+    record.change_operation(priority=message.priority)
+    event = hub.event(record, "operation_priority", now, priority=message.priority, by=message.principal.user)
+    then: list[Command] = [Send(asked.routing, asked.request_id, Ack())]
+    owner = hub.owners.get(record.row.claim.name) if record.row.claim else None
+    if owner is not None and owner.routing is not None:
+        told = PriorityOwner(
+            operation_id=message.operation_id,
+            generation=record.operation.generation,
+            priority=message.priority,
+        )
+        then.append(Push(owner.routing, told))
+    return [hub.log.commit((record.row,), (event,), then)]
+
+
+# --- queries ----------------------------------------------------------------------------------
+
+
+def _kinds(hub: Hub) -> list[Kind]:
+    kinds: dict[str, Kind] = {}
+    for owner in hub.owners:
+        if owner.hello is not None and owner.routing is not None:
+            kinds |= {kind.kind: kind for kind in owner.hello.kinds}
+    return [kinds[name] for name in sorted(kinds)]
+
+
+def on_kinds(hub: Hub, asked: Asked, _message: DoKinds, _now: Now) -> list[Command]:
+    """What engines offer now."""
+    return [_answer(asked, KindsKnown(tuple(_kinds(hub))))]
+
+
+def on_list(hub: Hub, asked: Asked, message: DoList, now: Now) -> list[Command]:
+    """A page of committed operations."""
+    check(message.principal, "see")
+    page = list_page(hub.log.committed.values(), message.request)
+    described = [_with_progress(hub, operation, now) for operation in page.operations]
+    return [_answer(asked, msgspec.structs.replace(page, operations=described))]
+
+
+def on_get(hub: Hub, asked: Asked, message: DoGet, now: Now) -> list[Command]:
+    """One committed operation with its parameters."""
+    record = _find(hub, message.principal, message.operation_id, "see")
+    committed = hub.log.committed.get(message.operation_id)
+    if committed is None:
+        raise UnknownOperationError(f"no operation {message.operation_id}")
+    operation = _with_progress(hub, committed, now)
+    return [_answer(asked, OperationReply(operation=operation, params=record.row.params))]
+
+
+def _with_progress(hub: Hub, operation: Operation, now: Now) -> Operation:
+    record = hub.records.get(operation.operation_id)
+    if record is None or record.terminal or record.merge.owner is None:
+        return operation
+    latest = record.merge.update(operation.operation_id, hub.incarnation, operation.at_seq, now.wall_ms)
+    return msgspec.structs.replace(operation, latest=latest, stale=record.merge.stale)
+
+
+def on_explain(hub: Hub, asked: Asked, message: DoExplain, now: Now) -> list[Command]:
+    """Why is it in this state?"""
+    record = _find(hub, message.principal, message.operation_id, "see")
+    return [_answer(asked, Explained(explain_lines(hub, record, now)))]
+
+
+def explain_lines(hub: Hub, record: Record, now: Now) -> tuple[str, ...]:
+    """The explanation from the hub's tables."""
+    return explain(
+        record,
+        hub.records,
+        list(hub.owners),
+        hub.usage,
+        now.mono_s,
+        draining=hub.draining,
+        journal_failing=hub.log.failing,
+    )
+
+
+def on_gateway_hello(hub: Hub, asked: Asked, _message: GatewayHello, _now: Now) -> list[Command]:
+    """Where the feed stands; `frame_no` is filled in by the shell, which counts frames."""
+    return [
+        _answer(
+            asked,
+            GatewayWelcome(
+                epoch=hub.log.epoch,
+                incarnation=hub.incarnation,
+                floor=hub.log.floor,
+                head=hub.log.head,
+                frame_no=0,
+                durable=hub.durable,
+            ),
+        )
+    ]
+
+
+def on_events_since(hub: Hub, asked: Asked, message: EventsSince, _now: Now) -> list[Command]:
+    """Committed events after a position, or the advice to take a snapshot."""
+    events = hub.log.since(message.seq, EVENTS_PAGE) if message.epoch == hub.log.epoch else None
+    answer = Events(
+        epoch=hub.log.epoch,
+        incarnation=hub.incarnation,
+        floor=hub.log.floor,
+        head=hub.log.head,
+        recovered=events is not None,
+        events=events or (),
+    )
+    return [_answer(asked, answer)]
+
+
+def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, now: Now) -> list[Command]:
+    """A page of committed operations in the order of their ids."""
+    ids = sorted(operation_id for operation_id in hub.log.committed if operation_id > message.cursor)
+    page = ids[:PAGE_LIMIT]
+    answer = SnapshotPage(
+        epoch=hub.log.epoch,
+        incarnation=hub.incarnation,
+        seq=hub.log.head,
+        operations=tuple(_with_progress(hub, hub.log.committed[oid], now) for oid in page),
+        cursor=page[-1] if len(ids) > len(page) else "",
+    )
+    return [_answer(asked, answer)]
+
+
+def on_progress_state(hub: Hub, asked: Asked, _message: ProgressState, now: Now) -> list[Command]:
+    """The newest progress of everything alive; `frame_no` is filled in by the shell."""
+    reply = ProgressStateReply(incarnation=hub.incarnation, frame_no=0, progress=hub.all_progress(now))
+    return [_answer(asked, reply)]
+
+
+def on_status(hub: Hub, asked: Asked, _message: Status, now: Now) -> list[Command]:
+    """What `rfm-runtime status` shows of the broker."""
+    states: dict[str, int] = {}
+    for operation in hub.log.committed.values():
+        states[operation.state] = states.get(operation.state, 0) + 1
+    peers = tuple(
+        PeerStatus(
+            role=owner.hello.role,
+            name=owner.source.name,
+            pid=owner.source.pid,
+            silent_s=now.mono_s - owner.heard_s,
+            operations=len(owner.operations),
+            slots=owner.hello.slots,
+            workers=owner.hello.workers,
+        )
+        for owner in hub.owners
+        if owner.hello is not None
+    )
+    reply = StatusReply(
+        epoch=hub.log.epoch,
+        incarnation=hub.incarnation,
+        head=hub.log.head,
+        uptime_s=now.mono_s - hub.started_s,
+        journal=hub.log.failing or "ok",
+        draining=hub.draining,
+        states=states,
+        peers=peers,
+    )
+    return [_answer(asked, reply)]
+
+
+HANDLERS: dict[type[msgspec.Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {
+    DoSubmit: on_submit,
+    DoCancel: on_cancel,
+    DoPause: on_pause,
+    DoPriority: on_priority,
+    DoKinds: on_kinds,
+    DoList: on_list,
+    DoGet: on_get,
+    DoExplain: on_explain,
+    GatewayHello: on_gateway_hello,
+    EventsSince: on_events_since,
+    Snapshot: on_snapshot,
+    ProgressState: on_progress_state,
+    Status: on_status,
+}

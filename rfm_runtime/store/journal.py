@@ -1,0 +1,310 @@
+"""The journal's interface, and the SQLite one: a writer thread with group commit.
+
+The broker's loop appends batches; one thread owns the connection that writes, takes everything that waits,
+commits it as one transaction, and calls back with the number of the last batch. Nothing waits for a tick: the
+thread commits whenever it is idle. WAL with `synchronous=FULL`: a commit survives a power cut.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import DatabaseError
+
+from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
+from rfm_runtime.errors import JournalError
+from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
+
+__all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "SqliteJournal"]
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
+RETRY_S = 0.5
+"""After a failed commit (disk full, I/O error): how often it is tried again."""
+
+OnWritten = Callable[[int, float], None]
+"""(number of the last batch on disk, seconds the commit took); called in the writer's thread."""
+
+OnFailed = Callable[[str | None], None]
+"""Why the journal cannot be written, None when it can again; called in the writer's thread."""
+
+_metadata = MetaData()
+_meta = Table(
+    "meta", _metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False)
+)
+_operations = Table(
+    "operations",
+    _metadata,
+    Column("operation_id", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("request_key", String, nullable=False),
+    Column("created_at_ms", Integer, nullable=False),
+    Column("ended_at_ms", Integer),
+    Column("row", LargeBinary, nullable=False),
+    Index("operations_key", "owner", "request_key"),
+    Index("operations_ended", "ended_at_ms"),
+)
+_events = Table(
+    "events",
+    _metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("operation_id", String, nullable=False),
+    Column("event", LargeBinary, nullable=False),
+    Index("events_operation", "operation_id", "seq"),
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_row_decoder = msgspec.msgpack.Decoder(StoredOperation)
+_event_decoder = msgspec.msgpack.Decoder(OperationEvent)
+
+
+class Journal(Protocol):
+    """What the broker needs of a journal; the conformance tests run against every one."""
+
+    def load(self, *, history_events: int, finished_keep: int) -> Loaded:
+        """What it knows: all live operations, the newest `finished_keep` finished, the newest events."""
+        ...
+
+    def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
+        """Begin to write what is appended."""
+        ...
+
+    def append(self, batch: Batch) -> None:
+        """Have it written after everything appended before. Never blocks."""
+        ...
+
+    def close(self) -> None:
+        """Write what was appended, then end. Idempotent."""
+        ...
+
+
+class SqliteJournal:
+    """A journal in an SQLite file. Raises JournalError if the file is damaged, foreign or newer than this."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._engine = _engine(path)
+        with _explained(path), self._engine.begin() as connection:
+            _check_file(connection, path)
+            _metadata.create_all(connection)
+            self._epoch, self._incarnation = _open_log(connection)
+
+    def load(self, *, history_events: int, finished_keep: int) -> Loaded:
+        with _explained(self._path), self._engine.connect() as connection:
+            live = select(_operations.c.row).where(_operations.c.state.not_in(TERMINAL_STATES))
+            finished = (
+                select(_operations.c.row)
+                .where(_operations.c.state.in_(TERMINAL_STATES))
+                .order_by(_operations.c.ended_at_ms.desc())
+                .limit(finished_keep)
+            )
+            rows = [_row_decoder.decode(row) for (row,) in connection.execute(live)]
+            ended = [_row_decoder.decode(row) for (row,) in connection.execute(finished)]
+            newest = select(_events.c.event).order_by(_events.c.seq.desc()).limit(history_events)
+            events = [_event_decoder.decode(blob) for (blob,) in connection.execute(newest)]
+        events.reverse()
+        head = events[-1].seq if events else 0
+        return Loaded(
+            epoch=self._epoch,
+            incarnation=self._incarnation,
+            durable=True,
+            head=head,
+            floor=events[0].seq - 1 if events else head,
+            rows=(*reversed(ended), *rows),
+            events=tuple(events),
+        )
+
+    def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
+        self._thread = threading.Thread(
+            target=self._write, args=(on_written, on_failed), name="journal", daemon=True
+        )
+        self._thread.start()
+
+    def append(self, batch: Batch) -> None:
+        self._queue.put(batch)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        self._engine.dispose()
+
+    def _write(self, on_written: OnWritten, on_failed: OnFailed) -> None:
+        with self._engine.connect() as connection:
+            closing = False
+            while not closing:
+                batches, closing = self._take()
+                failed = False
+                while batches:
+                    begin_s = time.perf_counter()
+                    try:
+                        with connection.begin():
+                            _write_batches(connection, batches)
+                    except DatabaseError as error:
+                        failed = True
+                        on_failed(str(error.orig or error))
+                        if closing:
+                            return
+                        more, closing = self._take(timeout_s=RETRY_S)
+                        batches += more
+                        continue
+                    if failed:
+                        on_failed(None)
+                    on_written(batches[-1].number, time.perf_counter() - begin_s)
+                    break
+
+    def _take(self, timeout_s: float | None = None) -> tuple[list[Batch], bool]:
+        """Everything that waits, in order; whether the end was asked for.
+
+        Without a time-out it waits for the first batch; with one it waits that long for the end.
+        """
+        batches: list[Batch] = []
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            try:
+                if deadline_s is not None:
+                    item = self._queue.get(timeout=max(0.0, deadline_s - time.monotonic()))
+                elif batches:
+                    item = self._queue.get_nowait()
+                else:
+                    item = self._queue.get()
+            except queue.Empty:
+                return batches, False
+            if item is None:
+                return batches, True
+            batches.append(item)
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 5.0})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    return engine
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about a file it cannot use into our error; the file is left as it is."""
+    try:
+        yield
+    except (DatabaseError, msgspec.DecodeError) as error:
+        reason = str(getattr(error, "orig", None) or error)
+        raise JournalError(
+            f"the journal {path} cannot be opened: {reason}",
+            hint="restore a backup, or move the file away to start with an empty journal",
+            kept="the file was not changed",
+        ) from error
+
+
+def _check_file(connection: Connection, path: Path) -> None:
+    application_id = connection.execute(text("PRAGMA application_id")).scalar_one()
+    version = connection.execute(text("PRAGMA user_version")).scalar_one()
+    tables = connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar_one()
+    if tables == 0:
+        connection.execute(text(f"PRAGMA application_id={APPLICATION_ID}"))
+        connection.execute(text(f"PRAGMA user_version={SCHEMA_VERSION}"))
+        return
+    if application_id != APPLICATION_ID:
+        raise JournalError(
+            f"{path} is an SQLite file of another program", hint="choose another folder with --state-dir"
+        )
+    if version != SCHEMA_VERSION:
+        raise JournalError(
+            f"{path} has schema version {version}, this release knows {SCHEMA_VERSION}",
+            hint="start it with the release that wrote it",
+            kept="the file was not changed",
+        )
+    damage = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+    if damage != "ok":
+        raise JournalError(
+            f"the journal {path} is damaged: {damage}",
+            hint="restore a backup",
+            kept="the file was not changed",
+        )
+
+
+def _open_log(connection: Connection) -> tuple[str, int]:
+    """The log's name and the number of this start; both are in the journal before anybody hears of them."""
+    known: dict[str, str] = dict(connection.execute(select(_meta.c.key, _meta.c.value)).tuples().all())
+    epoch = known.get("epoch") or f"log0-{secrets.token_hex(8)}"
+    incarnation = int(known.get("incarnation", "0")) + 1
+    for key, value in (("epoch", epoch), ("incarnation", str(incarnation))):
+        statement = upsert(_meta).values(key=key, value=value)
+        connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+    return epoch, incarnation
+
+
+_put_operation = upsert(_operations)
+_put_operation = _put_operation.on_conflict_do_update(
+    index_elements=["operation_id"],
+    set_={
+        "state": _put_operation.excluded.state,
+        "ended_at_ms": _put_operation.excluded.ended_at_ms,
+        "row": _put_operation.excluded.row,
+    },
+)
+_put_event = insert(_events)
+
+
+def _write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
+    # The last row of an operation is the only one that counts.
+    rows = {row.operation.operation_id: row for batch in batches for row in batch.rows}
+    events = [event for batch in batches for event in batch.events]
+    if rows:
+        connection.execute(_put_operation, [_values(row) for row in rows.values()])
+    if events:
+        connection.execute(
+            _put_event,
+            [{"seq": e.seq, "operation_id": e.operation_id, "event": _encoder.encode(e)} for e in events],
+        )
+
+
+def _values(row: StoredOperation) -> dict[str, Any]:
+    operation = row.operation
+    return {
+        "operation_id": operation.operation_id,
+        "state": operation.state,
+        "kind": operation.kind,
+        "owner": operation.owner,
+        "request_key": row.request_key,
+        "created_at_ms": operation.created_at_ms,
+        "ended_at_ms": operation.ended_at_ms,
+        "row": _encoder.encode(row),
+    }
