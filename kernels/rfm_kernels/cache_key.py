@@ -16,15 +16,16 @@ CPU_FIELDS = ("model name", "flags", "Features", "CPU part")
 def cache_key() -> str:
     """32 hexadecimal digits that differ whenever compiled kernels may.
 
-    Made of all sources of this package (Numba's own stamp sees one file only), Numba's and LLVM's versions, the
-    Python version and the processor with its instruction sets.
+    Made of all sources of this package (Numba's own stamp sees one file only), the versions of Numba, LLVM,
+    NumPy and Python, and the processor with its instruction sets.
     """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode())
         digest.update(content)
-    for part in (version("numba"), version("llvmlite"), version("numpy"), sys.version, platform.machine(), _cpu()):
+    versions = (version("numba"), version("llvmlite"), version("numpy"), sys.version)
+    for part in (*versions, platform.machine(), _cpu()):
         digest.update(f"{part}\n".encode())
     return digest.hexdigest()[:32]
 

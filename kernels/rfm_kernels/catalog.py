@@ -1,4 +1,4 @@
-"""Which kernel computes which formula: the worker's dictionary look-up. Importing it compiles or loads them."""
+"""Which kernel computes which formula: a dictionary look-up. Importing it compiles or loads them."""
 
 from __future__ import annotations
 

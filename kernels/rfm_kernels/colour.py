@@ -20,12 +20,22 @@ STEPS = 4096
 CHUNK = 512
 
 SIGNATURE = (
-    "void(int32[:, :], float32[:, :], uint8[:, ::1], uint8[::1], float64, float64, float64[::1], uint8[:, :, :])"
+    "void(int32[:, :], float32[:, :], uint8[:, ::1], uint8[::1], float64, float64, float64[::1],"
+    " uint8[:, :, :])"
 )
 
 
 @njit([SIGNATURE], nogil=True, cache=bool(config.CACHE_DIR), error_model="numpy")
-def _colour(n, nf, table, interior_rgb, density, offset, place, out_rgb):
+def _colour(
+    n: NDArray[np.int32],
+    nf: NDArray[np.float32],
+    table: NDArray[np.uint8],
+    interior_rgb: NDArray[np.uint8],
+    density: float,
+    offset: float,
+    place: NDArray[np.float64],
+    out_rgb: NDArray[np.uint8],
+) -> None:
     h, w = n.shape
     for y in range(h):
         for x0 in range(0, w, CHUNK):
@@ -64,9 +74,10 @@ def colour(
 ) -> None:
     """Colour a tile or a frame.
 
-    n, nf: raw data [h, w], see `rfm_kernels.escape_time`. lut: [k, 3], k ≥ 2, values 0–255. A pixel gets the palette,
-    run through to its end and back, at the fraction of density · log2(mu + 1) + offset: `density` is the number of
-    runs each time the count doubles. out_rgb: uint8 [h, w, 3], written. The same input gives the same bytes.
+    n, nf: raw data [h, w], see `rfm_kernels.escape_time`. lut: [k, 3], k ≥ 2, values 0–255. A pixel gets the
+    palette, run through to its end and back, at the fraction of density · log2(mu + 1) + offset: `density` is
+    the number of runs each time the count doubles. out_rgb: uint8 [h, w, 3], written. The same input gives
+    the same bytes.
     """
     if out_rgb.shape != (*n.shape, 3) or nf.shape != n.shape:
         raise ValueError(f"shapes do not fit: n {n.shape}, nf {nf.shape}, out_rgb {out_rgb.shape}")

@@ -23,7 +23,21 @@ from rfm_kernels.lanes import BLOCK, LANES, advance, interior, poll, publish, se
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Kernel", "NOT_ESCAPED", "PENDING", "julia", "julia_plain", "mandelbrot", "mandelbrot_plain", "scalar"]
+    Counts = NDArray[np.int32]
+    Fractions = NDArray[np.float32]
+    Doubles = NDArray[np.float64]
+    Words = NDArray[np.int64]
+
+__all__ = [
+    "NOT_ESCAPED",
+    "PENDING",
+    "Kernel",
+    "julia",
+    "julia_plain",
+    "mandelbrot",
+    "mandelbrot_plain",
+    "scalar",
+]
 
 PENDING = -2
 """Count of a pixel to compute."""
@@ -39,10 +53,10 @@ class Kernel(Protocol):
     nf = clip(1 - log2(ln|z| / ln R), 0, 1 - 2⁻²⁴), so that mu = n + nf. Both are the same bits whatever
     the tile, the step and the number of interruptions.
     px0, py0: place of n[0, 0] in the frame. step: only pixels whose place in the frame is divisible by it in
-    both directions. Pixel (ix, iy) of the frame is re0 + spacing·ix, im0 - spacing·iy: c, or z₀ of a Julia set.
+    both directions. Pixel (ix, iy) is re0 + spacing·ix, im0 - spacing·iy: c, or z₀ of a Julia set.
     julia_re, julia_im: c of a Julia set. max_iter: 1 … 2³¹ - 1. bailout2: R², with R ≥ 2 and |c| ≤ R² - R.
-    control: one word, polled every few microseconds; other than 0 means return. counters: 8 words, added to while
-    it runs: pixels finished, nominal iterations (the plain loop's), iterations executed.
+    control: one word, polled every few microseconds; other than 0 means return. counters: 8 words, added
+    to while it runs: pixels finished, nominal iterations (the plain loop's), iterations executed.
     Returns 0, or the control word it saw; then finished pixels stay and the same call continues.
     """
 
@@ -74,7 +88,7 @@ SIGNATURE = (
 SCALAR = "void(int32[:, :], int64, int64, float64, float64, float64, float64, float64, int64, float64, int64)"
 # _nrt=False: the workspace is allocated by the caller, nothing here owns an array, and the atomic reference
 # counts that Numba would take at every call of a helper cost as much as the iterations.
-OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 INLINE = OPTIONS | {"forceinline": True}
 
 ALL = (1 << LANES) - 1
@@ -108,7 +122,7 @@ INTEGERS = 32 + 8 * LANES + 2 * READY
 
 
 @njit(**INLINE)
-def _finish(n, nf, real, word, at, count, smooth):
+def _finish(n: Counts, nf: Fractions, word: Words, at: int, count: int, smooth: float) -> None:
     """Write a pixel. Its count goes last: a pixel with a count is done."""
     y, x = at >> 32, at & 0xFFFFFFFF
     nf[y, x] = smooth
@@ -118,7 +132,7 @@ def _finish(n, nf, real, word, at, count, smooth):
 
 
 @njit(**OPTIONS)
-def _scan(n, nf, real, word):
+def _scan(n: Counts, nf: Fractions, real: Doubles, word: Words) -> bool:
     """Collect up to LANES pending pixels, finish those known to be inside, leave the rest in `fresh`."""
     h, w = n.shape
     found = 0
@@ -141,7 +155,7 @@ def _scan(n, nf, real, word):
     kept = 0
     for k in range(found):
         if (inside >> k) & 1:
-            _finish(n, nf, real, word, word[FRESH_AT + k], NOT_ESCAPED, 0.0)
+            _finish(n, nf, word, word[FRESH_AT + k], NOT_ESCAPED, 0.0)
         else:
             real[SCRATCH + kept] = real[SCRATCH + k]
             real[SCRATCH + LANES + kept] = real[SCRATCH + LANES + k]
@@ -152,7 +166,18 @@ def _scan(n, nf, real, word):
 
 
 @njit(**INLINE)
-def _enqueue(n, nf, real, word, zr, zi, cr, ci, count, at):
+def _enqueue(
+    n: Counts,
+    nf: Fractions,
+    real: Doubles,
+    word: Words,
+    zr: float,
+    zi: float,
+    cr: float,
+    ci: float,
+    count: int,
+    at: int,
+) -> None:
     k = word[QUEUED]
     real[QUEUE + k] = zr
     real[QUEUE + LANES + k] = zi
@@ -167,7 +192,7 @@ def _enqueue(n, nf, real, word, zr, zi, cr, ci, count, at):
 
 
 @njit(**OPTIONS)
-def _settle_queue(n, nf, real, word):
+def _settle_queue(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Run the counted block over the queue; what is neither escaped nor out of time becomes ready."""
     escaped = settle(real, real[BAILOUT2], real[SCALE])
     executed = 0
@@ -176,9 +201,9 @@ def _settle_queue(n, nf, real, word):
         executed += done
         count = word[QUEUE_N + k] + done
         if (escaped >> k) & 1:
-            _finish(n, nf, real, word, word[QUEUE_AT + k], count, real[QUEUE + 6 * LANES + k])
+            _finish(n, nf, word, word[QUEUE_AT + k], count, real[QUEUE + 6 * LANES + k])
         elif count >= word[MAX_ITER]:
-            _finish(n, nf, real, word, word[QUEUE_AT + k], NOT_ESCAPED, 0.0)
+            _finish(n, nf, word, word[QUEUE_AT + k], NOT_ESCAPED, 0.0)
         else:
             r = word[READIED]
             for field in range(4):
@@ -191,7 +216,7 @@ def _settle_queue(n, nf, real, word):
 
 
 @njit(**INLINE)
-def _enqueue_fresh(n, nf, real, word):
+def _enqueue_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Fill the queue with pixels not begun yet, at most until it has been settled once."""
     while word[READIED] == 0:
         if word[FRESH] == 0 and not _scan(n, nf, real, word):
@@ -207,11 +232,12 @@ def _enqueue_fresh(n, nf, real, word):
 
 
 @njit(**INLINE)
-def _load_lane(n, nf, real, word, lane):
-    """Put the last ready pixel into a free lane, or back into the queue if less than a block is left of it."""
+def _load_lane(n: Counts, nf: Fractions, real: Doubles, word: Words, lane: int) -> None:
+    """Put the last ready pixel into a free lane, or into the queue if less than a block is left of it."""
     r = word[READIED] - 1
     word[READIED] = r
-    zr, zi, cr, ci = real[STACK + 4 * r], real[STACK + 4 * r + 1], real[STACK + 4 * r + 2], real[STACK + 4 * r + 3]
+    zr, zi = real[STACK + 4 * r], real[STACK + 4 * r + 1]
+    cr, ci = real[STACK + 4 * r + 2], real[STACK + 4 * r + 3]
     count, at = word[READY_N + r], word[READY_AT + r]
     blocks_left = (word[MAX_ITER] - count) // BLOCK
     if blocks_left == 0:
@@ -232,7 +258,7 @@ def _load_lane(n, nf, real, word, lane):
 
 
 @njit(**INLINE)
-def _free_lane(real, word, lane):
+def _free_lane(real: Doubles, word: Words, lane: int) -> None:
     """A free lane iterates 0² + 0: it never seems to die."""
     for field in range(4):
         real[field * LANES + lane] = 0.0
@@ -241,9 +267,9 @@ def _free_lane(real, word, lane):
 
 
 @njit(**INLINE)
-def _refill(n, nf, real, word):
+def _refill(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Occupy free lanes while there is something to occupy them with."""
-    
+
     while word[ACTIVE] != ALL:
         if word[READIED] == 0:
             _enqueue_fresh(n, nf, real, word)
@@ -256,7 +282,7 @@ def _refill(n, nf, real, word):
 
 
 @njit(**INLINE)
-def _bury(n, nf, real, word, dead):
+def _bury(n: Counts, nf: Fractions, real: Doubles, word: Words, dead: int) -> None:
     """Queue lanes that seem dead with their state from the start of the block."""
     while dead:
         lane = trailing_zeros(dead)
@@ -269,7 +295,7 @@ def _bury(n, nf, real, word, dead):
 
 
 @njit(**OPTIONS)
-def _retire(n, nf, real, word):
+def _retire(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Queue lanes with less than a block left, and find when the next one will be."""
     next_end = np.int64(1 << 62)
     for lane in range(LANES):
@@ -283,14 +309,14 @@ def _retire(n, nf, real, word):
         cr, ci = real[2 * LANES + lane], real[3 * LANES + lane]
         _free_lane(real, word, lane)
         if count >= word[MAX_ITER]:
-            _finish(n, nf, real, word, word[AT + lane], NOT_ESCAPED, 0.0)
+            _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
         else:
             _enqueue(n, nf, real, word, zr, zi, cr, ci, count, word[AT + lane])
     word[NEXT_END] = next_end
 
 
 @njit(**OPTIONS)
-def _period(zr, zi, cr, ci, span):
+def _period(zr: float, zi: float, cr: float, ci: float, span: int) -> int:
     """Smallest number of steps that brings z back to itself, nearly; 0: none within `span`."""
     x, y = zr, zi
     for k in range(1, min(span, PERIOD_LIMIT) + 1):
@@ -301,7 +327,7 @@ def _period(zr, zi, cr, ci, span):
 
 
 @njit(**OPTIONS)
-def _cycle_point(z, c, period):
+def _cycle_point(z: complex, c: complex, period: int) -> tuple[complex, bool]:
     """Newton's method for fᵖ(w) = w from z: (w, whether it converged)."""
     w = z
     for _ in range(6):
@@ -319,12 +345,12 @@ def _cycle_point(z, c, period):
 
 
 @njit(**OPTIONS)
-def _is_captured(zr, zi, cr, ci, span, bailout2):
+def _is_captured(zr: float, zi: float, cr: float, ci: float, span: int, bailout2: float) -> bool:
     """Whether the *rounded* orbit of z can be shown to stay bounded for ever.
 
-    F = fᵖ maps the disc of radius r about w into itself if |λ| r + |F''(w)| r²/2 + e < r, with λ = F'(w) and e
-    the rounding errors of p steps plus |F(w) - w|. The factor 8 below pays for the higher orders. An orbit
-    in that disc never escapes, so the scalar kernel's count is -1 too.
+    F = fᵖ maps the disc of radius r about w into itself if |λ| r + |F''(w)| r²/2 + e < r, with λ = F'(w)
+    and e the rounding errors of p steps plus |F(w) - w|. The factor 8 below pays for the higher orders. An
+    orbit in that disc never escapes, so the scalar kernel's count is -1 too.
     """
     period = _period(zr, zi, cr, ci, span)
     if period == 0:
@@ -356,7 +382,7 @@ def _is_captured(zr, zi, cr, ci, span, bailout2):
 
 
 @njit(**OPTIONS)
-def _look_for_periods(n, nf, real, word):
+def _look_for_periods(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Brent: compare each lane with its checkpoint, which moves on whenever the lane's age doubles."""
     blocks = word[BLOCKS]
     both = watch(real, float(blocks), NEAR2)
@@ -369,7 +395,7 @@ def _look_for_periods(n, nf, real, word):
             cr, ci = real[2 * LANES + lane], real[3 * LANES + lane]
             if _is_captured(zr, zi, cr, ci, span, real[BAILOUT2]):
                 _free_lane(real, word, lane)
-                _finish(n, nf, real, word, word[AT + lane], NOT_ESCAPED, 0.0)
+                _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
                 lane += 1
                 continue
             # Not yet, or never: ask again at the next checkpoint only.
@@ -383,7 +409,7 @@ def _look_for_periods(n, nf, real, word):
 
 
 @njit(**INLINE)
-def _publish(word, counters, before):
+def _publish(word: Words, counters: Words, before: tuple[int, int, int]) -> None:
     publish(counters, 0, before[0] + word[PIXELS])
     publish(counters, 1, before[1] + word[NOMINAL])
     publish(counters, 2, before[2] + word[EXECUTED])
@@ -391,9 +417,25 @@ def _publish(word, counters, before):
 
 @njit([SIGNATURE], cache=bool(config.CACHE_DIR), **OPTIONS)
 def _compute(
-    n, nf, px0, py0, step, re0, im0, spacing, julia_re, julia_im, max_iter, bailout2, control, counters,
-    is_julia, tests, real, word,
-):  # fmt: skip
+    n: Counts,
+    nf: Fractions,
+    px0: int,
+    py0: int,
+    step: int,
+    re0: float,
+    im0: float,
+    spacing: float,
+    julia_re: float,
+    julia_im: float,
+    max_iter: int,
+    bailout2: float,
+    control: Words,
+    counters: Words,
+    is_julia: int,
+    tests: int,
+    real: Doubles,
+    word: Words,
+) -> int:
     real[RE0], real[IM0], real[SPACING] = re0, im0, spacing
     real[JULIA_RE], real[JULIA_IM] = julia_re, julia_im
     real[BAILOUT2], real[SCALE] = bailout2, 1.0 / math.log2(bailout2)
@@ -402,7 +444,7 @@ def _compute(
     word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, 1 << 62
     before = counters[0], counters[1], counters[2]
     next_watch = np.int64(WATCH_BLOCKS)
-    told = poll(control)
+    told: int = poll(control)
     while told == 0:
         _refill(n, nf, real, word)
         if word[LIVE] == 0:
@@ -469,7 +511,19 @@ julia_plain = _kernel("julia_plain", is_julia=True, tests=False)
 
 
 @njit([SCALAR], cache=bool(config.CACHE_DIR), **OPTIONS)
-def _scalar(n, px0, py0, re0, im0, spacing, julia_re, julia_im, max_iter, bailout2, is_julia):
+def _scalar(
+    n: Counts,
+    px0: int,
+    py0: int,
+    re0: float,
+    im0: float,
+    spacing: float,
+    julia_re: float,
+    julia_im: float,
+    max_iter: int,
+    bailout2: float,
+    is_julia: int,
+) -> None:
     for y in range(n.shape[0]):
         for x in range(n.shape[1]):
             zr, zi = re0 + spacing * float(px0 + x), im0 - spacing * float(py0 + y)

@@ -19,9 +19,23 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.extending import intrinsic
 
-__all__ = ["BLOCK", "LANES", "POOL", "QUEUE", "ROWS", "SCRATCH", "advance", "interior", "poll", "publish", "settle", "trailing_zeros", "watch"]
+__all__ = [
+    "BLOCK",
+    "LANES",
+    "POOL",
+    "QUEUE",
+    "ROWS",
+    "SCRATCH",
+    "advance",
+    "interior",
+    "poll",
+    "publish",
+    "settle",
+    "trailing_zeros",
+    "watch",
+]
 
-LANES = 16
+LANES = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
 BLOCK = 8
 """Iterations between two looks at the lanes."""
 

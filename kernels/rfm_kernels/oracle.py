@@ -28,8 +28,9 @@ def escape(
 ) -> tuple[int, float]:
     """(n, mu) of a point: the number of applications up to the first |z| > bailout, and its smooth value.
 
-    re, im: c, or z₀ of the Julia set of c = `julia`; decimal strings and fractions are exact, floats are taken as
-    the exact numbers they are. (-1, 0.0): not escaped within max_iter. mu = n + 1 - log2(ln|z| / ln bailout).
+    re, im: c, or z₀ of the Julia set of c = `julia`; decimal strings and fractions are exact, floats are
+    taken as the exact numbers they are. (-1, 0.0): not escaped within max_iter.
+    mu = n + 1 - log2(ln|z| / ln bailout).
     Raises ValueError for a formula it does not know.
     """
     if formula != "mandelbrot":

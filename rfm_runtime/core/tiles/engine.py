@@ -1,0 +1,392 @@
+"""The engine's core: all renders and workers, and `handle(message, now_s) -> commands` over them.
+
+Pure; the engine's shell is its only caller, from its loop's thread. Between renders: strict priorities, and
+inside one the render that has had least CPU time goes first. A higher one takes workers from a lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from rfm_runtime.core.tiles.messages import (
+    Assigned,
+    CancelSet,
+    Command,
+    Discard,
+    Dispatch,
+    Draining,
+    Dropped,
+    FrameFailed,
+    FrameReady,
+    Kill,
+    PauseAsked,
+    Prepare,
+    PriorityChanged,
+    Report,
+    Reported,
+    SayOutcome,
+    SayPaused,
+    SayReleased,
+    SayStarted,
+    Stop,
+    Task,
+    TaskDone,
+    TaskFailed,
+    TaskStopped,
+    Tick,
+    WorkerDied,
+    WorkerUp,
+)
+from rfm_runtime.core.tiles.run import Run
+from rfm_runtime.protocol.internal import Assign
+from rfm_runtime.protocol.operation import TileGrid
+
+__all__ = ["EngineCore", "GridOf"]
+
+PREFETCH = 2
+"""Tasks in a worker's hands: the one that runs and the next, so that no core waits for the pipe."""
+
+GridOf = Callable[[Assign], TileGrid]
+"""Geometry of an assignment's tiles. Raises RfmError for parameters that cannot be."""
+
+
+class Worker:
+    """A worker process as the core knows it. kill_sent: its death is ours, and no fault of its task."""
+
+    __slots__ = ("kill_sent", "stopping", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.stopping: set[tuple[str, int]] = set()
+        self.kill_sent = False
+
+
+class EngineCore:
+    """State of one engine."""
+
+    def __init__(self, grid_of: GridOf) -> None:
+        self._grid_of = grid_of
+        self.runs: dict[str, Run] = {}
+        self.workers: dict[int, Worker] = {}
+        self.draining = False
+        self._handlers: dict[type[Struct], Callable[[Any, float, int], list[Command]]] = {
+            Assigned: lambda message, _s, _ms: self._assigned(message.assign),
+            FrameReady: lambda message, _s, _ms: self._frame_ready(message),
+            FrameFailed: lambda message, _s, _ms: self._frame_failed(message),
+            WorkerUp: lambda message, _s, _ms: self._worker_up(message),
+            WorkerDied: lambda message, _s, _ms: self._worker_died(message),
+            TaskDone: lambda message, _s, _ms: self._task_back(message),
+            TaskStopped: lambda message, _s, _ms: self._task_back(message),
+            TaskFailed: lambda message, _s, _ms: self._task_back(message),
+            CancelSet: lambda message, now_s, _ms: self._cancel(message, now_s),
+            PauseAsked: lambda message, _s, _ms: self._pause(message),
+            PriorityChanged: lambda message, _s, _ms: self._priority(message),
+            Reported: lambda message, _s, _ms: self._forget(message.operation_id, message.generation),
+            Dropped: lambda message, _s, _ms: self._drop(message.operation_id),
+            Draining: lambda message, _s, _ms: self._drain(at_once=message.at_once),
+            Tick: lambda _message, now_s, now_ms: self._tick(now_s, now_ms),
+        }
+
+    # --- the one entrance -------------------------------------------------------------------
+
+    def handle(self, message: Struct, now_s: float, now_ms: int) -> list[Command]:
+        """What follows from a message. now_s: monotonic seconds; now_ms: ms since 1970, for measures."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise TypeError(f"the engine's core does not take {type(message).__name__}")
+        return handler(message, now_s, now_ms) + self._settle(now_ms) + self._dispatch()
+
+    def _run(self, operation_id: str, generation: int) -> Run | None:
+        run = self.runs.get(operation_id)
+        return run if run is not None and run.generation == generation else None
+
+    # --- renders ----------------------------------------------------------------------------
+
+    def _assigned(self, assign: Assign) -> list[Command]:
+        known = self.runs.get(assign.operation_id)
+        if known is not None and known.generation >= assign.generation:
+            known.assign = assign
+            known.changed = True
+            return []
+        if known is not None:
+            # An older claim of ours that was fenced off: it has to be idle before the frame is used again.
+            known.dropped = True
+            return self._stop(known)
+        if self.draining:
+            return []
+        run = Run(assign, self._grid_of(assign))
+        self.runs[assign.operation_id] = run
+        return [Prepare(assign)]
+
+    def _frame_ready(self, message: FrameReady) -> list[Command]:
+        run = self._run(message.operation_id, message.generation)
+        if run is None or run.prepared:
+            return []
+        if message.artifacts is not None:
+            run.committed = set(range(run.total_tiles))
+            run.phase = "image"
+            run.prepared = True
+            run.artifacts = message.artifacts
+        else:
+            run.prepare(message.committed)
+        pixels = float(run.grid.width_px * run.grid.height_px)
+        return [SayStarted(run.operation_id, run.generation, pixels, run.grid)]
+
+    def _frame_failed(self, message: FrameFailed) -> list[Command]:
+        if run := self._run(message.operation_id, message.generation):
+            run.prepared = True
+            run.error = message.error
+        return []
+
+    def _priority(self, message: PriorityChanged) -> list[Command]:
+        if run := self._run(message.operation_id, message.generation):
+            run.priority = message.priority
+        return []
+
+    def _drop(self, operation_id: str) -> list[Command]:
+        run = self.runs.get(operation_id)
+        if run is None:
+            return []
+        run.dropped = True
+        return self._stop(run)
+
+    def _pause(self, message: PauseAsked) -> list[Command]:
+        run = self._run(message.operation_id, message.generation)
+        if run is None or run.stopping:
+            return []
+        run.paused = message.paused
+        if run.pause_said == message.paused:
+            # Asked again: our confirmation may have been lost with a broker.
+            run.pause_said = None
+        return self._stop(run) if message.paused else []
+
+    def _cancel(self, message: CancelSet, now_s: float) -> list[Command]:
+        commands: list[Command] = []
+        for operation_id, generation, kill_after_s in message.entries:
+            run = self._run(operation_id, generation)
+            if run is None or run.ended:
+                continue
+            if not run.cancelled:
+                run.cancelled = True
+                commands += self._stop(run)
+            if kill_after_s is not None:
+                kill_at_s = now_s + kill_after_s
+                run.kill_at_s = kill_at_s if run.kill_at_s is None else min(run.kill_at_s, kill_at_s)
+                if kill_after_s <= 0.0:
+                    commands += self._kill(run)
+        return commands
+
+    def _stop(self, run: Run) -> list[Command]:
+        key = (run.operation_id, run.generation)
+        commands: list[Command] = []
+        for number in sorted(set(run.running.values())):
+            worker = self.workers.get(number)
+            if worker is not None and key not in worker.stopping:
+                worker.stopping.add(key)
+                commands.append(Stop(number, *key))
+        return commands
+
+    def _kill(self, run: Run) -> list[Command]:
+        commands: list[Command] = []
+        for number in sorted(set(run.running.values())):
+            worker = self.workers.get(number)
+            if worker is not None and not worker.kill_sent:
+                worker.kill_sent = True
+                run.forced = True
+                commands.append(Kill(number))
+        return commands
+
+    def _drain(self, *, at_once: bool) -> list[Command]:
+        self.draining = True
+        commands: list[Command] = []
+        for run in self.runs.values():
+            if not run.ended:
+                run.released = True
+                if at_once or not run.prepared:
+                    commands += self._stop(run)
+                # What is only queued in a worker need not be waited for, but comes back the same way.
+        return commands
+
+    def _forget(self, operation_id: str, generation: int) -> list[Command]:
+        run = self._run(operation_id, generation)
+        if run is None:
+            return []
+        del self.runs[operation_id]
+        return [Discard(operation_id, generation)]
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def _worker_up(self, message: WorkerUp) -> list[Command]:
+        self.workers[message.worker] = Worker()
+        return []
+
+    def _worker_died(self, message: WorkerDied) -> list[Command]:
+        worker = self.workers.pop(message.worker, None)
+        if worker is None:
+            return []
+        for position, task in enumerate(reversed(worker.tasks)):
+            run = self._run(task.operation_id, task.generation)
+            if run is not None:
+                # Only the first task was running; those behind it are innocent.
+                innocent = worker.kill_sent or position < len(worker.tasks) - 1
+                run.died(task, message.cause, forced=innocent)
+        return []
+
+    def _task_back(self, message: TaskDone | TaskStopped | TaskFailed) -> list[Command]:
+        task = message.task
+        worker = self.workers.get(message.worker)
+        if worker is not None:
+            worker.tasks = [held for held in worker.tasks if held != task]
+            key = (task.operation_id, task.generation)
+            if not any((held.operation_id, held.generation) == key for held in worker.tasks):
+                worker.stopping.discard(key)
+        run = self._run(task.operation_id, task.generation)
+        if run is None:
+            return []
+        if isinstance(message, TaskFailed):
+            run.put_back(task)
+            run.error = message.error
+            return []
+        run.iterations += message.iterations
+        run.cpu_ns += message.cpu_ns
+        if isinstance(message, TaskStopped):
+            run.put_back(task)
+        else:
+            run.done(task, message.weights, message.artifacts)
+        return []
+
+    # --- what follows from the state --------------------------------------------------------
+
+    def _settle(self, now_ms: int) -> list[Command]:
+        """Outcomes, releases and pauses of renders of which nothing runs any more; stops of failed ones."""
+        commands: list[Command] = []
+        for run in list(self.runs.values()):
+            if run.ended:
+                continue
+            if run.error is not None:
+                commands += self._stop(run)
+            if run.running or not (run.prepared or run.dropped):
+                continue
+            commands += self._idle(run, now_ms)
+        return commands
+
+    def _idle(self, run: Run, now_ms: int) -> list[Command]:
+        key = (run.operation_id, run.generation)
+        if run.dropped:
+            del self.runs[run.operation_id]
+            return [Discard(*key)]
+        if run.artifacts is not None:
+            return [self._end(run, "completed", now_ms)]
+        if run.cancelled:
+            return [self._end(run, "canceled", now_ms)]
+        if run.error is not None:
+            return [self._end(run, "failed", now_ms)]
+        if run.released:
+            run.ended = True
+            return [SayReleased(*key, "the runtime is shutting down", run.measure(now_ms))]
+        if run.paused != run.pause_said:
+            run.pause_said = run.paused
+            run.changed = True
+            return [SayPaused(*key, run.paused)]
+        return []
+
+    def _end(self, run: Run, state: str, now_ms: int) -> SayOutcome:
+        run.ended = True
+        return SayOutcome(
+            operation_id=run.operation_id,
+            generation=run.generation,
+            state="completed" if state == "completed" else "canceled" if state == "canceled" else "failed",
+            measure=run.measure(now_ms),
+            error=run.error if state == "failed" else None,
+            artifacts=run.artifacts or (),
+            forced=run.forced and state == "canceled",
+        )
+
+    def _dispatch(self) -> list[Command]:
+        commands: list[Command] = []
+        # Round by round, so that an idle worker gets its first task before another gets its second.
+        for depth in range(PREFETCH):
+            for number, worker in self.workers.items():
+                if len(worker.tasks) > depth or worker.kill_sent or worker.stopping:
+                    continue
+                run = self._next_run()
+                if run is None:
+                    return commands + self._preempt()
+                task = run.take(number)
+                worker.tasks.append(task)
+                commands.append(Dispatch(number, task))
+        return commands + self._preempt()
+
+    def _next_run(self) -> Run | None:
+        ready = [run for run in self.runs.values() if run.dispatchable]
+        if not ready:
+            return None
+        return min(ready, key=lambda run: (-run.priority, run.cpu_ns, run.operation_id))
+
+    def _preempt(self) -> list[Command]:
+        """Have lower priorities make room where a higher one waits and no worker is free."""
+        waiting = self._next_run()
+        if waiting is None or any(not worker.tasks for worker in self.workers.values()):
+            return []
+        commands: list[Command] = []
+        for run in self.runs.values():
+            if run.priority < waiting.priority and run.running:
+                commands += self._stop(run)
+        return commands
+
+    def _tick(self, now_s: float, now_ms: int) -> list[Command]:
+        commands: list[Command] = []
+        for run in self.runs.values():
+            if run.ended:
+                continue
+            if run.cancelled and run.kill_at_s is not None and now_s >= run.kill_at_s:
+                commands += self._kill(run)
+            if run.changed and run.prepared:
+                run.changed = False
+                commands.append(Report(run.operation_id, run.measure(now_ms)))
+        return commands
+
+    # --- for tests and people ---------------------------------------------------------------
+
+    def sanity_check(self) -> None:
+        """Raise AssertionError if two tables disagree."""
+        held: dict[tuple[str, int, str, int], int] = {}
+        for number, worker in self.workers.items():
+            if len(worker.tasks) > PREFETCH:
+                raise AssertionError(f"worker {number} holds {len(worker.tasks)} tasks")
+            for task in worker.tasks:
+                key = (task.operation_id, task.generation, task.phase, task.index)
+                if key in held:
+                    raise AssertionError(f"{key} is held by workers {held[key]} and {number}")
+                held[key] = number
+        for run in self.runs.values():
+            for (phase, index), number in run.running.items():
+                if held.get((run.operation_id, run.generation, phase, index)) != number:
+                    raise AssertionError(f"{run.operation_id} {phase} {index} runs nowhere")
+                if phase == "tile" and index in run.committed:
+                    raise AssertionError(f"{run.operation_id} tile {index} runs and is committed")
+            if len(set(run.open)) != len(run.open) or set(run.open) & run.running.keys():
+                raise AssertionError(f"{run.operation_id}: a task is open twice, or open and running")
+            if run.ended and run.running:
+                raise AssertionError(f"{run.operation_id} ended while {run.running} run")
+
+    def explain(self, operation_id: str) -> tuple[str, ...]:
+        """What it waits for."""
+        run = self.runs.get(operation_id)
+        if run is None:
+            return (f"{operation_id} is not in this engine's hands.",)
+        lines = [
+            f"{len(run.committed)} of {run.total_tiles} tiles are committed, {len(run.running)} tasks run."
+        ]
+        if not run.prepared:
+            lines.append("Its frame is being prepared.")
+        if run.paused:
+            lines.append("It is paused.")
+        if run.open and not run.running and (first := self._next_run()) is not None and first is not run:
+            lines.append(
+                f"{first.operation_id} goes first, with priority {first.priority} against {run.priority}."
+            )
+        return tuple(lines)

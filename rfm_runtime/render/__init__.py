@@ -1,0 +1,1 @@
+"""What a render *is*: request and validation, formulas, presets, palettes, plan. Pure, without numba or numpy."""

@@ -1,0 +1,60 @@
+"""Palettes by name: 256 RGB entries each, as published.
+
+viridis, plasma, inferno and magma: Stéfan van der Walt and Nathaniel Smith, CC0. cividis: Nuñez, Anderton and Renslow,
+2018, CC0. turbo: Anton Mikhailov, Google, Apache-2.0. The tables are those of matplotlib 3.11 rounded to bytes, stored
+as differences between neighbours, compressed.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from functools import cache
+
+__all__ = ["PALETTES", "palette"]
+
+ENTRIES = 256
+
+ENCODED = {
+    "viridis": (
+        "c-nQ4feiyO2m?)iwT{sJNBI<tLui{<E9*F%yp)%{VZ(owh%_6+6Uvy=Zz)b_+a+fJO7^ihzz7<%fGkXLt>8B&bos^Oxc$kx_"
+        "FUK_4xOj78}L+^|2IgY<V0I_X?=?{J!7jEU0%<S?=9Gz4=i3uNvJ=L<K6iZhr9|xrpfX4PNetQS*gx01m~%ne$ueXLL8KtIx"
+        "EPpg9TgxM({MUkq5zZd;k$Khzb"
+    ),
+    "plasma": (
+        "c-nQ6$qvIn2ty6I^wRI{S4T7~X0}#}(8D%ll*#+`xlAs^W2z7hPEdn3L!<y|-GWwt5r7Pf%`K=@OA%t(&KAnbDic3dwrXTQf"
+        "rkTJEa>WQDv$$o7X9gwr5)idiBtcVudsiPpJBR(z9}4^@>~d>r$@le;E`w{_h8*QM4c@^!)AeNORqdoZYLLocRv`+*wW_IbI"
+        "skta>OBO{3W(1LUz4lvBbRU{RPAppbG"
+    ),
+    "inferno": (
+        "c-oDU0S?132m>)>|Nn7WutSqh(=;`*&JGQ2gxP@22WAd)g9{))h?i~~Q@smZNdZ+{=Y*e-u3YTZwX_**Pk`8(XS&s)-1yPTt"
+        "*!lKSD4Q*Rk@(TWV=-+`wa7&%|4tzydd}MyR4bI%Vd8--5M@D?1W2vhn0M@c5eB!*Ker$gA1naJUKhbTh_uoO1wKxf%iC^Q{"
+        "Zvfn<JsEP)#oW&_SSL(2larD0r1(fOak~jRKE1CMRv6"
+    ),
+    "magma": (
+        "c-mc(3lak%2txz*{#T|#_{dHj<`E-{RNyDLKLIpA9Xy^JCD~)A1#Zw$+J906;at%H0ht~(C2-eQDtC!kf^&nn;@x<cLIoYY`"
+        "{;E<-X{Uu02&(R{>1?{>2_8fW3|%l*|pMbSF>&45!;3Vex*UUB~&cyki#RIsqly<$Om$!7Jn~wpe9auBCp43q8~*<jxt{d-X"
+        "$MJTOS@#pH#O}AUk~@%Xn65lWHGn{sSmHEx7"
+    ),
+    "cividis": (
+        "c-n=M0S-eU2t!-8lk7md|7m1EK+(7@A*Q@m^3{*m8zd-RC}9LrP%>~Kw!&8Hp2P#{s|yIDpebBi&Rd4dfP|Jn7nWRP!Jp!Pj"
+        "2&Wgc?=0~*^7kD4UKcogfp3_2j+b6>v#H9d^=`8OI_w}>1EW#Y8%&(8HiVF?dIl7b$BE8^a)Si25SBxr4K7y<xv<rA5+L`N3"
+        "?@kb%P=wv(`f&"
+    ),
+    "turbo": (
+        "c-m#qO>V|82t`rA?$5X@>Ad^jRe-*SjgzmHtg8dcz|QyAkBv_qAOFrfk1f2dQ2^sepf+`3%<^oE0y@wd0qa^;Wmj|PYMOK<E"
+        "W5co0tky3nQWAuzQLwBHpz_(pc}%vD4`fNRNV{>!v@wE+&HUjoeQ0Xs!t*4jcW?WYIz-g00g{%2hD^DKBC%hO>X#5DV*}+EF"
+        "7o2{sCTK^%-%O@2kqQ`*^lf>JLdR+bModJjcYya-Y3vZ08>b8x6E95#^BTfy7H2N%$+exxDTeabNuTh>OrQUc34WNLOi*"
+    ),
+}
+
+PALETTES = tuple(ENCODED)
+
+
+@cache
+def palette(name: str) -> bytes:
+    """The palette's 256 entries, red green blue, one after the other. Raises KeyError for an unknown name."""
+    table = bytearray(zlib.decompress(base64.b85decode(ENCODED[name])))
+    for place in range(3, len(table)):
+        table[place] = (table[place] + table[place - 3]) & 0xFF
+    return bytes(table)

@@ -1,0 +1,223 @@
+"""A render request and its validation: the first and only judge of parameters, at submit.
+
+Coordinates are decimal strings and never go through float64; everything here takes time linear in the size of
+the input, whatever the input is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from rfm_runtime.errors import BadRequestError
+from rfm_runtime.render.palettes import PALETTES
+
+__all__ = ["FORMULAS", "FRAME_LIMIT_PX", "RenderRequest", "validate"]
+
+FORMULAS = ("mandelbrot",)
+
+DIGITS_LIMIT = 64
+"""Characters of a coordinate: float64 has 17 digits, so a shallow view needs no more than half of them."""
+EXPONENT_LIMIT = 400
+SIDE_LIMIT_PX = 65_536
+FRAME_LIMIT_PX = 400_000_000
+"""16 bytes a pixel on disk, with image and raw data: 6.4 GB."""
+MAX_ITER_LIMIT = 2**31 - 1
+BAILOUT_LIMIT = 1e10
+SPACING_LIMIT = Fraction(1, 10**13)
+"""Below this, neighbouring pixels of a view about |c| ≈ 1 share float64 coordinates or rounding shows."""
+EXTENT_LIMIT = 1000
+"""Coordinates and width beyond this show nothing but the outside."""
+BODY_LIMIT_BYTES = 16_384
+
+DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+RGB = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to render.
+
+    re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
+    julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R.
+    palette, density, offset: see `rfm_kernels.colour`; interior: colour of points that do not escape, #rrggbb.
+    """
+
+    formula: str = "mandelbrot"
+    re: str
+    im: str
+    width: str
+    width_px: int = 1920
+    height_px: int = 1080
+    max_iter: int = 1000
+    # Large enough for the smooth fraction to show no steps, and the convention of the truth samples.
+    bailout: float = 1000.0
+    julia_re: str | None = None
+    julia_im: str | None = None
+    palette: str = "viridis"
+    density: float = 0.5
+    offset: float = 0.0
+    interior: str = "#000000"
+    # 16 K pixels: a tile takes milliseconds to a second, and a 1920×1080 frame has 135 of them.
+    tile_px: int = 128
+    interior_tests: bool = True
+
+
+def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
+    """The request these parameters stand for. Raises BadRequestError: what is wrong, and what to do."""
+    fields = _fields(params)
+    _check_names(fields)
+    for name in ("re", "im", "width", "julia_re", "julia_im"):
+        if isinstance(fields.get(name), int | float) and not isinstance(fields[name], bool):
+            raise BadRequestError(
+                f"{name} has to be a decimal string, not a number",
+                hint='write it in quotes, e.g. "-0.75": a number would lose digits',
+            )
+    try:
+        request = msgspec.convert(fields, RenderRequest)
+    except msgspec.ValidationError as error:
+        raise BadRequestError(
+            f"parameters do not fit: {_shown(str(error), 200)}", hint=f"see the schema of a render; {EXAMPLE}"
+        ) from None
+    _check_choices(request)
+    _check_numbers(request)
+    _check_view(request)
+    return request
+
+
+EXAMPLE = 'for example {"re": "-0.75", "im": "0.1", "width": "0.01"}'
+
+
+def _fields(params: Mapping[str, Any] | bytes) -> Mapping[str, Any]:
+    if not isinstance(params, bytes):
+        return params
+    if len(params) > BODY_LIMIT_BYTES:
+        raise BadRequestError(
+            f"the parameters have {len(params)} bytes, the limit is {BODY_LIMIT_BYTES}",
+            hint="a render at this depth needs no more than 64 characters a coordinate",
+        )
+    try:
+        fields = msgspec.json.decode(params)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequestError("the parameters are not valid JSON", hint=EXAMPLE) from None
+    if not isinstance(fields, dict):
+        raise BadRequestError("the parameters have to be a JSON object", hint=EXAMPLE)
+    return fields
+
+
+def _check_names(fields: Mapping[str, Any]) -> None:
+    known = RenderRequest.__struct_fields__
+    for name in fields:
+        if name not in known:
+            shown = _shown(str(name), 40)
+            raise BadRequestError(f"there is no parameter {shown!r}", hint=_nearest(str(name), known))
+
+
+def _check_choices(request: RenderRequest) -> None:
+    if request.formula not in FORMULAS:
+        message = f"there is no formula {_shown(request.formula, 40)!r}"
+        raise BadRequestError(message, hint=_nearest(request.formula, FORMULAS))
+    if request.palette not in PALETTES:
+        message = f"there is no palette {_shown(request.palette, 40)!r}"
+        raise BadRequestError(message, hint=_nearest(request.palette, PALETTES))
+    if not RGB.fullmatch(request.interior):
+        raise BadRequestError(
+            f"interior is {_shown(request.interior, 20)!r}, not a colour",
+            hint='write it as "#rrggbb", e.g. "#000000"',
+        )
+
+
+def _check_numbers(request: RenderRequest) -> None:
+    _in_range("width_px", request.width_px, 1, SIDE_LIMIT_PX)
+    _in_range("height_px", request.height_px, 1, SIDE_LIMIT_PX)
+    _in_range("max_iter", request.max_iter, 1, MAX_ITER_LIMIT)
+    _in_range("tile_px", request.tile_px, 16, 512)
+    _in_range("bailout", request.bailout, 2.0, BAILOUT_LIMIT)
+    _in_range("density", request.density, -1000.0, 1000.0)
+    _in_range("offset", request.offset, -1000.0, 1000.0)
+    if request.width_px * request.height_px > FRAME_LIMIT_PX:
+        raise BadRequestError(
+            f"{request.width_px}×{request.height_px} are {request.width_px * request.height_px} pixels, "
+            f"the limit is {FRAME_LIMIT_PX}",
+            hint="render a smaller picture, or the view in parts",
+        )
+
+
+def _check_view(request: RenderRequest) -> None:
+    for name, text in (("re", request.re), ("im", request.im)):
+        _coordinate(name, text)
+    width = _coordinate("width", request.width)
+    if width <= 0:
+        raise BadRequestError(
+            f"width is {request.width}, it has to be positive", hint="it is the horizontal extent of the view"
+        )
+    spacing = width / request.width_px
+    if spacing < SPACING_LIMIT:
+        raise BadRequestError(
+            f"too deep: pixels are {float(spacing):.3g} apart, this kernel resolves {float(SPACING_LIMIT):.0e}",
+            hint=f"use a width of at least {float(SPACING_LIMIT * request.width_px):.3g} at this size",
+        )
+    if (request.julia_re is None) != (request.julia_im is None):
+        raise BadRequestError("julia_re and julia_im belong together", hint="give both, or neither")
+    if request.julia_re is not None and request.julia_im is not None:
+        c_re, c_im = _coordinate("julia_re", request.julia_re), _coordinate("julia_im", request.julia_im)
+        least = (1.0 + math.sqrt(1.0 + 4.0 * math.hypot(c_re, c_im))) / 2.0
+        if request.bailout < least:
+            raise BadRequestError(
+                f"bailout is {request.bailout:g}, but points within {least:.4g} may still return for this c",
+                hint=f"use a bailout of at least {math.ceil(least)}",
+            )
+
+
+def _coordinate(name: str, text: str) -> Fraction:
+    """The exact value. Length is looked at first: everything after it is quick."""
+    if len(text) > DIGITS_LIMIT:
+        raise BadRequestError(
+            f"{name} has {len(text)} characters, the limit is {DIGITS_LIMIT}",
+            hint="this kernel works with 17 significant digits; round the number",
+        )
+    if not DECIMAL.fullmatch(text):
+        raise BadRequestError(
+            f"{name} is {_shown(text, 40)!r}, not a decimal number",
+            hint='use ASCII digits with a point, e.g. "-0.7436" or "5e-3"',
+        )
+    exponent = int(text.lower().partition("e")[2] or 0)
+    if abs(exponent) > EXPONENT_LIMIT:
+        raise BadRequestError(
+            f"the exponent of {name} is {exponent}, the limit is ±{EXPONENT_LIMIT}",
+            hint="coordinates lie within ±2, and this kernel resolves 1e-13",
+        )
+    value = Fraction(text)
+    if abs(value) > EXTENT_LIMIT:
+        raise BadRequestError(
+            f"{name} is {text}, the limit is ±{EXTENT_LIMIT}", hint="the sets lie within a distance of 2 of 0"
+        )
+    return value
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    # The negation is what catches NaN.
+    if not low <= value <= high:
+        raise BadRequestError(
+            f"{name} is {value:g}, it has to be from {low:g} to {high:g}"
+            if isinstance(value, float)
+            else f"{name} is {value}, it has to be from {low} to {high}",
+            hint=f"choose a {name} in that range",
+        )
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name[:64].lower(), known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+def _shown(text: str, limit: int) -> str:
+    """Foreign text for an error message: short, one line, printable."""
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(char if char.isprintable() else "?" for char in short)

@@ -1,0 +1,7 @@
+from typing import Any
+
+Constant: Any
+DoubleType: Any
+IntType: Any
+Undefined: Any
+VectorType: Any

@@ -1,0 +1,6 @@
+from typing import Any
+
+Array: Any
+float64: Any
+int64: Any
+void: Any
