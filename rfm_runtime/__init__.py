@@ -1,0 +1,51 @@
+"""rfm-runtime: run long computations on all cores, watch them live, cancel them, never lose an outcome.
+
+Importing this package loads nothing but the version; a public name loads its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rfm_runtime._version import __version__
+
+if TYPE_CHECKING:
+    from rfm_runtime.client.async_client import AsyncClient
+    from rfm_runtime.client.handle import AsyncOperation, Operation, RenderResult
+    from rfm_runtime.client.sync_client import Client
+    from rfm_runtime.errors import OperationCanceled, OperationFailedError, RfmError
+
+__all__ = [
+    "AsyncClient",
+    "AsyncOperation",
+    "Client",
+    "Operation",
+    "OperationCanceled",
+    "OperationFailedError",
+    "RenderResult",
+    "RfmError",
+    "__version__",
+]
+
+_HOMES = {
+    "AsyncClient": "rfm_runtime.client.async_client",
+    "AsyncOperation": "rfm_runtime.client.handle",
+    "Client": "rfm_runtime.client.sync_client",
+    "Operation": "rfm_runtime.client.handle",
+    "OperationCanceled": "rfm_runtime.errors",
+    "OperationFailedError": "rfm_runtime.errors",
+    "RenderResult": "rfm_runtime.client.handle",
+    "RfmError": "rfm_runtime.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

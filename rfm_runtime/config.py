@@ -216,17 +216,13 @@ def _from_file(file: Path | None) -> dict[str, Any]:
             hint="check the path given with --config",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not TOML: {error}", hint="settings are lines like `port = 8765`"
-        ) from None
+        raise ConfigError(f"{path} is not TOML: {error}", hint="settings are lines like `port = 8765`") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     fields = set(Settings.__struct_fields__)
     return {
-        key[4:].lower(): value
-        for key, value in environ.items()
-        if key.startswith("RFM_") and key[4:].lower() in fields
+        key[4:].lower(): value for key, value in environ.items() if key.startswith("RFM_") and key[4:].lower() in fields
     }
 
 

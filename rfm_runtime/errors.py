@@ -321,8 +321,6 @@ _BY_CODE: dict[str, type[RfmError]] = {
 }
 
 
-def from_code(
-    code: str, message: str, *, hint: str | None = None, retry_after_s: float | None = None
-) -> RfmError:
+def from_code(code: str, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> RfmError:
     """The error a peer's `ErrorInfo` stands for; an unknown code is an `InternalError`."""
     return _BY_CODE.get(code, InternalError)(message, hint=hint, retry_after_s=retry_after_s)

@@ -20,8 +20,7 @@ STEPS = 4096
 CHUNK = 512
 
 SIGNATURE = (
-    "void(int32[:, :], float32[:, :], uint8[:, ::1], uint8[::1], float64, float64, float64[::1],"
-    " uint8[:, :, :])"
+    "void(int32[:, :], float32[:, :], uint8[:, ::1], uint8[::1], float64, float64, float64[::1], uint8[:, :, :])"
 )
 
 

@@ -49,9 +49,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         _row("request → canceled at the client, p50", p50, "ms", 5.0),
         _row(f"request → canceled at the client, p99 of {len(times_ms)}", p99, "ms", 20.0),
         _row("CPU time of all workers in the next 100 ms, worst", max(idle_cpu_ms), "ms", 1.0),
-        _row(
-            "a worker that does not answer (SIGSTOP), hard cancel → canceled, worst", max(kills_s), "s", 1.0
-        ),
+        _row("a worker that does not answer (SIGSTOP), hard cancel → canceled, worst", max(kills_s), "s", 1.0),
     ]
 
 

@@ -37,10 +37,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="rfm-") as folder:
         _first_tile_s(Path(folder) / "warm-up", cache_home())
         warm = [_first_tile_s(Path(folder) / f"warm{i}", cache_home()) for i in range(2 if quick else 10)]
-        cold = [
-            _first_tile_s(Path(folder) / f"cold{i}", Path(folder) / f"cache{i}")
-            for i in range(1 if quick else 3)
-        ]
+        cold = [_first_tile_s(Path(folder) / f"cold{i}", Path(folder) / f"cache{i}") for i in range(1 if quick else 3)]
     return [
         _row("warm caches", statistics.median(warm), 1.5),
         _row("no compiled kernels", statistics.median(cold), 15.0),
@@ -76,9 +73,7 @@ def _first_tile_s(folder: Path, cache: Path) -> float:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            info = eventually(
-                lambda: _read(run_dir / "connection.json"), timeout_s=60, what="the runtime is up"
-            )
+            info = eventually(lambda: _read(run_dir / "connection.json"), timeout_s=60, what="the runtime is up")
             with Client(url=info.url, token=info.token) as client:
                 operation = client.submit("render.escape_time", VIEW)
                 for update in operation.progress():

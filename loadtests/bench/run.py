@@ -28,9 +28,7 @@ RESULTS = FOLDER / "results" / "latest.json"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], help="a target's number, e.g. P4; repeatable")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer repetitions: shows that it works, not how fast"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions: shows that it works, not how fast")
     arguments = parser.parse_args()
     wanted = {name.upper() for value in arguments.only for name in value.replace(",", " ").split()}
     known = {f"P{int(path.name[1:3])}": path for path in sorted(FOLDER.glob("p[0-9][0-9]_*.py"))}

@@ -47,9 +47,7 @@ class _Status:
             self._close()
 
     def fail(self, error: RfmError) -> None:
-        self._write(
-            {"kind": "error", "class": type(error).__name__, "text": error.message, "hint": error.hint}
-        )
+        self._write({"kind": "error", "class": type(error).__name__, "text": error.message, "hint": error.hint})
         self._close()
 
     def _write(self, message: dict[str, object]) -> None:

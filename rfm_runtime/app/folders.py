@@ -40,9 +40,7 @@ def prepare(folders: Folders) -> None:
             ) from None
     found = folders.runtime.stat()
     if found.st_uid != os.getuid():
-        raise SetupError(
-            f"{folders.runtime} belongs to another user", hint="choose another folder with --runtime-dir"
-        )
+        raise SetupError(f"{folders.runtime} belongs to another user", hint="choose another folder with --runtime-dir")
     if stat.S_IMODE(found.st_mode) & 0o077:
         folders.runtime.chmod(0o700)
 

@@ -193,9 +193,7 @@ class _Supervisor:
         now_s = time.monotonic()
         self._restarts[child.name], delay_s = ended(self._restarts.get(child.name, Restarts()), now_s)
         self._due[child.name] = now_s + delay_s
-        self._log.error(
-            "process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=child.tail()
-        )
+        self._log.error("process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=child.tail())
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

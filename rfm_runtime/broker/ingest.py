@@ -94,9 +94,7 @@ class Ingest:
     def _forget_unknown(self) -> None:
         """Invented handles must not fill memory between two ticks."""
         known = {
-            key: message
-            for key, message in self._latest.items()
-            if int.from_bytes(key[:8], "big") in self._handles
+            key: message for key, message in self._latest.items() if int.from_bytes(key[:8], "big") in self._handles
         }
         self.unknown += len(self._latest) - len(known)
         self._latest = known

@@ -14,9 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.operations = Gauge(
-            "rfm_operations", "Operations in memory by state", ["state"], registry=self.registry
-        )
+        self.operations = Gauge("rfm_operations", "Operations in memory by state", ["state"], registry=self.registry)
         self.events = Counter("rfm_events", "Events journalled, by type", ["type"], registry=self.registry)
         self.progress = Counter(
             "rfm_broker_progress_messages",
@@ -42,9 +40,7 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )
-        self.feed_frames = Counter(
-            "rfm_broker_feed_frames", "Frames published on feed", registry=self.registry
-        )
+        self.feed_frames = Counter("rfm_broker_feed_frames", "Frames published on feed", registry=self.registry)
         self.garbage = Counter(
             "rfm_broker_garbage_messages",
             "Messages that are not the protocol",
@@ -54,9 +50,7 @@ class Metrics:
         self.undeliverable = Counter(
             "rfm_broker_undeliverable_messages", "Replies to peers that are gone", registry=self.registry
         )
-        self.loop_lag = Gauge(
-            "rfm_broker_loop_lag_seconds", "How late the last tick came", registry=self.registry
-        )
+        self.loop_lag = Gauge("rfm_broker_loop_lag_seconds", "How late the last tick came", registry=self.registry)
         self.owners = Gauge("rfm_broker_owners", "Owners connected", registry=self.registry)
         self.pending = Gauge("rfm_journal_pending_batches", "Batches not on disk yet", registry=self.registry)
 

@@ -147,9 +147,7 @@ class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which operations to see from now on; replaces an earlier subscription."""
 
     operations: (
-        Literal["active", "all", "mine"]
-        | Annotated[list[OperationId], Meta(max_length=1000)]
-        | OperationFilter
+        Literal["active", "all", "mine"] | Annotated[list[OperationId], Meta(max_length=1000)] | OperationFilter
     ) = "active"
     detail: Literal["summary", "tiles"] = "summary"
     max_hz: MaxHz | None = None

@@ -49,9 +49,7 @@ Labels = Annotated[
     Meta(max_length=LABELS_LIMIT),
 ]
 
-OperationState = Literal[
-    "pending", "queued", "running", "paused", "cancelling", "completed", "failed", "canceled"
-]
+OperationState = Literal["pending", "queued", "running", "paused", "cancelling", "completed", "failed", "canceled"]
 TERMINAL_STATES: Final[frozenset[OperationState]] = frozenset({"completed", "failed", "canceled"})
 
 EventType = Literal[

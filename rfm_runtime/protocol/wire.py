@@ -108,9 +108,7 @@ def join(parts: list[bytes], encoding: Encoding) -> bytes:
     return head + b"".join(parts)
 
 
-def decode_batch(
-    message: bytes | str, encoding: Encoding, *, batch_limit: int = BATCH_LIMIT
-) -> list[Envelope]:
+def decode_batch(message: bytes | str, encoding: Encoding, *, batch_limit: int = BATCH_LIMIT) -> list[Envelope]:
     """The envelopes of one WebSocket message; `data` is still encoded.
 
     Raises BadRequestError (not an envelope or an array of them) or TooLargeError (too many).
@@ -118,9 +116,7 @@ def decode_batch(
     raw = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
     try:
         envelopes = (
-            _DECODE_MANY[encoding].decode(raw)
-            if _is_array(raw, encoding)
-            else [_DECODE_ONE[encoding].decode(raw)]
+            _DECODE_MANY[encoding].decode(raw) if _is_array(raw, encoding) else [_DECODE_ONE[encoding].decode(raw)]
         )
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequestError(

@@ -1,1 +1,1 @@
-"""What a render *is*: request and validation, formulas, presets, palettes, plan. Pure, without numba or numpy."""
+"""What a render *is*: request, validation, formulas, presets, palettes, plan. Pure: no numba, no numpy."""

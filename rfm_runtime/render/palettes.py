@@ -1,8 +1,8 @@
 """Palettes by name: 256 RGB entries each, as published.
 
-viridis, plasma, inferno and magma: Stéfan van der Walt and Nathaniel Smith, CC0. cividis: Nuñez, Anderton and Renslow,
-2018, CC0. turbo: Anton Mikhailov, Google, Apache-2.0. The tables are those of matplotlib 3.11 rounded to bytes, stored
-as differences between neighbours, compressed.
+viridis, plasma, inferno and magma: Stéfan van der Walt and Nathaniel Smith, CC0. cividis: Nuñez, Anderton
+and Renslow, 2018, CC0. turbo: Anton Mikhailov, Google, Apache-2.0. The tables are those of matplotlib 3.11
+rounded to bytes, stored as differences between neighbours, compressed.
 """
 
 from __future__ import annotations

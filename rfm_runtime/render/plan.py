@@ -44,8 +44,8 @@ class TileSpec(Struct, frozen=True):
 def plan(request: RenderRequest) -> ViewPlan:
     """The numbers of a validated request. Pixels are square, and the view's centre is the frame's centre.
 
-    The centre's coordinate plus or minus the same exact half extent is rounded, so a view about the real axis has
-    rows that are conjugate to the last bit wherever im0 and spacing are exact.
+    Only the results are rounded, so rows of a view about the real axis are conjugate to the last bit wherever
+    im0 and spacing are float64 numbers.
     """
     spacing = Fraction(request.width) / request.width_px
     re0 = Fraction(request.re) - spacing * (request.width_px - 1) / 2

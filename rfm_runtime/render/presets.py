@@ -27,10 +27,10 @@ def _preset(name: str, title: str, request: RenderRequest) -> Preset:
 _ALL = (
     _preset(
         "seahorse",
-        "The seahorse valley: a double spiral between head and body",
+        "The seahorse valley: tails and eyes between head and body",
         RenderRequest(
-            re="-0.743643887037151", im="0.131825904205330", width="0.0051299", max_iter=4000,
-            palette="inferno", density=0.9, offset=0.12,
+            re="-0.7452", im="0.113", width="0.0075", max_iter=5000,
+            palette="inferno", density=0.4, offset=0.35,
         ),
     ),
     _preset(
@@ -46,17 +46,25 @@ _ALL = (
         ),
     ),
     _preset(
+        "star",
+        "A mini-set in a star of seahorse tails",
+        RenderRequest(
+            re="-0.743904874255535", im="0.1317119067802009", width="0.000078", max_iter=5000,
+            palette="magma", density=0.35, offset=0.1,
+        ),
+    ),
+    _preset(
         "elephant",
         "The elephant valley",
         RenderRequest(
-            re="0.2925755", im="-0.0149977", width="0.0115", max_iter=3000, palette="turbo", density=0.7,
+            re="0.2925755", im="-0.0149977", width="0.0115", max_iter=3000, palette="turbo", density=0.4,
         ),
     ),
     _preset(
         "spiral",
         "A spiral of many arms",
         RenderRequest(
-            re="-0.761574", im="-0.0847596", width="0.00032", max_iter=6000, palette="magma", density=1.1,
+            re="-0.761574", im="-0.0847596", width="0.00032", max_iter=6000, palette="magma", density=0.5,
             offset=0.3,
         ),
     ),
@@ -64,7 +72,7 @@ _ALL = (
         "triple_spiral",
         "Three arms around a centre",
         RenderRequest(
-            re="-0.088", im="0.654", width="0.018", max_iter=3000, palette="cividis", density=0.9,
+            re="-0.088", im="0.654", width="0.018", max_iter=3000, palette="cividis", density=0.45,
         ),
     ),
     _preset(
@@ -88,7 +96,7 @@ _ALL = (
         "A Julia set of the seahorse valley",
         RenderRequest(
             re="0", im="0", width="3.4", julia_re="-0.7436438870", julia_im="0.1318259042",
-            max_iter=3000, palette="inferno", density=0.8, offset=0.1,
+            max_iter=3000, palette="inferno", density=0.5, offset=0.1,
         ),
     ),
 )  # fmt: skip

@@ -46,7 +46,7 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
     julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R.
-    palette, density, offset: see `rfm_kernels.colour`; interior: colour of points that do not escape, #rrggbb.
+    palette, density, offset: see `rfm_kernels.colour`; interior: of points that do not escape, #rrggbb.
     """
 
     formula: str = "mandelbrot"
@@ -73,6 +73,10 @@ def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
     """The request these parameters stand for. Raises BadRequestError: what is wrong, and what to do."""
     fields = _fields(params)
     _check_names(fields)
+    for name, value in fields.items():
+        # Python refuses to print integers of thousands of digits, and no parameter needs 64 bits.
+        if isinstance(value, int) and value.bit_length() > 63:
+            raise BadRequestError(f"{name} is too large a number", hint="no parameter goes beyond 2⁶³")
     for name in ("re", "im", "width", "julia_re", "julia_im"):
         if isinstance(fields.get(name), int | float) and not isinstance(fields[name], bool):
             raise BadRequestError(
@@ -159,8 +163,9 @@ def _check_view(request: RenderRequest) -> None:
         )
     spacing = width / request.width_px
     if spacing < SPACING_LIMIT:
+        apart, least = float(spacing), float(SPACING_LIMIT)
         raise BadRequestError(
-            f"too deep: pixels are {float(spacing):.3g} apart, this kernel resolves {float(SPACING_LIMIT):.0e}",
+            f"too deep: pixels are {apart:.3g} apart, this kernel resolves {least:.0e}",
             hint=f"use a width of at least {float(SPACING_LIMIT * request.width_px):.3g} at this size",
         )
     if (request.julia_re is None) != (request.julia_im is None):
@@ -205,10 +210,7 @@ def _in_range(name: str, value: float, low: float, high: float) -> None:
     # The negation is what catches NaN.
     if not low <= value <= high:
         raise BadRequestError(
-            f"{name} is {value:g}, it has to be from {low:g} to {high:g}"
-            if isinstance(value, float)
-            else f"{name} is {value}, it has to be from {low} to {high}",
-            hint=f"choose a {name} in that range",
+            f"{name} is {value}, it has to be from {low} to {high}", hint=f"choose a {name} in that range"
         )
 
 

@@ -54,9 +54,7 @@ OnFailed = Callable[[str | None], None]
 """Why the journal cannot be written, None when it can again; called in the writer's thread."""
 
 _metadata = MetaData()
-_meta = Table(
-    "meta", _metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False)
-)
+_meta = Table("meta", _metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))
 _operations = Table(
     "operations",
     _metadata,
@@ -144,9 +142,7 @@ class SqliteJournal:
         )
 
     def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
-        self._thread = threading.Thread(
-            target=self._write, args=(on_written, on_failed), name="journal", daemon=True
-        )
+        self._thread = threading.Thread(target=self._write, args=(on_written, on_failed), name="journal", daemon=True)
         self._thread.start()
 
     def append(self, batch: Batch) -> None:

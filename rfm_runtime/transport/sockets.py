@@ -86,9 +86,7 @@ def _attach(socket: Socket, attach: Callable[[str], object], endpoint: str) -> S
 def command_router(context: Context, endpoint: str) -> Socket:
     """The broker's side of `command`."""
     # Replies written just before the end (an acknowledged outcome) should still leave: linger 500 ms.
-    socket = _make(
-        context, zmq.ROUTER, hwm=COMMAND_HWM, linger_ms=500, message_limit_bytes=INTERNAL_LIMIT_BYTES
-    )
+    socket = _make(context, zmq.ROUTER, hwm=COMMAND_HWM, linger_ms=500, message_limit_bytes=INTERNAL_LIMIT_BYTES)
     # A reply to a peer that is gone is an error to count, not a silent drop.
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     return _attach(socket, socket.bind, endpoint)
@@ -97,9 +95,7 @@ def command_router(context: Context, endpoint: str) -> Socket:
 def command_dealer(context: Context, endpoint: str) -> Socket:
     """A gateway's, engine's or reporter's side of `command`."""
     # Requests that were not answered are repeated by a later incarnation: nothing to linger for.
-    socket = _make(
-        context, zmq.DEALER, hwm=COMMAND_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES
-    )
+    socket = _make(context, zmq.DEALER, hwm=COMMAND_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
     return _attach(socket, socket.connect, endpoint)
 
 
@@ -133,9 +129,7 @@ def feed_subscriber(context: Context, endpoint: str) -> Socket:
 
 def ingest_pull(context: Context, endpoint: str) -> Socket:
     """The broker's side of `ingest`."""
-    socket = _make(
-        context, zmq.PULL, hwm=50 * INGEST_HWM, linger_ms=0, message_limit_bytes=PROGRESS_LIMIT_BYTES
-    )
+    socket = _make(context, zmq.PULL, hwm=50 * INGEST_HWM, linger_ms=0, message_limit_bytes=PROGRESS_LIMIT_BYTES)
     return _attach(socket, socket.bind, endpoint)
 
 

@@ -72,9 +72,7 @@ def test_the_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: P
     ["rfm_runtime", "rfm_runtime.client", "rfm_runtime.cli", "rfm_runtime.broker", "rfm_runtime.gateway"],
 )
 def test_what_does_not_compute_never_loads_numba(module: str) -> None:
-    code = (
-        f"import sys, {module}; print([m for m in ('numba', 'rfm_kernels', 'llvmlite') if m in sys.modules])"
-    )
+    code = f"import sys, {module}; print([m for m in ('numba', 'rfm_kernels', 'llvmlite') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "[]"
 

@@ -24,12 +24,25 @@ class Owner:
     """An owner that said hello to this broker, or that the journal knows and that is awaited.
 
     routing: where its last message came from, None while it is awaited. heard_s: monotonic time of that.
+    local: its death can be proven on this host. leaving: it gave something back and gets nothing new.
     """
 
-    __slots__ = ("heard_s", "hello", "lease_until_s", "operations", "routing", "source", "stale")
+    __slots__ = (
+        "heard_s",
+        "hello",
+        "lease_until_s",
+        "leaving",
+        "local",
+        "operations",
+        "routing",
+        "source",
+        "stale",
+    )
 
-    def __init__(self, source: Source, heard_s: float, lease_until_s: float) -> None:
+    def __init__(self, source: Source, heard_s: float, lease_until_s: float, *, local: bool) -> None:
         self.source = source
+        self.local = local
+        self.leaving = False
         self.routing: bytes | None = None
         self.hello: OwnerHello | None = None
         self.heard_s = heard_s
@@ -38,9 +51,9 @@ class Owner:
         self.stale = False
 
     @property
-    def local(self) -> bool:
-        """Whether its death can be proven on this host."""
-        return self.hello is None or self.hello.local
+    def takes_new(self) -> bool:
+        """Whether anything may be assigned to it now."""
+        return self.routing is not None and not self.stale and not self.leaving
 
     @property
     def free_slots(self) -> int:
@@ -50,10 +63,6 @@ class Owner:
     def offers(self, kind: str) -> bool:
         """Whether it takes operations of this kind."""
         return self.hello is not None and any(offer.kind == kind for offer in self.hello.kinds)
-
-    def resumes(self, kind: str) -> bool:
-        """Whether a successor can go on where it was."""
-        return self.hello is None or kind in self.hello.resumable
 
 
 class Owners:

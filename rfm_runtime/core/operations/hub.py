@@ -302,10 +302,7 @@ class Hub:
             ended_ms = record.operation.ended_at_ms or 0
             if finished <= self.settings.finished_keep and ended_ms > limit_ms:
                 break
-            if (
-                self.children.get(operation_id)
-                or self.log.committed[operation_id].state not in TERMINAL_STATES
-            ):
+            if self.children.get(operation_id) or self.log.committed[operation_id].state not in TERMINAL_STATES:
                 self._rotate(operation_id)
                 continue
             self._forget(record)
@@ -345,31 +342,23 @@ class Hub:
                 claim = self.records[operation_id].row.claim
                 _require(claim is not None and claim.name == owner.source.name, "a claim", operation_id)
         seqs = [event.seq for event in self.log.events]
-        _require(
-            seqs == list(range(self.log.floor + 1, self.log.floor + 1 + len(seqs))), "gap in the log", seqs
-        )
+        _require(seqs == list(range(self.log.floor + 1, self.log.floor + 1 + len(seqs))), "gap in the log", seqs)
         _require(not seqs or seqs[-1] == self.log.head, "head", self.log.head)
 
     def _check_record(self, operation_id: str, record: Record) -> None:
         operation: Operation = record.operation
         state = operation.state
         _require(operation.operation_id == operation_id, "id", operation_id)
-        _require(
-            self.keys.get((operation.owner, record.row.request_key)) == operation_id, "key", operation_id
-        )
+        _require(self.keys.get((operation.owner, record.row.request_key)) == operation_id, "key", operation_id)
         if record.terminal:
             _require(record.row.claim is None and record.handle is None, "ended but claimed", operation_id)
-            _require(
-                operation.latest is not None and operation.ended_at_ms is not None, "no final", operation_id
-            )
+            _require(operation.latest is not None and operation.ended_at_ms is not None, "no final", operation_id)
         if state in ("running", "cancelling"):
             _require(record.row.claim is not None, f"{state} by nobody", operation_id)
         if record.row.claim is not None:
             owner = self.owners.get(record.row.claim.name)
             _require(owner is not None and operation_id in owner.operations, "claim unknown", operation_id)
-        _require(
-            (record.handle is None) or self.handles.get(record.handle) == operation_id, "handle", operation_id
-        )
+        _require((record.handle is None) or self.handles.get(record.handle) == operation_id, "handle", operation_id)
         if state == "failed":
             _require(isinstance(operation.error, ErrorInfo), "failed without an error", operation_id)
 

@@ -22,9 +22,7 @@ class Log:
         self.epoch = loaded.epoch
         self.head = loaded.head
         self.failing: str | None = None
-        self.committed: dict[str, Operation] = {
-            row.operation.operation_id: row.operation for row in loaded.rows
-        }
+        self.committed: dict[str, Operation] = {row.operation.operation_id: row.operation for row in loaded.rows}
         self.events: deque[OperationEvent] = deque(loaded.events, maxlen=history_events)
         self._next_seq = loaded.head
         self._number = 0

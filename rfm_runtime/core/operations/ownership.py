@@ -99,9 +99,7 @@ def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Comm
     for operation_id in missing - lost:
         hub.records[operation_id].assigned_s = None
     _lose(hub, known, lost, now, events, changed)
-    welcome = OwnerWelcome(
-        incarnation=hub.incarnation, keep=tuple(keep), drop=tuple(drop), control=hub.control_frame()
-    )
+    welcome = OwnerWelcome(incarnation=hub.incarnation, keep=tuple(keep), drop=tuple(drop), control=hub.control_frame())
     answer = Send(asked.routing, asked.request_id, welcome)
     return [*commands, hub.log.commit((r.row for r in changed.values()), events, [answer])]
 
@@ -200,9 +198,7 @@ def _lose(
         elif not owner.resumes(record.operation.kind):
             event = _fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)
         elif record.row.losses >= hub.settings.attempts:
-            event = _fail_lost(
-                hub, record, f"{reason}; it is the {record.row.losses}th owner to die with it", now
-            )
+            event = _fail_lost(hub, record, f"{reason}; it is the {record.row.losses}th owner to die with it", now)
         else:
             hub.release_claim(record)
             event = hub.apply(record, "lost", now, reason=reason)
@@ -329,11 +325,7 @@ def look_at_deadlines(hub: Hub, now: Now) -> list[Command]:
     """Silence, leases, and what has to be said again."""
     commands: list[Command] = []
     for owner in hub.owners:
-        if (
-            owner.hello is not None
-            and not owner.stale
-            and now.mono_s - owner.heard_s > hub.settings.stale_after_s
-        ):
+        if owner.hello is not None and not owner.stale and now.mono_s - owner.heard_s > hub.settings.stale_after_s:
             _set_stale(hub, owner, stale=True)
         if not owner.local and now.mono_s > owner.lease_until_s:
             commands += _gone(hub, owner, now)
@@ -449,9 +441,7 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
     _take_final(record, message.measure, now)
     # What watchers saw last is what they see after a restart.
     if record.merge.owner is not None:
-        latest = record.merge.update(
-            message.operation_id, hub.incarnation, record.operation.at_seq, now.wall_ms
-        )
+        latest = record.merge.update(message.operation_id, hub.incarnation, record.operation.at_seq, now.wall_ms)
         record.change_operation(latest=latest)
     if record.operation.state != "cancelling":
         hub.release_claim(record)

@@ -22,8 +22,27 @@ PACE_SAMPLES = 48
 """Samples of (time, done) kept per operation; when full, every second one goes and the spacing doubles."""
 
 PACE_SPACING_S = 0.25
+SOURCES_LIMIT = 4096
+"""Sources of one claim: more than any machine has workers. Whoever holds a handle cannot fill memory."""
+
+COUNT_LIMIT = 2**63 - 1
+"""Largest count that every encoding carries."""
+
 Z90 = 1.2816
 """90 % quantile of the normal distribution."""
+
+
+def is_sound(measure: OperationMeasure | TileMeasure) -> bool:
+    """Whether its numbers can be shown: a NaN or a negative count is nobody's progress."""
+    if isinstance(measure, TileMeasure):
+        return measure.tile >= 0 and measure.done >= 0 and measure.iterations >= 0 and measure.cpu_ns >= 0
+    total = measure.total
+    return (
+        0.0 <= measure.done < math.inf
+        and (total is None or 0.0 <= total < math.inf)
+        and measure.iterations >= 0
+        and measure.cpu_ns >= 0
+    )
 
 
 def is_committed(bitmap: bytes, tile: int) -> bool:
@@ -53,9 +72,7 @@ class Pace:
             return
         samples.append((now_s, done))
         if len(samples) > PACE_SAMPLES:
-            self._samples = deque(
-                sample for i, sample in enumerate(samples) if i % 2 == (len(samples) - 1) % 2
-            )
+            self._samples = deque(sample for i, sample in enumerate(samples) if i % 2 == (len(samples) - 1) % 2)
             if self._samples[0] != samples[0]:
                 self._samples.appendleft(samples[0])
             self._spacing_s *= 2.0
@@ -111,6 +128,7 @@ class Merge:
         "_counters",
         "_dirty",
         "_in_hand",
+        "_windows",
         "generation",
         "owner",
         "pace",
@@ -132,6 +150,7 @@ class Merge:
         self.total_cpu_s = 0.0
         self._counters: dict[int, int] = {}
         self._in_hand: dict[int, TileMeasure] = {}
+        self._windows: dict[int, tuple[float, int]] = {}
         self._dirty = False
 
     def claimed(self, generation: int) -> None:
@@ -140,11 +159,18 @@ class Merge:
         self.owner = None
         self._counters.clear()
         self._in_hand.clear()
+        self._windows.clear()
+        self.stale = False
         self.pace.restart()
 
     def measured(self, source: int, measure: OperationMeasure | TileMeasure, now_s: float) -> bool:
         """Take a measure from `source`; whether it counted (right generation, newer than the last)."""
-        if measure.generation != self.generation or measure.counter <= self._counters.get(source, -1):
+        newest = self._counters.get(source)
+        if newest is None:
+            if len(self._counters) >= SOURCES_LIMIT:
+                return False
+            newest = -1
+        if measure.generation != self.generation or measure.counter <= newest or not is_sound(measure):
             return False
         self._counters[source] = measure.counter
         if isinstance(measure, OperationMeasure):
@@ -155,6 +181,25 @@ class Merge:
             self._in_hand[source] = measure
         self._advance(now_s)
         return True
+
+    def reported(self, measure: OperationMeasure, now_s: float) -> None:
+        """Take what the owner said on `command`: acknowledged and in order, so its counter is not asked."""
+        if measure.generation == self.generation and is_sound(measure):
+            self.owner = measure
+            self._advance(now_s)
+
+    def too_fast(self, source: int, counter: int, limit_per_s: float, now_s: float) -> bool:
+        """Whether `source` sends more than `limit_per_s` and is passed over now.
+
+        A source numbers its messages, so the count costs nothing per message. Above the limit one message a
+        second is still taken: dropping every one would hide the state that a flood ends in.
+        """
+        began_s, first = self._windows.get(source, (-math.inf, 0))
+        if now_s - began_s >= 1.0:
+            if len(self._windows) < SOURCES_LIMIT or source in self._windows:
+                self._windows[source] = (now_s, counter)
+            return False
+        return counter - first > limit_per_s
 
     def _advance(self, now_s: float) -> None:
         owner = self.owner
@@ -173,7 +218,7 @@ class Merge:
             done = min(done, owner.total)
         if done > self.shown:
             self.shown = done
-        self.total_iterations = max(self.total_iterations, iterations)
+        self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
         self.total_cpu_s = max(self.total_cpu_s, cpu_ns / 1e9)
         self.pace.measured(self.shown, now_s)
         self._dirty = True
@@ -239,6 +284,4 @@ class Merge:
 def _tiles(owner: OperationMeasure) -> TileMap | None:
     if owner.tiles_total == 0:
         return None
-    return TileMap(
-        total=owner.tiles_total, done=owner.tiles_done, committed=owner.committed, previewed=owner.previewed
-    )
+    return TileMap(total=owner.tiles_total, done=owner.tiles_done, committed=owner.committed, previewed=owner.previewed)

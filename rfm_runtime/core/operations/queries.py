@@ -64,9 +64,7 @@ def list_page(operations: Iterable[Operation], request: ListOperations) -> ListR
         ordered = [o for o in ordered if (-o.created_at_ms, o.operation_id) > after]
     page = ordered[: request.limit]
     more = len(ordered) > len(page)
-    return ListReply(
-        operations=page, cursor=f"{page[-1].created_at_ms}:{page[-1].operation_id}" if more else None
-    )
+    return ListReply(operations=page, cursor=f"{page[-1].created_at_ms}:{page[-1].operation_id}" if more else None)
 
 
 def explain(
@@ -99,9 +97,7 @@ def explain(
     if row.claim is not None and not record.terminal and (owner is None or owner.routing is None):
         lines.append(f"{row.claim.name} is not connected; it is awaited.")
     elif owner is not None and owner.stale:
-        lines.append(
-            f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; its process lives."
-        )
+        lines.append(f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; its process lives.")
     if row.losses:
         lines.append(f"Its owner died {row.losses} times with it.")
     if journal_failing is not None:
@@ -130,9 +126,7 @@ def _why_queued(
         if owner.hello is not None
     ]
     waiting = [
-        other.candidate()
-        for other in records.values()
-        if other.operation.state == "queued" and other.row.claim is None
+        other.candidate() for other in records.values() if other.operation.state == "queued" and other.row.claim is None
     ]
     place = [c.operation_id for c in order(waiting, usage, now_s)].index(operation.operation_id)
     priority = effective_priority(record.candidate(), now_s)

@@ -46,7 +46,8 @@ class Now(Struct, frozen=True):
 class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of the journal. claim: who has it in hand, as generation `operation.generation`.
 
-    losses: owners that died with it. ended_by: the claim that reported the outcome, so that its
+    claim_local, claim_resumable: whether its death is proven on this host, and whether a successor can go on:
+    a broker that restarts has to know before it hears of the owner. losses: owners that died with it. ended_by: the claim that reported the outcome, so that its
     repetition is recognised.
     """
 
@@ -55,6 +56,8 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_key: str
     body_digest: bytes
     claim: Source | None = None
+    claim_local: bool = True
+    claim_resumable: bool = True
     started: bool = False
     losses: int = 0
     pause_wanted: bool = False

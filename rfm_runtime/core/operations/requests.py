@@ -84,9 +84,7 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
     """All submissions are accepted in one batch, or the first bad one refuses all."""
     check(message.principal, "submit")
     if hub.draining:
-        raise DrainingError(
-            "the runtime is shutting down and takes nothing new", hint="submit again after its start"
-        )
+        raise DrainingError("the runtime is shutting down and takes nothing new", hint="submit again after its start")
     hub.writable()
     fresh: list[tuple[SubmitRequest, bytes]] = []
     replies: dict[str, SubmitReply] = {}
@@ -134,14 +132,10 @@ def _known(
     known_id = hub.keys.get((principal.user, submission.request_key))
     if known_id is None:
         if submission.operation_id in hub.records:
-            raise ConflictError(
-                f"operation {submission.operation_id} exists already", hint="mint a new operation_id"
-            )
+            raise ConflictError(f"operation {submission.operation_id} exists already", hint="mint a new operation_id")
         for other, _ in fresh:
             if other.request_key == submission.request_key or other.operation_id == submission.operation_id:
-                raise ConflictError(
-                    "two submissions with one request_key or operation_id", hint="mint one each"
-                )
+                raise ConflictError("two submissions with one request_key or operation_id", hint="mint one each")
         return None
     record = hub.records[known_id]
     if record.row.body_digest != digest:
@@ -257,9 +251,7 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
     record = _find(hub, message.principal, message.operation_id, "change")
     state = record.operation.state
     if record.terminal or state == "cancelling":
-        raise ConflictError(
-            f"{message.operation_id} is {state}", hint="only what runs or waits can be paused"
-        )
+        raise ConflictError(f"{message.operation_id} is {state}", hint="only what runs or waits can be paused")
     hub.writable()
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.claim is None:

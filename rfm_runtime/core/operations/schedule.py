@@ -1,13 +1,14 @@
 """Which queued operation is assigned next: strict priorities with ageing, fair between users inside one.
 
-Fairness is stride scheduling by CPU-seconds: of two users the one who has had less goes first.
+Fairness between users: whoever has fewer operations in hand goes first, and of two with as many the one who has
+had less CPU time (stride scheduling).
 Source: C. Waldspurger, W. Weihl, "Stride Scheduling", MIT/LCS/TM-528, 1995.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 __all__ = ["AGEING_S", "Candidate", "Usage", "effective_priority", "order"]
@@ -43,9 +44,7 @@ class Usage:
         """`owner` used `cpu_s` more seconds."""
         self._used[owner] = (self.of(owner, now_s) + cpu_s, now_s)
         if len(self._used) > 10_000:
-            self._used = {
-                user: used for user, used in self._used.items() if now_s - used[1] < 10.0 * FORGET_S
-            }
+            self._used = {user: used for user, used in self._used.items() if now_s - used[1] < 10.0 * FORGET_S}
 
     def of(self, owner: str, now_s: float) -> float:
         """What counts against `owner` now, in CPU-seconds."""
@@ -53,9 +52,15 @@ class Usage:
         return used * math.exp2(-max(0.0, now_s - at_s) / FORGET_S)
 
 
-def order(candidates: Iterable[Candidate], usage: Usage, now_s: float) -> list[Candidate]:
-    """Candidates in the order in which they are to be assigned."""
-    return sorted(
-        candidates,
-        key=lambda c: (-effective_priority(c, now_s), usage.of(c.owner, now_s), c.queued_s, c.operation_id),
-    )
+def order(candidates: Iterable[Candidate], usage: Usage, in_hand: Mapping[str, int], now_s: float) -> list[Candidate]:
+    """Candidates in the order in which they are to be assigned. in_hand: operations owners have, by user."""
+    waiting = sorted(candidates, key=lambda c: (-effective_priority(c, now_s), c.queued_s, c.operation_id))
+    # The n-th of a user counts as if the n - 1 before it were assigned: a queue of hundreds alternates too.
+    turns = dict(in_hand)
+    keyed = []
+    for candidate in waiting:
+        turn = turns.get(candidate.owner, 0)
+        turns[candidate.owner] = turn + 1
+        keyed.append((-effective_priority(candidate, now_s), turn, usage.of(candidate.owner, now_s), candidate))
+    keyed.sort(key=lambda key: key[:3])
+    return [candidate for *_, candidate in keyed]

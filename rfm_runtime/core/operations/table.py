@@ -87,7 +87,6 @@ def table_markdown() -> str:
     """The table as it stands in docs/protocol.md."""
     lines = ["| state | what happens | becomes | event |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| {state} | {trigger} | {after.state} | {after.event or '–'} |"
-        for (state, trigger), after in TABLE.items()
+        f"| {state} | {trigger} | {after.state} | {after.event or '–'} |" for (state, trigger), after in TABLE.items()
     ]
     return "\n".join(lines)

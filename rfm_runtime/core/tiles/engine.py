@@ -378,15 +378,11 @@ class EngineCore:
         run = self.runs.get(operation_id)
         if run is None:
             return (f"{operation_id} is not in this engine's hands.",)
-        lines = [
-            f"{len(run.committed)} of {run.total_tiles} tiles are committed, {len(run.running)} tasks run."
-        ]
+        lines = [f"{len(run.committed)} of {run.total_tiles} tiles are committed, {len(run.running)} tasks run."]
         if not run.prepared:
             lines.append("Its frame is being prepared.")
         if run.paused:
             lines.append("It is paused.")
         if run.open and not run.running and (first := self._next_run()) is not None and first is not run:
-            lines.append(
-                f"{first.operation_id} goes first, with priority {first.priority} against {run.priority}."
-            )
+            lines.append(f"{first.operation_id} goes first, with priority {first.priority} against {run.priority}.")
         return tuple(lines)

@@ -261,6 +261,4 @@ class Report(Struct, frozen=True):
     measure: OperationMeasure
 
 
-Command = (
-    Prepare | SayStarted | Dispatch | Stop | Kill | SayPaused | SayOutcome | SayReleased | Discard | Report
-)
+Command = Prepare | SayStarted | Dispatch | Stop | Kill | SayPaused | SayOutcome | SayReleased | Discard | Report

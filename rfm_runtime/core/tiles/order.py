@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from rfm_runtime.protocol.operation import TileGrid
+from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["bitmap", "preview_blocks", "rect", "tile_order"]
+__all__ = ["bitmap", "grid_of", "preview_blocks", "rect", "tile_order"]
 
 PREVIEW_TILES = 8
 """Tiles along the edge of a preview block: at every 8th pixel each way it costs what a tile does."""
 
 TAIL = 0.25
 """Share of the expected work that is ordered longest first, so that no core waits for a straggler."""
+
+
+def grid_of(request: RenderRequest) -> TileGrid:
+    """The tiles of a render."""
+    return TileGrid(
+        width_px=request.width_px,
+        height_px=request.height_px,
+        tile_px=request.tile_px,
+        columns=-(-request.width_px // request.tile_px),
+        rows=-(-request.height_px // request.tile_px),
+    )
 
 
 def rect(grid: TileGrid, index: int) -> tuple[int, int, int, int]:
@@ -50,9 +62,7 @@ def tile_order(grid: TileGrid, open_tiles: Iterable[int], weights: Mapping[int, 
             break
         head.append(index)
         left -= weights.get(index, average)
-    tail = sorted(
-        outwards[len(head) :], key=lambda index: (-weights.get(index, average), distance(index), index)
-    )
+    tail = sorted(outwards[len(head) :], key=lambda index: (-weights.get(index, average), distance(index), index))
     return head + tail
 
 

@@ -69,6 +69,4 @@ def test_even_a_stopped_child_dies_with_its_parent() -> None:
         eventually(lambda: grandchild.status() == psutil.STATUS_STOPPED, what="stopped")
         process.send_signal(signal.SIGKILL)
         process.wait()
-        eventually(
-            lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE, what="died"
-        )
+        eventually(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE, what="died")

@@ -1,0 +1,1 @@
+"""The client: `AsyncClient`, `Client`, and a connection that resumes where it was."""

@@ -1,0 +1,61 @@
+"""The connection file: where the local runtime listens, and its token. Written by the supervisor, 0600."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from rfm_runtime.errors import NoRuntimeError, SetupError
+from rfm_runtime.security.token import write_private
+
+__all__ = ["ConnectionInfo"]
+
+
+class ConnectionInfo(Struct, frozen=True, kw_only=True):
+    """pid, start_time: of the supervisor; together they name its process."""
+
+    url: str
+    token: str
+    pid: int
+    start_time: float
+    version: str
+    state_dir: str
+
+    @classmethod
+    def read(cls, path: Path) -> ConnectionInfo:
+        """The runtime that wrote the file and still runs. Raises NoRuntimeError; SetupError if others may read it."""
+        try:
+            found = path.stat()
+            content = path.read_bytes()
+        except OSError:
+            raise NoRuntimeError(f"no runtime is running here ({path} does not exist)") from None
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise SetupError(
+                f"{path} can be read by others, so its token is no secret",
+                hint=f"remove it, then restart the runtime: rm {path}",
+            )
+        try:
+            info = msgspec.json.decode(content, type=cls)
+        except msgspec.DecodeError:
+            raise NoRuntimeError(f"{path} is not a connection file", hint="restart the runtime") from None
+        if not _runs(info.pid):
+            raise NoRuntimeError(f"the runtime that wrote {path} (pid {info.pid}) is gone")
+        return info
+
+    def write(self, path: Path) -> None:
+        """Replace the file, mode 0600, in one step."""
+        write_private(path, msgspec.json.encode(self).decode())
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,172 @@
+"""Frames on disk: the planes of a render, its commit records, and how both become artefacts.
+
+A frame is a folder: `n.npy` (int32, [height, width]) and `nf.npy` (float32), valid .npy files that engine and workers
+map; `commits.bin`, one record a tile; `frame.json`. Space is reserved before it is used: a sparse mapping on a full
+disk would be a SIGBUS. A finished frame is renamed as a whole to be the operation's folder of artefacts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import shutil
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from rfm_runtime.core.tiles.order import rect
+from rfm_runtime.protocol.operation import Artifact, TileGrid
+
+__all__ = ["ARTIFACTS", "PENDING", "Frame", "FrameInfo", "create", "folder_name", "operation_of", "recover"]
+
+PENDING = -2
+"""Of `rfm_kernels.escape_time`, which the engine's own process does not import: a pixel that is to be computed."""
+
+RECORD = struct.Struct("<IIQ")
+"""Commit record of a tile: attempt, 1, digest. Zeros: not committed."""
+
+ARTIFACTS = "artifacts.json"
+PREFIX = "op-"
+
+
+class FrameInfo(Struct, frozen=True, kw_only=True):
+    """frame.json. params: digest of the parameters; another digest is another picture."""
+
+    operation_id: str
+    params: str
+    grid: TileGrid
+
+
+class Frame:
+    """An opened frame. Every process that uses it has its own."""
+
+    def __init__(self, folder: Path, grid: TileGrid) -> None:
+        self.folder = folder
+        self.grid = grid
+        self.n: NDArray[np.int32] = np.load(folder / "n.npy", mmap_mode="r+")
+        self.nf: NDArray[np.float32] = np.load(folder / "nf.npy", mmap_mode="r+")
+        self._commits = os.open(folder / "commits.bin", os.O_RDWR | os.O_CLOEXEC)
+
+    def tile(self, x: int, y: int, width: int, height: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Views of both planes."""
+        where = slice(y, y + height), slice(x, x + width)
+        return self.n[where], self.nf[where]
+
+    def reset(self, x: int, y: int, width: int, height: int) -> None:
+        """Have a tile computed again from scratch."""
+        self.n[y : y + height, x : x + width] = PENDING
+
+    def commit(self, index: int, attempt: int) -> None:
+        """Write the record of a finished tile; its pixels are there already."""
+        record = RECORD.pack(attempt, 1, self.digest(index))
+        os.pwrite(self._commits, record, index * RECORD.size)
+
+    def digest(self, index: int) -> int:
+        """64 bits over both planes of a tile: against torn writes, not against people."""
+        n, nf = self.tile(*rect(self.grid, index))
+        return zlib.crc32(n.tobytes()) | zlib.crc32(nf.tobytes()) << 32
+
+    def committed(self) -> list[int]:
+        """Tiles whose record fits their pixels; the others are reset."""
+        good = []
+        for index in range(self.grid.columns * self.grid.rows):
+            record = os.pread(self._commits, RECORD.size, index * RECORD.size)
+            attempt, written, digest = RECORD.unpack(record) if len(record) == RECORD.size else (0, 0, 0)
+            del attempt
+            if written and digest == self.digest(index):
+                good.append(index)
+            else:
+                os.pwrite(self._commits, bytes(RECORD.size), index * RECORD.size)
+                self.reset(*rect(self.grid, index))
+        return good
+
+    def close(self) -> None:
+        """Close files and mappings. Idempotent."""
+        if self._commits >= 0:
+            os.close(self._commits)
+            self._commits = -1
+        del self.n, self.nf
+
+
+def folder_name(operation_id: str) -> str:
+    """The prefix keeps an id like `..` from being a path."""
+    return PREFIX + operation_id
+
+
+def operation_of(folder: Path) -> str | None:
+    """The operation a folder belongs to, None if it is not one of ours."""
+    return folder.name.removeprefix(PREFIX) if folder.name.startswith(PREFIX) else None
+
+
+def create(folder: Path, info: FrameInfo) -> None:
+    """A new frame with every pixel pending, complete under its name or not there. Raises OSError."""
+    building = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True, mode=0o700)
+    try:
+        shape = info.grid.height_px, info.grid.width_px
+        _plane(building / "n.npy", shape, np.dtype(np.int32), PENDING)
+        _plane(building / "nf.npy", shape, np.dtype(np.float32), 0)
+        tiles = info.grid.columns * info.grid.rows
+        (building / "commits.bin").write_bytes(bytes(tiles * RECORD.size))
+        (building / "frame.json").write_bytes(msgspec.json.encode(info))
+        shutil.rmtree(folder, ignore_errors=True)
+        building.rename(folder)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int) -> None:
+    with path.open("xb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        start = file.tell()
+        size = shape[0] * shape[1] * dtype.itemsize
+        # Fails now, where it can be told, instead of killing a worker by SIGBUS later.
+        os.posix_fallocate(file.fileno(), start, size)
+    if value:
+        plane = np.load(path, mmap_mode="r+")
+        plane.fill(value)
+
+
+def recover(folder: Path, info: FrameInfo) -> list[int] | None:
+    """The verified committed tiles of a frame of an earlier claim; None if there is no frame of this picture."""
+    try:
+        known = msgspec.json.decode((folder / "frame.json").read_bytes(), type=FrameInfo)
+        if known != info:
+            return None
+        frame = Frame(folder, info.grid)
+    except (OSError, ValueError, msgspec.DecodeError):
+        return None
+    try:
+        return frame.committed()
+    finally:
+        frame.close()
+
+
+def read_artifacts(folder: Path) -> tuple[Artifact, ...] | None:
+    """The artefacts of a finished folder, None if it is not one."""
+    try:
+        return msgspec.json.decode((folder / ARTIFACTS).read_bytes(), type=tuple[Artifact, ...])
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def describe(folder: Path, name: str, media_type: str) -> Artifact:
+    """Size and SHA-256 of a file."""
+    with (folder / name).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            return Artifact(name=name, media_type=media_type, size_bytes=0, sha256=hashlib.sha256().hexdigest())
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            digest = hashlib.sha256(content).hexdigest()
+    return Artifact(name=name, media_type=media_type, size_bytes=size, sha256=digest)

@@ -1,0 +1,36 @@
+"""The engine's metrics, in a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """Counters of one engine."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.tasks = Counter(
+            "rfm_engine_tasks", "Tasks by phase and how they ended", ["phase", "end"], registry=self.registry
+        )
+        self.iterations = Counter("rfm_engine_iterations", "Nominal iterations", registry=self.registry)
+        self.cpu = Counter("rfm_engine_cpu_seconds", "CPU time of finished tasks", registry=self.registry)
+        self.deaths = Counter(
+            "rfm_engine_worker_deaths", "Workers that ended, by cause", ["cause"], registry=self.registry
+        )
+        self.workers = Gauge("rfm_engine_workers", "Workers that take tasks", registry=self.registry)
+        self.operations = Gauge("rfm_engine_operations", "Operations in hand", registry=self.registry)
+        self.frame_bytes = Gauge("rfm_engine_frame_bytes", "Bytes of open frames", registry=self.registry)
+        self.stop_idle = Histogram(
+            "rfm_engine_cancel_idle_seconds",
+            "Cancel seen by the engine to its last worker idle",
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0),
+            registry=self.registry,
+        )
+        self.outcomes = Counter("rfm_engine_outcomes", "Outcomes reported", ["state"], registry=self.registry)
+
+    def text(self) -> str:
+        """In Prometheus' exposition format."""
+        return generate_latest(self.registry).decode()

@@ -1,0 +1,191 @@
+"""Worker processes: started by a forkserver that has the kernels loaded, watched by pipe and sentinel.
+
+Used in the engine's loop thread; only starting a process, which may wait for the forkserver, happens in
+another thread. No shared queue and no shared lock: a killed holder would deadlock the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import msgspec
+
+from rfm_runtime.engine import pipe
+from rfm_runtime.engine.entry import enter
+from rfm_runtime.engine.settings import WorkerSettings
+from rfm_runtime.observe import logs
+
+__all__ = ["Pool", "PoolWorker", "prepare_main"]
+
+log = logs.get("engine")
+
+OnMessage = Callable[[int, pipe.FromWorker], None]
+OnDeath = Callable[[int, str, bool], None]
+
+PRELOAD = "rfm_runtime.engine.preload"
+
+
+class PoolWorker:
+    """One process and our end of its pipe."""
+
+    def __init__(self, number: int, process: ForkServerProcess, connection: Connection) -> None:
+        self.number = number
+        self.process = process
+        self.connection = connection
+        self.killed = False
+        self.ready = False
+
+
+class Pool:
+    """Keeps `count` workers alive. Every message and every death is passed on."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        count: int,
+        settings_of: Callable[[int], WorkerSettings],
+        *,
+        logs_folder: Path,
+        on_message: OnMessage,
+        on_death: OnDeath,
+    ) -> None:
+        self._loop = loop
+        self.count = count
+        self._settings_of = settings_of
+        self._logs = logs_folder
+        self._on_message = on_message
+        self._on_death = on_death
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([PRELOAD])
+        self._workers: dict[int, PoolWorker] = {}
+        self._numbers = 0
+        self._starting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to start all workers."""
+        for _ in range(self.count):
+            self._start_one()
+
+    def _start_one(self) -> None:
+        self._numbers += 1
+        task = self._loop.create_task(self._spawn(self._numbers))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _spawn(self, number: int) -> None:
+        ours, theirs = self._context.Pipe()
+        encoded = msgspec.msgpack.encode(self._settings_of(number))
+        process = self._context.Process(target=enter, args=(theirs, encoded), name=f"worker-{number}", daemon=True)
+        # Waits until the forkserver has loaded the kernels.
+        await asyncio.to_thread(process.start)
+        theirs.close()
+        worker = PoolWorker(number, process, ours)
+        self._workers[number] = worker
+        self._loop.add_reader(ours.fileno(), self._readable, worker)
+        self._loop.add_reader(process.sentinel, self._ended, worker)
+        if self._closed:
+            self.kill(number)
+
+    def send(self, number: int, message: pipe.ToWorker) -> None:
+        """A message; one to a worker that is gone is lost, and its death will be told."""
+        worker = self._workers.get(number)
+        if worker is None:
+            return
+        try:
+            worker.connection.send_bytes(pipe.encode(message))
+        except (BrokenPipeError, ConnectionResetError):
+            log.info("message_to_dead_worker", worker=number)
+
+    def kill(self, number: int) -> None:
+        """SIGKILL; its death is told as one that we wanted."""
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.killed = True
+            worker.process.kill()
+
+    @property
+    def ready(self) -> int:
+        """Workers that take tasks."""
+        return sum(worker.ready for worker in self._workers.values())
+
+    async def close(self, timeout_s: float = 1.0) -> None:
+        """Close the pipes, which ends idle workers; kill the rest. Idempotent."""
+        self._closed = True
+        for task in list(self._starting):
+            await asyncio.wait([task])
+        for worker in list(self._workers.values()):
+            self._forget(worker)
+        deadline_s = self._loop.time() + timeout_s
+        for worker in list(self._workers.values()):
+            left_s = max(0.0, deadline_s - self._loop.time())
+            await asyncio.to_thread(worker.process.join, left_s)
+            if worker.process.is_alive():
+                worker.process.kill()
+                await asyncio.to_thread(worker.process.join)
+        self._workers.clear()
+
+    def _forget(self, worker: PoolWorker) -> None:
+        self._loop.remove_reader(worker.process.sentinel)
+        if not worker.connection.closed:
+            self._loop.remove_reader(worker.connection.fileno())
+            worker.connection.close()
+
+    def _readable(self, worker: PoolWorker) -> None:
+        """All messages that are there; end-of-file is left to the sentinel, which comes with it."""
+        try:
+            while worker.connection.poll():
+                message = pipe.decode_from(worker.connection.recv_bytes())
+                if isinstance(message, pipe.Ready):
+                    worker.ready = True
+                self._on_message(worker.number, message)
+        except (EOFError, ConnectionResetError):
+            self._loop.remove_reader(worker.connection.fileno())
+
+    def _ended(self, worker: PoolWorker) -> None:
+        # What it said before it died still counts: the pipe keeps it.
+        if not worker.connection.closed:
+            self._readable(worker)
+        self._forget(worker)
+        worker.process.join()
+        self._workers.pop(worker.number, None)
+        cause = self._cause(worker)
+        worker.process.close()
+        self._on_death(worker.number, cause, worker.killed)
+        if not self._closed:
+            self._start_one()
+
+    def _cause(self, worker: PoolWorker) -> str:
+        code = worker.process.exitcode
+        if code is None:
+            return "unknown"
+        if code >= 0:
+            return f"exit code {code}{self._tail(worker.number)}"
+        name = signal.Signals(-code).name
+        if name == "SIGKILL" and not worker.killed:
+            return "SIGKILL, as the system does when memory runs out"
+        return f"{name}{self._tail(worker.number)}"
+
+    def _tail(self, number: int) -> str:
+        """The last frame of a Python traceback that faulthandler left."""
+        path = self._logs / f"worker-{number}.fault"
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f" ({lines[0].strip()})" if lines else ""
+
+
+def prepare_main() -> None:
+    """Keep multiprocessing from importing the engine's main module again in every worker."""
+    main = sys.modules["__main__"]
+    main.__spec__ = None
+    if hasattr(main, "__file__"):
+        del main.__file__

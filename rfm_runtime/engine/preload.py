@@ -1,0 +1,21 @@
+"""What the forkserver imports before it forks workers: kernels, loaded from the cache. No thread, no ZeroMQ context.
+
+Importing this module has effects on purpose, since it is the only hook a forkserver offers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import rfm_kernels.catalog
+import rfm_kernels.colour
+import rfm_runtime.engine.worker
+from rfm_runtime.observe.process import die_with_parent
+
+__all__: list[str] = []
+
+# The forkserver outlives a killed engine only until its pipe ends; this also covers a stopped one.
+die_with_parent(os.getppid(), signal.SIGKILL)
+# Every worker inherits them; importing is loading.
+LOADED = (rfm_kernels.catalog, rfm_kernels.colour, rfm_runtime.engine.worker)

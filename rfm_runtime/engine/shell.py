@@ -1,0 +1,579 @@
+"""The engine's shell: broker, workers and frames around `core.tiles`. One asyncio loop, no thread but for files.
+
+It carries out the core's commands and turns what happens into the core's messages; it decides nothing. With the
+broker away everything goes on: progress is dropped, outcomes are kept and repeated until they are acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+from msgspec import Struct
+
+from rfm_runtime.core.tiles import messages as core
+from rfm_runtime.core.tiles.engine import EngineCore
+from rfm_runtime.core.tiles.order import grid_of
+from rfm_runtime.engine import frames, pipe
+from rfm_runtime.engine.data import DataServer
+from rfm_runtime.engine.metrics import Metrics
+from rfm_runtime.engine.pool import Pool
+from rfm_runtime.engine.settings import WorkerSettings
+from rfm_runtime.errors import ConflictError, RfmError, UnknownOperationError
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.bootstrap import Boot
+from rfm_runtime.observe.process import available_cores
+from rfm_runtime.protocol.internal import (
+    Ack,
+    Assign,
+    ControlFrame,
+    DoGet,
+    HeldOperation,
+    OperationMeasure,
+    Outcome,
+    OwnerHeartbeat,
+    OwnerHello,
+    OwnerWelcome,
+    PauseOwner,
+    PauseState,
+    Principal,
+    PriorityOwner,
+    Release,
+    Started,
+    pack_progress,
+    unpack,
+)
+from rfm_runtime.protocol.messages import Kind, OperationReply
+from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid
+from rfm_runtime.render.request import RenderRequest, validate
+from rfm_runtime.transport import sockets
+from rfm_runtime.transport.drain import Drain
+from rfm_runtime.transport.rpc import Rpc
+
+__all__ = ["EngineShell"]
+
+log = logs.get("engine")
+
+KIND = "render.escape_time"
+TICK_S = 0.05
+HEARTBEAT_S = 1.0
+REPEAT_S = 1.0
+"""How long an unanswered report waits for its repetition."""
+REQUEST_S = 5.0
+
+
+class EngineShell:
+    """One engine. Owned by the loop's thread."""
+
+    def __init__(self, boot: Boot, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._boot = boot
+        self._settings = boot.settings
+        self._folders = boot.folders
+        self._loop = asyncio.get_running_loop()
+        self._context = context
+        self.metrics = Metrics()
+        self.core = EngineCore(_grid_of_assignment)
+        self._requests: dict[str, RenderRequest] = {}
+        self._begun: dict[str, set[int]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._cancel_seen_s: dict[str, float] = {}
+        self._incarnation = 0
+        self._welcome_under_way = False
+        self.welcomed = asyncio.Event()
+        self.pool_ready = asyncio.Event()
+        self.given_back = asyncio.Event()
+        self._closed = False
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the pool, connect, begin to tick."""
+        count = self._settings.workers or available_cores()
+        self._location = self._folders.endpoint(f"data-{self._boot.source.name}")
+        self._pool = Pool(
+            self._loop,
+            count,
+            self._worker_settings,
+            logs_folder=self._folders.logs,
+            on_message=self._from_worker,
+            on_death=self._worker_died,
+        )
+        self._pool.start()
+        self._rpc = Rpc(
+            self._loop,
+            sockets.command_dealer(self._context, self._folders.endpoint("command")),
+            on_push=self._pushed,
+            on_garbage=lambda error: log.warning("garbage", socket="command", error=error.message),
+        )
+        self._control = Drain(
+            self._loop,
+            sockets.control_subscriber(self._context, self._folders.endpoint("control")),
+            self._on_control,
+        )
+        self._push = sockets.ingest_push(self._context, self._folders.endpoint("ingest"))
+        self._unbind()
+        self._data = DataServer(
+            self._loop,
+            sockets.data_router(self._context, self._location),
+            self._folders.artifacts,
+            self.metrics_text,
+        )
+        self._spawn(self._hello())
+        self._tick_handle = self._loop.call_later(TICK_S, self._tick)
+        self._heartbeat_s = self._loop.time()
+
+    def _unbind(self) -> None:
+        """A socket file that a killed predecessor left would make the bind fail."""
+        Path(self._location.removeprefix("ipc://")).unlink(missing_ok=True)
+
+    def _worker_settings(self, number: int) -> WorkerSettings:
+        return WorkerSettings(
+            number=number,
+            # The engine's own measures have source 0; workers count on through all their successors.
+            source=number,
+            control=self._folders.endpoint("control"),
+            ingest=self._folders.endpoint("ingest"),
+            logs=str(self._folders.logs),
+            log_level=self._settings.log_level,
+        )
+
+    def drain(self, *, at_once: bool) -> None:
+        """Finish tiles that run (or not), give everything back; `given_back` is set when that is done."""
+        log.info("draining", at_once=at_once, operations=len(self.core.runs))
+        self._feed(core.Draining(at_once))
+
+    async def stop(self) -> None:
+        """End workers, close sockets. Operations that were not given back are found by the next engine."""
+        if self._closed:
+            return
+        self._closed = True
+        self._tick_handle.cancel()
+        await self._pool.close()
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._rpc.close()
+        self._control.close()
+        self._data.close()
+        self._push.close()
+        self._unbind()
+        log.info("engine_stopped")
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_task_failed", exc_info=error)
+
+    # --- the broker -------------------------------------------------------------------------
+
+    async def _hello(self) -> None:
+        """Say who we are and what we hold, until it is answered."""
+        if self._welcome_under_way:
+            return
+        self._welcome_under_way = True
+        try:
+            while not self._closed:
+                try:
+                    hello = self._describe()
+                    welcome = await self._rpc.request(hello, OwnerWelcome, timeout_s=REPEAT_S)
+                except RfmError as error:
+                    log.info("hello_unanswered", error=error.message)
+                    continue
+                self._welcomed(welcome)
+                return
+        finally:
+            self._welcome_under_way = False
+
+    def _describe(self) -> OwnerHello:
+        held = []
+        for run in self.core.runs.values():
+            if run.dropped:
+                continue
+            state = "ended" if run.ended else "cancelling" if run.cancelled else "paused" if run.paused else "running"
+            held.append(
+                HeldOperation(
+                    operation_id=run.operation_id,
+                    generation=run.generation,
+                    state=state,  # type: ignore[arg-type]
+                    measure=run.measure(_now_ms()),
+                )
+            )
+        schema = msgspec.json.schema(RenderRequest)
+        return OwnerHello(
+            source=self._boot.source,
+            role="engine",
+            kinds=(Kind(kind=KIND, description="Mandelbrot and Julia sets by escape time", params_schema=schema),),
+            location=self._location,
+            slots=self._settings.slots,
+            workers=self._pool.count,
+            resumable=(KIND,),
+            held=tuple(held),
+        )
+
+    def _welcomed(self, welcome: OwnerWelcome) -> None:
+        log.info("welcomed", incarnation=welcome.incarnation, keep=len(welcome.keep), drop=len(welcome.drop))
+        self._incarnation = welcome.incarnation
+        for assign in welcome.keep:
+            self._feed(core.Assigned(assign))
+            self._tell_workers_again(assign)
+        for operation_id in welcome.drop:
+            self._feed(core.Dropped(operation_id))
+        self._take_cancel_set(welcome.control)
+        if not self.welcomed.is_set():
+            self.welcomed.set()
+            self._spawn(self._remove_leftovers())
+
+    def _tell_workers_again(self, assign: Assign) -> None:
+        """A new broker knows a new handle: workers report under it from now on."""
+        for number in self._begun.get(assign.operation_id, set()):
+            self._pool.send(number, self._begin(assign))
+
+    def _on_control(self, received: list[bytes]) -> None:
+        try:
+            message = unpack(received)
+        except RfmError as error:
+            log.warning("garbage", socket="control", error=error.message)
+            return
+        if not isinstance(message, ControlFrame):
+            return
+        if message.incarnation != self._incarnation and self.welcomed.is_set():
+            self._spawn(self._hello())
+            return
+        self._take_cancel_set(message)
+
+    def _take_cancel_set(self, frame: ControlFrame) -> None:
+        entries = []
+        for entry in frame.cancel:
+            run = self.core.runs.get(entry.operation_id)
+            if run is None or run.generation != entry.generation or run.ended:
+                continue
+            self._cancel_seen_s.setdefault(entry.operation_id, self._loop.time())
+            after_s = None if entry.kill_after_ms is None else entry.kill_after_ms / 1000
+            entries.append((entry.operation_id, entry.generation, after_s))
+        if entries:
+            self._feed(core.CancelSet(tuple(entries)))
+
+    def _pushed(self, message: Struct) -> None:
+        match message:
+            case Assign():
+                self._assigned(message)
+            case PauseOwner():
+                self._feed(core.PauseAsked(message.operation_id, message.generation, message.paused))
+            case PriorityOwner():
+                self._feed(core.PriorityChanged(message.operation_id, message.generation, message.priority))
+            case _:
+                log.warning("unexpected_push", type=type(message).__name__)
+
+    def _assigned(self, assign: Assign) -> None:
+        try:
+            self._requests[assign.operation_id] = validate(assign.params)
+        except RfmError as error:
+            # Validated at submit; only a broker of another version gets here.
+            self._spawn(self._refuse(assign, error))
+            return
+        self._feed(core.Assigned(assign))
+
+    async def _refuse(self, assign: Assign, error: RfmError) -> None:
+        final = OperationMeasure(assign.generation, 1, _now_ms(), 0.0)
+        outcome = Outcome(
+            operation_id=assign.operation_id,
+            generation=assign.generation,
+            state="failed",
+            final=final,
+            error=ErrorInfo(code=error.code, message=error.message, hint=error.hint),
+        )
+        await self._report(outcome)
+
+    async def _report(self, message: Struct) -> bool:
+        """Repeat it until it is acknowledged; False if it was fenced off."""
+        while True:
+            try:
+                await self._rpc.request(message, Ack, timeout_s=REPEAT_S)
+            except ConflictError as error:
+                log.warning("fenced_off", type=type(message).__name__, error=error.message)
+                return False
+            except RfmError as error:
+                log.info("report_unanswered", type=type(message).__name__, error=error.message)
+                await asyncio.sleep(error.retry_after_s or 0.1)
+                continue
+            return True
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def _from_worker(self, number: int, message: pipe.FromWorker) -> None:
+        match message:
+            case pipe.Ready():
+                log.info("worker_ready", worker=number, worker_pid=message.pid)
+                self.pool_ready.set()
+                self._feed(core.WorkerUp(number))
+            case pipe.Done():
+                self._count(message.task.phase, "done", message.iterations, message.cpu_ns)
+                self._feed(
+                    core.TaskDone(
+                        worker=number,
+                        task=message.task,
+                        iterations=message.iterations,
+                        cpu_ns=message.cpu_ns,
+                        weights=message.weights,
+                        artifacts=message.artifacts,
+                    )
+                )
+            case pipe.Stopped():
+                self._count(message.task.phase, "stopped", message.iterations, message.cpu_ns)
+                self._feed(
+                    core.TaskStopped(
+                        worker=number, task=message.task, iterations=message.iterations, cpu_ns=message.cpu_ns
+                    )
+                )
+            case pipe.Failed():
+                self._count(message.task.phase, "failed", 0, 0)
+                self._feed(core.TaskFailed(worker=number, task=message.task, error=message.error))
+
+    def _count(self, phase: str, end: str, iterations: int, cpu_ns: int) -> None:
+        self.metrics.tasks.labels(phase, end).inc()
+        self.metrics.iterations.inc(iterations)
+        self.metrics.cpu.inc(cpu_ns / 1e9)
+
+    def _worker_died(self, number: int, cause: str, wanted: bool) -> None:
+        log.log(20 if wanted else 40, "worker_died", worker=number, cause=cause, wanted=wanted)
+        self.metrics.deaths.labels("killed on purpose" if wanted else cause.partition(" ")[0]).inc()
+        for begun in self._begun.values():
+            begun.discard(number)
+        self._feed(core.WorkerDied(number, cause))
+
+    # --- the core's commands ----------------------------------------------------------------
+
+    def _feed(self, message: Struct) -> None:
+        for command in self.core.handle(message, self._loop.time(), _now_ms()):
+            self._carry_out(command)
+
+    def _carry_out(self, command: core.Command) -> None:
+        match command:
+            case core.Dispatch():
+                self._dispatch(command)
+            case core.Report():
+                self._report_progress(command)
+            case core.Stop():
+                self._pool.send(command.worker, pipe.StopWork(command.operation_id, command.generation))
+            case core.Kill():
+                log.warning("worker_killed", worker=command.worker, why="no answer to a cancel in time")
+                self._pool.kill(command.worker)
+            case core.Prepare():
+                self._spawn(self._prepare(command.assign))
+            case core.SayStarted():
+                self._spawn(self._say_started(command))
+            case core.SayPaused():
+                self._spawn(self._say_paused(command))
+            case core.SayOutcome():
+                self._spawn(self._say_outcome(command))
+            case core.SayReleased():
+                self._spawn(self._say_released(command))
+            case core.Discard():
+                self._discard(command.operation_id, command.generation)
+
+    def _dispatch(self, command: core.Dispatch) -> None:
+        task = command.task
+        begun = self._begun.setdefault(task.operation_id, set())
+        if command.worker not in begun:
+            begun.add(command.worker)
+            self._pool.send(command.worker, self._begin(self.core.runs[task.operation_id].assign))
+        self._pool.send(command.worker, pipe.Run(task))
+
+    def _begin(self, assign: Assign) -> pipe.Begin:
+        return pipe.Begin(
+            operation_id=assign.operation_id,
+            generation=assign.generation,
+            handle=assign.handle,
+            params=msgspec.msgpack.encode(self._requests[assign.operation_id]),
+            frame=str(self._frame(assign.operation_id)),
+            correlation_id=assign.correlation_id,
+        )
+
+    def _report_progress(self, command: core.Report) -> None:
+        run = self.core.runs.get(command.operation_id)
+        if run is None:
+            return
+        try:
+            self._push.send(pack_progress(run.assign.handle, 0, command.measure), zmq.NOBLOCK)
+        except zmq.Again:
+            # Nobody takes it now; say it again with the next tick.
+            run.changed = True
+
+    async def _prepare(self, assign: Assign) -> None:
+        bound = log.bind(operation_id=assign.operation_id, correlation_id=assign.correlation_id)
+        info = self._info(assign)
+        finished = frames.read_artifacts(self._artifacts(assign.operation_id))
+        if finished is not None:
+            bound.info("already_finished")
+            self._feed(
+                core.FrameReady(operation_id=assign.operation_id, generation=assign.generation, artifacts=finished)
+            )
+            return
+        folder = self._frame(assign.operation_id)
+        try:
+            committed = await asyncio.to_thread(frames.recover, folder, info)
+            if committed is None:
+                await asyncio.to_thread(frames.create, folder, info)
+        except OSError as error:
+            bound.exception("frame_failed")
+            failure = ErrorInfo(
+                code="no_frame",
+                message=f"no room for the frame: {error.strerror}",
+                hint=f"make room below {self._folders.frames}, or render a smaller picture",
+            )
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, failure))
+            return
+        bound.info("frame_ready", recovered_tiles=len(committed or ()))
+        self._feed(
+            core.FrameReady(
+                operation_id=assign.operation_id, generation=assign.generation, committed=tuple(committed or ())
+            )
+        )
+
+    def _info(self, assign: Assign) -> frames.FrameInfo:
+        request = self._requests[assign.operation_id]
+        digest = hashlib.blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
+        return frames.FrameInfo(operation_id=assign.operation_id, params=digest, grid=grid_of(request))
+
+    async def _say_started(self, command: core.SayStarted) -> None:
+        message = Started(
+            operation_id=command.operation_id,
+            generation=command.generation,
+            total=command.total,
+            unit="px",
+            grid=command.grid,
+        )
+        if not await self._report(message):
+            self._drop(command.operation_id, command.generation)
+
+    async def _say_paused(self, command: core.SayPaused) -> None:
+        if not await self._report(PauseState(command.operation_id, command.generation, command.paused)):
+            self._drop(command.operation_id, command.generation)
+
+    def _drop(self, operation_id: str, generation: int) -> None:
+        run = self.core.runs.get(operation_id)
+        if run is not None and run.generation == generation:
+            self._feed(core.Dropped(operation_id))
+
+    async def _say_outcome(self, command: core.SayOutcome) -> None:
+        seen_s = self._cancel_seen_s.pop(command.operation_id, None)
+        if seen_s is not None:
+            self.metrics.stop_idle.observe(self._loop.time() - seen_s)
+        self._close_in_workers(command.operation_id, command.generation)
+        error = command.error
+        state = command.state
+        try:
+            if state == "completed":
+                await asyncio.to_thread(self._publish_artifacts, command.operation_id)
+            else:
+                await asyncio.to_thread(shutil.rmtree, self._frame(command.operation_id), ignore_errors=True)
+        except OSError as problem:
+            log.exception("artifacts_failed", operation_id=command.operation_id)
+            state = "failed"
+            error = ErrorInfo(code="no_artifacts", message=f"the files cannot be put in place: {problem.strerror}")
+        outcome = Outcome(
+            operation_id=command.operation_id,
+            generation=command.generation,
+            state=state,
+            final=command.measure,
+            error=error,
+            artifacts=command.artifacts if state == "completed" else (),
+            forced=command.forced,
+        )
+        acknowledged = await self._report(outcome)
+        self.metrics.outcomes.labels(state if acknowledged else "fenced off").inc()
+        self._feed(core.Reported(command.operation_id, command.generation))
+
+    def _publish_artifacts(self, operation_id: str) -> None:
+        """One rename makes the finished frame the operation's artefacts; repeating it changes nothing."""
+        source, target = self._frame(operation_id), self._artifacts(operation_id)
+        if not source.exists() and frames.read_artifacts(target) is not None:
+            return
+        for name in ("commits.bin", "frame.json"):
+            (source / name).unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        source.replace(target)
+
+    async def _say_released(self, command: core.SayReleased) -> None:
+        self._close_in_workers(command.operation_id, command.generation)
+        await self._report(Release(command.operation_id, command.generation, command.reason, command.measure))
+        self._feed(core.Reported(command.operation_id, command.generation))
+
+    def _close_in_workers(self, operation_id: str, generation: int) -> None:
+        for number in self._begun.pop(operation_id, set()):
+            self._pool.send(number, pipe.End(operation_id, generation))
+
+    def _discard(self, operation_id: str, generation: int) -> None:
+        self._close_in_workers(operation_id, generation)
+        run = self.core.runs.get(operation_id)
+        if run is None:
+            self._requests.pop(operation_id, None)
+            self._cancel_seen_s.pop(operation_id, None)
+
+    # --- files ------------------------------------------------------------------------------
+
+    def _frame(self, operation_id: str) -> Path:
+        return self._folders.frames / frames.folder_name(operation_id)
+
+    def _artifacts(self, operation_id: str) -> Path:
+        return self._folders.artifacts / frames.folder_name(operation_id)
+
+    async def _remove_leftovers(self) -> None:
+        """Frames of operations that have ended or that nobody knows, and half-made ones."""
+        system = Principal("engine", ("admin",))
+        for folder in sorted(self._folders.frames.glob("*")) + sorted(self._folders.frames.glob(".op-*")):
+            operation_id = frames.operation_of(folder)
+            if operation_id is not None and operation_id in self.core.runs:
+                continue
+            if operation_id is not None:
+                try:
+                    reply = await self._rpc.request(DoGet(system, operation_id), OperationReply, timeout_s=REQUEST_S)
+                    if reply.operation.state not in TERMINAL_STATES:
+                        continue
+                except UnknownOperationError:
+                    log.info("frame_of_unknown_operation", operation_id=operation_id)
+                except RfmError as error:
+                    log.info("leftover_kept", operation_id=operation_id, error=error.message)
+                    continue
+            log.info("leftover_removed", folder=folder.name)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._feed(core.Tick())
+        now_s = self._loop.time()
+        if now_s - self._heartbeat_s >= HEARTBEAT_S:
+            self._heartbeat_s = now_s
+            self._rpc.push(OwnerHeartbeat(self._boot.source, len(self.core.runs)))
+        if self.core.draining and not self.core.runs:
+            self.given_back.set()
+        self._tick_handle = self._loop.call_later(TICK_S, self._tick)
+
+    def metrics_text(self) -> str:
+        """Exposition text, with the gauges brought up to date."""
+        self.metrics.workers.set(self._pool.ready)
+        self.metrics.operations.set(len(self.core.runs))
+        total = sum(run.grid.width_px * run.grid.height_px * 8 for run in self.core.runs.values())
+        self.metrics.frame_bytes.set(total)
+        return self.metrics.text()
+
+
+def _grid_of_assignment(assign: Assign) -> TileGrid:
+    return grid_of(validate(assign.params))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

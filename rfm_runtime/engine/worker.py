@@ -1,0 +1,308 @@
+"""A worker process: the compute thread runs kernels without the GIL, the main thread answers everything else.
+
+Main thread: the pipe from the engine, the control SUB, progress to ingest, signals. It holds what is to be
+done in `Held` objects that both threads see; only the compute thread writes to the pipe.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import queue
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from rfm_kernels.catalog import kernel
+from rfm_runtime.core.tiles.messages import Task
+from rfm_runtime.core.tiles.order import grid_of
+from rfm_runtime.engine import image, pipe
+from rfm_runtime.engine.frames import Frame
+from rfm_runtime.engine.settings import WorkerSettings
+from rfm_runtime.errors import RfmError
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.process import die_with_parent
+from rfm_runtime.protocol.internal import ControlFrame, TileMeasure, pack_progress, unpack
+from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.render.plan import plan
+from rfm_runtime.render.request import RenderRequest
+from rfm_runtime.transport import sockets
+
+__all__ = ["run"]
+
+SAMPLE_S = 0.05
+"""Progress of the tile in hand, 20 times a second."""
+
+PREVIEW_STEP = 8
+NICE = 10
+"""Of the compute thread alone: on a full machine everything that answers people goes first."""
+
+CACHE_LINE_WORDS = 8
+
+
+class Held:
+    """A task in this worker's hands. stop: to be given back as soon as possible."""
+
+    __slots__ = ("stop", "task")
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.stop = False
+
+
+class Operation:
+    """What the tasks of one operation share."""
+
+    def __init__(self, begin: pipe.Begin) -> None:
+        self.begin = begin
+        self.request = msgspec.msgpack.decode(begin.params, type=RenderRequest)
+        self.view = plan(self.request)
+        self.grid = grid_of(self.request)
+        self.frame = Frame(Path(begin.frame), self.grid)
+        self.kernel = kernel(self.view.formula, julia=self.view.is_julia, interior_tests=self.view.interior_tests)
+
+
+def _line() -> Any:
+    """A cache line of its own: eight aligned words."""
+    buffer = np.zeros(3 * CACHE_LINE_WORDS, np.int64)
+    skip = -(buffer.ctypes.data // 8) % CACHE_LINE_WORDS
+    return buffer[skip : skip + CACHE_LINE_WORDS]
+
+
+class Worker:
+    """State of this process, shared by its two threads as the comments say."""
+
+    def __init__(self, connection: Connection, settings: WorkerSettings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._todo: queue.SimpleQueue[Held] = queue.SimpleQueue()
+        self._held: dict[tuple[str, int], list[Held]] = {}
+        self._operations: dict[tuple[str, int], Operation] = {}
+        self._ended: list[tuple[str, int]] = []
+        # Written by one side, read by the other; a kernel reads `control` atomically.
+        self._current: Held | None = None
+        self._control = _line()[:1]
+        self._counters = _line()
+        self._counter = 0
+        self._log = logs.get("worker")
+
+    # --- main thread ------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Until the engine closes the pipe."""
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        control = sockets.control_subscriber(context, self._settings.control)
+        push = sockets.ingest_push(context, self._settings.ingest)
+        compute = threading.Thread(target=self._compute, name="compute", daemon=True)
+        compute.start()
+        self._clock = time.pthread_getcpuclockid(compute.ident or 0)
+        poller = zmq.Poller()
+        poller.register(control, zmq.POLLIN)
+        poller.register(self._connection.fileno(), zmq.POLLIN)
+        next_sample_s = time.monotonic() + SAMPLE_S
+        while True:
+            wait_s = max(0.0, next_sample_s - time.monotonic()) if self._current else 10.0
+            ready = dict(poller.poll(int(wait_s * 1000) + 1))
+            if control in ready:
+                self._read_control(control)
+            if self._connection.fileno() in ready and not self._read_pipe():
+                # The compute thread may be in a kernel: there is nothing to wait for and nothing to keep.
+                os._exit(0)
+            now_s = time.monotonic()
+            if now_s >= next_sample_s:
+                next_sample_s = now_s + SAMPLE_S
+                self._sample(push)
+
+    def _read_pipe(self) -> bool:
+        try:
+            while self._connection.poll():
+                self._take(pipe.decode_to(self._connection.recv_bytes()))
+        except (EOFError, ConnectionResetError):
+            return False
+        return True
+
+    def _take(self, message: pipe.ToWorker) -> None:
+        match message:
+            case pipe.Run():
+                held = Held(message.task)
+                self._held.setdefault(_key(message.task), []).append(held)
+                self._todo.put(held)
+            case pipe.StopWork():
+                self._stop((message.operation_id, message.generation))
+            case pipe.Begin():
+                self._operations[message.operation_id, message.generation] = Operation(message)
+            case pipe.End():
+                key = (message.operation_id, message.generation)
+                self._held.pop(key, None)
+                operation = self._operations.pop(key, None)
+                if operation is not None:
+                    operation.frame.close()
+
+    def _stop(self, key: tuple[str, int]) -> None:
+        for held in self._held.pop(key, []):
+            held.stop = True
+            if self._current is held:
+                self._control[0] = 1
+
+    def _read_control(self, control: zmq.Socket[bytes]) -> None:
+        """Straight from the broker: a cancel does not wait for the engine."""
+        while True:
+            try:
+                frames = control.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = unpack(frames)
+            except RfmError as error:
+                self._log.warning("garbage", socket="control", error=error.message)
+                continue
+            if isinstance(message, ControlFrame):
+                for entry in message.cancel:
+                    self._stop((entry.operation_id, entry.generation))
+
+    def _sample(self, push: zmq.Socket[bytes]) -> None:
+        current = self._current
+        if current is None or current.task.phase != "tile":
+            return
+        operation = self._operations.get(_key(current.task))
+        if operation is None:
+            return
+        self._counter += 1
+        measure = TileMeasure(
+            generation=current.task.generation,
+            counter=self._counter,
+            tile=current.task.index,
+            attempt=current.task.attempt,
+            done=int(self._counters[0]),
+            iterations=int(self._counters[1]),
+            cpu_ns=max(0, time.clock_gettime_ns(self._clock) - self._began_ns),
+        )
+        try:
+            push.send(pack_progress(operation.begin.handle, self._settings.source, measure), zmq.NOBLOCK)
+        except zmq.Again:
+            # Nobody takes it now: progress is cumulative, the next one says it all.
+            return
+
+    # --- compute thread ---------------------------------------------------------------------
+
+    def _compute(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        while True:
+            held = self._todo.get()
+            try:
+                answer = self._run(held)
+            except (RfmError, OSError, ValueError, MemoryError, KeyError) as error:
+                self._log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
+                answer = pipe.Failed(held.task, ErrorInfo(code=_code(error), message=_say(error)))
+            self._current = None
+            held_of = self._held.get(_key(held.task))
+            if held_of is not None and held in held_of:
+                held_of.remove(held)
+            try:
+                self._connection.send_bytes(pipe.encode(answer))
+            except (BrokenPipeError, ConnectionResetError):
+                return
+
+    def _run(self, held: Held) -> pipe.FromWorker:
+        task = held.task
+        operation = self._operations[_key(task)]
+        self._counters[:] = 0
+        self._began_ns = time.thread_time_ns()
+        self._current = held
+        # The main thread sets `stop` first and the word second: whoever comes late is seen here.
+        self._control[0] = 0
+        stopped = True
+        artifacts: tuple[Any, ...] = ()
+        if not held.stop:
+            if task.phase == "image":
+                try:
+                    artifacts = image.finish(operation.frame, operation.request, lambda: held.stop)
+                    stopped = False
+                except image.Interrupted:
+                    stopped = True
+            else:
+                stopped = self._iterate(operation, task) != 0
+        iterations = int(self._counters[1])
+        cpu_ns = time.thread_time_ns() - self._began_ns
+        if stopped:
+            return pipe.Stopped(task=task, iterations=iterations, cpu_ns=cpu_ns)
+        weights: tuple[tuple[int, float], ...] = ()
+        if task.phase == "tile":
+            operation.frame.commit(task.index, task.attempt)
+        elif task.phase == "preview":
+            weights = _weights(operation, task)
+        return pipe.Done(task=task, iterations=iterations, cpu_ns=cpu_ns, weights=weights, artifacts=artifacts)
+
+    def _iterate(self, operation: Operation, task: Task) -> int:
+        if task.fresh:
+            operation.frame.reset(task.x, task.y, task.width, task.height)
+        n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)
+        view = operation.view
+        return operation.kernel(
+            n,
+            nf,
+            task.x,
+            task.y,
+            PREVIEW_STEP if task.phase == "preview" else 1,
+            view.re0,
+            view.im0,
+            view.spacing,
+            view.julia_re,
+            view.julia_im,
+            view.max_iter,
+            view.bailout2,
+            self._control,
+            self._counters,
+        )
+
+
+def _key(task: Task) -> tuple[str, int]:
+    return task.operation_id, task.generation
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, RfmError) else "engine_error"
+
+
+def _say(error: Exception) -> str:
+    return error.message if isinstance(error, RfmError) else f"{type(error).__name__}: {error}"
+
+
+def _weights(operation: Operation, task: Task) -> tuple[tuple[int, float], ...]:
+    """Expected cost of each tile under a preview block: the mean count of its sampled pixels.
+
+    Interior pixels are found early where tests are on, so they count as much as a few hundred iterations.
+    """
+    grid = operation.grid
+    inside = min(operation.request.max_iter, 500 if operation.request.interior_tests else operation.request.max_iter)
+    weights = []
+    for row in range(task.y // grid.tile_px, -(-(task.y + task.height) // grid.tile_px)):
+        for column in range(task.x // grid.tile_px, -(-(task.x + task.width) // grid.tile_px)):
+            y, x = row * grid.tile_px, column * grid.tile_px
+            top, left = y + -y % PREVIEW_STEP, x + -x % PREVIEW_STEP
+            bottom, right = min(y + grid.tile_px, grid.height_px), min(x + grid.tile_px, grid.width_px)
+            samples = operation.frame.n[top:bottom:PREVIEW_STEP, left:right:PREVIEW_STEP]
+            if samples.size:
+                cost = float(np.where(samples < 0, inside, samples).mean()) * (bottom - y) * (right - x)
+                weights.append((row * grid.columns + column, cost))
+    return tuple(weights)
+
+
+def run(connection: Connection, encoded: bytes) -> None:
+    """Entry of the process, forked by the forkserver."""
+    settings = msgspec.msgpack.decode(encoded, type=WorkerSettings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(os.getppid(), signal.SIGKILL)
+    folder = Path(settings.logs)
+    logs.configure(f"worker-{settings.number}", settings.log_level, folder)
+    with (folder / f"worker-{settings.number}.fault").open("wb") as fault:
+        faulthandler.enable(fault, all_threads=True)
+        connection.send_bytes(pipe.encode(pipe.Ready(os.getpid())))
+        Worker(connection, settings).serve()
