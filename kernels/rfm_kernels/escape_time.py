@@ -96,13 +96,15 @@ READY = 4 * LANES
 """A pixel is in a lane, in the queue or ready, and new ones are taken only when none is ready: 3 LANES."""
 QUANTUM_BLOCKS = 256
 """Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 5–10 µs."""
+EARLY_ENOUGH = 8
+"""New pixels pass a counted block first only where more than a quarter of them dies in it: each escape within a
+block raises the score by 3, each later one lowers it by 1. It decides about the order of work alone."""
 WATCH_BLOCKS = 16
 """Blocks between two looks for periods."""
 NEAR2 = 1e-14
 """|z - checkpoint|² below which a cycle is looked for."""
-SPAN_LIMIT = 16384
 PERIOD_LIMIT = 1024
-"""Bounds of one search for a cycle, so that it stays well below 0.1 ms between two polls."""
+"""Longest cycle that is looked for, and sum of the cycles that are confirmed between two polls: below 0.1 ms."""
 # A point that left the disc by the last bit of rounding may seem inside again a block later. It never comes
 # back by more than this: an error of 1e-15 grows by at most 2R a step of a block while |z| is near R = 2.
 SAFE = 1.0 - 1e-8
@@ -115,7 +117,7 @@ RE0, IM0, SPACING, JULIA_RE, JULIA_IM, BAILOUT2, SCALE = range(CONSTANTS, CONSTA
 DOUBLES = CONSTANTS + 8
 # Words of the integers: scalars first, then one a lane or a place.
 QUEUED, READIED, FRESH, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
-PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS = range(12, 18)
+PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, EARLY = range(12, 19)
 QUEUE_N, QUEUE_AT, FRESH_AT, BASE, END, AT, BORN, MARK = range(32, 32 + 8 * LANES, LANES)
 READY_N, READY_AT = range(32 + 8 * LANES, 32 + 8 * LANES + 2 * READY, READY)
 INTEGERS = 32 + 8 * LANES + 2 * READY
@@ -201,6 +203,8 @@ def _settle_queue(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
         executed += done
         count = word[QUEUE_N + k] + done
         if (escaped >> k) & 1:
+            early = word[EARLY] + (3 if count <= BLOCK else -1)
+            word[EARLY] = min(max(early, 0), 2 * EARLY_ENOUGH)
             _finish(n, nf, word, word[QUEUE_AT + k], count, real[QUEUE + 6 * LANES + k])
         elif count >= word[MAX_ITER]:
             _finish(n, nf, word, word[QUEUE_AT + k], NOT_ESCAPED, 0.0)
@@ -232,22 +236,29 @@ def _enqueue_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None
 
 
 @njit(**INLINE)
-def _load_lane(n: Counts, nf: Fractions, real: Doubles, word: Words, lane: int) -> None:
-    """Put the last ready pixel into a free lane, or into the queue if less than a block is left of it."""
-    r = word[READIED] - 1
-    word[READIED] = r
-    zr, zi = real[STACK + 4 * r], real[STACK + 4 * r + 1]
-    cr, ci = real[STACK + 4 * r + 2], real[STACK + 4 * r + 3]
-    count, at = word[READY_N + r], word[READY_AT + r]
+def _load_lane(
+    n: Counts,
+    nf: Fractions,
+    real: Doubles,
+    word: Words,
+    zr: float,
+    zi: float,
+    cr: float,
+    ci: float,
+    count: int,
+    at: int,
+) -> None:
+    """Put a pixel into a free lane, or into the queue if less than a block is left of it."""
     blocks_left = (word[MAX_ITER] - count) // BLOCK
     if blocks_left == 0:
         _enqueue(n, nf, real, word, zr, zi, cr, ci, count, at)
         return
+    lane = trailing_zeros(~word[ACTIVE])
     real[lane], real[LANES + lane] = zr, zi
     real[2 * LANES + lane], real[3 * LANES + lane] = cr, ci
-    real[6 * LANES + lane] = np.inf
-    real[8 * LANES + lane] = 0.0
     blocks = word[BLOCKS]
+    real[6 * LANES + lane] = np.inf
+    real[8 * LANES + lane] = float(blocks + WATCH_BLOCKS)
     word[BASE + lane] = count - blocks * BLOCK
     word[END + lane] = blocks + blocks_left
     word[AT + lane] = at
@@ -255,6 +266,26 @@ def _load_lane(n: Counts, nf: Fractions, real: Doubles, word: Words, lane: int) 
     word[NEXT_END] = min(word[NEXT_END], word[END + lane])
     word[ACTIVE] |= 1 << lane
     word[LIVE] += 1
+
+
+@njit(**INLINE)
+def _load_ready(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
+    r = word[READIED] - 1
+    word[READIED] = r
+    zr, zi = real[STACK + 4 * r], real[STACK + 4 * r + 1]
+    cr, ci = real[STACK + 4 * r + 2], real[STACK + 4 * r + 3]
+    _load_lane(n, nf, real, word, zr, zi, cr, ci, word[READY_N + r], word[READY_AT + r])
+
+
+@njit(**INLINE)
+def _load_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
+    k = word[FRESH] - 1
+    word[FRESH] = k
+    re, im, at = real[SCRATCH + k], real[SCRATCH + LANES + k], word[FRESH_AT + k]
+    if word[IS_JULIA]:
+        _load_lane(n, nf, real, word, re, im, real[JULIA_RE], real[JULIA_IM], 0, at)
+    else:
+        _load_lane(n, nf, real, word, 0.0, 0.0, re, im, 0, at)
 
 
 @njit(**INLINE)
@@ -269,16 +300,22 @@ def _free_lane(real: Doubles, word: Words, lane: int) -> None:
 @njit(**INLINE)
 def _refill(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Occupy free lanes while there is something to occupy them with."""
-
     while word[ACTIVE] != ALL:
-        if word[READIED] == 0:
+        if word[READIED] > 0:
+            _load_ready(n, nf, real, word)
+        elif word[EARLY] >= EARLY_ENOUGH:
             _enqueue_fresh(n, nf, real, word)
-        if word[READIED] == 0:
-            if word[QUEUED] == 0:
-                return
+            if word[READIED] == 0:
+                if word[QUEUED] == 0:
+                    return
+                _settle_queue(n, nf, real, word)
+        elif word[FRESH] > 0 or _scan(n, nf, real, word):
+            if word[FRESH] > 0:
+                _load_fresh(n, nf, real, word)
+        elif word[QUEUED] > 0:
             _settle_queue(n, nf, real, word)
-            continue
-        _load_lane(n, nf, real, word, trailing_zeros(~word[ACTIVE]))
+        else:
+            return
 
 
 @njit(**INLINE)
@@ -345,17 +382,13 @@ def _cycle_point(z: complex, c: complex, period: int) -> tuple[complex, bool]:
 
 
 @njit(**OPTIONS)
-def _is_captured(zr: float, zi: float, cr: float, ci: float, span: int, bailout2: float) -> bool:
+def _is_captured(z: complex, c: complex, period: int, bailout2: float) -> bool:
     """Whether the *rounded* orbit of z can be shown to stay bounded for ever.
 
     F = fᵖ maps the disc of radius r about w into itself if |λ| r + |F''(w)| r²/2 + e < r, with λ = F'(w)
     and e the rounding errors of p steps plus |F(w) - w|. The factor 8 below pays for the higher orders. An
     orbit in that disc never escapes, so the scalar kernel's count is -1 too.
     """
-    period = _period(zr, zi, cr, ci, span)
-    if period == 0:
-        return False
-    z, c = complex(zr, zi), complex(cr, ci)
     w, converged = _cycle_point(z, c, period)
     if not converged:
         return False
@@ -387,25 +420,30 @@ def _look_for_periods(n: Counts, nf: Fractions, real: Doubles, word: Words) -> N
     blocks = word[BLOCKS]
     both = watch(real, float(blocks), NEAR2)
     near, due = (both >> 32) & word[ACTIVE], both & ALL & word[ACTIVE]
-    lane = 0
-    while (near | due) >> lane:
-        if (near >> lane) & 1:
-            span = min((blocks - word[MARK + lane]) * BLOCK, SPAN_LIMIT)
+    budget = PERIOD_LIMIT
+    while near | due:
+        lane = trailing_zeros(near | due)
+        bit = 1 << lane
+        if near & bit:
             zr, zi = real[lane], real[LANES + lane]
             cr, ci = real[2 * LANES + lane], real[3 * LANES + lane]
-            if _is_captured(zr, zi, cr, ci, span, real[BAILOUT2]):
-                _free_lane(real, word, lane)
-                _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
-                lane += 1
-                continue
-            # Not yet, or never: ask again at the next checkpoint only.
-            real[6 * LANES + lane] = np.inf
-        if (due >> lane) & 1:
+            period = _period(zr, zi, cr, ci, (blocks - word[MARK + lane]) * BLOCK)
+            if 0 < period <= budget:
+                budget -= period
+                if _is_captured(complex(zr, zi), complex(cr, ci), period, real[BAILOUT2]):
+                    _free_lane(real, word, lane)
+                    _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
+                    due &= ~bit
+            if period <= budget:
+                # Captured, not yet, or never: ask again at the next checkpoint only.
+                real[6 * LANES + lane] = np.inf
+        if due & bit:
             real[6 * LANES + lane] = real[lane]
             real[7 * LANES + lane] = real[LANES + lane]
             word[MARK + lane] = blocks
             real[8 * LANES + lane] = float(blocks + max(WATCH_BLOCKS, blocks - word[BORN + lane]))
-        lane += 1
+        near &= ~bit
+        due &= ~bit
 
 
 @njit(**INLINE)

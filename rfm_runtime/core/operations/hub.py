@@ -6,6 +6,7 @@ shell is its only caller, from one thread. What users ask is in `requests`, what
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ from rfm_runtime.core.operations.record import (
 )
 from rfm_runtime.core.operations.schedule import Usage
 from rfm_runtime.core.operations.table import Trigger, step
-from rfm_runtime.errors import RfmError, UnavailableError, UnsupportedError
+from rfm_runtime.errors import ConflictError, RfmError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, OperationMeasure, TileMeasure
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
@@ -49,6 +50,15 @@ __all__ = ["Hub", "Validator"]
 
 Validator = Callable[[dict[str, Any]], object]
 """Raises BadRequestError for parameters that its kind does not take."""
+
+CHECKPOINT_S = 1.0
+"""How often the shown progress of what runs is journalled, so that it survives this process."""
+
+CHECKPOINT_ROWS = 200
+"""Rows of one checkpoint: 0.1 MB."""
+
+FORGET_AT_ONCE = 64
+"""Records looked at in one tick for having finished long ago."""
 
 LEASE_GAP_S = 1.0
 """A pause of the broker itself that is longer than this extends every lease by as much."""
@@ -86,6 +96,8 @@ class Hub:
         self.last_turn_s = now.mono_s
         self.control_sent_s = now.mono_s
         self.ignored = 0
+        self.limited = 0
+        self.checkpoint_s = now.mono_s
         for row in loaded.rows:
             self.adopt(row, now)
 
@@ -120,7 +132,7 @@ class Hub:
             case Told():
                 return ownership.told(self, message, now)
             case Journalled():
-                return [*self.log.journalled(message.number), *ownership.assign(self, now)]
+                return [*self.log.journalled(message.number), *ownership.assign(self, now, overbook=False)]
             case JournalFailed():
                 self.log.failing = message.reason
                 return []
@@ -141,7 +153,11 @@ class Hub:
                 raise UnsupportedError(f"{type(asked.message).__name__} is no request to the broker")
             return handler(self, asked, asked.message, now)
         except RfmError as error:
-            return [Send(asked.routing, asked.request_id, error_info(error))]
+            answer = Send(asked.routing, asked.request_id, error_info(error))
+            if isinstance(error, ConflictError) and self.log.pending and self.log.failing is None:
+                # What it conflicts with may not be on disk yet, and would be told by the refusal.
+                return [self.log.commit((), (), [answer])]
+            return [answer]
 
     def measured(self, handle: int, source: int, measure: OperationMeasure | TileMeasure, now: Now) -> bool:
         """Merge a progress message; whether its handle is known and it counted."""
@@ -150,6 +166,9 @@ class Hub:
             return False
         record = self.records[operation_id]
         before_s = record.merge.total_cpu_s
+        if record.merge.too_fast(source, measure.counter, self.settings.progress_per_s, now.mono_s):
+            self.limited += 1
+            return False
         counted = record.merge.measured(source, measure, now.mono_s)
         if counted:
             spent_s = record.merge.total_cpu_s - before_s
@@ -174,6 +193,9 @@ class Hub:
             if record.merge.owner is not None
         )
 
+    def _shown(self, record: Record, at_seq: int, now: Now) -> ProgressUpdate:
+        return record.merge.update(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)
+
     def _update(self, record: Record, now: Now) -> ProgressUpdate:
         committed = self.log.committed.get(record.operation.operation_id)
         at_seq = committed.at_seq if committed is not None else record.operation.at_seq
@@ -184,11 +206,15 @@ class Hub:
     def writable(self) -> None:
         """Raise UnavailableError while the journal cannot be written."""
         if self.log.failing is not None:
-            raise UnavailableError(
-                f"the journal cannot be written: {self.log.failing}",
-                hint="make room or repair the disk, then repeat: nothing was changed",
-                retry_after_s=1.0,
-            )
+            raise self.unavailable()
+
+    def unavailable(self) -> UnavailableError:
+        """What is answered while the journal cannot be written."""
+        return UnavailableError(
+            f"the journal cannot be written: {self.log.failing}",
+            hint="make room or repair the disk, then repeat the request",
+            retry_after_s=1.0,
+        )
 
     def apply(self, record: Record, trigger: Trigger, now: Now, **fields: Any) -> OperationEvent | None:
         """Take a step of the state table and make its event (to be committed by the caller).
@@ -210,6 +236,8 @@ class Hub:
         if state is not None:
             changes["state"] = state
         final = state in TERMINAL_STATES
+        if record.merge.owner is not None:
+            changes["latest"] = self._shown(record, seq, now)
         if final:
             changes |= self._end(record, now, seq, str(state), fields)
         record.change_operation(**changes)
@@ -258,6 +286,7 @@ class Hub:
                 owner.operations.discard(operation_id)
         record.assigned_s = None
         record.stop_sent_s = None
+        record.merge.stale = False
         record.change(claim=None)
 
     def control(self, now: Now) -> Control:
@@ -287,14 +316,36 @@ class Hub:
         repeat_s = self.settings.cancel_repeat_s if self.cancel_set else 1.0
         if now.mono_s - self.control_sent_s >= repeat_s:
             commands.append(self.control(now))
+        commands += self._checkpoint(now)
         self._forget_old(now)
         return commands + ownership.assign(self, now)
+
+    def _checkpoint(self, now: Now) -> list[Command]:
+        """Have what is shown of running operations written now and then: a bar goes on where it was after a restart.
+
+        Not more than CHECKPOINT_ROWS at once, those that moved most first: the journal is for outcomes.
+        """
+        if now.mono_s - self.checkpoint_s < CHECKPOINT_S or self.log.failing is not None or self.log.pending:
+            return []
+        self.checkpoint_s = now.mono_s
+        moved = []
+        for operation_id in self.live:
+            record = self.records[operation_id]
+            latest = record.operation.latest
+            ahead = record.merge.shown - (latest.done if latest is not None else 0.0)
+            if ahead > 0.0 and record.merge.owner is not None:
+                moved.append((ahead / (record.merge.owner.total or record.merge.shown), operation_id))
+        moved.sort(reverse=True)
+        records = [self.records[operation_id] for _, operation_id in moved[:CHECKPOINT_ROWS]]
+        for record in records:
+            record.change_operation(latest=self._shown(record, record.operation.at_seq, now))
+        return [self.log.commit((record.row for record in records), ())] if records else []
 
     def _forget_old(self, now: Now) -> None:
         """Bounded history: finished operations leave memory by age and number, children before parents."""
         finished = len(self.records) - len(self.live)
         limit_ms = now.wall_ms - self.settings.finished_keep_s * 1000
-        for operation_id in list(self.records)[:64] if finished else ():
+        for operation_id in list(itertools.islice(self.records, FORGET_AT_ONCE)) if finished else ():
             record = self.records[operation_id]
             if not record.terminal or operation_id not in self.log.committed:
                 self._rotate(operation_id)

@@ -26,12 +26,11 @@ from rfm_runtime.core.operations.record import (
 )
 from rfm_runtime.core.operations.schedule import Candidate, effective_priority, order
 from rfm_runtime.core.operations.table import Trigger
-from rfm_runtime.errors import ConflictError
+from rfm_runtime.errors import ConflictError, UnavailableError
 from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
     HeldOperation,
-    OperationMeasure,
     Outcome,
     OwnerHeartbeat,
     OwnerHello,
@@ -47,7 +46,16 @@ from rfm_runtime.protocol.operation import ErrorInfo, OperationEvent
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
 
-__all__ = ["HANDLERS", "assign", "await_known", "died", "look_at_deadlines", "push_pause", "told"]
+__all__ = [
+    "HANDLERS",
+    "assign",
+    "await_known",
+    "died",
+    "in_hand",
+    "look_at_deadlines",
+    "push_pause",
+    "told",
+]
 
 REPEAT_S = 1.0
 """Assignments and pauses are repeated this often until they are confirmed."""
@@ -67,32 +75,41 @@ def await_known(hub: Hub, now: Now) -> list[Command]:
             continue
         owner = hub.owners.get(claim.name)
         if owner is None:
-            owner = Owner(claim, now.mono_s, now.mono_s + hub.settings.lease_s)
+            local = hub.records[operation_id].row.claim_local
+            owner = Owner(claim, now.mono_s, now.mono_s + hub.settings.lease_s, local=local)
             hub.owners.add(owner)
-            commands.append(Watch(claim))
+            if local:
+                commands.append(Watch(claim))
         owner.operations.add(operation_id)
     return commands
 
 
 def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Command]:
     """An owner introduces itself, or reports everything to a new broker."""
+    hub.writable()
     commands: list[Command] = []
     events: list[OperationEvent] = []
     changed: dict[str, Record] = {}
     known = hub.owners.get(message.source.name)
     if known is not None and not same_process(known.source, message.source):
+        if message.role == "reporter" or (known.hello is not None and known.hello.role == "reporter"):
+            raise ConflictError(
+                f"another program reports as {message.source.name}", hint="use a name of its own for each"
+            )
         # A newer process of the same name; the old one may only be frozen, so it is fenced for good.
-        commands.append(Kill(known.source))
+        if known.local:
+            commands.append(Kill(known.source))
         _lose(hub, known, known.operations.copy(), now, events, changed)
         hub.owners.remove(known)
         known = None
     if known is None:
-        known = Owner(message.source, now.mono_s, now.mono_s + hub.settings.lease_s)
+        known = Owner(message.source, now.mono_s, now.mono_s + hub.settings.lease_s, local=message.local)
         hub.owners.add(known)
-        commands.append(Watch(message.source))
-    known.routing, known.hello = asked.routing, message
+        if message.local:
+            commands.append(Watch(message.source))
+    known.routing, known.hello, known.leaving = asked.routing, message, False
     _heard(hub, known, now)
-    keep, drop = _sort_out(hub, known, message.held)
+    keep, drop = _sort_out(hub, known, message.held, now)
     missing = known.operations - {held.operation_id for held in message.held}
     # An assignment that is still on its way to its owner was never held, and is simply repeated.
     lost = {oid for oid in missing if hub.records[oid].row.started}
@@ -104,7 +121,7 @@ def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Comm
     return [*commands, hub.log.commit((r.row for r in changed.values()), events, [answer])]
 
 
-def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation]) -> tuple[list[Assign], list[str]]:
+def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation], now: Now) -> tuple[list[Assign], list[str]]:
     keep: list[Assign] = []
     drop: list[str] = []
     for holding in held:
@@ -125,7 +142,7 @@ def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation]) -> tuple[li
             continue
         record.merge.claimed(holding.generation)
         _mint(hub, record)
-        record.merge.measured(0, holding.measure, 0.0)
+        record.merge.reported(holding.measure, now.mono_s)
         keep.append(_assignment(record))
     return keep, drop
 
@@ -193,19 +210,19 @@ def _lose(
         was_cancelling = record.operation.state == "cancelling"
         record.change(losses=record.row.losses + 1)
         reason = f"{owner.source.name} died"
+        made: list[OperationEvent | None]
         if was_cancelling:
-            event = hub.apply(record, "lost", now, forced=True, reason=reason)
-        elif not owner.resumes(record.operation.kind):
-            event = _fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)
+            made = [hub.apply(record, "lost", now, forced=True, reason=reason)]
+        elif not record.row.claim_resumable:
+            made = [_fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)]
         elif record.row.losses >= hub.settings.attempts:
-            event = _fail_lost(hub, record, f"{reason}; it is the {record.row.losses}th owner to die with it", now)
+            message = f"{reason}; so did {record.row.losses - 1} owners before"
+            made = [_fail_lost(hub, record, message, now)]
         else:
             hub.release_claim(record)
-            event = hub.apply(record, "lost", now, reason=reason)
-            _wait_again(record, now)
+            made = [hub.apply(record, "lost", now, reason=reason), _wait_again(hub, record, now)]
         changed[operation_id] = record
-        if event is not None:
-            events.append(event)
+        events += [event for event in made if event is not None]
 
 
 def _fail_lost(hub: Hub, record: Record, message: str, now: Now) -> OperationEvent | None:
@@ -215,20 +232,29 @@ def _fail_lost(hub: Hub, record: Record, message: str, now: Now) -> OperationEve
     return hub.apply(record, "fail", now, error=error)
 
 
-def _wait_again(record: Record, now: Now) -> None:
+def _wait_again(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
+    """It waits for its next owner; what the last one was asked and did not confirm is done now."""
     record.queued_s = now.mono_s
-    record.change(started=False)
-    if record.row.pause_wanted and record.operation.state == "queued":
-        record.change_operation(state="paused")
-    record.change(pause_wanted=False)
+    wanted = record.row.pause_wanted
+    record.change(started=False, pause_wanted=False)
+    if wanted and record.operation.state == "queued":
+        return hub.apply(record, "pause", now)
+    if not wanted and record.operation.state == "paused":
+        return hub.apply(record, "resume", now)
+    return None
 
 
 # --- assigning --------------------------------------------------------------------------------
 
 
-def assign(hub: Hub, now: Now) -> list[Command]:
-    """Give queued operations to owners with room. The claim is journalled before the owner hears of it."""
+def assign(hub: Hub, now: Now, *, overbook: bool = True) -> list[Command]:
+    """Give queued operations to owners with room. The claim is journalled before the owner hears of it.
+
+    overbook: look also for a priority that needs no free slot, which costs a look at all that waits.
+    """
     if hub.draining or hub.log.failing is not None:
+        return []
+    if not any(owner.takes_new and (overbook or owner.free_slots > 0) for owner in hub.owners):
         return []
     waiting = [
         record.candidate()
@@ -239,7 +265,7 @@ def assign(hub: Hub, now: Now) -> list[Command]:
         return []
     rows: list[StoredOperation] = []
     pushes: list[Command] = []
-    for candidate in order(waiting, hub.usage, now.mono_s):
+    for candidate in order(waiting, hub.usage, in_hand(hub), now.mono_s):
         record = hub.records[candidate.operation_id]
         owner = _room_for(hub, record, candidate, now)
         if owner is None or owner.routing is None:
@@ -249,7 +275,12 @@ def assign(hub: Hub, now: Now) -> list[Command]:
             attempts=record.operation.attempts + 1,
             location=owner.hello.location if owner.hello else None,
         )
-        record.change(claim=owner.source, started=False)
+        record.change(
+            claim=owner.source,
+            claim_local=owner.local,
+            claim_resumable=owner.hello is not None and record.operation.kind in owner.hello.resumable,
+            started=False,
+        )
         record.merge.claimed(record.operation.generation)
         _mint(hub, record)
         owner.operations.add(candidate.operation_id)
@@ -259,6 +290,16 @@ def assign(hub: Hub, now: Now) -> list[Command]:
     return [hub.log.commit(rows, (), pushes)] if rows else []
 
 
+def in_hand(hub: Hub) -> dict[str, int]:
+    """How many operations of each user are with an owner."""
+    counts: dict[str, int] = {}
+    for owner in hub.owners:
+        for operation_id in owner.operations:
+            user = hub.records[operation_id].operation.owner
+            counts[user] = counts.get(user, 0) + 1
+    return counts
+
+
 def _settled(hub: Hub, record: Record) -> bool:
     """Whether its acceptance is on disk: nobody works on what might not exist after a crash."""
     return record.operation.operation_id in hub.log.committed
@@ -266,11 +307,7 @@ def _settled(hub: Hub, record: Record) -> bool:
 
 def _room_for(hub: Hub, record: Record, candidate: Candidate, now: Now) -> Owner | None:
     """The least loaded owner with a free slot; a higher priority than all it has needs no free slot."""
-    able = [
-        owner
-        for owner in hub.owners
-        if owner.routing is not None and not owner.stale and owner.offers(record.operation.kind)
-    ]
+    able = [owner for owner in hub.owners if owner.takes_new and owner.offers(record.operation.kind)]
     free = [owner for owner in able if owner.free_slots > 0]
     if free:
         return max(free, key=lambda owner: owner.free_slots)
@@ -360,12 +397,16 @@ def _repeat(hub: Hub, owner: Owner, record: Record, now: Now) -> list[Command]:
 
 
 def _own(hub: Hub, asked: Asked, operation_id: str, generation: int) -> Record:
-    """The record, if the speaker's claim on it is the current one. Raises ConflictError."""
+    """The record, if the speaker's claim on it is the current one. Raises ConflictError.
+
+    Of a speaker that did not say hello nothing is known yet: it has to repeat, and must not drop anything.
+    """
     record = hub.records.get(operation_id)
     owner = hub.owners.at(asked.routing)
+    if owner is None:
+        raise UnavailableError("say hello first, then repeat this", retry_after_s=0.1)
     if (
         record is None
-        or owner is None
         or record.row.claim is None
         or record.operation.generation != generation
         or operation_id not in owner.operations
@@ -377,10 +418,10 @@ def _own(hub: Hub, asked: Asked, operation_id: str, generation: int) -> Record:
 def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Command]:
     """Confirms the assignment; `operation_started` once a claim."""
     record = _own(hub, asked, message.operation_id, message.generation)
+    hub.writable()
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.started:
         return [hub.log.commit((), (), [done])]
-    hub.writable()
     record.change(started=True)
     if record.operation.started_at_ms is None:
         record.change_operation(started_at_ms=now.wall_ms)
@@ -403,13 +444,9 @@ def on_pause_state(hub: Hub, asked: Asked, message: PauseState, now: Now) -> lis
     return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
 
 
-def _take_final(record: Record, measure: OperationMeasure, now: Now) -> None:
-    if measure.generation == record.operation.generation:
-        record.merge.measured(0, measure, now.mono_s)
-
-
 def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Command]:
     """The first outcome wins; its repetition is acknowledged, everybody else's is a conflict."""
+    hub.writable()
     done = Send(asked.routing, asked.request_id, Ack())
     known = hub.records.get(message.operation_id)
     speaker = hub.owners.at(asked.routing)
@@ -421,8 +458,7 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
     ):
         return [hub.log.commit((), (), [done])]
     record = _own(hub, asked, message.operation_id, message.generation)
-    hub.writable()
-    _take_final(record, message.final, now)
+    record.merge.reported(message.final, now.mono_s)
     fields: dict[str, Any] = {"artifacts": message.artifacts, "forced": message.forced}
     if message.state == "failed":
         fields["error"] = message.error or ErrorInfo(code="failed", message="its owner gave no reason")
@@ -438,18 +474,17 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
     """A draining owner gives it back: it waits for the next one, and what it finished is kept."""
     record = _own(hub, asked, message.operation_id, message.generation)
     hub.writable()
-    _take_final(record, message.measure, now)
-    # What watchers saw last is what they see after a restart.
-    if record.merge.owner is not None:
-        latest = record.merge.update(message.operation_id, hub.incarnation, record.operation.at_seq, now.wall_ms)
-        record.change_operation(latest=latest)
+    record.merge.reported(message.measure, now.mono_s)
+    owner = hub.owners.at(asked.routing)
+    if owner is not None:
+        owner.leaving = True
     if record.operation.state != "cancelling":
         hub.release_claim(record)
-    event = hub.apply(record, "released", now, reason=message.reason)
+    made = [hub.apply(record, "released", now, reason=message.reason)]
     if not record.terminal:
-        _wait_again(record, now)
+        made.append(_wait_again(hub, record, now))
     done = Send(asked.routing, asked.request_id, Ack())
-    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+    return [hub.log.commit((record.row,), (event for event in made if event is not None), [done])]
 
 
 HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {

@@ -69,9 +69,11 @@ def list_page(operations: Iterable[Operation], request: ListOperations) -> ListR
 
 def explain(
     record: Record,
+    committed: Operation | None,
     records: Mapping[str, Record],
     owners: Sequence[Owner],
     usage: Usage,
+    in_hand: Mapping[str, int],
     now_s: float,
     *,
     draining: bool,
@@ -79,12 +81,17 @@ def explain(
 ) -> tuple[str, ...]:
     """Why the operation is in its state and what it waits for, the most important first."""
     operation, row = record.operation, record.row
+    if committed is None or committed.state != operation.state:
+        # What is not on disk is not said.
+        lines = [] if committed is None else [f"{operation.operation_id} is {committed.state}."]
+        failing = f", which fails: {journal_failing}" if journal_failing else ""
+        return (*lines, f"A change of it is being written to the journal{failing}.")
     claim = f" by {row.claim.name} as generation {operation.generation}" if row.claim else ""
     lines = [f"{operation.operation_id} is {operation.state}{claim}."]
     if operation.state == "queued" and row.claim is not None:
         lines.append(f"It was handed to {row.claim.name}, which has not begun yet.")
     elif operation.state == "queued":
-        lines += _why_queued(record, records, owners, usage, now_s, draining=draining)
+        lines += _why_queued(record, records, owners, usage, in_hand, now_s, draining=draining)
     elif operation.state == "running" and row.pause_wanted:
         lines.append("It was asked to pause; tiles that run are being stopped.")
     elif operation.state == "paused":
@@ -110,6 +117,7 @@ def _why_queued(
     records: Mapping[str, Record],
     owners: Sequence[Owner],
     usage: Usage,
+    in_hand: Mapping[str, int],
     now_s: float,
     *,
     draining: bool,
@@ -121,14 +129,15 @@ def _why_queued(
     if not able:
         return [f"No engine that offers {operation.kind} is connected."]
     lines = [
-        f"{owner.source.name} has {len(owner.operations)} of {owner.hello.slots} slots in use."
+        f"{owner.source.name} has {len(owner.operations)} of {owner.hello.slots} slots in use"
+        + (" and is shutting down." if owner.leaving else " and is silent." if owner.stale else ".")
         for owner in able
         if owner.hello is not None
     ]
     waiting = [
         other.candidate() for other in records.values() if other.operation.state == "queued" and other.row.claim is None
     ]
-    place = [c.operation_id for c in order(waiting, usage, now_s)].index(operation.operation_id)
+    place = [c.operation_id for c in order(waiting, usage, in_hand, now_s)].index(operation.operation_id)
     priority = effective_priority(record.candidate(), now_s)
     ahead = f"{place} operations are ahead of it" if place else "It is next"
     lines.append(f"{ahead}; its priority is {operation.priority}, with ageing {priority}.")

@@ -46,9 +46,9 @@ class Now(Struct, frozen=True):
 class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of the journal. claim: who has it in hand, as generation `operation.generation`.
 
-    claim_local, claim_resumable: whether its death is proven on this host, and whether a successor can go on:
-    a broker that restarts has to know before it hears of the owner. losses: owners that died with it. ended_by: the claim that reported the outcome, so that its
-    repetition is recognised.
+    claim_local, claim_resumable: whether its death is proven on this host, and whether a successor can go on; a
+    broker that restarts has to know before it hears of the owner. losses: owners that died with it.
+    ended_by: the claim that reported the outcome, so that its repetition is recognised.
     """
 
     operation: Operation

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rfm_runtime.core.operations.ownership import push_pause
+from rfm_runtime.core.operations.ownership import in_hand, push_pause
 from rfm_runtime.core.operations.queries import check, explain, list_page
 from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
 from rfm_runtime.errors import (
@@ -53,7 +53,7 @@ from rfm_runtime.protocol.internal import (
 )
 from rfm_runtime.protocol.limits import PAGE_LIMIT, PARAMS_LIMIT_BYTES
 from rfm_runtime.protocol.messages import CancelReply, Kind, OperationReply, SubmitReply, SubmitRequest
-from rfm_runtime.protocol.operation import Operation, OperationEvent
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, error_info
 
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
@@ -94,7 +94,7 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
         if duplicate is not None:
             replies[submission.operation_id] = duplicate
         else:
-            _validate(hub, submission, {new.operation_id for new, _ in fresh})
+            _validate(hub, message.principal, submission, {new.operation_id for new, _ in fresh})
             fresh.append((submission, digest))
     rows: list[StoredOperation] = []
     events: list[OperationEvent] = []
@@ -146,7 +146,7 @@ def _known(
     return SubmitReply(operation_id=known_id, seq=record.operation.at_seq, duplicate=True)
 
 
-def _validate(hub: Hub, submission: SubmitRequest, together: set[str]) -> None:
+def _validate(hub: Hub, principal: Principal, submission: SubmitRequest, together: set[str]) -> None:
     validator = hub.validators.get(submission.kind)
     if validator is not None:
         validator(submission.params)
@@ -155,9 +155,16 @@ def _validate(hub: Hub, submission: SubmitRequest, together: set[str]) -> None:
             f"unknown kind {submission.kind[:64]!r}",
             hint=f"known kinds: {', '.join(sorted(known)) or 'none'}",
         )
-    parent = submission.parent_id
-    if parent is not None and parent not in hub.records and parent not in together:
-        raise UnknownOperationError(f"no operation {parent} to be the parent")
+    if submission.parent_id is not None and submission.parent_id not in together:
+        parent = hub.records.get(submission.parent_id)
+        if parent is None:
+            raise UnknownOperationError(f"no operation {submission.parent_id} to be the parent")
+        check(principal, "change", parent.operation.owner)
+        # A cancel of the parent has passed its children already: this one would be missed.
+        if parent.terminal or parent.operation.state == "cancelling":
+            raise ConflictError(
+                f"the parent {submission.parent_id} is {parent.operation.state}", hint="submit without a parent"
+            )
 
 
 def _accept(
@@ -192,28 +199,44 @@ def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Comma
     request = message.request
     record = _find(hub, message.principal, request.operation_id, "change")
     if record.terminal:
+        hub.writable()
         return [hub.log.commit((), (), [_answer(asked, CancelReply(state="already_terminal"))])]
-    owner = hub.owners.get(record.row.claim.name) if record.row.claim else None
-    reporter = owner is not None and owner.hello is not None and owner.hello.role == "reporter"
-    if request.mode == "hard" and reporter:
+    if request.mode == "hard" and _by_reporter(hub, record):
         raise UnsupportedError(
             "a program of its own cannot be killed from here, only asked to stop",
             hint='cancel with mode "soft"',
         )
     kill_after_ms = 0 if request.mode == "hard" else request.deadline_ms
-    if kill_after_ms is None and not reporter:
+    if kill_after_ms is None:
         kill_after_ms = round(hub.settings.cancel_deadline_s * 1000)
     version = hub.cancel_version
     records, events = cancel_tree(hub, record, message.principal.user, request.reason, kill_after_ms, now)
     commands: list[Command] = []
     if hub.cancel_version != version:
         commands.append(hub.control(now))
+    if hub.log.failing is not None:
+        # What runs is being stopped already; that it was asked follows when the journal can be written again.
+        if records:
+            commands.append(hub.log.commit((r.row for r in records), events))
+        return [*commands, Send(asked.routing, asked.request_id, error_info(hub.unavailable()))]
     answer = _answer(asked, CancelReply(state="cancelling"))
     return [*commands, hub.log.commit((r.row for r in records), events, [answer])]
 
 
+def _by_reporter(hub: Hub, record: Record) -> bool:
+    """Whether a program of its own has it in hand, which is only ever asked."""
+    owner = hub.owners.get(record.row.claim.name) if record.row.claim else None
+    return owner is not None and owner.hello is not None and owner.hello.role == "reporter"
+
+
+def _stricter(entry: Cancellation | None, kill_after_ms: int | None) -> int | None:
+    """A soft cancel after a hard one does not take it back."""
+    known = None if entry is None else entry.kill_after_ms
+    return min((after for after in (known, kill_after_ms) if after is not None), default=None)
+
+
 def cancel_tree(
-    hub: Hub, root: Record, by: str, reason: str | None, kill_after_ms: int | None, now: Now
+    hub: Hub, root: Record, by: str, reason: str | None, kill_after_ms: int, now: Now
 ) -> tuple[list[Record], list[OperationEvent]]:
     """Cancel an operation and everything below it; the records that changed and their events."""
     changed: list[Record] = []
@@ -230,16 +253,19 @@ def cancel_tree(
             record.change_operation(cancel_requested=True)
             event = hub.apply(record, "cancel_unclaimed", now, by=by, reason=reason)
         else:
+            known = hub.cancel_set.get(operation_id)
             entry = Cancellation(
-                operation_id=operation_id, generation=record.operation.generation, kill_after_ms=kill_after_ms
+                operation_id=operation_id,
+                generation=record.operation.generation,
+                kill_after_ms=_stricter(known, None if _by_reporter(hub, record) else kill_after_ms),
             )
-            if hub.cancel_set.get(operation_id) == entry:
+            if known == entry:
                 continue
             hub.cancel_set[operation_id] = entry
             hub.cancel_version += 1
             record.change_operation(cancel_requested=True)
             record.change(cancellation=entry)
-            event = hub.apply(record, "cancel", now, by=by, reason=reason)
+            event = None if known else hub.apply(record, "cancel", now, by=by, reason=reason)
         changed.append(record)
         if event is not None:
             events.append(event)
@@ -256,7 +282,8 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.claim is None:
         event = hub.apply(record, "pause" if message.paused else "resume", now, by=message.principal.user)
-        record.queued_s = now.mono_s
+        if event is not None:
+            record.queued_s = now.mono_s
         events = () if event is None else (event,)
         return [hub.log.commit((record.row,), events, [done])]
     record.change(pause_wanted=message.paused)
@@ -319,7 +346,7 @@ def on_get(hub: Hub, asked: Asked, message: DoGet, now: Now) -> list[Command]:
 
 def _with_progress(hub: Hub, operation: Operation, now: Now) -> Operation:
     record = hub.records.get(operation.operation_id)
-    if record is None or record.terminal or record.merge.owner is None:
+    if record is None or operation.state in TERMINAL_STATES or record.merge.owner is None:
         return operation
     latest = record.merge.update(operation.operation_id, hub.incarnation, operation.at_seq, now.wall_ms)
     return msgspec.structs.replace(operation, latest=latest, stale=record.merge.stale)
@@ -328,6 +355,8 @@ def _with_progress(hub: Hub, operation: Operation, now: Now) -> Operation:
 def on_explain(hub: Hub, asked: Asked, message: DoExplain, now: Now) -> list[Command]:
     """Why is it in this state?"""
     record = _find(hub, message.principal, message.operation_id, "see")
+    if message.operation_id not in hub.log.committed:
+        raise UnknownOperationError(f"no operation {message.operation_id}")
     return [_answer(asked, Explained(explain_lines(hub, record, now)))]
 
 
@@ -335,9 +364,11 @@ def explain_lines(hub: Hub, record: Record, now: Now) -> tuple[str, ...]:
     """The explanation from the hub's tables."""
     return explain(
         record,
+        hub.log.committed.get(record.operation.operation_id),
         hub.records,
         list(hub.owners),
         hub.usage,
+        in_hand(hub),
         now.mono_s,
         draining=hub.draining,
         journal_failing=hub.log.failing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import tempfile
 from pathlib import Path
@@ -18,5 +19,5 @@ def pytest_configure() -> None:
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        import rfm_kernels.catalog
-        import rfm_kernels.colour  # noqa: F401
+        for name in ("rfm_kernels.catalog", "rfm_kernels.colour"):
+            importlib.import_module(name)

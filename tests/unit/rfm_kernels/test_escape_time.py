@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_a_flag_set_by_another_thread_stops_a_pixel_of_a_billion_iterations(juli
 
 
 @compiled
-def test_the_block_is_vector_code_without_contraction(tmp_path) -> None:
+def test_the_block_is_vector_code_without_contraction() -> None:
     program = (
         "import os; os.environ.pop('NUMBA_CACHE_DIR', None)\n"
         "from rfm_kernels import escape_time\n"
@@ -229,7 +230,7 @@ def test_the_block_is_vector_code_without_contraction(tmp_path) -> None:
 
 
 def _cpu_flags() -> set[str]:
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+    with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
         return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 

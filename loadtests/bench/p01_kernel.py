@@ -1,0 +1,143 @@
+"""P1: the shallow kernel on one core against hand-vectorised C, nominal iterations/s.
+
+The peer is `simd()` of peers/escape_time.c, built here with the machine's compiler. Both run in turn, the best
+of each counts: whatever else the machine does only makes a run slower.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rfm_kernels.cache_key import cache_key
+
+__all__ = ["run"]
+
+PEER = Path(__file__).parent / "peers" / "escape_time.c"
+VIEWS = {
+    "a": (-2.0, -1.25, 2.5, 1024, 500),
+    "b": (-0.7488, 0.1077, 0.005, 512, 2000),
+    "c": (-1.79, -0.035, 0.07, 1024, 20_000),
+}
+"""left, top, span, pixels a side, iterations. The peer counts rows upwards from `top`."""
+GOALS = (
+    ("a", False, 1.0),
+    ("b", True, 1.5),
+    ("a", True, 3.0),
+    ("c", True, 3.0),
+    ("b", False, None),
+    ("c", False, None),
+)
+BAILOUT2 = 4.0
+
+
+def run(quick: bool = False) -> list[dict[str, Any]]:
+    """A row for each view, with and without interior tests, and one for the counts."""
+    rounds = 2 if quick else 7
+    with tempfile.TemporaryDirectory() as folder:
+        peer = _peer(Path(folder))
+        rows = []
+        for name, tests, goal in GOALS:
+            if quick and name == "c" and not tests:
+                continue
+            rows.append(_row(name, tests, goal, rounds, peer))
+    rows.append(_identity(quick))
+    return rows
+
+
+def _row(name: str, tests: bool, goal: float | None, rounds: int, peer: Callable[..., float]) -> dict[str, Any]:
+    nominal = ours_s = peer_s = 0.0
+    for turn in range(rounds):
+        elapsed_s, nominal, _ = _ours(name, tests)
+        ours_s = elapsed_s if turn == 0 else min(ours_s, elapsed_s)
+        elapsed_s = peer(*VIEWS[name])
+        peer_s = elapsed_s if turn == 0 else min(peer_s, elapsed_s)
+    ratio = peer_s / ours_s
+    return {
+        "id": "P1",
+        "what": f"view ({name}), {'with' if tests else 'without'} interior tests",
+        "ours": nominal / ours_s / 1e9,
+        "peer": nominal / peer_s / 1e9,
+        "unit": "G iterations/s",
+        "ratio": ratio,
+        "target": "–" if goal is None else f"≥ {goal:g}×",
+        "met": goal is None or ratio >= goal,
+    }
+
+
+def _peer(folder: Path) -> Callable[..., float]:
+    library = folder / "escape_time.so"
+    wide = "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    options = ["-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-DU=4", "-shared", "-fPIC"]
+    compiler = shutil.which("gcc") or "cc"
+    subprocess.run([compiler, *options, f"-DW={8 if wide else 4}", str(PEER), "-o", str(library)], check=True)
+    simd = ctypes.CDLL(str(library)).simd
+    simd.argtypes = [*[ctypes.c_double] * 3, *[ctypes.c_int] * 3, ctypes.c_void_p]
+
+    def measure(left: float, top: float, span: float, side: int, max_iter: int) -> float:
+        out = (ctypes.c_int32 * (side * side))()
+        begin_s = time.perf_counter()
+        simd(left, top, span / side, side, side, max_iter, out)
+        return time.perf_counter() - begin_s
+
+    return measure
+
+
+def _ours(name: str, tests: bool) -> tuple[float, int, Any]:
+    """Seconds, nominal iterations and counts of one run, smooth fractions included."""
+    kernels = _kernels()
+    left, top, span, side, max_iter = VIEWS[name]
+    n, nf = np.full((side, side), kernels.PENDING, np.int32), np.zeros((side, side), np.float32)
+    control, counters = np.zeros(1, np.int64), np.zeros(8, np.int64)
+    spacing = span / side
+    where = 0, 0, 1, left, top + spacing * (side - 1), spacing, 0.0, 0.0
+    compute = kernels.mandelbrot if tests else kernels.mandelbrot_plain
+    begin_s = time.perf_counter()
+    compute(n, nf, *where, max_iter, BAILOUT2, control, counters)
+    return time.perf_counter() - begin_s, int(counters[1]), n
+
+
+def _kernels() -> Any:
+    """The compiled kernels: imported late, since Numba reads the cache's folder when it is imported."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"rfm-kernels-{cache_key()}"))
+    return importlib.import_module("rfm_kernels.escape_time")
+
+
+def _identity(quick: bool) -> dict[str, Any]:
+    """Pixels whose count is not the scalar kernel's, over all views."""
+    differing = pixels = 0
+    for name in "b" if quick else VIEWS:
+        left, top, span, side, max_iter = VIEWS[name]
+        spacing = span / side
+        expected = np.empty((side, side), np.int32)
+        corner = 0, 0, left, top + spacing * (side - 1), spacing, 0.0, 0.0
+        _kernels().scalar(expected, *corner, max_iter, BAILOUT2, is_julia=False)
+        for tests in (False, True):
+            differing += int((_ours(name, tests)[2] != expected).sum())
+            pixels += side * side
+    return {
+        "id": "P1",
+        "what": f"counts that differ from the scalar kernel's, {pixels} pixels",
+        "ours": float(differing),
+        "peer": None,
+        "unit": "pixels",
+        "ratio": None,
+        "target": "0",
+        "met": differing == 0,
+    }
+
+
+if __name__ == "__main__":
+    for row in run():
+        shown = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in row.items()}
+        print("{what:55} {ours:>9} {peer!s:>9} {unit:15} {ratio!s:>7} {target:8} {met}".format(**shown))

@@ -1,0 +1,497 @@
+"""The gateway's core: all sessions and the replica, and functions of (event, time) that return commands.
+
+Pure; the gateway's shell is its only caller, from one thread. It decides who may connect, what a message means, what
+goes to the broker and what is sent to whom; the shell owns sockets and carries out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from rfm_runtime.config import Settings
+from rfm_runtime.core.sessions.replica import Ask, Replica
+from rfm_runtime.core.sessions.session import CONTROL_LIMIT, Payload, Session
+from rfm_runtime.core.timing import TokenBucket
+from rfm_runtime.errors import BadRequestError, RateLimitedError, RfmError, TooLargeError, UnavailableError
+from rfm_runtime.protocol import internal
+from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
+from rfm_runtime.protocol.internal import FeedFrame, Principal
+from rfm_runtime.protocol.messages import (
+    ArtifactChunk,
+    AuthRefresh,
+    CancelOperation,
+    ChangePriority,
+    Explain,
+    FetchArtifact,
+    GetOperation,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Kinds,
+    Limits,
+    ListOperations,
+    Ok,
+    Pause,
+    Ping,
+    Pong,
+    Resume,
+    ServerInfo,
+    Submit,
+    SubmitMany,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Welcome,
+)
+from rfm_runtime.protocol.operation import ErrorInfo, error_info
+from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
+
+__all__ = ["Close", "Fetch", "Forward", "GatewayCore", "Identity", "Refused"]
+
+RESUME_WAIT_S = 2.0
+"""How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
+
+CAPS = ["msgpack", "artifacts", "tiles"]
+
+
+class Identity(Struct, frozen=True):
+    """Of this gateway, for `welcome`."""
+
+    version: str
+    started_at_ms: int
+
+
+class Forward(Struct, frozen=True):
+    """Ask the broker and give the answer to `replied`."""
+
+    session: int
+    request_id: int
+    message: Struct
+
+
+class Fetch(Struct, frozen=True):
+    """Get a chunk of an artefact from the engine at `location` and give it to `replied`."""
+
+    session: int
+    request_id: int
+    location: str
+    request: FetchArtifact
+
+
+class Close(Struct, frozen=True):
+    """Flush what waits, then close with this code."""
+
+    session: int
+    code: int
+
+
+class Refused(Struct, frozen=True):
+    """No session for this connection: close it with the code."""
+
+    code: int
+    retry_after_ms: int | None
+
+
+Command = Forward | Fetch | Close | Ask
+Authenticate = Callable[[str], Principal | None]
+
+
+class GatewayCore:
+    """State of one gateway."""
+
+    def __init__(self, settings: Settings, identity: Identity, authenticate: Authenticate, now_s: float) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.replica = Replica(settings.history_events)
+        self.sessions: dict[int, Session] = {}
+        self.draining = False
+        self.last_frame_s: float | None = None
+        self.durable = True
+        self.counts: Counter[str] = Counter()
+        self._authenticate = authenticate
+        self._numbers = 0
+        self._by_address: Counter[str] = Counter()
+        self._by_user: Counter[str] = Counter()
+        self._handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
+        self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
+
+    # --- the feed ---------------------------------------------------------------------------
+
+    def feed(self, frame: FeedFrame, now_s: float) -> list[Ask]:
+        """A frame of the feed; afterwards `pending` says whom to flush."""
+        self.last_frame_s = now_s
+        asks = self.replica.frame(frame)
+        self._spread()
+        return asks
+
+    def answered(self, answer: Struct, attempt: int) -> list[Ask]:
+        """The broker's answer to an `Ask`."""
+        asks: list[Ask] = []
+        match answer:
+            case internal.SnapshotPage():
+                asks = self.replica.page(answer, attempt)
+            case internal.Events():
+                asks = self.replica.events(answer, attempt)
+            case internal.ProgressStateReply():
+                self.replica.progress_state(answer, attempt)
+        self._spread()
+        return asks
+
+    def _spread(self) -> None:
+        """Mark new progress in every session that sees it."""
+        changed, self.replica.changed = self.replica.changed, set()
+        if not changed:
+            return
+        for session in self.sessions.values():
+            if session.mode in ("events", "snapshot"):
+                for operation_id in changed:
+                    operation = self.replica.operations.get(operation_id)
+                    if operation is not None and session.sees(operation):
+                        session.slots.add(operation_id)
+
+    @property
+    def is_ready(self) -> bool:
+        """Contiguous with the broker, and not shutting down."""
+        return self.replica.is_live and not self.draining
+
+    def why_not_ready(self, now_s: float) -> str | None:
+        """For /readyz; None if ready."""
+        if self.draining:
+            return "shutting down"
+        if not self.replica.is_live:
+            return f"catching up with the broker ({self.replica.phase})"
+        silent_s = now_s - (self.last_frame_s if self.last_frame_s is not None else now_s)
+        if silent_s > 8.0 * self.settings.feed_keepalive_s:
+            return f"no word from the broker for {silent_s:.1f} s"
+        return None
+
+    # --- connections ------------------------------------------------------------------------
+
+    def connected(
+        self, address: str, encoding: Encoding, principal: Principal | None, now_s: float
+    ) -> Session | Refused:
+        """A WebSocket handshake was made; `principal` if it carried a valid token already."""
+        if self.draining:
+            return Refused(CloseCode.DRAINING, 1000)
+        self._handshakes, wait_s = self._handshakes.take(now_s)
+        if wait_s > 0.0:
+            self.counts["refused_handshakes"] += 1
+            return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
+        if self._by_address[address] >= self.settings.connections_per_address:
+            self.counts["refused_address"] += 1
+            return Refused(CloseCode.CONNECTION_LIMIT, None)
+        if principal is not None and self._by_user[principal.user] >= self.settings.connections_per_user:
+            self.counts["refused_user"] += 1
+            return Refused(CloseCode.CONNECTION_LIMIT, None)
+        self._numbers += 1
+        bucket = TokenBucket.full(self.settings.commands_per_s, self.settings.commands_burst, now_s)
+        session = Session(self._numbers, address, encoding, bucket, now_s)
+        self.sessions[session.number] = session
+        self._by_address[address] += 1
+        if principal is not None:
+            self._admit(session, principal)
+        return session
+
+    def _admit(self, session: Session, principal: Principal) -> None:
+        session.principal = principal
+        self._by_user[principal.user] += 1
+
+    def disconnected(self, number: int) -> None:
+        """The connection is gone."""
+        session = self.sessions.pop(number, None)
+        if session is None:
+            return
+        self._by_address[session.address] -= 1
+        if session.principal is not None:
+            self._by_user[session.principal.user] -= 1
+        self._by_address += Counter()
+        self._by_user += Counter()
+
+    # --- what watchers say ------------------------------------------------------------------
+
+    def received(self, number: int, message: bytes | str, now_s: float, now_ms: int) -> list[Command]:
+        """A WebSocket message. Errors of a request are answered; what is not the protocol closes."""
+        session = self.sessions.get(number)
+        if session is None or session.closing is not None:
+            return []
+        self._inbound, wait_s = self._inbound.take(now_s)
+        if wait_s > 0.0:
+            self.counts["limited_global"] += 1
+            limited = RateLimitedError("too many messages to this server", retry_after_s=wait_s)
+            self._error(session, limited, None, now_ms)
+            return []
+        encoding: Encoding = "json" if isinstance(message, str) else "msgpack"
+        try:
+            envelopes = decode_batch(message, encoding)
+        except TooLargeError as error:
+            self._error(session, error, None, now_ms)
+            return []
+        except BadRequestError as error:
+            self._error(session, error, None, now_ms)
+            return [self._close(session, CloseCode.PROTOCOL, now_ms)]
+        commands: list[Command] = []
+        for envelope in envelopes:
+            if session.closing is None:
+                commands += self._envelope(session, envelope, encoding, now_s, now_ms)
+        return commands
+
+    def _envelope(
+        self, session: Session, envelope: Envelope, encoding: Encoding, now_s: float, now_ms: int
+    ) -> list[Command]:
+        self.counts[f"received_{envelope.type}" if envelope.type.isidentifier() else "received_unknown"] += 1
+        try:
+            request = decode_request(envelope, encoding)
+            if isinstance(request, Hello):
+                return self._hello(session, envelope, request, now_ms)
+            if session.principal is None or not session.max_hz:
+                raise BadRequestError("the first message has to be `hello`", hint="see docs/protocol.md, Connecting")
+            session.bucket, wait_s = session.bucket.take(now_s)
+            if wait_s > 0.0:
+                self.counts["limited_client"] += 1
+                raise RateLimitedError(
+                    f"more than {self.settings.commands_per_s:g} commands a second", retry_after_s=wait_s
+                )
+            return self._request(session, envelope.id, request, now_s, now_ms)
+        except RfmError as error:
+            self._error(session, error, envelope.id, now_ms)
+            if session.principal is None or not session.max_hz:
+                return [self._close(session, CloseCode.PROTOCOL, now_ms)]
+            return []
+
+    def _hello(self, session: Session, envelope: Envelope, hello: Hello, now_ms: int) -> list[Command]:
+        if session.max_hz:
+            raise BadRequestError("`hello` was said already")
+        if session.principal is None:
+            principal = self._authenticate(hello.token or "")
+            if principal is None:
+                self.counts["refused_token"] += 1
+                return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
+            if self._by_user[principal.user] >= self.settings.connections_per_user:
+                self.counts["refused_user"] += 1
+                return [self._close(session, CloseCode.CONNECTION_LIMIT, now_ms)]
+            self._admit(session, principal)
+        session.resume = hello.resume
+        session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
+        session.client = hello.client.name
+        self._reply(session, self._welcome(session), envelope.id, now_ms)
+        return []
+
+    def _welcome(self, session: Session) -> Welcome:
+        principal = session.principal or Principal("", ())
+        return Welcome(
+            session=f"s{session.number}",
+            epoch=self.replica.epoch,
+            seq=self.replica.position,
+            durable=self.durable,
+            caps=CAPS,
+            heartbeat_s=self.settings.heartbeat_s,
+            limits=Limits(
+                inbound_bytes=self.settings.inbound_limit_bytes,
+                batch=64,
+                commands_per_s=self.settings.commands_per_s,
+                commands_burst=self.settings.commands_burst,
+                max_hz=self.settings.max_hz,
+            ),
+            roles=list(principal.roles),
+            user=principal.user,
+            server=ServerInfo(self.identity.version, self.identity.started_at_ms),
+        )
+
+    def _request(
+        self, session: Session, request_id: int | None, request: Struct, now_s: float, now_ms: int
+    ) -> list[Command]:
+        match request:
+            case Subscribe():
+                return self._subscribe(session, request_id, request, now_s, now_ms)
+            case Unsubscribe():
+                session.unsubscribe()
+                self._reply(session, Ok(), request_id, now_ms)
+                return []
+            case Ping():
+                self._reply(session, Pong(), request_id, now_ms)
+                return []
+            case AuthRefresh():
+                principal = self._authenticate(request.token)
+                if principal is None or principal != session.principal:
+                    raise BadRequestError("the token is not a fresh one of the same user")
+                self._reply(session, Ok(), request_id, now_ms)
+                return []
+            case FetchArtifact():
+                return [self._fetch(session, request_id or 0, request)]
+            case _:
+                return [Forward(session.number, request_id or 0, self._translate(session, request))]
+
+    def _translate(self, session: Session, request: Struct) -> Struct:
+        """The broker's message for a watcher's request."""
+        who = session.principal or Principal("", ())
+        match request:
+            case Submit():
+                return internal.DoSubmit(principal=who, submissions=(request,))
+            case SubmitMany():
+                return internal.DoSubmit(principal=who, submissions=tuple(request.operations))
+            case CancelOperation():
+                return internal.DoCancel(who, request)
+            case Pause():
+                return internal.DoPause(who, request.operation_id, True)
+            case Resume():
+                return internal.DoPause(who, request.operation_id, False)
+            case ChangePriority():
+                return internal.DoPriority(who, request.operation_id, request.priority)
+            case ListOperations():
+                return internal.DoList(who, request)
+            case GetOperation():
+                return internal.DoGet(who, request.operation_id)
+            case Explain():
+                return internal.DoExplain(who, request.operation_id)
+            case Kinds():
+                return internal.DoKinds()
+        raise BadRequestError(f"{type(request).__name__} is no request")
+
+    def _fetch(self, session: Session, request_id: int, request: FetchArtifact) -> Fetch:
+        operation = self.replica.operations.get(request.operation_id)
+        if operation is None:
+            raise BadRequestError(
+                f"no operation {request.operation_id} here", hint="list operations with `list_operations`"
+            )
+        if not operation.artifacts or operation.location is None:
+            raise BadRequestError(f"{request.operation_id} is {operation.state} and has no artefacts")
+        return Fetch(session.number, request_id, operation.location, request)
+
+    # --- subscriptions ----------------------------------------------------------------------
+
+    def _subscribe(
+        self, session: Session, request_id: int | None, request: Subscribe, now_s: float, now_ms: int
+    ) -> list[Command]:
+        session.subscribe(request)
+        if request.max_hz is not None:
+            session.max_hz = min(request.max_hz, self.settings.max_hz)
+        session.waiting_since_s = now_s
+        session.mode = "waiting"
+        session.control_id = request_id
+        return self._place(session, now_s, now_ms)
+
+    def _place(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
+        """Replay, snapshot, or wait: for this gateway to be contiguous, or to reach the watcher's position."""
+        replica, resume = self.replica, session.resume
+        if not replica.is_live:
+            return []
+        recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
+        if recovered and resume is not None and resume.seq > replica.position:
+            waited_s = now_s - (session.waiting_since_s or now_s)
+            if waited_s < RESUME_WAIT_S:
+                return []
+            recovered = False
+        session.resume = None
+        session.waiting_since_s = None
+        self._reply(session, Subscribed(recovered), session.control_id, now_ms)
+        self.counts["resumed" if recovered else "snapshots"] += 1
+        if recovered and resume is not None:
+            session.begin_replay(replica, resume.seq)
+        else:
+            session.begin_snapshot(replica)
+        return []
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def replied(self, number: int, request_id: int, answer: Struct | ErrorInfo, now_ms: int) -> None:
+        """The answer to a `Forward` or `Fetch`."""
+        session = self.sessions.get(number)
+        if session is None:
+            return
+        if isinstance(answer, ArtifactChunk):
+            data = encode(answer, "msgpack", ts=now_ms, reply_to=request_id)
+            session.bulk.append(Payload(data, True))
+            return
+        self._reply(session, answer, request_id, now_ms)
+
+    def _reply(self, session: Session, answer: Struct, request_id: int | None, now_ms: int) -> None:
+        data = encode(answer, session.encoding, ts=now_ms, reply_to=request_id)
+        session.control.append(Payload(data, session.encoding != "json"))
+
+    def _error(self, session: Session, error: RfmError, request_id: int | None, now_ms: int) -> None:
+        self.counts[f"error_{error.code}"] += 1
+        self._reply(session, error_info(error), request_id, now_ms)
+
+    def _close(self, session: Session, code: int, now_ms: int, retry_after_ms: int | None = None) -> Close:
+        session.closing = code
+        goodbye = Goodbye(
+            code=code, reconnect=reconnects(code), reason=CLOSE_REASONS.get(code, ""), retry_after_ms=retry_after_ms
+        )
+        data = encode(goodbye, session.encoding, ts=now_ms)
+        session.control.append(Payload(data, session.encoding != "json"))
+        self.counts[f"closed_{code}"] += 1
+        return Close(session.number, code)
+
+    def pending(self) -> list[int]:
+        """Sessions for which a flush would do something."""
+        return [number for number, session in self.sessions.items() if session.has_something(self.replica)]
+
+    def pull(self, number: int, unsent_bytes: int, now_s: float, now_ms: int) -> list[Payload]:
+        """What to write to this session now. unsent_bytes: in its socket's buffer."""
+        session = self.sessions[number]
+        limit = self.settings.write_limit_bytes
+        if unsent_bytes == 0 or unsent_bytes < session.unsent_bytes:
+            session.stalled_since_s = None
+        elif session.stalled_since_s is None:
+            session.stalled_since_s = now_s
+        session.unsent_bytes = unsent_bytes
+        room = 4 * limit - unsent_bytes if unsent_bytes < limit else 0
+        return session.pull(self.replica, room, now_s, now_ms, limit)
+
+    def tick(self, now_s: float, now_ms: int) -> list[Command]:
+        """Deadlines of sessions: hello, waiting places, stalled writes, heartbeats."""
+        commands: list[Command] = []
+        self.replica.forget(self.settings.finished_keep)
+        for session in list(self.sessions.values()):
+            if session.closing is not None:
+                continue
+            stalled_s = now_s - session.stalled_since_s if session.stalled_since_s is not None else 0.0
+            if not session.max_hz and now_s - session.connected_s > self.settings.hello_timeout_s:
+                commands.append(self._close(session, CloseCode.AUTH_TIMEOUT, now_ms))
+            elif stalled_s > self.settings.write_stall_s or len(session.control) > CONTROL_LIMIT:
+                commands.append(self._close(session, CloseCode.SLOW_CONSUMER, now_ms))
+            elif session.mode == "waiting":
+                commands += self._place(session, now_s, now_ms)
+            elif now_s - session.last_sent_s >= self.settings.heartbeat_s and not session.unsent_bytes:
+                self._reply(session, Heartbeat(), None, now_ms)
+        return commands
+
+    def drain(self, now_ms: int) -> list[Command]:
+        """Say goodbye to everybody."""
+        self.draining = True
+        return [
+            self._close(session, CloseCode.DRAINING, now_ms, retry_after_ms=500)
+            for session in self.sessions.values()
+            if session.closing is None
+        ]
+
+    def unavailable(self, what: str) -> ErrorInfo:
+        """The answer while the broker or an engine does not answer."""
+        return error_info(UnavailableError(f"{what} does not answer", hint="try again in a moment", retry_after_s=1.0))
+
+    # --- for tests and people ---------------------------------------------------------------
+
+    def explain(self, number: int) -> tuple[str, ...]:
+        """What a session is doing."""
+        session = self.sessions[number]
+        behind = self.replica.position - session.cursor
+        lines = [f"s{number} ({session.client or 'unnamed'} from {session.address}) is in mode {session.mode}."]
+        if session.mode == "events":
+            lines.append(f"{behind} events behind, progress at {min(session.pace.hz, session.max_hz or 20.0):g} Hz.")
+        if session.unsent_bytes:
+            lines.append(f"{session.unsent_bytes} bytes wait in its socket.")
+        return tuple(lines)
+
+    def sanity_check(self) -> None:
+        """Raise AssertionError if counts and tables disagree."""
+        self.replica.sanity_check()
+        by_address = Counter(session.address for session in self.sessions.values())
+        if by_address != +self._by_address:
+            raise AssertionError(f"connections by address: {self._by_address} against {by_address}")
+        for session in self.sessions.values():
+            current = session.mode == "events" and session.generation == self.replica.generation
+            if current and session.cursor > self.replica.position:
+                raise AssertionError(f"s{session.number} is ahead of the replica")

@@ -1,0 +1,255 @@
+"""One watcher: what it subscribed to, what it has been sent, what waits. Owned by `GatewayCore`.
+
+Lanes, in this order: control (replies, notices), reliable (a cursor into the shared ring, pulled as the socket drains),
+state (the newest progress of each operation), bulk (chunks of files).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from rfm_runtime.core.operations.queries import matches
+from rfm_runtime.core.sessions.encoded import EncodedEvent
+from rfm_runtime.core.sessions.pace import Pace, flushed, skipped
+from rfm_runtime.core.sessions.replica import Replica
+from rfm_runtime.core.timing import TokenBucket
+from rfm_runtime.protocol.internal import Principal
+from rfm_runtime.protocol.messages import (
+    Live,
+    OperationFilter,
+    OperationList,
+    ResumeFrom,
+    Subscribe,
+    Throttled,
+)
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
+from rfm_runtime.protocol.wire import Encoding, encode
+
+__all__ = ["Payload", "Session"]
+
+PAGE_OPERATIONS = 50
+FINISHED_SHOWN = 200
+"""Finished operations in the default snapshot."""
+
+CONTROL_LIMIT = 1000
+"""Replies waiting for one watcher; above its command burst by far."""
+
+
+class Payload(Struct, frozen=True):
+    """Bytes of one envelope; binary ones are MessagePack whatever the session's encoding."""
+
+    data: bytes
+    binary: bool
+
+
+class Session:
+    """State of one connection, from its handshake on."""
+
+    def __init__(self, number: int, address: str, encoding: Encoding, bucket: TokenBucket, now_s: float) -> None:
+        self.number = number
+        self.address = address
+        self.encoding = encoding
+        self.bucket = bucket
+        self.connected_s = now_s
+        self.principal: Principal | None = None
+        self.client = ""
+        self.resume: ResumeFrom | None = None
+        self.max_hz = 0.0
+        self.subscription: Subscribe | None = None
+        self.waiting_since_s: float | None = None
+        self.mode: Literal["silent", "waiting", "snapshot", "events"] = "silent"
+        self.cursor = 0
+        self.generation = 0
+        self.announced_live = True
+        self.control_id: int | None = None
+        self.control: deque[Payload] = deque()
+        self.bulk: deque[Payload] = deque()
+        self.slots: set[str] = set()
+        self.pace = Pace()
+        self.next_state_s = 0.0
+        self.last_sent_s = now_s
+        self.stalled_since_s: float | None = None
+        self.unsent_bytes = 0
+        self.closing: int | None = None
+        self._pages: deque[str] = deque()
+        self._first_page = False
+        self._sent_at: dict[str, int] = {}
+        self._ids: frozenset[str] | None = None
+
+    # --- subscribing ------------------------------------------------------------------------
+
+    def subscribe(self, request: Subscribe) -> None:
+        """What to see from now on."""
+        self.subscription = request
+        self._ids = frozenset(request.operations) if isinstance(request.operations, list) else None
+        self.slots.clear()
+
+    def unsubscribe(self) -> None:
+        """See nothing any more."""
+        self.subscription = None
+        self.mode = "silent"
+        self.slots.clear()
+        self._pages.clear()
+        self._sent_at.clear()
+
+    def begin_replay(self, replica: Replica, seq: int) -> None:
+        """Everything after `seq`, which the ring has."""
+        self.mode = "events"
+        self.cursor = seq
+        self.generation = replica.generation
+        self.announced_live = False
+        self._sent_at.clear()
+        self._fill_slots(replica)
+
+    def begin_snapshot(self, replica: Replica) -> None:
+        """The list first, page by page, then what happened since it began."""
+        self.mode = "snapshot"
+        self.cursor = replica.position
+        self.generation = replica.generation
+        self.announced_live = False
+        self._sent_at.clear()
+        self._first_page = True
+        self._pages = deque(operation.operation_id for operation in self._wanted(replica))
+        self._fill_slots(replica)
+
+    def _fill_slots(self, replica: Replica) -> None:
+        self.slots = {oid for oid in replica.progress if self.sees(replica.operations[oid])}
+
+    def _wanted(self, replica: Replica) -> list[Operation]:
+        seen = [operation for operation in replica.operations.values() if self._lists(operation)]
+        seen.sort(key=lambda operation: (-operation.created_at_ms, operation.operation_id))
+        active = [operation for operation in seen if operation.state not in TERMINAL_STATES]
+        finished = [operation for operation in seen if operation.state in TERMINAL_STATES]
+        if self.subscription is not None and self.subscription.operations == "active":
+            finished.sort(key=lambda operation: -(operation.ended_at_ms or 0))
+            finished = finished[:FINISHED_SHOWN]
+        return active + finished
+
+    def _lists(self, operation: Operation) -> bool:
+        wanted = None if self.subscription is None else self.subscription.operations
+        if isinstance(wanted, OperationFilter):
+            return matches(operation, wanted)
+        return self.sees(operation)
+
+    def sees(self, operation: Operation) -> bool:
+        """Whether its events and progress are for this watcher; a filter's states only choose the first list."""
+        if self.subscription is None or self.principal is None:
+            return False
+        wanted = self.subscription.operations
+        if self._ids is not None:
+            return operation.operation_id in self._ids
+        if isinstance(wanted, OperationFilter):
+            timeless = OperationFilter(kinds=wanted.kinds, owner=wanted.owner, labels=wanted.labels, text=wanted.text)
+            return matches(operation, timeless)
+        return wanted != "mine" or operation.owner == self.principal.user
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def has_something(self, replica: Replica) -> bool:
+        """Whether a flush could send anything."""
+        if self.control or self.bulk or self.mode == "snapshot" or not self.announced_live:
+            return True
+        return self.mode == "events" and (self.cursor < replica.position or bool(self.slots))
+
+    def pull(self, replica: Replica, room_bytes: int, now_s: float, ts_ms: int, limit_bytes: int) -> list[Payload]:
+        """What is sent now: at most about `room_bytes`, except that control is always sent."""
+        out: list[Payload] = list(self.control)
+        self.control.clear()
+        left = room_bytes - sum(len(payload.data) for payload in out)
+        left = self._pull_snapshot(replica, out, left, ts_ms)
+        left = self._pull_events(replica, out, left, ts_ms)
+        self._pull_state(replica, out, left, now_s, ts_ms, limit_bytes)
+        while self.bulk and left > 0:
+            payload = self.bulk.popleft()
+            left -= len(payload.data)
+            out.append(payload)
+        if out:
+            self.last_sent_s = now_s
+        return out
+
+    def _pull_snapshot(self, replica: Replica, out: list[Payload], left: int, ts_ms: int) -> int:
+        while self.mode == "snapshot" and left > 0:
+            page: list[Operation] = []
+            while self._pages and len(page) < PAGE_OPERATIONS:
+                operation = replica.operations.get(self._pages.popleft())
+                if operation is not None:
+                    page.append(operation)
+                    self._sent_at[operation.operation_id] = operation.at_seq
+            message = OperationList(operations=page, more=bool(self._pages), first=self._first_page)
+            self._first_page = False
+            data = encode(message, self.encoding, ts=ts_ms)
+            out.append(Payload(data, self.encoding != "json"))
+            left -= len(data)
+            if not self._pages:
+                self.mode = "events"
+        return left
+
+    def _pull_events(self, replica: Replica, out: list[Payload], left: int, ts_ms: int) -> int:
+        if self.mode != "events":
+            return left
+        if self.generation != replica.generation or self.cursor < replica.floor:
+            if replica.is_live:
+                self.begin_snapshot(replica)
+                return self._pull_snapshot(replica, out, left, ts_ms)
+            return left
+        tiles = self.subscription is not None and self.subscription.detail == "tiles"
+        binary = self.encoding != "json"
+        for entry in self._events_after(replica):
+            if left <= 0:
+                return left
+            event = entry.event
+            self.cursor = event.seq
+            if event.seq <= self._sent_at.get(event.operation_id, 0):
+                continue
+            operation = replica.operations.get(event.operation_id)
+            if operation is None or not self.sees(operation):
+                continue
+            data = entry.bytes_for(self.encoding, tiles=tiles)
+            out.append(Payload(data, binary))
+            left -= len(data)
+        self._sent_at.clear()
+        if not self.announced_live and replica.is_live:
+            self.announced_live = True
+            data = encode(Live(replica.epoch, self.cursor), self.encoding, ts=ts_ms)
+            out.append(Payload(data, binary))
+            left -= len(data)
+        return left
+
+    def _events_after(self, replica: Replica) -> Iterator[EncodedEvent]:
+        start = self.cursor
+        index = 0
+        while (entry := replica.since(start, index)) is not None:
+            index += 1
+            yield entry
+
+    def _pull_state(
+        self, replica: Replica, out: list[Payload], left: int, now_s: float, ts_ms: int, limit_bytes: int
+    ) -> None:
+        if not self.slots or self.mode != "events" or now_s < self.next_state_s:
+            return
+        if self.unsent_bytes >= limit_bytes or left <= 0:
+            self.pace, hz = skipped(self.pace, now_s)
+        else:
+            self._send_state(replica, out)
+            self.pace, hz = flushed(self.pace, now_s)
+        self.next_state_s = now_s + 1.0 / min(self.pace.hz, self.max_hz)
+        if hz is not None:
+            data = encode(Throttled(min(hz, self.max_hz)), self.encoding, ts=ts_ms)
+            self.control.append(Payload(data, self.encoding != "json"))
+
+    def _send_state(self, replica: Replica, out: list[Payload]) -> None:
+        tiles = self.subscription is not None and self.subscription.detail == "tiles"
+        binary = self.encoding != "json"
+        for operation_id in sorted(self.slots):
+            progress = replica.progress.get(operation_id)
+            if progress is None:
+                self.slots.discard(operation_id)
+                continue
+            if progress.update.at_seq > self.cursor:
+                continue
+            self.slots.discard(operation_id)
+            out.append(Payload(progress.bytes_for(self.encoding, tiles=tiles), binary))

@@ -1,0 +1,1 @@
+"""WebSocket and HTTP face of the broker: a thin shell around `core.sessions`. Any number of them."""

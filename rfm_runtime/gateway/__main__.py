@@ -1,0 +1,60 @@
+"""The gateway's process: `python -m rfm_runtime.gateway`, started by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+
+import zmq
+
+from rfm_runtime.errors import RfmError, StartError
+from rfm_runtime.gateway.gateway import Gateway
+from rfm_runtime.observe import logs
+from rfm_runtime.observe.bootstrap import Boot, bootstrap
+from rfm_runtime.security import token
+
+
+async def serve(boot: Boot) -> None:
+    """Until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if boot.listen_fd is None:
+        raise StartError("a gateway needs its listening socket", hint="it is started by `rfm-runtime start`")
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    gateway = Gateway(
+        boot.settings,
+        token=token.read(boot.folders.token),
+        command=boot.folders.endpoint("command"),
+        feed=boot.folders.endpoint("feed"),
+        context=context,
+    )
+    await gateway.start(socket.socket(fileno=boot.listen_fd))
+    stop = asyncio.create_task(stopped.wait())
+    ready = asyncio.create_task(gateway.ready.wait())
+    await asyncio.wait([stop, ready], return_when=asyncio.FIRST_COMPLETED)
+    if ready.done():
+        boot.tell("ready", ready=True)
+    await stop
+    ready.cancel()
+    await gateway.stop()
+    context.term()
+
+
+def main() -> int:
+    """Exit code 0 after an orderly stop, 1 with one line on stderr if it cannot start."""
+    boot = bootstrap("gateway")
+    try:
+        asyncio.run(serve(boot))
+    except RfmError as error:
+        logs.get("gateway").error("gateway_failed", error=error.message, hint=error.hint)
+        print(f"{error.message} — {error.hint}" if error.hint else error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,423 @@
+"""The gateway's shell: WebSocket server, feed and requests around `core.sessions.GatewayCore`. One asyncio loop.
+
+Writing never waits: bytes go into the connection's buffer, and the core is told how many are still there. One
+ticker serves all sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import zmq
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+
+from rfm_runtime import __version__
+from rfm_runtime.config import Settings
+from rfm_runtime.core.sessions.hub import Close, Fetch, Forward, GatewayCore, Identity, Refused
+from rfm_runtime.core.sessions.replica import Ask
+from rfm_runtime.core.sessions.session import Session
+from rfm_runtime.errors import RfmError, UnavailableError
+from rfm_runtime.gateway.http import Http, bearer
+from rfm_runtime.gateway.metrics import Metrics
+from rfm_runtime.observe import logs
+from rfm_runtime.protocol import internal
+from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
+from rfm_runtime.protocol.internal import DataChunk, DataFetch, Events, EventsSince, FeedFrame, Principal, unpack
+from rfm_runtime.protocol.messages import (
+    ArtifactChunk,
+    CancelReply,
+    Explanation,
+    KindsReply,
+    ListReply,
+    Ok,
+    OperationReply,
+    Submit,
+    SubmitManyReply,
+    SubmitReply,
+)
+from rfm_runtime.protocol.operation import ErrorInfo, error_info
+from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, join
+from rfm_runtime.security import token as tokens
+from rfm_runtime.transport import sockets
+from rfm_runtime.transport.drain import Drain
+from rfm_runtime.transport.rpc import Rpc
+
+__all__ = ["Gateway"]
+
+log = logs.get("gateway")
+
+TICK_S = 0.05
+REQUEST_S = 5.0
+ASK_S = 2.0
+ENGINES_LIMIT = 64
+PING_S = 20.0
+CLOSE_S = 1.0
+
+_ANSWERS: dict[type[Any], type[Any]] = {
+    internal.DoSubmit: internal.Submitted,
+    internal.DoCancel: CancelReply,
+    internal.DoPause: internal.Ack,
+    internal.DoPriority: internal.Ack,
+    internal.DoList: ListReply,
+    internal.DoGet: OperationReply,
+    internal.DoExplain: internal.Explained,
+    internal.DoKinds: internal.KindsKnown,
+    internal.Snapshot: internal.SnapshotPage,
+    internal.EventsSince: internal.Events,
+    internal.ProgressState: internal.ProgressStateReply,
+}
+
+
+class Gateway:
+    """One gateway. Owned by the loop's thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        token: str,
+        command: str,
+        feed: str,
+        context: zmq.Context[zmq.Socket[bytes]],
+    ) -> None:
+        self._settings = settings
+        self._token = token
+        self._command_endpoint = command
+        self._feed_endpoint = feed
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self.core = GatewayCore(settings, Identity(__version__, _now_ms()), self.authenticate, self._loop.time())
+        self.metrics = Metrics(self.core)
+        self.ready = asyncio.Event()
+        self._connections: dict[int, ServerConnection] = {}
+        self._engines: dict[str, Rpc] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._prefilled = False
+        self._closed = False
+
+    def authenticate(self, offered: str) -> Principal | None:
+        return Principal("local", ("admin",)) if tokens.verify(offered, self._token) else None
+
+    @property
+    def now_s(self) -> float:
+        """The loop's clock."""
+        return self._loop.time()
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def start(self, listener: socket.socket) -> None:
+        """Follow the feed, then accept connections on `listener`."""
+        self.rpc = Rpc(self._loop, sockets.command_dealer(self._context, self._command_endpoint))
+        self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._feed_endpoint), self._on_feed)
+        self._ask(self.core.replica.restart())
+        self._http = Http(self)
+        self._server: Server = await serve(
+            self._connection,
+            sock=listener,
+            subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS],
+            select_subprotocol=_select,
+            process_request=self._http.process,
+            process_response=self._http.harden,
+            compression=None,
+            max_size=self._settings.inbound_limit_bytes,
+            ping_interval=PING_S,
+            ping_timeout=PING_S,
+            close_timeout=CLOSE_S,
+            open_timeout=self._settings.hello_timeout_s,
+            # Writes are paced by the core; this is only where the transport begins to say "full".
+            write_limit=self._settings.write_limit_bytes,
+            server_header=None,
+        )
+        self._tick_due_s = self._loop.time() + TICK_S
+        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
+        self._ask_again_s = self._loop.time() + ASK_S
+
+    async def stop(self) -> None:
+        """Say goodbye to everybody, then close. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._tick_handle.cancel()
+        self._carry_out(self.core.drain(_now_ms()))
+        self._server.close(close_connections=False)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        self._server.close(code=CloseCode.DRAINING, reason=CLOSE_REASONS[CloseCode.DRAINING])
+        try:
+            async with asyncio.timeout(2 * CLOSE_S):
+                await self._server.wait_closed()
+        except TimeoutError:
+            log.warning("connections_cut", count=len(self._connections))
+        for task in self._tasks:
+            task.cancel()
+        self._feed.close()
+        self.rpc.close()
+        for rpc in self._engines.values():
+            rpc.close()
+        log.info("gateway_stopped")
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_task_failed", exc_info=error)
+
+    # --- the broker -------------------------------------------------------------------------
+
+    def _on_feed(self, frames: list[bytes]) -> None:
+        try:
+            frame = unpack(frames)
+        except RfmError as error:
+            log.warning("garbage", socket="feed", error=error.message)
+            return
+        if isinstance(frame, FeedFrame):
+            self._ask(self.core.feed(frame, self._loop.time()))
+            self._after_change()
+
+    def _ask(self, asks: list[Ask]) -> None:
+        for ask in asks:
+            self._ask_again_s = self._loop.time() + ASK_S
+            self._spawn(self._asked(ask))
+
+    async def _asked(self, ask: Ask) -> None:
+        try:
+            answer = await self.rpc.request(ask.message, _ANSWERS[type(ask.message)], timeout_s=ASK_S)
+        except RfmError as error:
+            # The ticker asks again.
+            log.info("ask_unanswered", type=type(ask.message).__name__, error=error.message)
+            return
+        self._ask(self.core.answered(answer, ask.attempt))
+        if self.core.replica.is_live and not self._prefilled:
+            self._prefilled = True
+            await self._prefill()
+        self._after_change()
+
+    async def _prefill(self) -> None:
+        """Older events for the ring: watchers of a gateway that was restarted resume instead of starting anew."""
+        replica = self.core.replica
+        target, epoch = replica.floor, replica.epoch
+        found: list[Any] = []
+        try:
+            first = await self.rpc.request(EventsSince(epoch, target), Events, timeout_s=ASK_S)
+            seq = max(first.floor, target - self._settings.history_events)
+            while seq < target:
+                page = await self.rpc.request(EventsSince(epoch, seq), Events, timeout_s=ASK_S)
+                if not page.recovered or not page.events:
+                    return
+                found += [event for event in page.events if event.seq <= target]
+                seq = page.events[-1].seq
+        except RfmError as error:
+            log.info("prefill_failed", error=error.message)
+            return
+        replica.prefill(tuple(found))
+
+    def _after_change(self) -> None:
+        if self.core.replica.is_live and self._prefilled:
+            self.ready.set()
+        self._flush_all()
+
+    async def _forward(self, command: Forward) -> None:
+        begin_s = self._loop.time()
+        answer: Any
+        try:
+            reply = await self.rpc.request(command.message, _ANSWERS[type(command.message)], timeout_s=REQUEST_S)
+            answer = _translate(reply, command.message)
+        except UnavailableError as error:
+            answer = error_info(error) if error.retry_after_s is not None else self.core.unavailable("the broker")
+        except RfmError as error:
+            answer = error_info(error)
+        self.metrics.request.observe(self._loop.time() - begin_s)
+        self.core.replied(command.session, command.request_id, answer, _now_ms())
+        self._flush(command.session)
+
+    async def fetch(self, location: str, operation_id: str, name: str, offset: int, length: int) -> DataChunk:
+        """A chunk from the engine at `location`. Raises RfmError."""
+        rpc = self._engine(location)
+        return await rpc.request(DataFetch(operation_id, name, offset, length), DataChunk, timeout_s=REQUEST_S)
+
+    def _engine(self, location: str) -> Rpc:
+        rpc = self._engines.get(location)
+        if rpc is None:
+            if len(self._engines) >= ENGINES_LIMIT:
+                self._engines.pop(next(iter(self._engines))).close()
+            rpc = self._engines[location] = Rpc(self._loop, sockets.data_dealer(self._context, location))
+        return rpc
+
+    async def _fetch(self, command: Fetch) -> None:
+        request = command.request
+        answer: ArtifactChunk | ErrorInfo
+        try:
+            chunk = await self.fetch(
+                command.location, request.operation_id, request.name, request.offset, request.length
+            )
+            answer = ArtifactChunk(
+                operation_id=request.operation_id,
+                name=request.name,
+                offset=chunk.offset,
+                size_bytes=chunk.size_bytes,
+                sha256=chunk.sha256,
+                chunk=chunk.chunk,
+            )
+        except UnavailableError:
+            answer = self.core.unavailable("the engine that has the files")
+        except RfmError as error:
+            answer = error_info(error)
+        self.core.replied(command.session, command.request_id, answer, _now_ms())
+        self._flush(command.session)
+
+    async def metrics_text(self) -> str:
+        """Own, the broker's and the engines' exposition text; who does not answer is left out."""
+        parts = [self.metrics.text(self.core)]
+        locations = {o.location for o in self.core.replica.operations.values() if o.location} | self._engines.keys()
+        for rpc in (self.rpc, *(self._engine(location) for location in sorted(locations))):
+            try:
+                parts.append((await rpc.request(internal.Metrics(), internal.MetricsText, timeout_s=1.0)).text)
+            except RfmError as error:
+                log.info("metrics_missing", error=error.message)
+        return "".join(parts)
+
+    # --- connections ------------------------------------------------------------------------
+
+    async def _connection(self, connection: ServerConnection) -> None:
+        """Handler of one WebSocket, from handshake to close."""
+        now_s = self._loop.time()
+        encoding: Encoding = SUBPROTOCOLS.get(connection.subprotocol or "", "json")
+        request = connection.request
+        offered = bearer(request.headers) if request is not None else None
+        principal = None if offered is None else self.authenticate(offered)
+        if offered is not None and principal is None:
+            await connection.close(CloseCode.INVALID_TOKEN, CLOSE_REASONS[CloseCode.INVALID_TOKEN])
+            return
+        address = str(connection.remote_address[0]) if connection.remote_address else "local"
+        session = self.core.connected(address, encoding, principal, now_s)
+        if isinstance(session, Refused):
+            await connection.close(session.code, CLOSE_REASONS.get(session.code, ""))
+            return
+        self._connections[session.number] = connection
+        bound = log.bind(session=f"s{session.number}")
+        bound.info("connected", encoding=encoding)
+        try:
+            await self._read(connection, session)
+        except ConnectionClosed:
+            bound.debug("connection_lost")
+        finally:
+            self.core.disconnected(session.number)
+            self._connections.pop(session.number, None)
+            bound.info("disconnected", client=session.client, code=connection.close_code, hz=session.pace.hz)
+
+    async def _read(self, connection: ServerConnection, session: Session) -> None:
+        welcomed = False
+        async for message in connection:
+            self._carry_out(self.core.received(session.number, message, self._loop.time(), _now_ms()))
+            self._flush(session.number)
+            if not welcomed and session.max_hz:
+                welcomed = True
+                self.metrics.setup.observe(self._loop.time() - session.connected_s)
+
+    def _carry_out(self, commands: list[Any]) -> None:
+        for command in commands:
+            match command:
+                case Forward():
+                    self._spawn(self._forward(command))
+                case Fetch():
+                    self._spawn(self._fetch(command))
+                case Close():
+                    self._spawn(self._close(command))
+                case Ask():
+                    self._ask([command])
+
+    async def _close(self, command: Close) -> None:
+        connection = self._connections.get(command.session)
+        if connection is None:
+            return
+        stalled = command.code == CloseCode.SLOW_CONSUMER
+        if not stalled:
+            self._flush(command.session)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await connection.close(command.code, CLOSE_REASONS.get(command.code, ""))
+        except TimeoutError:
+            connection.transport.abort()
+        if stalled:
+            # Its buffer will never drain: what is in it must not be kept.
+            connection.transport.abort()
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def _flush_all(self) -> None:
+        for number in self.core.pending():
+            self._flush(number)
+
+    def _flush(self, number: int) -> None:
+        connection = self._connections.get(number)
+        if connection is None or connection.protocol.state is not State.OPEN:
+            return
+        unsent = connection.transport.get_write_buffer_size()
+        payloads = self.core.pull(number, unsent, self._loop.time(), _now_ms())
+        if not payloads:
+            return
+        text = [payload.data for payload in payloads if not payload.binary]
+        binary = [payload for payload in payloads if payload.binary]
+        if text:
+            self._write(connection, join(text, "json"), text=True)
+        if binary:
+            self._write(connection, join([payload.data for payload in binary], "msgpack"), text=False)
+        self.metrics.messages.inc(len(payloads))
+
+    def _write(self, connection: ServerConnection, data: bytes, *, text: bool) -> None:
+        """Into the connection's buffer, without waiting: what `websockets.broadcast` does for one connection."""
+        if text:
+            connection.protocol.send_text(data)
+        else:
+            connection.protocol.send_binary(data)
+        connection.send_data()
+        self.metrics.written.inc(len(data))
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now_s = self._loop.time()
+        self.metrics.loop_lag.set(max(0.0, now_s - self._tick_due_s))
+        if now_s >= self._ask_again_s:
+            self._ask_again_s = now_s + ASK_S
+            self._ask(self.core.replica.again())
+        self._carry_out(self.core.tick(now_s, _now_ms()))
+        self._flush_all()
+        self._tick_due_s = max(self._tick_due_s + TICK_S, self._loop.time())
+        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
+
+
+def _translate(reply: Any, asked: Any) -> Any:
+    """The watcher's reply for the broker's answer."""
+    match reply:
+        case internal.Submitted():
+            replies: tuple[SubmitReply, ...] = reply.replies
+            many = not isinstance(asked.submissions[0], Submit)
+            return SubmitManyReply(list(replies)) if many else replies[0]
+        case internal.Ack():
+            return Ok()
+        case internal.Explained():
+            return Explanation(list(reply.lines))
+        case internal.KindsKnown():
+            return KindsReply(list(reply.kinds))
+    return reply
+
+
+def _select(_connection: ServerConnection, offered: Any) -> Subprotocol | None:
+    """The first we know; none offered, or none known, means JSON."""
+    return next((name for name in offered if name in SUBPROTOCOLS), None)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
