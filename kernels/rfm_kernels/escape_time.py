@@ -85,7 +85,6 @@ SIGNATURE = (
     "int64(int32[:, :], float32[:, :], int64, int64, int64, float64, float64, float64, float64, float64,"
     " int64, float64, int64[::1], int64[::1], int64, int64, float64[::1], int64[::1])"
 )
-SCALAR = "void(int32[:, :], int64, int64, float64, float64, float64, float64, float64, int64, float64, int64)"
 # _nrt=False: the workspace is allocated by the caller, nothing here owns an array, and the atomic reference
 # counts that Numba would take at every call of a helper cost as much as the iterations.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
@@ -117,7 +116,7 @@ RE0, IM0, SPACING, JULIA_RE, JULIA_IM, BAILOUT2, SCALE = range(CONSTANTS, CONSTA
 DOUBLES = CONSTANTS + 8
 # Words of the integers: scalars first, then one a lane or a place.
 QUEUED, READIED, FRESH, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
-PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, EARLY = range(12, 19)
+PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, EARLY, FIRST_COLUMN = range(12, 20)
 QUEUE_N, QUEUE_AT, FRESH_AT, BASE, END, AT, BORN, MARK = range(32, 32 + 8 * LANES, LANES)
 READY_N, READY_AT = range(32 + 8 * LANES, 32 + 8 * LANES + 2 * READY, READY)
 INTEGERS = 32 + 8 * LANES + 2 * READY
@@ -138,20 +137,21 @@ def _scan(n: Counts, nf: Fractions, real: Doubles, word: Words) -> bool:
     """Collect up to LANES pending pixels, finish those known to be inside, leave the rest in `fresh`."""
     h, w = n.shape
     found = 0
-    y, x = word[ROW], word[COLUMN]
-    x_first = -word[PX0] % word[STEP]
+    y, x, x_first = word[ROW], word[COLUMN], word[FIRST_COLUMN]
+    px0, py0, step = word[PX0], word[PY0], word[STEP]
+    re0, im0, spacing = real[RE0], real[IM0], real[SPACING]
     while y < h and found < LANES:
-        imag = real[IM0] - real[SPACING] * float(word[PY0] + y)
+        imag = im0 - spacing * float(py0 + y)
         while x < w and found < LANES:
             if n[y, x] == PENDING:
-                real[SCRATCH + found] = real[RE0] + real[SPACING] * float(word[PX0] + x)
+                real[SCRATCH + found] = re0 + spacing * float(px0 + x)
                 real[SCRATCH + LANES + found] = imag
                 word[FRESH_AT + found] = (y << 32) | x
                 found += 1
-            x += word[STEP]
+            x += step
         if x >= w:
             x = x_first
-            y += word[STEP]
+            y += step
     word[ROW], word[COLUMN] = y, x
     inside = interior(real) if word[TESTS] and not word[IS_JULIA] else 0
     kept = 0
@@ -197,16 +197,20 @@ def _enqueue(
 def _settle_queue(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     """Run the counted block over the queue; what is neither escaped nor out of time becomes ready."""
     escaped = settle(real, real[BAILOUT2], real[SCALE])
-    executed = 0
+    executed, pixels, nominal = 0, 0, 0
+    early, max_iter = word[EARLY], word[MAX_ITER]
     for k in range(word[QUEUED]):
         done = int(real[QUEUE + 5 * LANES + k])
         executed += done
         count = word[QUEUE_N + k] + done
         if (escaped >> k) & 1:
-            early = word[EARLY] + (3 if count <= BLOCK else -1)
-            word[EARLY] = min(max(early, 0), 2 * EARLY_ENOUGH)
-            _finish(n, nf, word, word[QUEUE_AT + k], count, real[QUEUE + 6 * LANES + k])
-        elif count >= word[MAX_ITER]:
+            early = min(early + 3, 2 * EARLY_ENOUGH) if count <= BLOCK else max(early - 1, 0)
+            at = word[QUEUE_AT + k]
+            nf[at >> 32, at & 0xFFFFFFFF] = real[QUEUE + 6 * LANES + k]
+            n[at >> 32, at & 0xFFFFFFFF] = count
+            pixels += 1
+            nominal += count
+        elif count >= max_iter:
             _finish(n, nf, word, word[QUEUE_AT + k], NOT_ESCAPED, 0.0)
         else:
             r = word[READIED]
@@ -215,24 +219,45 @@ def _settle_queue(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
             word[READY_N + r] = count
             word[READY_AT + r] = word[QUEUE_AT + k]
             word[READIED] = r + 1
+    word[EARLY] = early
+    word[PIXELS] += pixels
+    word[NOMINAL] += nominal
     word[EXECUTED] += executed
     word[QUEUED] = 0
 
 
+@njit(**OPTIONS)
+def _enqueue_rarely(
+    n: Counts,
+    nf: Fractions,
+    real: Doubles,
+    word: Words,
+    zr: float,
+    zi: float,
+    cr: float,
+    ci: float,
+    count: int,
+    at: int,
+) -> None:
+    """The same, called instead of inlined: half of the time to compile went into copies of it."""
+    _enqueue(n, nf, real, word, zr, zi, cr, ci, count, at)
+
+
 @njit(**INLINE)
-def _enqueue_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
-    """Fill the queue with pixels not begun yet, at most until it has been settled once."""
-    while word[READIED] == 0:
+def _enqueue_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words, control: Words) -> bool:
+    """Fill the queue with pixels not begun yet, at most until it has been settled once; True if none is left."""
+    while word[READIED] == 0 and poll(control) == 0:
         if word[FRESH] == 0 and not _scan(n, nf, real, word):
-            return
+            return True
         while word[FRESH] > 0 and word[READIED] == 0:
             k = word[FRESH] - 1
             word[FRESH] = k
             re, im, at = real[SCRATCH + k], real[SCRATCH + LANES + k], word[FRESH_AT + k]
+            zr, zi, cr, ci = 0.0, 0.0, re, im
             if word[IS_JULIA]:
-                _enqueue(n, nf, real, word, re, im, real[JULIA_RE], real[JULIA_IM], 0, at)
-            else:
-                _enqueue(n, nf, real, word, 0.0, 0.0, re, im, 0, at)
+                zr, zi, cr, ci = re, im, real[JULIA_RE], real[JULIA_IM]
+            _enqueue(n, nf, real, word, zr, zi, cr, ci, 0, at)
+    return False
 
 
 @njit(**INLINE)
@@ -251,7 +276,7 @@ def _load_lane(
     """Put a pixel into a free lane, or into the queue if less than a block is left of it."""
     blocks_left = (word[MAX_ITER] - count) // BLOCK
     if blocks_left == 0:
-        _enqueue(n, nf, real, word, zr, zi, cr, ci, count, at)
+        _enqueue_rarely(n, nf, real, word, zr, zi, cr, ci, count, at)
         return
     lane = trailing_zeros(~word[ACTIVE])
     real[lane], real[LANES + lane] = zr, zi
@@ -282,10 +307,10 @@ def _load_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     k = word[FRESH] - 1
     word[FRESH] = k
     re, im, at = real[SCRATCH + k], real[SCRATCH + LANES + k], word[FRESH_AT + k]
+    zr, zi, cr, ci = 0.0, 0.0, re, im
     if word[IS_JULIA]:
-        _load_lane(n, nf, real, word, re, im, real[JULIA_RE], real[JULIA_IM], 0, at)
-    else:
-        _load_lane(n, nf, real, word, 0.0, 0.0, re, im, 0, at)
+        zr, zi, cr, ci = re, im, real[JULIA_RE], real[JULIA_IM]
+    _load_lane(n, nf, real, word, zr, zi, cr, ci, 0, at)
 
 
 @njit(**INLINE)
@@ -298,24 +323,26 @@ def _free_lane(real: Doubles, word: Words, lane: int) -> None:
 
 
 @njit(**INLINE)
-def _refill(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
-    """Occupy free lanes while there is something to occupy them with."""
-    while word[ACTIVE] != ALL:
+def _refill(n: Counts, nf: Fractions, real: Doubles, word: Words, control: Words) -> bool:
+    """Occupy free lanes; True if there is nothing left to occupy them with."""
+    while word[ACTIVE] != ALL and poll(control) == 0:
         if word[READIED] > 0:
             _load_ready(n, nf, real, word)
         elif word[EARLY] >= EARLY_ENOUGH:
-            _enqueue_fresh(n, nf, real, word)
+            scanned = _enqueue_fresh(n, nf, real, word, control)
             if word[READIED] == 0:
-                if word[QUEUED] == 0:
-                    return
-                _settle_queue(n, nf, real, word)
+                if word[QUEUED] > 0:
+                    _settle_queue(n, nf, real, word)
+                elif scanned:
+                    return True
         elif word[FRESH] > 0 or _scan(n, nf, real, word):
             if word[FRESH] > 0:
                 _load_fresh(n, nf, real, word)
         elif word[QUEUED] > 0:
             _settle_queue(n, nf, real, word)
         else:
-            return
+            return True
+    return False
 
 
 @njit(**INLINE)
@@ -348,7 +375,7 @@ def _retire(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
         if count >= word[MAX_ITER]:
             _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
         else:
-            _enqueue(n, nf, real, word, zr, zi, cr, ci, count, word[AT + lane])
+            _enqueue_rarely(n, nf, real, word, zr, zi, cr, ci, count, word[AT + lane])
     word[NEXT_END] = next_end
 
 
@@ -480,13 +507,17 @@ def _compute(
     word[PX0], word[PY0], word[STEP], word[MAX_ITER] = px0, py0, step, max_iter
     word[IS_JULIA], word[TESTS] = is_julia, tests
     word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, 1 << 62
+    word[FIRST_COLUMN] = word[COLUMN]
     before = counters[0], counters[1], counters[2]
     next_watch = np.int64(WATCH_BLOCKS)
     told: int = poll(control)
     while told == 0:
-        _refill(n, nf, real, word)
+        exhausted = _refill(n, nf, real, word, control)
         if word[LIVE] == 0:
-            break
+            if exhausted:
+                break
+            told = poll(control)
+            continue
         limit = min(word[NEXT_END] - word[BLOCKS], QUANTUM_BLOCKS)
         if tests != 0:
             limit = min(limit, next_watch - word[BLOCKS])
@@ -548,7 +579,8 @@ julia = _kernel("julia", is_julia=True, tests=True)
 julia_plain = _kernel("julia_plain", is_julia=True, tests=False)
 
 
-@njit([SCALAR], cache=bool(config.CACHE_DIR), **OPTIONS)
+# Compiled at its first call: only tests and benchmarks need it.
+@njit(cache=bool(config.CACHE_DIR), **OPTIONS)
 def _scalar(
     n: Counts,
     px0: int,

@@ -35,6 +35,9 @@ async def serve(boot: Boot) -> None:
     broker.start()
     boot.tell("ready", ready=True)
     await stopped.wait()
+    # A second signal does what signals do by default: it ends the process at once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
     await broker.stop()
     context.term()
 

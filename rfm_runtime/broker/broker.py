@@ -49,6 +49,9 @@ from rfm_runtime.observe.process import is_alive
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.internal import (
     DoCancel,
+    DoExplain,
+    DoGet,
+    DoSubmit,
     FeedFrame,
     GatewayWelcome,
     MetricsText,
@@ -61,7 +64,7 @@ from rfm_runtime.protocol.internal import (
     unpack_body,
     unpack_progress,
 )
-from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
+from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, OperationEvent, error_info
 from rfm_runtime.store.journal import Journal as Store
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain as SocketDrain
@@ -69,6 +72,9 @@ from rfm_runtime.transport.drain import Drain as SocketDrain
 __all__ = ["Broker", "Endpoints"]
 
 log = logs.get("broker")
+
+WATCH_AGAIN_S = 1.0
+"""After a failure to watch a process for a reason that is not its death."""
 
 
 class Endpoints(Struct, frozen=True):
@@ -184,6 +190,7 @@ class Broker:
 
     def _on_command(self, frames: list[bytes]) -> None:
         routing = frames[0]
+        message: Struct | None = None
         try:
             message = unpack(frames[1:])
             if not isinstance(message, Request):
@@ -192,14 +199,38 @@ class Broker:
             body = unpack_body(message)
         except RfmError as error:
             self._garbage("command", error)
+            if isinstance(message, Request):
+                self._reply(routing, message.id, error_info(error))
             return
         if isinstance(body, internal.Metrics):
             self._reply(routing, message.id, MetricsText(self.metrics_text()))
             return
+        if self.hub.forgetful:
+            self._recall(body)
+        asked_s = self._loop.time()
+        commands = self.hub.handle(Asked(routing, message.id, body), self._now())
         if isinstance(body, DoCancel):
-            self._asked_s[routing, message.id] = self._loop.time()
-            self._cancels.setdefault(body.request.operation_id, self._loop.time())
-        self._carry_out(self.hub.handle(Asked(routing, message.id, body), self._now()))
+            self._asked_s[routing, message.id] = asked_s
+            record = self.hub.records.get(body.request.operation_id)
+            committed = self.hub.log.committed.get(body.request.operation_id)
+            # Only what will still have its outcome published: a refused cancel leaves nothing behind.
+            if record is not None and record.operation.cancel_requested:
+                if committed is None or committed.state not in TERMINAL_STATES:
+                    self._cancels.setdefault(body.request.operation_id, asked_s)
+        self._carry_out(commands)
+
+    def _recall(self, body: Struct) -> None:
+        """What a request names and only the journal still knows."""
+        owner, keys, ids = "", [], []
+        match body:
+            case DoSubmit(principal=principal, submissions=submissions):
+                owner = principal.user
+                keys = [s.request_key for s in submissions if (owner, s.request_key) not in self.hub.keys]
+                ids = [s.operation_id for s in submissions if s.operation_id not in self.hub.records]
+            case DoGet(operation_id=operation_id) | DoExplain(operation_id=operation_id):
+                ids = [operation_id] if operation_id not in self.hub.records else []
+        if keys or ids:
+            self.hub.recall(self._store.find(owner, keys, ids), self._now())
 
     def _garbage(self, socket: str, error: RfmError) -> None:
         self.metrics.garbage.labels(socket).inc()
@@ -328,8 +359,13 @@ class Broker:
         """Tell the hub when the process is gone; at once if it is."""
         try:
             descriptor = os.pidfd_open(source.pid)
-        except OSError:
+        except ProcessLookupError:
             self._loop.call_soon(self._died, source)
+            return
+        except OSError as error:
+            # Out of descriptors says nothing about the owner.
+            log.warning("owner_not_watched", owner=source.name, owner_pid=source.pid, error=str(error))
+            self._loop.call_later(WATCH_AGAIN_S, self._watch, source)
             return
         if not is_alive(source.pid, source.start_time):
             os.close(descriptor)
@@ -362,18 +398,20 @@ class Broker:
         """Progress, deadlines, the feed's heartbeat. Sockets were drained by the turns before."""
         now = self._now()
         self.metrics.loop_lag.set(max(0.0, now.mono_s - self._tick_due_s))
+        # Before the work: whatever fails in one tick (the loop logs it), the next one comes.
+        self._tick_due_s = max(self._tick_due_s, now.mono_s) + self._settings.tick_s
+        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
         self._merge(now)
         self._carry_out(self.hub.handle(Tick(), now))
         progress = self.hub.progress(now)
         if progress or now.mono_s - self._frame_sent_s >= self._settings.feed_keepalive_s:
             self._send_frame((), progress)
-        self._tick_due_s = max(self._tick_due_s + self._settings.tick_s, self._loop.time())
-        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
 
     def _merge(self, now: Now) -> None:
         fates = self.metrics.progress
         measured = self.hub.measured
         merged = stale = garbage = 0
+        limited = self.hub.limited
         received, unknown = self._ingest.received, self._ingest.unknown
         for handle, source, message in self._ingest.take():
             try:
@@ -386,10 +424,12 @@ class Broker:
             else:
                 stale += 1
         unknown_now = self._ingest.unknown - unknown
+        limited = self.hub.limited - limited
         self._ingest.received = self._ingest.unknown = 0
         for fate, count in (
             ("merged", merged),
-            ("stale", stale),
+            ("stale", stale - limited),
+            ("limited", limited),
             ("garbage", garbage),
             ("unknown", unknown + unknown_now),
             ("coalesced", max(0, received - merged - stale - garbage - unknown - unknown_now)),

@@ -7,6 +7,7 @@ before the body: a message costs one receive and one dictionary store. Used in t
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 import zmq
@@ -47,8 +48,8 @@ class Ingest:
     def take(self) -> Iterator[tuple[int, int, bytes]]:
         """(handle, source, message) for each key with something new; what names no known handle is counted.
 
-        This is also the limit per (handle, source): whatever a source sends is decoded once a tick at
-        most, and a flood never hides the state it leads to.
+        Whatever a source sends is decoded once a tick at most, and a flood never hides the state it leads to; who
+        sends too much is found by the counters in what is decoded, so that it costs nothing here.
         """
         latest, self._latest = self._latest, {}
         for key, message in latest.items():
@@ -97,4 +98,5 @@ class Ingest:
             key: message for key, message in self._latest.items() if int.from_bytes(key[:8], "big") in self._handles
         }
         self.unknown += len(self._latest) - len(known)
-        self._latest = known
+        # Whoever holds a handle can invent sources; the newest messages make way for those that wait longer.
+        self._latest = known if len(known) <= KEYS_LIMIT else dict(itertools.islice(known.items(), KEYS_LIMIT))

@@ -11,7 +11,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
 __all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "SqliteJournal"]
 
 SCHEMA_VERSION = 1
+HEADER_BYTES = 100
 APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
 RETRY_S = 0.5
 """After a failed commit (disk full, I/O error): how often it is tried again."""
@@ -98,6 +99,10 @@ class Journal(Protocol):
         """Have it written after everything appended before. Never blocks."""
         ...
 
+    def find(self, owner: str, request_keys: Collection[str], operation_ids: Collection[str]) -> list[StoredOperation]:
+        """Written operations of `owner` with one of the keys, and those with one of the ids."""
+        ...
+
     def close(self) -> None:
         """Write what was appended, then end. Idempotent."""
         ...
@@ -110,6 +115,7 @@ class SqliteJournal:
         self._path = path
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        _check_header(path)
         self._engine = _engine(path)
         with _explained(path), self._engine.begin() as connection:
             _check_file(connection, path)
@@ -148,6 +154,13 @@ class SqliteJournal:
     def append(self, batch: Batch) -> None:
         self._queue.put(batch)
 
+    def find(self, owner: str, request_keys: Collection[str], operation_ids: Collection[str]) -> list[StoredOperation]:
+        by_key = (_operations.c.owner == owner) & _operations.c.request_key.in_(request_keys)
+        by_id = _operations.c.operation_id.in_(operation_ids)
+        with _explained(self._path), self._engine.connect() as connection:
+            found = connection.execute(select(_operations.c.row).where(by_key | by_id))
+            return [_row_decoder.decode(row) for (row,) in found]
+
     def close(self) -> None:
         if self._thread is not None:
             self._queue.put(None)
@@ -156,6 +169,14 @@ class SqliteJournal:
         self._engine.dispose()
 
     def _write(self, on_written: OnWritten, on_failed: OnFailed) -> None:
+        try:
+            self._write_until_closed(on_written, on_failed)
+        except BaseException as error:
+            # A fault of ours must not look like a journal that is merely slow: the broker refuses and says why.
+            on_failed(f"the writer stopped: {error!r}")
+            raise
+
+    def _write_until_closed(self, on_written: OnWritten, on_failed: OnFailed) -> None:
         with self._engine.connect() as connection:
             closing = False
             while not closing:
@@ -201,6 +222,40 @@ class SqliteJournal:
             batches.append(item)
 
 
+def _check_header(path: Path) -> None:
+    """Refuse a file that is plainly not ours before SQLite may change it: turning WAL on writes to it.
+
+    Source: https://sqlite.org/fileformat.html, "The Database Header".
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise JournalError(f"the journal {path} cannot be read: {error.strerror}", hint="check its owner") from None
+    if not header:
+        return
+    if len(header) < HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
+        raise JournalError(
+            f"{path} is damaged, or no SQLite file at all",
+            hint="restore a backup, or move the file away to start with an empty journal",
+            kept="the file was not changed",
+        )
+    in_wal_mode = header[18] == header[19] == 2
+    # Until the first checkpoint our number may stand in the WAL alone.
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID and not in_wal_mode:
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> JournalError:
+    return JournalError(
+        f"{path} is an SQLite file of another program",
+        hint="choose another folder with --state-dir",
+        kept="the file was not changed",
+    )
+
+
 def _engine(path: Path) -> Engine:
     engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 5.0})
 
@@ -238,9 +293,7 @@ def _check_file(connection: Connection, path: Path) -> None:
         connection.execute(text(f"PRAGMA user_version={SCHEMA_VERSION}"))
         return
     if application_id != APPLICATION_ID:
-        raise JournalError(
-            f"{path} is an SQLite file of another program", hint="choose another folder with --state-dir"
-        )
+        raise _foreign(path)
     if version != SCHEMA_VERSION:
         raise JournalError(
             f"{path} has schema version {version}, this release knows {SCHEMA_VERSION}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
@@ -48,6 +49,13 @@ class MemoryJournal:
         self._events += batch.events
         if self._on_written is not None:
             self._on_written(batch.number, 0.0)
+
+    def find(self, owner: str, request_keys: Collection[str], operation_ids: Collection[str]) -> list[StoredOperation]:
+        return [
+            row
+            for operation_id, row in self._rows.items()
+            if operation_id in operation_ids or (row.operation.owner == owner and row.request_key in request_keys)
+        ]
 
     def close(self) -> None:
         self._on_written = None

@@ -7,7 +7,7 @@ shell is its only caller, from one thread. What users ask is in `requests`, what
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -65,7 +65,10 @@ LEASE_GAP_S = 1.0
 
 
 class Hub:
-    """State of the broker. Construct it from what the journal knows, call `start`, then `handle`."""
+    """State of the broker. Construct it from what the journal knows, call `start`, then `handle`.
+
+    forgetful: the journal knows operations that are not here any more; ask it before a request names one.
+    """
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class Hub:
         self.checkpoint_s = now.mono_s
         for row in loaded.rows:
             self.adopt(row, now)
+        self.forgetful = len(self.records) - len(self.live) >= settings.finished_keep
 
     def adopt(self, row: StoredOperation, now: Now) -> Record:
         """Take a row into the tables, new or from the journal."""
@@ -115,6 +119,13 @@ class Hub:
             if row.cancellation is not None:
                 self.cancel_set[operation.operation_id] = row.cancellation
         return record
+
+    def recall(self, rows: Iterable[StoredOperation], now: Now) -> None:
+        """Take finished operations back into memory that a request speaks of: a repeated submit finds its first."""
+        for row in rows:
+            if row.operation.operation_id not in self.records:
+                self.adopt(row, now)
+                self.log.committed[row.operation.operation_id] = row.operation
 
     def start(self, now: Now) -> list[Command]:
         """First commands: await the owners of claimed operations, announce the incarnation."""
@@ -365,6 +376,7 @@ class Hub:
 
     def _forget(self, record: Record) -> None:
         operation = record.operation
+        self.forgetful = True
         del self.records[operation.operation_id]
         self.keys.pop((operation.owner, record.row.request_key), None)
         self.log.forget(operation.operation_id)
