@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rfm_runtime.client.connection_file import ConnectionInfo
-
 from rfm_runtime import Client
+from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import cache_home
 from rfm_runtime.errors import NoRuntimeError
 from rfm_runtime.testing.runtime import eventually

@@ -43,15 +43,12 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
-from rfm_runtime.errors import BadRequestError, RfmError
+from rfm_runtime.errors import BadRequestError, JournalError, RfmError, UnavailableError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.process import is_alive
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.internal import (
     DoCancel,
-    DoExplain,
-    DoGet,
-    DoSubmit,
     FeedFrame,
     GatewayWelcome,
     MetricsText,
@@ -205,32 +202,27 @@ class Broker:
         if isinstance(body, internal.Metrics):
             self._reply(routing, message.id, MetricsText(self.metrics_text()))
             return
-        if self.hub.forgetful:
-            self._recall(body)
+        try:
+            missing = self.hub.missing(body)
+            if missing is not None:
+                self.hub.recall(self._store.find(*missing), self._now())
+        except JournalError as error:
+            self._reply(routing, message.id, error_info(UnavailableError(error.message, retry_after_s=1.0)))
+            return
         asked_s = self._loop.time()
         commands = self.hub.handle(Asked(routing, message.id, body), self._now())
         if isinstance(body, DoCancel):
-            self._asked_s[routing, message.id] = asked_s
-            record = self.hub.records.get(body.request.operation_id)
-            committed = self.hub.log.committed.get(body.request.operation_id)
-            # Only what will still have its outcome published: a refused cancel leaves nothing behind.
-            if record is not None and record.operation.cancel_requested:
-                if committed is None or committed.state not in TERMINAL_STATES:
-                    self._cancels.setdefault(body.request.operation_id, asked_s)
+            self._time_cancel(routing, message.id, body.request.operation_id, asked_s)
         self._carry_out(commands)
 
-    def _recall(self, body: Struct) -> None:
-        """What a request names and only the journal still knows."""
-        owner, keys, ids = "", [], []
-        match body:
-            case DoSubmit(principal=principal, submissions=submissions):
-                owner = principal.user
-                keys = [s.request_key for s in submissions if (owner, s.request_key) not in self.hub.keys]
-                ids = [s.operation_id for s in submissions if s.operation_id not in self.hub.records]
-            case DoGet(operation_id=operation_id) | DoExplain(operation_id=operation_id):
-                ids = [operation_id] if operation_id not in self.hub.records else []
-        if keys or ids:
-            self.hub.recall(self._store.find(owner, keys, ids), self._now())
+    def _time_cancel(self, routing: bytes, request_id: int, operation_id: str, asked_s: float) -> None:
+        """Only what will still have its outcome published is timed: a refused cancel leaves nothing behind."""
+        self._asked_s[routing, request_id] = asked_s
+        record = self.hub.records.get(operation_id)
+        committed = self.hub.log.committed.get(operation_id)
+        ended = committed is not None and committed.state in TERMINAL_STATES
+        if record is not None and record.operation.cancel_requested and not ended:
+            self._cancels.setdefault(operation_id, asked_s)
 
     def _garbage(self, socket: str, error: RfmError) -> None:
         self.metrics.garbage.labels(socket).inc()

@@ -273,7 +273,7 @@ class Gateway:
             answer = self.core.unavailable("the engine that has the files")
         except RfmError as error:
             answer = error_info(error)
-        self.core.replied(command.session, command.request_id, answer, _now_ms())
+        self.core.fetched(command.session, command.request_id, answer, _now_ms())
         self._flush(command.session)
 
     async def metrics_text(self) -> str:

@@ -45,6 +45,9 @@ __all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "SqliteJournal"
 SCHEMA_VERSION = 1
 HEADER_BYTES = 100
 APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
+BUSY_S = 1.0
+"""How long a lock of another process is waited for: nobody but a backup should ever hold one."""
+
 RETRY_S = 0.5
 """After a failed commit (disk full, I/O error): how often it is tried again."""
 
@@ -257,7 +260,7 @@ def _foreign(path: Path) -> JournalError:
 
 
 def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 5.0})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": BUSY_S})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -311,7 +314,7 @@ def _check_file(connection: Connection, path: Path) -> None:
 
 def _open_log(connection: Connection) -> tuple[str, int]:
     """The log's name and the number of this start; both are in the journal before anybody hears of them."""
-    known: dict[str, str] = dict(connection.execute(select(_meta.c.key, _meta.c.value)).tuples().all())
+    known: dict[str, str] = dict(connection.execute(select(_meta.c.key, _meta.c.value)).all())
     epoch = known.get("epoch") or f"log0-{secrets.token_hex(8)}"
     incarnation = int(known.get("incarnation", "0")) + 1
     for key, value in (("epoch", epoch), ("incarnation", str(incarnation))):

@@ -146,6 +146,9 @@ class World:
         if not isinstance(request, Request):
             raise TypeError(request)
         self._asked[number] = message
+        missing = self.hub.missing(message)
+        if missing is not None:
+            self.hub.recall(self._find(*missing), self.now)
         self.handle(Asked(routing, number, unpack_body(request)))
         return number
 
@@ -220,6 +223,13 @@ class World:
         self.failing = False
         self.handle(JournalFailed(None))
         self.write()
+
+    def _find(self, owner: str, request_keys: list[str], operation_ids: list[str]) -> list[StoredOperation]:
+        return [
+            row
+            for operation_id, row in self.rows.items()
+            if operation_id in operation_ids or (row.operation.owner == owner and row.request_key in request_keys)
+        ]
 
     # --- what leaves ------------------------------------------------------------------------
 

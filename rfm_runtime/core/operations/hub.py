@@ -67,7 +67,7 @@ LEASE_GAP_S = 1.0
 class Hub:
     """State of the broker. Construct it from what the journal knows, call `start`, then `handle`.
 
-    forgetful: the journal knows operations that are not here any more; ask it before a request names one.
+    forgetful: the journal may know operations that are not here any more, so ask it for what is `missing`.
     """
 
     def __init__(
@@ -119,6 +119,15 @@ class Hub:
             if row.cancellation is not None:
                 self.cancel_set[operation.operation_id] = row.cancellation
         return record
+
+    def missing(self, message: Struct) -> tuple[str, list[str], list[str]] | None:
+        """What a request names and only the journal may still know: (user, request keys, operation ids)."""
+        if not self.forgetful:
+            return None
+        owner, keys, ids = requests.named(message)
+        keys = [key for key in keys if (owner, key) not in self.keys]
+        ids = [operation_id for operation_id in ids if operation_id not in self.records]
+        return (owner, keys, ids) if keys or ids else None
 
     def recall(self, rows: Iterable[StoredOperation], now: Now) -> None:
         """Take finished operations back into memory that a request speaks of: a repeated submit finds its first."""

@@ -58,7 +58,7 @@ from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, Operation
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
 
-__all__ = ["HANDLERS", "cancel_tree", "explain_lines"]
+__all__ = ["HANDLERS", "cancel_tree", "explain_lines", "named"]
 
 EVENTS_PAGE = 1000
 
@@ -75,6 +75,18 @@ def _find(hub: Hub, principal: Principal, operation_id: str, action: str) -> Rec
     if action != "see":
         check(principal, action, record.operation.owner)
     return record
+
+
+def named(message: msgspec.Struct) -> tuple[str, list[str], list[str]]:
+    """The user, request keys and operation ids of a request that may be about an operation of long ago."""
+    match message:
+        case DoSubmit():
+            keys = [submission.request_key for submission in message.submissions]
+            return message.principal.user, keys, [submission.operation_id for submission in message.submissions]
+        case DoGet() | DoExplain():
+            return message.principal.user, [], [message.operation_id]
+        case _:
+            return "", [], []
 
 
 # --- submit -----------------------------------------------------------------------------------

@@ -54,6 +54,9 @@ __all__ = ["Close", "Fetch", "Forward", "GatewayCore", "Identity", "Refused"]
 RESUME_WAIT_S = 2.0
 """How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
 
+FETCHES_LIMIT = 8
+"""Chunks of 256 KiB under way to one watcher: 2 MiB is all it can make this process hold."""
+
 CAPS = ["msgpack", "artifacts", "tiles"]
 
 
@@ -248,18 +251,27 @@ class GatewayCore:
                 return self._hello(session, envelope, request, now_ms)
             if session.principal is None or not session.max_hz:
                 raise BadRequestError("the first message has to be `hello`", hint="see docs/protocol.md, Connecting")
-            session.bucket, wait_s = session.bucket.take(now_s)
-            if wait_s > 0.0:
-                self.counts["limited_client"] += 1
-                raise RateLimitedError(
-                    f"more than {self.settings.commands_per_s:g} commands a second", retry_after_s=wait_s
-                )
+            self._limit(session, request, now_s)
             return self._request(session, envelope.id, request, now_s, now_ms)
         except RfmError as error:
             self._error(session, error, envelope.id, now_ms)
             if session.principal is None or not session.max_hz:
                 return [self._close(session, CloseCode.PROTOCOL, now_ms)]
             return []
+
+    def _limit(self, session: Session, request: Struct, now_s: float) -> None:
+        """Commands by rate; chunks of files by how many are under way, so that a file is as fast as its reader."""
+        if isinstance(request, FetchArtifact):
+            if session.fetching >= FETCHES_LIMIT:
+                self.counts["limited_fetch"] += 1
+                raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks at once", retry_after_s=0.05)
+            return
+        session.bucket, wait_s = session.bucket.take(now_s)
+        if wait_s > 0.0:
+            self.counts["limited_client"] += 1
+            raise RateLimitedError(
+                f"more than {self.settings.commands_per_s:g} commands a second", retry_after_s=wait_s
+            )
 
     def _hello(self, session: Session, envelope: Envelope, hello: Hello, now_ms: int) -> list[Command]:
         if session.max_hz:
@@ -358,6 +370,7 @@ class GatewayCore:
             )
         if not operation.artifacts or operation.location is None:
             raise BadRequestError(f"{request.operation_id} is {operation.state} and has no artefacts")
+        session.fetching += 1
         return Fetch(session.number, request_id, operation.location, request)
 
     # --- subscriptions ----------------------------------------------------------------------
@@ -397,10 +410,17 @@ class GatewayCore:
     # --- sending ----------------------------------------------------------------------------
 
     def replied(self, number: int, request_id: int, answer: Struct | ErrorInfo, now_ms: int) -> None:
-        """The answer to a `Forward` or `Fetch`."""
+        """The answer to a `Forward`."""
+        session = self.sessions.get(number)
+        if session is not None:
+            self._reply(session, answer, request_id, now_ms)
+
+    def fetched(self, number: int, request_id: int, answer: ArtifactChunk | ErrorInfo, now_ms: int) -> None:
+        """The answer to a `Fetch`."""
         session = self.sessions.get(number)
         if session is None:
             return
+        session.fetching -= 1
         if isinstance(answer, ArtifactChunk):
             data = encode(answer, "msgpack", ts=now_ms, reply_to=request_id)
             session.bulk.append(Payload(data, True))

@@ -66,6 +66,7 @@ class Session:
         self.generation = 0
         self.announced_live = True
         self.control_id: int | None = None
+        self.fetching = 0
         self.control: deque[Payload] = deque()
         self.bulk: deque[Payload] = deque()
         self.slots: set[str] = set()

@@ -1,0 +1,97 @@
+"""When and whether a lost connection is made again. Pure: state, failure, time and rng in; state and wait out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rfm_runtime.core.timing import Backoff, Uniform
+from rfm_runtime.protocol.codes import CloseCode, reconnects
+
+__all__ = ["STABLE_S", "Failure", "Link", "LinkState", "after_close", "after_status", "connected", "failed"]
+
+STABLE_S = 60.0
+"""A connection that held this long starts with a clean slate when it drops."""
+
+LinkState = Literal["connecting", "live", "stale", "reconnecting", "unauthorised", "draining", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token."""
+
+    reason: str
+    retry: bool
+    retry_after_s: float | None = None
+    fresh_token: bool = False
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """state, and how many tries failed in a row; `next_try_s` is monotonic, while reconnecting."""
+
+    backoff: Backoff
+    max_retries: int | None = None
+    state: LinkState = "connecting"
+    attempt: int = 0
+    live_since_s: float | None = None
+    next_try_s: float | None = None
+    reason: str = ""
+
+
+def connected(link: Link, now_s: float) -> Link:
+    """Welcomed."""
+    return replace(link, state="live", live_since_s=now_s, next_try_s=None, reason="")
+
+
+def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refresh: bool) -> tuple[Link, float | None]:
+    """The link after a failure, and the seconds to wait before the next try; None: there is none.
+
+    A dead token is never tried again; it needs a callback that gives a fresh one.
+    """
+    held = link.live_since_s is not None and now_s - link.live_since_s >= STABLE_S
+    attempt = 0 if held else link.attempt
+    if failure.fresh_token and not can_refresh:
+        return replace(link, state="unauthorised", live_since_s=None, reason=failure.reason), None
+    exhausted = link.max_retries is not None and attempt >= link.max_retries
+    if not failure.retry or exhausted:
+        state: LinkState = "unauthorised" if failure.fresh_token else "closed"
+        return replace(link, state=state, live_since_s=None, reason=failure.reason), None
+    wait_s = link.backoff.delay_s(attempt, rng)
+    if link.live_since_s is not None and attempt == 0:
+        # The first try after a connection that worked is at once, or nearly: most drops are restarts.
+        wait_s = min(wait_s, 0.1)
+    if failure.retry_after_s is not None:
+        wait_s = max(wait_s, failure.retry_after_s)
+    return (
+        replace(
+            link,
+            state="draining" if failure.draining else "reconnecting",
+            attempt=attempt + 1,
+            live_since_s=None,
+            next_try_s=now_s + wait_s,
+            reason=failure.reason,
+        ),
+        wait_s,
+    )
+
+
+def after_close(code: int, reason: str, retry_after_s: float | None = None) -> Failure:
+    """What a WebSocket close code says."""
+    return Failure(
+        reason=f"closed by the server ({code}{f': {reason}' if reason else ''})",
+        retry=reconnects(code) or code == CloseCode.INVALID_TOKEN,
+        retry_after_s=retry_after_s,
+        fresh_token=code in (CloseCode.TOKEN_EXPIRED, CloseCode.INVALID_TOKEN),
+        draining=code == CloseCode.DRAINING,
+    )
+
+
+def after_status(status: int, retry_after_s: float | None = None) -> Failure:
+    """What an HTTP status instead of the upgrade says."""
+    if status == 401:
+        return Failure("the server wants another token (HTTP 401)", retry=True, fresh_token=True)
+    if status in (429, 502, 503, 504):
+        return Failure(f"the server is busy (HTTP {status})", retry=True, retry_after_s=retry_after_s)
+    return Failure(f"this is no rfm-runtime server, or it refuses us (HTTP {status})", retry=False)

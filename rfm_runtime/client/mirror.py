@@ -1,0 +1,94 @@
+"""What this client knows of operations: the newest of each, whatever was repeated or came late. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rfm_runtime.protocol.messages import ResumeFrom
+from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, Operation, OperationEvent, ProgressUpdate
+
+__all__ = ["Mirror"]
+
+FINISHED_KEPT = 2000
+
+
+class Mirror:
+    """operations by id; epoch and seq: the position to resume from."""
+
+    def __init__(self) -> None:
+        self.operations: dict[str, Operation] = {}
+        self.epoch = ""
+        self.seq = 0
+
+    @property
+    def resume(self) -> ResumeFrom | None:
+        """Where to go on; None before there was a connection."""
+        return ResumeFrom(self.epoch, self.seq) if self.epoch else None
+
+    def event(self, event: OperationEvent) -> bool:
+        """Take an event; False if it was known."""
+        if event.seq <= self.seq:
+            return False
+        self.seq = event.seq
+        known = self.operations.get(event.operation_id)
+        if known is not None and event.seq <= known.at_seq:
+            return False
+        base = event.operation or known
+        if base is None:
+            return True
+        latest = event.final or (known.latest if known is not None else None) or base.latest
+        terminal = event.type in TERMINAL_EVENTS
+        self.operations[event.operation_id] = msgspec.structs.replace(
+            base,
+            state=event.state,
+            at_seq=event.seq,
+            generation=event.generation,
+            priority=base.priority if event.priority is None else event.priority,
+            latest=latest,
+            cancel_requested=event.cancel_requested,
+            forced=event.forced,
+            error=event.error,
+            artifacts=event.artifacts,
+            ended_at_ms=event.ts_ms if terminal else None,
+            stale=False,
+        )
+        if terminal:
+            self._forget()
+        return True
+
+    def progress(self, update: ProgressUpdate) -> bool:
+        """Take a measure; False if a newer one, or the outcome, is known."""
+        known = self.operations.get(update.operation_id)
+        if known is None or known.state in TERMINAL_STATES:
+            return False
+        if known.latest is not None and update.rev <= known.latest.rev:
+            return False
+        self.operations[update.operation_id] = msgspec.structs.replace(known, latest=update, stale=update.stale)
+        return True
+
+    def listed(self, operation: Operation) -> bool:
+        """Take an operation of a snapshot or an answer; False if what is known is as new."""
+        known = self.operations.get(operation.operation_id)
+        if known is not None and known.at_seq > operation.at_seq:
+            return False
+        self.operations[operation.operation_id] = operation
+        return known != operation
+
+    def moved(self, epoch: str, seq: int) -> None:
+        """The server says where we are; another log has other numbers."""
+        if epoch != self.epoch:
+            self.epoch, self.seq = epoch, seq
+        self.seq = max(self.seq, seq)
+
+    def forget_log(self, epoch: str) -> None:
+        """A snapshot of another log follows: numbers of the old one mean nothing any more."""
+        if epoch != self.epoch:
+            self.operations.clear()
+            self.epoch, self.seq = epoch, 0
+
+    def _forget(self) -> None:
+        finished = [o for o in self.operations.values() if o.state in TERMINAL_STATES]
+        if len(finished) > FINISHED_KEPT:
+            finished.sort(key=lambda operation: operation.ended_at_ms or 0)
+            for operation in finished[: FINISHED_KEPT // 10]:
+                del self.operations[operation.operation_id]

@@ -1,0 +1,175 @@
+"""`Client`: the same methods as `AsyncClient`, for synchronous programs, also inside a running event loop.
+
+A thin façade: one `AsyncClient` lives in a background thread with its own event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from rfm_runtime.client.async_client import AsyncClient, Notice
+from rfm_runtime.client.handle import Operation
+from rfm_runtime.client.link import LinkState
+from rfm_runtime.errors import SetupError, UnavailableError
+from rfm_runtime.protocol.messages import Kind, SubmitRequest, Welcome
+from rfm_runtime.protocol.operation import Operation as OperationInfo
+from rfm_runtime.protocol.operation import OperationState
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client of one runtime. Arguments as of `AsyncClient`; connects at once.
+
+    Usable from any thread. After a fork the child needs a client of its own.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None, **options: Any) -> None:
+        self._async = AsyncClient(url, token, **options)
+        self._pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rfm-client", daemon=True)
+        self._thread.start()
+        try:
+            self.call(self._async.connect())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the client's loop and wait for it."""
+        if os.getpid() != self._pid:
+            coroutine.close()
+            raise SetupError("this client belongs to the parent process", hint="make a Client after the fork")
+        if not self._thread.is_alive():
+            coroutine.close()
+            raise UnavailableError("the client was closed")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """An asynchronous iterator as a plain one."""
+
+        async def step() -> tuple[bool, T | None]:
+            try:
+                return True, await anext(items)
+            except StopAsyncIteration:
+                return False, None
+
+        try:
+            while True:
+                more, item = self.call(step())
+                if not more:
+                    return
+                yield item  # type: ignore[misc]
+        finally:
+            if os.getpid() == self._pid and self._thread.is_alive():
+                self.call(_close(items))
+
+    def close(self) -> None:
+        """Close the connection and end the thread. Idempotent."""
+        if os.getpid() != self._pid or not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(self._async.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def state(self) -> LinkState:
+        """connecting, live, stale, reconnecting, unauthorised, draining or closed."""
+        return self._async.state
+
+    @property
+    def server(self) -> Welcome | None:
+        """What the server said of itself."""
+        return self._async.server
+
+    def submit(self, kind: str, params: Mapping[str, Any], **options: Any) -> Operation:
+        """Submit an operation; accepted and on disk when this returns. Options as of `AsyncClient.submit`."""
+        return Operation(self, self.call(self._async.submit(kind, params, **options)))
+
+    def submit_many(self, submissions: Sequence[SubmitRequest]) -> list[Operation]:
+        """Submit several; all are accepted, or none."""
+        return [Operation(self, one) for one in self.call(self._async.submit_many(submissions))]
+
+    def render(self, preset: str | None = None, **options: Any) -> Operation:
+        """Render a preset, or parameters (re, im, width, …), or a preset with some of them changed."""
+        return Operation(self, self.call(self._async.render(preset, **options)))
+
+    def operations(self, **filters: Any) -> list[OperationInfo]:
+        """Operations, newest first. Filters: states, kinds, owner, labels, text, limit."""
+        return self.call(self._async.operations(**filters))
+
+    def operation(self, operation_id: str) -> OperationInfo:
+        """One operation. Raises UnknownOperationError."""
+        return self.call(self._async.operation(operation_id))
+
+    def parameters(self, operation_id: str) -> dict[str, Any]:
+        """The parameters it was submitted with."""
+        return self.call(self._async.parameters(operation_id))
+
+    def handle(self, operation_id: str) -> Operation:
+        """A handle for an operation that somebody submitted. Raises UnknownOperationError."""
+        return Operation(self, self.call(self._async.handle(operation_id)))
+
+    def watch(self) -> Iterator[Notice]:
+        """Everything that happens: first the list, then events and progress."""
+        return self.iterate(self._async.watch())
+
+    def cancel(self, operation_id: str, **options: Any) -> str:
+        """Cancel it: "cancelling", or "already_terminal". Options: mode, deadline_ms, reason."""
+        return self.call(self._async.cancel(operation_id, **options))
+
+    def pause(self, operation_id: str) -> None:
+        """Have it stop where it is and keep what it has."""
+        self.call(self._async.pause(operation_id))
+
+    def resume(self, operation_id: str) -> None:
+        """Have it go on."""
+        self.call(self._async.resume(operation_id))
+
+    def set_priority(self, operation_id: str, priority: int) -> None:
+        """A higher priority runs first (−100 to 100)."""
+        self.call(self._async.set_priority(operation_id, priority))
+
+    def explain(self, operation_id: str) -> list[str]:
+        """Why is it in this state? One sentence a line."""
+        return self.call(self._async.explain(operation_id))
+
+    def kinds(self) -> list[Kind]:
+        """What can be submitted, with the schemas of the parameters."""
+        return self.call(self._async.kinds())
+
+    def fetch_artifact(self, operation_id: str, name: str) -> bytes:
+        """A file that the operation left, verified against its SHA-256."""
+        return self.call(self._async.fetch_artifact(operation_id, name))
+
+    def wait(self, operation_id: str, timeout_s: float | None = None) -> OperationState:
+        """The terminal state of an operation."""
+        return self.handle(operation_id).wait(timeout_s)
+
+
+async def _close(items: AsyncIterator[T]) -> None:
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        await close()
