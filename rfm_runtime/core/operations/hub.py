@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from rfm_runtime.config import Settings
+from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations import ownership, requests
 from rfm_runtime.core.operations.claims import Owners
 from rfm_runtime.core.operations.log import Log

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from rfm_runtime.config import Settings
+from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.session import CONTROL_LIMIT, Payload, Session
 from rfm_runtime.core.timing import TokenBucket

@@ -1,0 +1,60 @@
+"""The settings of a runtime: a frozen value with units in its names. Pure; the cores import it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+__all__ = ["Settings"]
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of a runtime. Durations in seconds, sizes in bytes, rates per second."""
+
+    # where
+    state_dir: str
+    runtime_dir: str
+    cache_dir: str
+    host: str = "127.0.0.1"
+    port: Port = 8765
+    # processes
+    gateways: Annotated[int, Meta(ge=1, le=64)] = 1
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """0: one a core this process may use."""
+    slots: Annotated[int, Meta(ge=1, le=1024)] = 8
+    """Operations the engine has in hand at once."""
+    start_timeout_s: Positive = 60.0
+    drain_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
+    # broker
+    tick_s: Positive = 0.05
+    feed_keepalive_s: Positive = 0.25
+    cancel_repeat_s: Positive = 0.1
+    cancel_deadline_s: Positive = 1.0
+    stale_after_s: Positive = 3.0
+    lease_s: Positive = 120.0
+    attempts: Count = 5
+    """Claims of one operation before losing its owner fails it."""
+    progress_per_s: Positive = 100.0
+    history_events: Count = 10_000
+    finished_keep: Count = 10_000
+    finished_keep_s: Positive = 86_400.0
+    # gateway
+    max_hz: Annotated[float, Meta(gt=0, le=60)] = 20.0
+    hello_timeout_s: Positive = 5.0
+    heartbeat_s: Positive = 20.0
+    write_stall_s: Positive = 5.0
+    write_limit_bytes: Count = 32 * 1024
+    inbound_limit_bytes: Count = 64 * 1024
+    connections_per_user: Count = 16
+    connections_per_address: Count = 64
+    handshakes_per_s: Positive = 200.0
+    commands_per_s: Positive = 50.0
+    commands_burst: Count = 100
+    inbound_per_s: Positive = 1000.0
+    # logs
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
