@@ -22,10 +22,14 @@ def main() -> int:
     parser.add_argument("--status-fd", type=int, required=True)
     parser.add_argument("--parent", type=int)
     parser.add_argument("--ephemeral", action="store_true")
+    parser.add_argument("--detach", action="store_true")
     arguments = parser.parse_args()
     if arguments.parent is not None:
         # SIGTERM: an orderly stop, which removes the temporary folders.
         die_with_parent(arguments.parent, signal.SIGTERM)
+    if arguments.detach and os.fork():
+        # Nobody's child any more: whoever started us need not live to reap it.
+        os._exit(0)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
     status = _Status(arguments.status_fd)
     try:

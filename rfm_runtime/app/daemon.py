@@ -104,8 +104,7 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     read_fd, write_fd = os.pipe()
     arguments = [sys.executable, "-P", "-m", "rfm_runtime.app", "--status-fd", str(write_fd)]
-    if not detached:
-        arguments += ["--parent", str(os.getpid())]
+    arguments += ["--detach"] if detached else ["--parent", str(os.getpid())]
     if ephemeral:
         arguments.append("--ephemeral")
     try:
@@ -136,6 +135,8 @@ def _spawn(
             if on_status is not None:
                 on_status(message["text"], message["ready"])
             if message["ready"]:
+                if detached:
+                    process.wait()
                 return process
     process.wait()
     raise StartError(

@@ -20,7 +20,6 @@ import zmq
 from msgspec import Struct
 
 from rfm_runtime import config
-from rfm_runtime.config import Folders
 from rfm_runtime.observe.process import source
 from rfm_runtime.protocol.internal import (
     ControlFrame,
@@ -59,8 +58,8 @@ __all__ = ["ADMIN", "KIND", "BrokerProcess", "Feed", "Peer", "Subscriber", "hell
 class Peer:
     """A DEALER to the broker: asks, and keeps what is pushed."""
 
-    def __init__(self, context: Context, folders: Folders) -> None:
-        self.socket = sockets.command_dealer(context, folders.endpoint("command"))
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
         self.numbers = itertools.count(1)
         self.replies: dict[int, Struct] = {}
         self.pushes: list[Struct] = []
@@ -189,6 +188,7 @@ class BrokerProcess:
             path.mkdir(parents=True, exist_ok=True)
         self.folders.settings.write_bytes(msgspec.json.encode(self.settings))
         self.context: Context = zmq.Context()
+        self._sockets: list[Socket] = []
         self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -241,27 +241,36 @@ class BrokerProcess:
         """Leave nothing behind."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
-        self.context.destroy(linger=0)
+        for socket in self._sockets:
+            socket.close(0)
+        self.context.term()
+
+    def _kept(self, socket: Socket) -> Socket:
+        self._sockets.append(socket)
+        return socket
 
     def peer(self) -> Peer:
         """A new peer on `command`."""
-        return Peer(self.context, self.folders)
+        return Peer(self._kept(sockets.command_dealer(self.context, self.folders.endpoint("command"))))
 
     def feed(self) -> Feed:
         """A subscriber that has seen its first frame: nothing after that is missed unnoticed."""
-        feed = Feed(sockets.feed_subscriber(self.context, self.folders.endpoint("feed")))
+        feed = Feed(self._kept(sockets.feed_subscriber(self.context, self.folders.endpoint("feed"))))
         feed.until(lambda _: True, "the feed's first frame")
         return feed
 
     def control(self) -> Subscriber:
         """A subscriber that has seen the first control frame."""
-        control = Subscriber(sockets.control_subscriber(self.context, self.folders.endpoint("control")))
+        control = Subscriber(self._kept(sockets.control_subscriber(self.context, self.folders.endpoint("control"))))
         control.until(lambda frame: isinstance(frame, ControlFrame), "the first control frame")
         return control
 
     def ingest(self) -> Socket:
-        """A source of progress."""
-        return sockets.ingest_push(self.context, self.folders.endpoint("ingest"))
+        """A connected source of progress."""
+        socket = self._kept(sockets.ingest_push(self.context, self.folders.endpoint("ingest")))
+        if not socket.poll(int(TIMEOUT_S * 1000), zmq.POLLOUT):
+            raise TimeoutError("ingest did not connect")
+        return socket
 
     def metrics(self, peer: Peer) -> dict[str, float]:
         """Every sample by its name with labels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from rfm_runtime.protocol.operation import TileGrid
@@ -10,7 +11,10 @@ from rfm_runtime.render.request import RenderRequest
 __all__ = ["bitmap", "grid_of", "preview_blocks", "rect", "tile_order"]
 
 PREVIEW_TILES = 8
-"""Tiles along the edge of a preview block: at every 8th pixel each way it costs what a tile does."""
+"""Tiles along the edge of the largest preview block: at every 8th pixel each way it costs what a tile does."""
+
+PREVIEW_BLOCKS = 16
+"""Small pictures get smaller blocks, so that there are at least about this many for the workers to share."""
 
 TAIL = 0.25
 """Share of the expected work that is ordered longest first, so that no core waits for a straggler."""
@@ -36,7 +40,8 @@ def rect(grid: TileGrid, index: int) -> tuple[int, int, int, int]:
 
 def preview_blocks(grid: TileGrid) -> list[tuple[int, int, int, int]]:
     """x, y, width, height of the preview blocks, row by row."""
-    edge = PREVIEW_TILES * grid.tile_px
+    tiles = grid.columns * grid.rows
+    edge = grid.tile_px * max(1, min(PREVIEW_TILES, math.isqrt(tiles // PREVIEW_BLOCKS)))
     return [
         (x, y, min(edge, grid.width_px - x), min(edge, grid.height_px - y))
         for y in range(0, grid.height_px, edge)

@@ -1,0 +1,634 @@
+"""The hub, message by message: commits before words, claims and their fences, pause, cancel, restart, forgetting."""
+
+from __future__ import annotations
+
+import pytest
+
+from rfm_runtime.core.operations.record import Drain
+from rfm_runtime.protocol.internal import (
+    Ack,
+    Assign,
+    DoCancel,
+    DoExplain,
+    DoGet,
+    DoKinds,
+    DoList,
+    DoPause,
+    DoPriority,
+    DoSubmit,
+    Events,
+    EventsSince,
+    Explained,
+    HeldOperation,
+    KindsKnown,
+    OperationMeasure,
+    Outcome,
+    OwnerHeartbeat,
+    OwnerWelcome,
+    PauseOwner,
+    PauseState,
+    Principal,
+    PriorityOwner,
+    ProgressState,
+    ProgressStateReply,
+    Release,
+    Snapshot,
+    SnapshotPage,
+    Started,
+    Status,
+    StatusReply,
+    Submitted,
+    TileMeasure,
+)
+from rfm_runtime.protocol.messages import (
+    CancelOperation,
+    CancelReply,
+    ListOperations,
+    ListReply,
+    OperationReply,
+    SubmitRequest,
+)
+from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.testing.operations import ADMIN, KIND, World, owner_hello
+
+ANN = Principal("ann", ("operator",))
+BOB = Principal("bob", ("operator",))
+VIEWER = Principal("eve", ("viewer",))
+E = b"engine"
+G = b"gateway"
+
+
+@pytest.fixture
+def world():
+    world = World()
+    yield world
+    world.check()
+
+
+def greet(world, routing=E, **fields):
+    return world.call(routing, owner_hello(**fields), OwnerWelcome)
+
+
+def submitted(world, operation_id, **fields):
+    number = world.submit(operation_id, **fields)
+    world.write()
+    assert isinstance(world.replies[number], Submitted), world.replies[number]
+
+
+def pushed(world, kind, operation_id):
+    return [m for _, m in world.pushes if isinstance(m, kind) and m.operation_id == operation_id]
+
+
+def started(world, operation_id="op", routing=E):
+    assign = pushed(world, Assign, operation_id)[-1]
+    message = Started(operation_id=operation_id, generation=assign.generation, total=100.0)
+    world.call(routing, message, Ack)
+    return assign
+
+
+def running(world, operation_id="op", **fields):
+    if world.hub.owners.get("engine-0") is None:
+        greet(world)
+    submitted(world, operation_id, **fields)
+    return started(world, operation_id)
+
+
+def measure(assign, counter=1, done=0.0):
+    return OperationMeasure(generation=assign.generation, counter=counter, measured_at_ms=0, done=done, total=100.0)
+
+
+def outcome(assign, state="completed", done=100.0, **fields):
+    return Outcome(
+        operation_id=assign.operation_id,
+        generation=assign.generation,
+        state=state,
+        final=measure(assign, 1000, done),
+        **fields,
+    )
+
+
+def types(world, operation_id="op"):
+    return [event.type.removeprefix("operation_") for event in world.feed if event.operation_id == operation_id]
+
+
+def state(world, operation_id="op"):
+    return world.rows[operation_id].operation.state
+
+
+# --- journal, then everything else ----------------------------------------------------------------
+
+
+def test_nothing_is_said_and_nobody_works_before_the_acceptance_is_on_disk(world):
+    greet(world)
+    number = world.submit("op")
+    world.tick()
+    assert number not in world.replies
+    assert not world.feed
+    assert not world.pushes
+    assert world.call(G, Snapshot(), SnapshotPage).operations == ()
+    world.write()
+    assert world.replies[number].replies[0].operation_id == "op"
+    assert pushed(world, Assign, "op")
+
+
+def test_queries_in_between_know_only_what_is_on_disk():
+    world = World()
+    world.submit("op")
+    for message in (DoGet(ADMIN, "op"), DoExplain(ADMIN, "op")):
+        assert world.replies[world.ask(G, message)].code == "unknown_operation"
+    assert world.replies[world.ask(G, DoList(ADMIN, ListOperations()))].operations == []
+    assert world.replies[world.ask(G, Status())].states == {}
+    assert world.replies[world.ask(G, EventsSince("log", 0))].events == ()
+
+
+def test_an_explanation_does_not_give_away_an_uncommitted_outcome(world):
+    submitted(world, "op")
+    world.cancel("op")
+    lines = world.replies[world.ask(G, DoExplain(ADMIN, "op"))].lines
+    assert lines[0] == "op is queued."
+    assert "being written" in lines[1]
+    world.write()
+
+
+def test_a_refusal_does_not_give_away_an_uncommitted_outcome(world):
+    submitted(world, "op")
+    world.cancel("op")
+    number = world.ask(G, DoPause(ADMIN, "op", True))
+    assert number not in world.replies
+    world.write()
+    assert world.replies[number].code == "conflict"
+
+
+def test_while_the_journal_fails_changes_are_refused_at_once_and_leave_nothing_behind(world):
+    assign = running(world)
+    world.fail()
+    pending = world.hub.log.pending
+    for _ in range(50):
+        for routing, message in (
+            (G, DoPause(ADMIN, "op", True)),
+            (G, DoPriority(ADMIN, "op", 1)),
+            (E, outcome(assign)),
+            (E, Started(operation_id="op", generation=assign.generation)),
+            (E, owner_hello()),
+        ):
+            assert world.replies[world.ask(routing, message)].code == "unavailable"
+        assert world.replies[world.submit("new")].code == "unavailable"
+    assert world.hub.log.pending == pending
+    world.recover()
+    assert world.call(E, outcome(assign), Ack) == Ack()
+
+
+def test_while_the_journal_fails_a_cancel_acts_says_so_and_is_written_once(world):
+    running(world)
+    world.fail()
+    for _ in range(20):
+        assert world.replies[world.cancel("op")].code == "unavailable"
+    assert world.controls[-1].cancel[0].operation_id == "op"
+    assert world.hub.log.pending == 1
+    assert "cancelling" not in types(world)
+    world.recover()
+    assert types(world)[-1] == "cancelling"
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+def test_a_repeated_submit_is_a_duplicate_however_the_first_one_ended(world):
+    submitted(world, "op")
+    world.cancel("op")
+    world.write()
+    number = world.submit("op")
+    world.write()
+    assert world.replies[number].replies[0].duplicate
+
+
+def test_a_repeated_submit_is_a_duplicate_even_when_memory_has_forgotten_the_first():
+    world = World(finished_keep=1)
+    for number in range(4):
+        submitted(world, f"op-{number}")
+        world.cancel(f"op-{number}")
+        world.write()
+    world.tick()
+    assert len(world.hub.records) == 1
+    again = world.submit("op-0")
+    world.write()
+    assert world.replies[again].replies[0].duplicate
+    assert world.call(G, DoGet(ADMIN, "op-1"), OperationReply).operation.state == "canceled"
+    world.check()
+
+
+def test_many_are_accepted_together_or_not_at_all(world):
+    good = SubmitRequest(operation_id="a", kind=KIND, request_key="a")
+    bad = SubmitRequest(operation_id="b", kind=KIND, request_key="b", params={"bad": True})
+    assert world.refused(G, DoSubmit(principal=ADMIN, submissions=(good, bad))).code == "bad_request"
+    assert not world.rows
+    twin = SubmitRequest(operation_id="b", kind=KIND, request_key="a")
+    assert world.refused(G, DoSubmit(principal=ADMIN, submissions=(good, twin))).code == "conflict"
+    child = SubmitRequest(operation_id="b", kind=KIND, request_key="b", parent_id="a")
+    world.call(G, DoSubmit(principal=ADMIN, submissions=(good, child)), Submitted)
+    assert world.rows["b"].operation.parent_id == "a"
+
+
+def test_nothing_is_submitted_below_a_parent_that_ends_or_is_another_users(world):
+    running(world, principal=ANN)
+    world.submit("child-of-ann", principal=BOB, parent_id="op")
+    world.cancel("op")
+    late = world.submit("late", principal=ANN, parent_id="op")
+    world.write()
+    assert world.replies[late].code == "conflict"
+    assert "child-of-ann" not in world.rows
+
+
+def test_too_large_and_unknown_kinds_are_refused(world):
+    assert world.replies[world.submit("op", params={"x": "y" * 50_000})].code == "too_large"
+    refused = world.replies[world.submit("op", kind="nobody.knows")]
+    assert refused.code == "bad_request"
+    assert KIND in refused.hint
+
+
+def test_the_right_to_do_it_is_checked_at_every_command(world):
+    submitted(world, "op", principal=ANN)
+    nobody = Principal("x", ())
+    refused = [
+        world.submit("new", principal=VIEWER),
+        world.cancel("op", principal=BOB),
+        world.cancel("op", principal=VIEWER),
+        world.ask(G, DoPause(BOB, "op", True)),
+        world.ask(G, DoPriority(VIEWER, "op", 1)),
+        world.ask(G, DoGet(nobody, "op")),
+        world.ask(G, DoList(nobody, ListOperations())),
+        world.ask(G, DoExplain(nobody, "op")),
+    ]
+    world.write()
+    assert {world.replies[number].code for number in refused} == {"forbidden"}
+    assert state(world) == "queued"
+    world.cancel("op", principal=ANN)
+    world.write()
+    assert state(world) == "canceled"
+
+
+# --- cancel ---------------------------------------------------------------------------------------
+
+
+def test_a_running_operation_is_canceled_when_its_owner_says_so(world):
+    assign = running(world)
+    number = world.cancel("op", reason="enough")
+    assert world.controls[-1].cancel[0].generation == assign.generation
+    assert number not in world.replies
+    world.write()
+    assert world.replies[number] == CancelReply(state="cancelling")
+    assert types(world)[-1] == "cancelling"
+    world.call(E, outcome(assign, "canceled", 20.0), Ack)
+    assert types(world)[-1] == "canceled"
+    assert world.hub.control_frame().cancel == ()
+
+
+def test_a_completion_that_was_faster_stands_and_says_that_a_cancel_was_asked(world):
+    assign = running(world)
+    world.cancel("op")
+    world.call(E, outcome(assign), Ack)
+    assert (world.feed[-1].type, world.feed[-1].cancel_requested) == ("operation_completed", True)
+
+
+def test_a_soft_cancel_does_not_take_a_hard_one_back(world):
+    running(world)
+    world.cancel("op", mode="hard")
+    world.cancel("op", mode="soft")
+    world.write()
+    assert world.hub.cancel_set["op"].kill_after_ms == 0
+    assert types(world).count("cancelling") == 1
+
+
+def test_a_parent_takes_its_children_with_it(world):
+    assign = running(world)
+    submitted(world, "child", parent_id="op")
+    submitted(world, "grandchild", parent_id="child")
+    world.cancel("op")
+    world.write()
+    assert state(world, "grandchild") == "canceled"
+    assert {entry.operation_id for entry in world.controls[-1].cancel} == {"op", "child"}
+    world.call(E, outcome(assign, "canceled"), Ack)
+
+
+def test_a_program_of_its_own_is_asked_and_never_killed(world):
+    greet(world, role="reporter", resumable=())
+    submitted(world, "op")
+    started(world)
+    assert world.replies[world.cancel("op", mode="hard")].code == "unsupported"
+    world.cancel("op", deadline_ms=5)
+    world.write()
+    assert world.controls[-1].cancel[0].kill_after_ms is None
+
+
+def test_the_set_is_repeated_until_the_owner_is_dead(world):
+    running(world)
+    world.cancel("op")
+    world.write()
+    sent = len(world.controls)
+    for _ in range(10):
+        world.tick(0.05)
+    assert len(world.controls) - sent == pytest.approx(5, abs=1)
+    world.die(owner_hello().source)
+    world.write()
+    assert (world.feed[-1].type, world.feed[-1].forced) == ("operation_canceled", True)
+
+
+# --- owners ---------------------------------------------------------------------------------------
+
+
+def test_an_assignment_is_repeated_until_it_is_confirmed(world):
+    greet(world)
+    submitted(world, "op")
+    for _ in range(5):
+        world.tick(0.5)
+        world.tell(E, OwnerHeartbeat(owner_hello().source, 0))
+    assert 2 <= len(pushed(world, Assign, "op")) <= 4
+    started(world)
+    count = len(pushed(world, Assign, "op"))
+    world.tick(2.0)
+    assert len(pushed(world, Assign, "op")) == count
+
+
+def test_a_dead_owners_operation_goes_to_the_next_as_a_new_generation_and_the_old_one_is_fenced(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 60.0))
+    world.tick()
+    world.die(owner_hello().source)
+    greet(world, b"second", pid=200)
+    second = started(world, routing=b"second")
+    assert second.generation == assign.generation + 1
+    assert types(world)[-2:] == ["requeued", "started"]
+    assert not world.report(assign.handle, 1, measure(assign, 2, 70.0))
+    assert world.refused(b"second", outcome(assign)).code == "conflict"
+    world.report(second.handle, 1, measure(second, 1, 5.0))
+    assert world.tick()[0].done == 60.0
+
+
+def test_too_many_deaths_fail_it_and_what_cannot_be_resumed_fails_at_once():
+    world = World(attempts=2)
+    running(world)
+    world.die(owner_hello().source)
+    greet(world, pid=200)
+    started(world)
+    world.die(owner_hello(pid=200).source)
+    world.write()
+    assert world.feed[-1].error.code == "worker_lost"
+    greet(world, pid=300, resumable=())
+    submitted(world, "other")
+    started(world, "other")
+    world.die(owner_hello(pid=300).source)
+    world.write()
+    assert types(world, "other")[-1] == "failed"
+    world.check()
+
+
+def test_whether_it_can_be_resumed_is_known_after_a_restart_too():
+    world = World()
+    greet(world, resumable=())
+    submitted(world, "op")
+    started(world)
+    world.boot()
+    world.die(owner_hello().source)
+    world.write()
+    assert types(world)[-1] == "failed"
+    world.check()
+
+
+def test_a_new_process_of_the_same_name_replaces_the_old_one_for_good(world):
+    running(world)
+    greet(world, b"second", pid=200)
+    assert [source.pid for source in world.killed] == [100]
+    assert types(world)[-1] == "requeued"
+
+
+def test_a_program_with_the_name_of_another_is_refused_and_nobody_is_killed(world):
+    greet(world, role="reporter")
+    assert world.refused(b"second", owner_hello(pid=200, role="reporter")).code == "conflict"
+    assert not world.killed
+
+
+def test_who_has_not_said_hello_has_to_repeat_and_drops_nothing(world):
+    assign = running(world)
+    world.boot()
+    assert world.refused(E, outcome(assign)).code == "unavailable"
+    held = HeldOperation(operation_id="op", generation=assign.generation, state="ended", measure=measure(assign))
+    welcome = greet(world, held=(held,))
+    assert [kept.operation_id for kept in welcome.keep] == ["op"]
+    assert world.call(E, outcome(assign), Ack) == Ack()
+
+
+def test_silence_makes_stale_and_nothing_else(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 10.0))
+    for _ in range(8):
+        world.tick(0.5)
+    assert world.shown["op"].stale
+    before = len(world.feed)
+    for _ in range(600):
+        world.tick(0.9)
+    assert len(world.feed) == before
+    world.tell(E, OwnerHeartbeat(owner_hello().source, 1))
+    world.tick()
+    assert not world.shown["op"].stale
+
+
+def test_a_remote_owner_is_given_up_when_its_lease_ran_out_but_not_for_our_own_standstill():
+    world = World(lease_s=10.0)
+    greet(world, local=False)
+    assert not world.watched
+    submitted(world, "op")
+    started(world)
+    world.tick(500.0)
+    assert state(world) == "running"
+    for _ in range(13):
+        world.tick(0.9)
+    world.write()
+    assert state(world) == "queued"
+    world.check()
+
+
+def test_a_draining_owner_gives_back_and_gets_nothing_new(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 30.0))
+    release = Release(
+        operation_id="op", generation=assign.generation, reason="stopping", measure=measure(assign, 2, 40.0)
+    )
+    world.call(E, release, Ack)
+    world.tick(2.0)
+    world.write()
+    assert (state(world), types(world)[-1]) == ("queued", "requeued")
+    assert world.rows["op"].operation.latest.done == 40.0
+    assert any("shutting down" in line for line in world.call(G, DoExplain(ADMIN, "op"), Explained).lines)
+    greet(world, b"second", pid=200)
+    assert started(world, routing=b"second").generation == 2
+
+
+# --- pause ----------------------------------------------------------------------------------------
+
+
+def test_without_an_owner_a_pause_is_done_at_once(world):
+    submitted(world, "op")
+    world.call(G, DoPause(ADMIN, "op", True), Ack)
+    greet(world)
+    world.tick(1.0)
+    assert (state(world), pushed(world, Assign, "op")) == ("paused", [])
+    world.call(G, DoPause(ADMIN, "op", False), Ack)
+    world.write()
+    assert types(world)[-2:] == ["paused", "resumed"]
+    assert pushed(world, Assign, "op")
+
+
+def test_an_owner_is_asked_until_it_confirms(world):
+    assign = running(world)
+    world.call(G, DoPause(ADMIN, "op", True), Ack)
+    world.tick(1.1)
+    world.tick(1.1)
+    asked = pushed(world, PauseOwner, "op")
+    assert len(asked) == 3
+    assert state(world) == "running"
+    world.call(E, PauseState("op", assign.generation, True), Ack)
+    assert types(world)[-1] == "paused"
+    world.call(G, DoPause(ADMIN, "op", False), Ack)
+    world.call(E, PauseState("op", assign.generation, False), Ack)
+    assert types(world)[-1] == "resumed"
+
+
+@pytest.mark.scenario("B12")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_a_dead_owner_did_not_confirm_is_done_without_it_and_said(world, wanted):
+    assign = running(world)
+    if not wanted:
+        world.call(G, DoPause(ADMIN, "op", True), Ack)
+        world.call(E, PauseState("op", assign.generation, True), Ack)
+    world.call(G, DoPause(ADMIN, "op", wanted), Ack)
+    world.die(owner_hello().source)
+    world.write()
+    assert types(world)[-2:] == ["requeued", "paused" if wanted else "resumed"]
+    assert world.feed[-1].state == state(world) == ("paused" if wanted else "queued")
+
+
+def test_a_new_priority_is_told_to_the_owner(world):
+    running(world)
+    world.call(G, DoPriority(ADMIN, "op", 7), Ack)
+    assert pushed(world, PriorityOwner, "op")[0].priority == 7
+    assert (world.feed[-1].type, world.feed[-1].priority) == ("operation_priority", 7)
+
+
+# --- restart, forgetting, queries -----------------------------------------------------------------
+
+
+def test_a_bar_goes_on_where_it_was_after_a_restart(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 42.0))
+    world.tick(1.0)
+    world.write()
+    world.boot()
+    page = world.call(G, Snapshot(), SnapshotPage)
+    assert page.operations[0].latest.done == 42.0
+    held = HeldOperation(
+        operation_id="op", generation=assign.generation, state="running", measure=measure(assign, 2, 30.0)
+    )
+    keep = greet(world, held=(held,)).keep[0]
+    assert world.tick()[0].done == 42.0
+    world.report(keep.handle, 1, measure(assign, 3, 50.0))
+    world.report(keep.handle, 5, TileMeasure(assign.generation, 1, 0, 0, 5, 5, 5))
+    update = world.tick(1.0)[0]
+    assert update.done == 55.0
+    # The time without a broker is no time the work took.
+    assert update.eta_ms is None or update.eta_ms.p50 < 60_000
+
+
+def test_an_assignment_that_never_arrived_is_sent_again_after_a_restart(world):
+    greet(world)
+    submitted(world, "op")
+    world.boot()
+    world.pushes.clear()
+    greet(world)
+    world.tick()
+    assert pushed(world, Assign, "op")[0].generation == 1
+
+
+def test_finished_operations_are_forgotten_by_number_and_age_children_first():
+    world = World(finished_keep=3, finished_keep_s=60.0)
+    for number in range(8):
+        submitted(world, f"op-{number}")
+        world.cancel(f"op-{number}")
+        world.write()
+        world.tick()
+    assert sorted(world.hub.records) == ["op-5", "op-6", "op-7"]
+    for _ in range(70):
+        world.tick(0.95)
+    assert not world.hub.records
+    assert not world.hub.keys
+    assert len(world.rows) == 8
+    world.check()
+
+
+def test_a_parent_stays_while_a_child_lives():
+    world = World(finished_keep=1, finished_keep_s=1.0)
+    greet(world)
+    submitted(world, "parent")
+    submitted(world, "child", parent_id="parent")
+    assign = started(world, "parent")
+    world.call(E, outcome(assign), Ack)
+    for _ in range(20):
+        world.tick(0.5)
+    assert "parent" in world.hub.records
+    world.check()
+
+
+def test_events_can_be_asked_for_inside_the_history_only():
+    world = World(history_events=10)
+    for number in range(10):
+        submitted(world, f"op-{number}")
+    assert world.call(G, EventsSince("log", 15), Events).events[0].seq == 16
+    floor = world.call(G, EventsSince("log", 20), Events).floor
+    assert floor == 10
+    assert not world.call(G, EventsSince("log", 9), Events).recovered
+    assert not world.call(G, EventsSince("log", 21), Events).recovered
+    assert not world.call(G, EventsSince("other", 15), Events).recovered
+
+
+def test_a_list_is_paged_filtered_and_newest_first(world):
+    for number in range(7):
+        submitted(world, f"op-{number}", labels={"even": str(number % 2 == 0)})
+        world.tick(1.0)
+    first = world.call(G, DoList(ADMIN, ListOperations(limit=3)), ListReply)
+    second = world.call(G, DoList(ADMIN, ListOperations(limit=4, cursor=first.cursor)), ListReply)
+    assert [o.operation_id for o in first.operations + second.operations] == [f"op-{n}" for n in range(6, -1, -1)]
+    assert second.cursor is None
+    assert world.refused(G, DoList(ADMIN, ListOperations(cursor="rubbish"))).code == "bad_request"
+
+
+def test_draining_takes_and_assigns_nothing(world):
+    greet(world)
+    world.handle(Drain())
+    assert world.replies[world.submit("op")].code == "draining"
+    assert world.call(G, Status(), StatusReply).draining
+
+
+def test_what_is_explained_names_who_is_in_the_way(world):
+    greet(world, slots=1)
+    for number in range(3):
+        submitted(world, f"op-{number}")
+    lines = world.call(G, DoExplain(ADMIN, "op-2"), Explained).lines
+    assert lines[0] == "op-2 is queued."
+    assert "engine-0 has 1 of 1 slots in use." in lines
+    assert any("ahead of it" in line for line in lines)
+    world.die(owner_hello().source)
+    world.write()
+    assert any("No engine" in line for line in world.call(G, DoExplain(ADMIN, "op-2"), Explained).lines)
+
+
+def test_what_is_asked_about_everything_is_answered(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 10.0))
+    world.tick()
+    assert world.call(G, ProgressState(), ProgressStateReply).progress[0].done == 10.0
+    assert [kind.kind for kind in world.call(G, DoKinds(), KindsKnown).kinds] == [KIND]
+    status = world.call(G, Status(), StatusReply)
+    assert (status.states, status.peers[0].operations) == ({"running": 1}, 1)
+    assert world.refused(G, OwnerHeartbeat(owner_hello().source, 0)).code == "unsupported"
+    cancel = DoCancel(ADMIN, CancelOperation(operation_id="nobody"))
+    assert world.refused(G, cancel).code == "unknown_operation"
+    assert isinstance(world.replies[world.cancel("nobody")], ErrorInfo)
