@@ -31,11 +31,11 @@ start: $(STAMP) ## run a runtime in the foreground
 	@$(BIN)/rfm-runtime start
 
 test: $(STAMP) ## all tests that run within minutes
-	$(BIN)/pytest -q -n $(JOBS) -m "not integration and not fault" tests
-	$(BIN)/pytest -q -n $(JOBS) -m "integration and not fault" tests
+	$(BIN)/pytest -q -n $(JOBS) -m "not integration and not slow" tests
+	$(BIN)/pytest -q -n $(JOBS) -m "integration and not slow" tests
 
-faults: $(STAMP) ## kill, freeze and starve real processes
-	$(BIN)/pytest -q -m fault tests
+faults: $(STAMP) ## kill, freeze and starve real processes, the long way too
+	$(BIN)/pytest -q -m fault --durations=10 tests
 
 check: $(STAMP) ## types, lint, import contracts, wheel contents
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ check: $(STAMP) ## types, lint, import contracts, wheel contents
 	$(BIN)/pytest -q tests/architecture
 
 cov: $(STAMP) ## coverage, jitted code interpreted
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered -m "not integration and not fault" tests
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered -m "not integration and not slow" tests
 
 bench: $(STAMP) ## measure the targets against their peers; ONLY=P4 for one
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only $(ONLY))

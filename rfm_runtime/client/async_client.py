@@ -176,6 +176,9 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connection; handles keep what they know. Idempotent."""
         task, self._task = self._task, None
+        if self._connection is not None:
+            # With a code that says *done*: a cancelled task would close it as a fault.
+            await self._connection.close()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -361,11 +364,15 @@ class AsyncClient:
 
     def _bump(self, operation_id: str) -> None:
         track = self._tracks.get(operation_id)
-        if track is not None:
-            operation = self._mirror.operations.get(operation_id)
-            if operation is not None:
-                track.operation = operation
-            track.bump()
+        if track is None:
+            return
+        operation = self._mirror.operations.get(operation_id)
+        if operation is not None:
+            track.operation = operation
+        elif track.lost is None:
+            # Something happened to what the mirror has forgotten, and an event alone does not say what it is.
+            track.refreshing = asyncio.ensure_future(self._refresh(operation_id))
+        track.bump()
 
     def _show(self, notice: Notice) -> None:
         for watch in self._watchers:

@@ -6,9 +6,11 @@ A thin façade: one `AsyncClient` lives in a background thread with its own even
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -35,7 +37,10 @@ class Client:
         self._async = AsyncClient(url, token, **options)
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rfm-client", daemon=True)
+        # Whatever was handed to the loop before `_closed` is answered; after it, nothing is handed over any more.
+        self._handing_over = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="rfm-client", daemon=True)
         self._thread.start()
         try:
             self.call(self._async.connect())
@@ -51,17 +56,25 @@ class Client:
     ) -> None:
         self.close()
 
+    def _serve(self) -> None:
+        """The client's thread. What still runs at its end is cancelled, so that nobody waits for ever."""
+        self._loop.run_forever()
+        self._loop.run_until_complete(_end_tasks())
+
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the client's loop and wait for it."""
+        """Run a coroutine in the client's loop and wait for it. Raises UnavailableError once the client is closed."""
         if os.getpid() != self._pid:
             coroutine.close()
             raise SetupError("this client belongs to the parent process", hint="make a Client after the fork")
-        if not self._thread.is_alive():
-            coroutine.close()
-            raise UnavailableError("the client was closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._handing_over:
+            if self._closed:
+                coroutine.close()
+                raise UnavailableError("the client was closed")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise UnavailableError("the client was closed") from None
         except BaseException:
             future.cancel()
             raise
@@ -82,13 +95,19 @@ class Client:
                     return
                 yield item  # type: ignore[misc]
         finally:
-            if os.getpid() == self._pid and self._thread.is_alive():
-                self.call(_close(items))
+            # A closed client has ended its iterators already.
+            if os.getpid() == self._pid and not self._closed:
+                with contextlib.suppress(UnavailableError):
+                    self.call(_close(items))
 
     def close(self) -> None:
         """Close the connection and end the thread. Idempotent."""
-        if os.getpid() != self._pid or not self._thread.is_alive():
+        if os.getpid() != self._pid:
             return
+        with self._handing_over:
+            if self._closed:
+                return
+            self._closed = True
         asyncio.run_coroutine_threadsafe(self._async.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -173,3 +192,12 @@ async def _close(items: AsyncIterator[T]) -> None:
     close = getattr(items, "aclose", None)
     if close is not None:
         await close()
+
+
+async def _end_tasks() -> None:
+    """Cancel everything else that runs in this loop, and wait for it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()

@@ -187,8 +187,8 @@ def await_moment(operation: Operation, moment: str) -> None:
 @pytest.mark.scenario("B12")
 def test_a_paused_render_stands_still_and_goes_on_to_the_same_picture(running: Runtime, client: Client) -> None:
     whole = client.submit(KIND, SECONDS)
-    operation = client.submit(KIND, SECONDS)
     assert whole.wait(60) == "completed"
+    operation = client.submit(KIND, SECONDS)
     for update in operation.progress():
         if update.progress > 10.0:
             break

@@ -13,13 +13,22 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.sessions.replica import Ask, Replica
-from rfm_runtime.core.sessions.session import CONTROL_LIMIT, Payload, Session
+from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.core.timing import TokenBucket
-from rfm_runtime.errors import BadRequestError, RateLimitedError, RfmError, TooLargeError, UnavailableError
+from rfm_runtime.errors import (
+    BadRequestError,
+    ConflictError,
+    RateLimitedError,
+    RfmError,
+    TooLargeError,
+    UnavailableError,
+    UnknownOperationError,
+)
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
 from rfm_runtime.protocol.internal import FeedFrame, Principal
 from rfm_runtime.protocol.messages import (
+    REQUESTS,
     ArtifactChunk,
     AuthRefresh,
     CancelOperation,
@@ -49,13 +58,13 @@ from rfm_runtime.protocol.messages import (
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
-__all__ = ["Close", "Fetch", "Forward", "GatewayCore", "Identity", "Refused"]
+__all__ = ["Close", "Fetch", "Forward", "GatewayCore", "Identity", "Refused", "goodbye"]
 
 RESUME_WAIT_S = 2.0
 """How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
 
 FETCHES_LIMIT = 8
-"""Chunks of 256 KiB under way to one watcher: 2 MiB is all it can make this process hold."""
+"""Chunks of 256 KiB asked for or waiting for one watcher: 2 MiB is all it can make this process hold."""
 
 CAPS = ["msgpack", "artifacts", "tiles"]
 
@@ -71,7 +80,7 @@ class Forward(Struct, frozen=True):
     """Ask the broker and give the answer to `replied`."""
 
     session: int
-    request_id: int
+    request_id: int | None
     message: Struct
 
 
@@ -79,7 +88,7 @@ class Fetch(Struct, frozen=True):
     """Get a chunk of an artefact from the engine at `location` and give it to `replied`."""
 
     session: int
-    request_id: int
+    request_id: int | None
     location: str
     request: FetchArtifact
 
@@ -98,6 +107,13 @@ class Refused(Struct, frozen=True):
     retry_after_ms: int | None
 
 
+def goodbye(code: int, retry_after_ms: int | None = None) -> Goodbye:
+    """What is said before a close with this code."""
+    return Goodbye(
+        code=code, reconnect=reconnects(code), reason=CLOSE_REASONS.get(code, ""), retry_after_ms=retry_after_ms
+    )
+
+
 Command = Forward | Fetch | Close | Ask
 Authenticate = Callable[[str], Principal | None]
 
@@ -114,6 +130,7 @@ class GatewayCore:
         self.last_frame_s: float | None = None
         self.durable = True
         self.counts: Counter[str] = Counter()
+        self.superseded = 0
         self._authenticate = authenticate
         self._numbers = 0
         self._by_address: Counter[str] = Counter()
@@ -146,14 +163,10 @@ class GatewayCore:
     def _spread(self) -> None:
         """Mark new progress in every session that sees it."""
         changed, self.replica.changed = self.replica.changed, set()
-        if not changed:
-            return
-        for session in self.sessions.values():
-            if session.mode in ("events", "snapshot"):
-                for operation_id in changed:
-                    operation = self.replica.operations.get(operation_id)
-                    if operation is not None and session.sees(operation):
-                        session.slots.add(operation_id)
+        ended, self.replica.ended = self.replica.ended, set()
+        if changed or ended:
+            for session in self.sessions.values():
+                session.mark(changed, ended, self.replica)
 
     @property
     def is_ready(self) -> bool:
@@ -207,6 +220,7 @@ class GatewayCore:
         session = self.sessions.pop(number, None)
         if session is None:
             return
+        self.superseded += session.superseded
         self._by_address[session.address] -= 1
         if session.principal is not None:
             self._by_user[session.principal.user] -= 1
@@ -244,7 +258,8 @@ class GatewayCore:
     def _envelope(
         self, session: Session, envelope: Envelope, encoding: Encoding, now_s: float, now_ms: int
     ) -> list[Command]:
-        self.counts[f"received_{envelope.type}" if envelope.type.isidentifier() else "received_unknown"] += 1
+        # Only known types: a name that a client made up must not become a counter.
+        self.counts[f"received_{envelope.type}" if envelope.type in REQUESTS else "received_unknown"] += 1
         try:
             request = decode_request(envelope, encoding)
             if isinstance(request, Hello):
@@ -262,7 +277,7 @@ class GatewayCore:
     def _limit(self, session: Session, request: Struct, now_s: float) -> None:
         """Commands by rate; chunks of files by how many are under way, so that a file is as fast as its reader."""
         if isinstance(request, FetchArtifact):
-            if session.fetching >= FETCHES_LIMIT:
+            if session.fetching + len(session.bulk) >= FETCHES_LIMIT:
                 self.counts["limited_fetch"] += 1
                 raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks at once", retry_after_s=0.05)
             return
@@ -288,11 +303,20 @@ class GatewayCore:
         session.resume = hello.resume
         session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
         session.client = hello.client.name
-        self._reply(session, self._welcome(session), envelope.id, now_ms)
+        session.hello_id = envelope.id
+        session.welcome_due = True
+        self._greet(session, now_ms)
         return []
+
+    def _greet(self, session: Session, now_ms: int) -> None:
+        """Answer `hello` once the log's name is known: a watcher that hears of another log forgets what it has."""
+        if session.welcome_due and self.replica.epoch:
+            session.welcome_due = False
+            self._reply(session, self._welcome(session), session.hello_id, now_ms)
 
     def _welcome(self, session: Session) -> Welcome:
         principal = session.principal or Principal("", ())
+        session.epoch = self.replica.epoch
         return Welcome(
             session=f"s{session.number}",
             epoch=self.replica.epoch,
@@ -332,9 +356,9 @@ class GatewayCore:
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact():
-                return [self._fetch(session, request_id or 0, request)]
+                return [self._fetch(session, request_id, request)]
             case _:
-                return [Forward(session.number, request_id or 0, self._translate(session, request))]
+                return [Forward(session.number, request_id, self._translate(session, request))]
 
     def _translate(self, session: Session, request: Struct) -> Struct:
         """The broker's message for a watcher's request."""
@@ -362,10 +386,10 @@ class GatewayCore:
                 return internal.DoKinds()
         raise BadRequestError(f"{type(request).__name__} is no request")
 
-    def _fetch(self, session: Session, request_id: int, request: FetchArtifact) -> Fetch:
+    def _fetch(self, session: Session, request_id: int | None, request: FetchArtifact) -> Fetch:
         operation = self.replica.operations.get(request.operation_id)
         if operation is None:
-            raise BadRequestError(
+            raise UnknownOperationError(
                 f"no operation {request.operation_id} here", hint="list operations with `list_operations`"
             )
         if not operation.artifacts or operation.location is None:
@@ -378,6 +402,9 @@ class GatewayCore:
     def _subscribe(
         self, session: Session, request_id: int | None, request: Subscribe, now_s: float, now_ms: int
     ) -> list[Command]:
+        if session.mode == "waiting":
+            replaced = ConflictError("another `subscribe` came before this one was begun")
+            self._error(session, replaced, session.control_id, now_ms)
         session.subscribe(request)
         if request.max_hz is not None:
             session.max_hz = min(request.max_hz, self.settings.max_hz)
@@ -389,8 +416,9 @@ class GatewayCore:
     def _place(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
         """Replay, snapshot, or wait: for this gateway to be contiguous, or to reach the watcher's position."""
         replica, resume = self.replica, session.resume
-        if not replica.is_live:
+        if not replica.is_live or session.is_lost(replica):
             return []
+        self._greet(session, now_ms)
         recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
         if recovered and resume is not None and resume.seq > replica.position:
             waited_s = now_s - (session.waiting_since_s or now_s)
@@ -409,13 +437,13 @@ class GatewayCore:
 
     # --- sending ----------------------------------------------------------------------------
 
-    def replied(self, number: int, request_id: int, answer: Struct | ErrorInfo, now_ms: int) -> None:
+    def replied(self, number: int, request_id: int | None, answer: Struct | ErrorInfo, now_ms: int) -> None:
         """The answer to a `Forward`."""
         session = self.sessions.get(number)
         if session is not None:
             self._reply(session, answer, request_id, now_ms)
 
-    def fetched(self, number: int, request_id: int, answer: ArtifactChunk | ErrorInfo, now_ms: int) -> None:
+    def fetched(self, number: int, request_id: int | None, answer: ArtifactChunk | ErrorInfo, now_ms: int) -> None:
         """The answer to a `Fetch`."""
         session = self.sessions.get(number)
         if session is None:
@@ -429,7 +457,7 @@ class GatewayCore:
 
     def _reply(self, session: Session, answer: Struct, request_id: int | None, now_ms: int) -> None:
         data = encode(answer, session.encoding, ts=now_ms, reply_to=request_id)
-        session.control.append(Payload(data, session.encoding != "json"))
+        session.say(Payload(data, session.encoding != "json"))
 
     def _error(self, session: Session, error: RfmError, request_id: int | None, now_ms: int) -> None:
         self.counts[f"error_{error.code}"] += 1
@@ -437,11 +465,7 @@ class GatewayCore:
 
     def _close(self, session: Session, code: int, now_ms: int, retry_after_ms: int | None = None) -> Close:
         session.closing = code
-        goodbye = Goodbye(
-            code=code, reconnect=reconnects(code), reason=CLOSE_REASONS.get(code, ""), retry_after_ms=retry_after_ms
-        )
-        data = encode(goodbye, session.encoding, ts=now_ms)
-        session.control.append(Payload(data, session.encoding != "json"))
+        self._reply(session, goodbye(code, retry_after_ms), None, now_ms)
         self.counts[f"closed_{code}"] += 1
         return Close(session.number, code)
 
@@ -453,13 +477,16 @@ class GatewayCore:
         """What to write to this session now. unsent_bytes: in its socket's buffer."""
         session = self.sessions[number]
         limit = self.settings.write_limit_bytes
-        if unsent_bytes == 0 or unsent_bytes < session.unsent_bytes:
+        # Compared with all that was handed over: a buffer that is refilled as fast as it drains has not stalled.
+        if unsent_bytes == 0 or unsent_bytes < session.handed_bytes:
             session.stalled_since_s = None
         elif session.stalled_since_s is None:
             session.stalled_since_s = now_s
         session.unsent_bytes = unsent_bytes
         room = 4 * limit - unsent_bytes if unsent_bytes < limit else 0
-        return session.pull(self.replica, room, now_s, now_ms, limit)
+        payloads = session.pull(self.replica, room, now_s, now_ms, limit)
+        session.handed_bytes = unsent_bytes + sum(len(payload.data) for payload in payloads)
+        return payloads
 
     def tick(self, now_s: float, now_ms: int) -> list[Command]:
         """Deadlines of sessions: hello, waiting places, stalled writes, heartbeats."""
@@ -468,11 +495,14 @@ class GatewayCore:
         for session in list(self.sessions.values()):
             if session.closing is not None:
                 continue
+            self._greet(session, now_ms)
             stalled_s = now_s - session.stalled_since_s if session.stalled_since_s is not None else 0.0
             if not session.max_hz and now_s - session.connected_s > self.settings.hello_timeout_s:
                 commands.append(self._close(session, CloseCode.AUTH_TIMEOUT, now_ms))
-            elif stalled_s > self.settings.write_stall_s or len(session.control) > CONTROL_LIMIT:
+            elif stalled_s > self.settings.write_stall_s or session.is_flooded:
                 commands.append(self._close(session, CloseCode.SLOW_CONSUMER, now_ms))
+            elif session.is_lost(self.replica):
+                commands.append(self._close(session, CloseCode.RESYNC, now_ms))
             elif session.mode == "waiting":
                 commands += self._place(session, now_s, now_ms)
             elif now_s - session.last_sent_s >= self.settings.heartbeat_s and not session.unsent_bytes:
@@ -488,6 +518,11 @@ class GatewayCore:
             if session.closing is None
         ]
 
+    @property
+    def superseded_progress(self) -> int:
+        """Progress that was not sent because something newer took its place."""
+        return self.superseded + sum(session.superseded for session in self.sessions.values())
+
     def unavailable(self, what: str) -> ErrorInfo:
         """The answer while the broker or an engine does not answer."""
         return error_info(UnavailableError(f"{what} does not answer", hint="try again in a moment", retry_after_s=1.0))
@@ -500,7 +535,7 @@ class GatewayCore:
         behind = self.replica.position - session.cursor
         lines = [f"s{number} ({session.client or 'unnamed'} from {session.address}) is in mode {session.mode}."]
         if session.mode == "events":
-            lines.append(f"{behind} events behind, progress at {min(session.pace.hz, session.max_hz or 20.0):g} Hz.")
+            lines.append(f"{behind} events behind, progress at {session.hz:g} Hz.")
         if session.unsent_bytes:
             lines.append(f"{session.unsent_bytes} bytes wait in its socket.")
         return tuple(lines)

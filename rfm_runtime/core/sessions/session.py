@@ -26,7 +26,7 @@ from rfm_runtime.protocol.messages import (
     Subscribe,
     Throttled,
 )
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 from rfm_runtime.protocol.wire import Encoding, encode
 
 __all__ = ["Payload", "Session"]
@@ -37,6 +37,9 @@ FINISHED_SHOWN = 200
 
 CONTROL_LIMIT = 1000
 """Replies waiting for one watcher; above its command burst by far."""
+
+CONTROL_LIMIT_BYTES = 4 * 1024 * 1024
+"""The same in bytes: a dozen of the longest lists."""
 
 
 class Payload(Struct, frozen=True):
@@ -59,6 +62,9 @@ class Session:
         self.client = ""
         self.resume: ResumeFrom | None = None
         self.max_hz = 0.0
+        self.epoch = ""
+        self.hello_id: int | None = None
+        self.welcome_due = False
         self.subscription: Subscribe | None = None
         self.waiting_since_s: float | None = None
         self.mode: Literal["silent", "waiting", "snapshot", "events"] = "silent"
@@ -67,7 +73,9 @@ class Session:
         self.announced_live = True
         self.control_id: int | None = None
         self.fetching = 0
+        self.superseded = 0
         self.control: deque[Payload] = deque()
+        self.control_bytes = 0
         self.bulk: deque[Payload] = deque()
         self.slots: set[str] = set()
         self.pace = Pace()
@@ -75,6 +83,7 @@ class Session:
         self.last_sent_s = now_s
         self.stalled_since_s: float | None = None
         self.unsent_bytes = 0
+        self.handed_bytes = 0
         self.closing: int | None = None
         self._pages: deque[str] = deque()
         self._first_page = False
@@ -93,6 +102,7 @@ class Session:
         """See nothing any more."""
         self.subscription = None
         self.mode = "silent"
+        self.announced_live = True
         self.slots.clear()
         self._pages.clear()
         self._sent_at.clear()
@@ -136,6 +146,13 @@ class Session:
             return matches(operation, wanted)
         return self.sees(operation)
 
+    def sees_event(self, event: OperationEvent, about: Operation | None) -> bool:
+        """Whether an event is for this watcher. about: its operation, None if that is not known here any more."""
+        if about is not None:
+            return self.sees(about)
+        wanted = None if self.subscription is None else self.subscription.operations
+        return wanted in ("active", "all") or (self._ids is not None and event.operation_id in self._ids)
+
     def sees(self, operation: Operation) -> bool:
         """Whether its events and progress are for this watcher; a filter's states only choose the first list."""
         if self.subscription is None or self.principal is None:
@@ -151,26 +168,56 @@ class Session:
     # --- sending ----------------------------------------------------------------------------
 
     def has_something(self, replica: Replica) -> bool:
-        """Whether a flush could send anything."""
-        if self.control or self.bulk or self.mode == "snapshot" or not self.announced_live:
+        """Whether a flush could send anything, or has to look how far the last one came."""
+        if self.control or self.unsent_bytes:
             return True
-        return self.mode == "events" and (self.cursor < replica.position or bool(self.slots))
+        if self.closing is not None or self.is_lost(replica):
+            return False
+        if self.bulk or self.mode == "snapshot":
+            return True
+        if self.mode != "events":
+            return False
+        if self.cursor < replica.position or self.slots:
+            return True
+        return replica.is_live and (not self.announced_live or self.generation != replica.generation)
+
+    def is_lost(self, replica: Replica) -> bool:
+        """Whether it was welcomed to a log that is gone: numbers of the new one would mean other events to it."""
+        return bool(self.epoch) and self.epoch != replica.epoch
+
+    def say(self, payload: Payload) -> None:
+        """Put it on the control lane."""
+        self.control.append(payload)
+        self.control_bytes += len(payload.data)
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether more replies wait than anybody who reads them lets wait."""
+        return len(self.control) > CONTROL_LIMIT or self.control_bytes > CONTROL_LIMIT_BYTES
 
     def pull(self, replica: Replica, room_bytes: int, now_s: float, ts_ms: int, limit_bytes: int) -> list[Payload]:
-        """What is sent now: at most about `room_bytes`, except that control is always sent."""
-        out: list[Payload] = list(self.control)
-        self.control.clear()
-        left = room_bytes - sum(len(payload.data) for payload in out)
-        left = self._pull_snapshot(replica, out, left, ts_ms)
-        left = self._pull_events(replica, out, left, ts_ms)
-        self._pull_state(replica, out, left, now_s, ts_ms, limit_bytes)
-        while self.bulk and left > 0:
-            payload = self.bulk.popleft()
-            left -= len(payload.data)
-            out.append(payload)
+        """What is sent now: at most about `room_bytes`. Nothing follows a goodbye."""
+        out: list[Payload] = []
+        left = self._pull_control(out, room_bytes)
+        if self.closing is None and not self.is_lost(replica):
+            left = self._pull_snapshot(replica, out, left, ts_ms)
+            left = self._pull_events(replica, out, left, ts_ms)
+            self._pull_state(replica, out, left, now_s, ts_ms, limit_bytes)
+            while self.bulk and left > 0:
+                payload = self.bulk.popleft()
+                left -= len(payload.data)
+                out.append(payload)
         if out:
             self.last_sent_s = now_s
         return out
+
+    def _pull_control(self, out: list[Payload], left: int) -> int:
+        while self.control and (left > 0 or self.closing is not None):
+            payload = self.control.popleft()
+            self.control_bytes -= len(payload.data)
+            left -= len(payload.data)
+            out.append(payload)
+        return left
 
     def _pull_snapshot(self, replica: Replica, out: list[Payload], left: int, ts_ms: int) -> int:
         while self.mode == "snapshot" and left > 0:
@@ -206,8 +253,7 @@ class Session:
             self.cursor = event.seq
             if event.seq <= self._sent_at.get(event.operation_id, 0):
                 continue
-            operation = replica.operations.get(event.operation_id)
-            if operation is None or not self.sees(operation):
+            if not self.sees_event(event, entry.about):
                 continue
             data = entry.bytes_for(self.encoding, tiles=tiles)
             out.append(Payload(data, binary))
@@ -232,15 +278,34 @@ class Session:
     ) -> None:
         if not self.slots or self.mode != "events" or now_s < self.next_state_s:
             return
+        before_hz = self.hz
         if self.unsent_bytes >= limit_bytes or left <= 0:
-            self.pace, hz = skipped(self.pace, now_s)
+            self.pace, _ = skipped(self.pace, now_s)
         else:
             self._send_state(replica, out)
-            self.pace, hz = flushed(self.pace, now_s)
-        self.next_state_s = now_s + 1.0 / min(self.pace.hz, self.max_hz)
-        if hz is not None:
-            data = encode(Throttled(min(hz, self.max_hz)), self.encoding, ts=ts_ms)
-            self.control.append(Payload(data, self.encoding != "json"))
+            self.pace, _ = flushed(self.pace, now_s)
+        self.next_state_s = now_s + 1.0 / self.hz
+        # Who asked for less than the pace allows notices nothing of its change.
+        if self.hz != before_hz:
+            data = encode(Throttled(self.hz), self.encoding, ts=ts_ms)
+            self.say(Payload(data, self.encoding != "json"))
+
+    @property
+    def hz(self) -> float:
+        """Flushes of progress per second it gets now."""
+        return min(self.pace.hz, self.max_hz)
+
+    def mark(self, changed: set[str], ended: set[str], replica: Replica) -> None:
+        """There is new progress of some operations, and none any more of others."""
+        if self.mode not in ("events", "snapshot"):
+            return
+        self.slots -= ended
+        for operation_id in changed:
+            operation = replica.operations.get(operation_id)
+            if operation is not None and self.sees(operation):
+                # What waits in the slot is never sent: the newer one takes its place.
+                self.superseded += operation_id in self.slots
+                self.slots.add(operation_id)
 
     def _send_state(self, replica: Replica, out: list[Payload]) -> None:
         tiles = self.subscription is not None and self.subscription.detail == "tiles"

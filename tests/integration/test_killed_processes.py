@@ -1,0 +1,242 @@
+"""Processes of a whole runtime killed in mid-render: one outcome, the same picture, a bar that never moves back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rfm_runtime import Client
+from rfm_runtime.client.handle import Operation
+from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from tests.whole import ENDLESS, KIND, QUICK, SECONDS, Recorder, digest, reached
+
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
+
+SMALL_TILES = {**SECONDS, "tile_px": 32}
+"""Many tiles: a kill almost always finds some committed, some running and some open."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    with runtime(tmp_path_factory.mktemp("rt"), workers=2, drain_timeout_s=2.0) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def truth(running: Runtime) -> str:
+    """Digest of the picture that nothing disturbed."""
+    with Client(url=running.url, token=running.info.token) as client:
+        operation = client.submit(KIND, SMALL_TILES)
+        assert operation.wait(60) == "completed"
+        return digest(client, operation.id)
+
+
+@pytest.fixture
+def client(running: Runtime) -> Iterator[Client]:
+    with Client(url=running.url, token=running.info.token, initial_delay=0.05) as connected:
+        yield connected
+
+
+@pytest.fixture
+def watcher(running: Runtime) -> Iterator[Recorder]:
+    recorder = Recorder(running, initial_delay=0.05)
+    yield recorder
+    recorder.close()
+
+
+def check(client: Client, watcher: Recorder, operation: Operation, truth: str) -> None:
+    """The end of every such story."""
+    assert operation.wait(60) == "completed"
+    watcher.await_end(operation.id)
+    watcher.check_story(operation.id)
+    assert digest(client, operation.id) == truth
+
+
+@pytest.mark.scenario("F1", "C2")
+@pytest.mark.parametrize("moment", ["idle", "preview", "tiles", "last tiles", "image"])
+def test_a_killed_worker_costs_its_tile_and_nothing_else(
+    running: Runtime, client: Client, watcher: Recorder, truth: str, moment: str
+) -> None:
+    victim = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")[0]
+    if moment == "idle":
+        victim.kill()
+    operation = client.submit(KIND, SMALL_TILES)
+    if moment != "idle":
+        reached(operation, moment)
+        victim.kill()
+    check(client, watcher, operation, truth)
+    eventually(lambda: len(running.workers()) == 2, what="the worker is replaced")
+    assert victim.pid not in [worker.pid for worker in running.workers()]
+    assert not list(running.folders.frames.iterdir())
+
+
+@pytest.mark.scenario("F1")
+def test_a_worker_killed_while_it_is_being_cancelled_is_a_cancelled_operation(
+    running: Runtime, client: Client, watcher: Recorder
+) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    victim = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")[0]
+    eventually(lambda: operation.state == "running", what="it runs")
+    victim.suspend()
+    assert operation.cancel() == "cancelling"
+    victim.kill()
+    assert operation.wait(10) == "canceled"
+    watcher.await_end(operation.id)
+    watcher.check_story(operation.id)
+    assert not list(running.folders.frames.iterdir())
+
+
+@pytest.mark.scenario("C3", "F1")
+def test_a_worker_that_does_not_answer_a_cancel_is_killed_and_replaced(
+    running: Runtime, client: Client, watcher: Recorder
+) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    victim = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")[0]
+    eventually(lambda: operation.state == "running", what="it runs")
+    victim.suspend()
+    operation.cancel()
+    assert operation.wait(10) == "canceled"
+    watcher.await_end(operation.id)
+    assert watcher.events(operation.id)[-1].forced
+    eventually(lambda: not victim.is_running() and len(running.workers()) == 2, what="it is replaced")
+
+
+@pytest.mark.scenario("F2")
+def test_a_killed_broker_comes_back_with_the_same_operations_and_outcomes(
+    running: Runtime, client: Client, watcher: Recorder, truth: str
+) -> None:
+    done = client.submit(KIND, QUICK)
+    assert done.wait(30) == "completed"
+    held = client.submit(KIND, ENDLESS)
+    eventually(lambda: held.state == "running", what="it runs")
+    held.pause()
+    eventually(lambda: held.state == "paused", what="it is paused")
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "tiles")
+    before = {o.operation_id for o in client.operations()}
+
+    running.kill("broker")
+
+    check(client, watcher, operation, truth)
+    after = {o.operation_id: o.state for o in client.operations()}
+    assert before <= after.keys()
+    assert (after[done.id], after[held.id]) == ("completed", "paused")
+    held.resume()
+    eventually(lambda: held.state == "running", what="it goes on")
+    assert held.cancel() == "cancelling"
+    assert held.wait(10) == "canceled"
+    late = Recorder(running)
+    eventually(lambda: late.ended(operation.id) and late.ended(held.id), what="a new watcher sees both ended")
+    late.close()
+
+
+@pytest.mark.scenario("F2")
+def test_a_cancel_survives_the_broker_that_took_it(running: Runtime, client: Client, watcher: Recorder) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    workers = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")
+    eventually(lambda: operation.state == "running", what="it runs")
+    engine = running.processes()["engine-0"]
+    # Nobody acknowledges: engine and workers stand still until the broker that took the cancel is dead.
+    for process in (engine, *workers):
+        process.suspend()
+    assert client.cancel(operation.id, deadline_ms=60_000) == "cancelling"
+    running.kill("broker")
+    for process in (engine, *workers):
+        process.resume()
+    assert operation.wait(15) == "canceled"
+    watcher.await_end(operation.id)
+    watcher.check_story(operation.id)
+
+
+@pytest.mark.scenario("F3", "D6")
+def test_a_killed_gateway_costs_its_watchers_a_moment_and_no_event(
+    running: Runtime, client: Client, watcher: Recorder, truth: str
+) -> None:
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "tiles")
+    running.kill("gateway-0")
+    check(client, watcher, operation, truth)
+    assert watcher.types(operation.id) == ["accepted", "queued", "started", "completed"]
+
+
+@pytest.mark.scenario("F4", "C2", "C11")
+def test_a_killed_engine_leaves_nothing_and_its_finished_tiles_are_kept(
+    running: Runtime, client: Client, watcher: Recorder, truth: str
+) -> None:
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "last tiles")
+    shared = set(os.listdir("/dev/shm"))
+    workers = running.workers()
+    helpers = running.processes()["engine-0"].children(recursive=True)
+    running.kill("engine-0")
+    _, alive = psutil.wait_procs(helpers, timeout=10)
+    assert not alive, "orphans of the engine"
+    check(client, watcher, operation, truth)
+    assert "requeued" in watcher.types(operation.id)
+    frame = next(
+        line
+        for line in running.logs().splitlines()
+        if '"frame_ready"' in line and operation.id in line and '"recovered_tiles": 0' not in line
+    )
+    assert frame
+    assert {w.pid for w in running.workers()}.isdisjoint(w.pid for w in workers)
+    assert set(os.listdir("/dev/shm")) <= shared
+
+
+@pytest.mark.scenario("F1", "F2", "F3", "F4")
+def test_worker_gateway_broker_and_engine_are_killed_in_one_render(
+    running: Runtime, client: Client, truth: str
+) -> None:
+    watchers = [Recorder(running, initial_delay=0.05), Recorder(running, initial_delay=0.05, encoding="json")]
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "tiles")
+    running.workers()[0].kill()
+    reached(operation, "more tiles")
+    running.kill("gateway-0")
+    reached(operation, "more tiles")
+    running.kill("broker")
+    reached(operation, "more tiles")
+    running.kill("engine-0")
+    for watcher in watchers:
+        check(client, watcher, operation, truth)
+        watcher.close()
+
+
+@pytest.mark.scenario("F5", "C11")
+def test_after_a_killed_supervisor_a_new_start_finishes_the_render(tmp_path: Path) -> None:
+    with runtime(tmp_path, workers=2, drain_timeout_s=2.0) as running:
+        with Client(url=running.url, token=running.info.token) as client:
+            whole = client.submit(KIND, SMALL_TILES)
+            assert whole.wait(60) == "completed"
+            truth = digest(client, whole.id)
+            operation = client.submit(KIND, SMALL_TILES)
+            reached(operation, "last tiles")
+            running.kill_supervisor()
+        assert [folder.name for folder in running.folders.frames.iterdir()] == [f"op-{operation.id}"]
+        running.start()
+        with Client(url=running.url, token=running.info.token) as client:
+            again = client.handle(operation.id)
+            assert again.wait(60) == "completed"
+            assert digest(client, operation.id) == truth
+        assert not list(running.folders.frames.iterdir())
+
+
+@pytest.mark.scenario("F6")
+@pytest.mark.parametrize("name", ["broker", "gateway-0", "engine-0", "worker"])
+def test_a_frozen_process_changes_no_outcome(
+    running: Runtime, client: Client, watcher: Recorder, truth: str, name: str
+) -> None:
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "tiles")
+    process = running.workers()[0] if name == "worker" else running.processes()[name]
+    process.suspend()
+    time.sleep(1.5)
+    process.resume()
+    check(client, watcher, operation, truth)
+    assert process.is_running(), "frozen is not dead"
+    assert "requeued" not in watcher.types(operation.id)
