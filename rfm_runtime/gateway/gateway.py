@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime import __version__
 from rfm_runtime.config import Settings
-from rfm_runtime.core.sessions.hub import Close, Fetch, Forward, GatewayCore, Identity, Refused
+from rfm_runtime.core.sessions.hub import Close, Fetch, Forward, GatewayCore, Identity, Refused, goodbye
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.errors import RfmError, UnavailableError
@@ -43,7 +43,7 @@ from rfm_runtime.protocol.messages import (
     SubmitReply,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
-from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, join
+from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
 from rfm_runtime.security import token as tokens
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -220,7 +220,7 @@ class Gateway:
         except RfmError as error:
             log.info("prefill_failed", error=error.message)
             return
-        replica.prefill(tuple(found))
+        replica.prefill(epoch, tuple(found))
 
     def _after_change(self) -> None:
         if self.core.replica.is_live and self._prefilled:
@@ -297,12 +297,12 @@ class Gateway:
         offered = bearer(request.headers) if request is not None else None
         principal = None if offered is None else self.authenticate(offered)
         if offered is not None and principal is None:
-            await connection.close(CloseCode.INVALID_TOKEN, CLOSE_REASONS[CloseCode.INVALID_TOKEN])
+            await self._refuse(connection, encoding, Refused(CloseCode.INVALID_TOKEN, None))
             return
         address = str(connection.remote_address[0]) if connection.remote_address else "local"
         session = self.core.connected(address, encoding, principal, now_s)
         if isinstance(session, Refused):
-            await connection.close(session.code, CLOSE_REASONS.get(session.code, ""))
+            await self._refuse(connection, encoding, session)
             return
         self._connections[session.number] = connection
         bound = log.bind(session=f"s{session.number}")
@@ -315,6 +315,11 @@ class Gateway:
             self.core.disconnected(session.number)
             self._connections.pop(session.number, None)
             bound.info("disconnected", client=session.client, code=connection.close_code, hz=session.pace.hz)
+
+    async def _refuse(self, connection: ServerConnection, encoding: Encoding, refused: Refused) -> None:
+        farewell = encode(goodbye(refused.code, refused.retry_after_ms), encoding, ts=_now_ms())
+        self._write(connection, farewell, text=encoding == "json")
+        await connection.close(refused.code, CLOSE_REASONS.get(refused.code, ""))
 
     async def _read(self, connection: ServerConnection, session: Session) -> None:
         welcomed = False

@@ -13,7 +13,7 @@ __all__ = ["Metrics"]
 
 
 class _CoreCounts:
-    """The core's plain counters, as one family."""
+    """What the core counts: its decisions as one family, and progress that was never sent."""
 
     def __init__(self, core: GatewayCore) -> None:
         self._core = core
@@ -23,6 +23,11 @@ class _CoreCounts:
         for what, count in sorted(self._core.counts.items()):
             family.add_metric([what], count)
         yield family
+        yield CounterMetricFamily(
+            "rfm_gateway_superseded_progress",
+            "Progress not sent to a session because something newer took its place",
+            value=self._core.superseded_progress,
+        )
 
 
 class Metrics:
@@ -34,14 +39,6 @@ class Metrics:
         self.sessions = Gauge("rfm_gateway_sessions", "Sessions", registry=self.registry)
         self.written = Counter("rfm_gateway_written_bytes", "Bytes handed to sockets", registry=self.registry)
         self.messages = Counter("rfm_gateway_written_messages", "Envelopes sent", registry=self.registry)
-        self.dropped = Counter(
-            "rfm_gateway_dropped_messages",
-            "Messages not sent, by class; reliable stays 0",
-            ["lane"],
-            registry=self.registry,
-        )
-        for lane in ("reliable", "state", "bulk"):
-            self.dropped.labels(lane)
         self.setup = Histogram(
             "rfm_gateway_setup_seconds",
             "Accepted connection to welcome",

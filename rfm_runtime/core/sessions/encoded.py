@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import msgspec
 
-from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.wire import Encoding, encode
 
 __all__ = ["EncodedEvent", "EncodedProgress"]
 
 
 class EncodedEvent:
-    """An event of the ring."""
+    """An event of the ring.
 
-    __slots__ = ("_bytes", "event")
+    about: its operation as it was then, None if that is not known here. Who may see an event has to be known for as
+    long as the ring has it, and the operation may be forgotten before.
+    """
 
-    def __init__(self, event: OperationEvent) -> None:
+    __slots__ = ("_bytes", "about", "event")
+
+    def __init__(self, event: OperationEvent, about: Operation | None) -> None:
         self.event = event
+        self.about = about
         self._bytes: dict[tuple[Encoding, bool], bytes] = {}
 
     def bytes_for(self, encoding: Encoding, *, tiles: bool) -> bytes:

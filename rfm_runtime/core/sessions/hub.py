@@ -12,6 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
+from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.core.timing import TokenBucket
@@ -339,10 +340,13 @@ class GatewayCore:
     def _request(
         self, session: Session, request_id: int | None, request: Struct, now_s: float, now_ms: int
     ) -> list[Command]:
+        who = session.principal or Principal("", ())
         match request:
             case Subscribe():
+                check(who, "see")
                 return self._subscribe(session, request_id, request, now_s, now_ms)
             case Unsubscribe():
+                self._replace_waiting(session, now_ms)
                 session.unsubscribe()
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
@@ -356,13 +360,13 @@ class GatewayCore:
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact():
+                check(who, "see")
                 return [self._fetch(session, request_id, request)]
             case _:
-                return [Forward(session.number, request_id, self._translate(session, request))]
+                return [Forward(session.number, request_id, self._translate(who, request))]
 
-    def _translate(self, session: Session, request: Struct) -> Struct:
+    def _translate(self, who: Principal, request: Struct) -> Struct:
         """The broker's message for a watcher's request."""
-        who = session.principal or Principal("", ())
         match request:
             case Submit():
                 return internal.DoSubmit(principal=who, submissions=(request,))
@@ -402,9 +406,7 @@ class GatewayCore:
     def _subscribe(
         self, session: Session, request_id: int | None, request: Subscribe, now_s: float, now_ms: int
     ) -> list[Command]:
-        if session.mode == "waiting":
-            replaced = ConflictError("another `subscribe` came before this one was begun")
-            self._error(session, replaced, session.control_id, now_ms)
+        self._replace_waiting(session, now_ms)
         session.subscribe(request)
         if request.max_hz is not None:
             session.max_hz = min(request.max_hz, self.settings.max_hz)
@@ -412,6 +414,12 @@ class GatewayCore:
         session.mode = "waiting"
         session.control_id = request_id
         return self._place(session, now_s, now_ms)
+
+    def _replace_waiting(self, session: Session, now_ms: int) -> None:
+        """A `subscribe` that still waits is answered before another request takes its place."""
+        if session.mode == "waiting":
+            replaced = ConflictError("another request took the place of this `subscribe` before it was begun")
+            self._error(session, replaced, session.control_id, now_ms)
 
     def _place(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
         """Replay, snapshot, or wait: for this gateway to be contiguous, or to reach the watcher's position."""

@@ -41,7 +41,10 @@ class Ask(Struct, frozen=True):
 
 
 class Replica:
-    """operations, progress: by id. ring: the newest events, without gaps. position: the last of them."""
+    """operations, progress: by id. ring: the newest events, without gaps. position: the last of them.
+
+    changed, ended: operations with new progress, and those that got their outcome, since the sessions were told.
+    """
 
     def __init__(self, history_events: int) -> None:
         self.phase: Phase = "empty"
@@ -53,8 +56,10 @@ class Replica:
         self.progress: dict[str, EncodedProgress] = {}
         self.ring: deque[EncodedEvent] = deque(maxlen=history_events)
         self.changed: set[str] = set()
+        self.ended: set[str] = set()
         self._frame_no = 0
         self._attempt = 0
+        self._finished: dict[str, None] = {}
         self._buffer: list[FeedFrame] = []
         self._fresh: dict[str, Operation] = {}
         self._snapshot_seq = 0
@@ -118,7 +123,16 @@ class Replica:
 
     def _adopt(self, epoch: str) -> None:
         """The snapshot is whole. A ring that reaches up to it stays; any other begins anew."""
-        self.operations, self._fresh = self._fresh, {}
+        known, self.operations, self._fresh = self.operations, self._fresh, {}
+        if epoch == self.epoch:
+            # A broker that was just started knows what is journalled, and watchers were shown more than that.
+            for operation_id, operation in self.operations.items():
+                if operation_id in known and operation.state not in TERMINAL_STATES:
+                    latest = _newer(operation.latest, known[operation_id].latest)
+                    self.operations[operation_id] = msgspec.structs.replace(operation, latest=latest)
+        ended = [o for o in self.operations.values() if o.state in TERMINAL_STATES]
+        ended.sort(key=lambda operation: operation.ended_at_ms or 0)
+        self._finished = dict.fromkeys(operation.operation_id for operation in ended)
         self.progress = {
             operation_id: EncodedProgress(operation.latest)
             for operation_id, operation in self.operations.items()
@@ -159,11 +173,17 @@ class Replica:
         for update in answer.progress:
             self._measure(update)
 
-    def prefill(self, events: tuple[OperationEvent, ...]) -> None:
-        """Older events for the ring, so that watchers of a restarted gateway can resume; must end at its floor."""
+    def prefill(self, epoch: str, events: tuple[OperationEvent, ...]) -> None:
+        """Older events for the ring, so that watchers of a restarted gateway can resume.
+
+        Taken only if they are of this log and end at the ring's floor: both may have moved since they were asked for.
+        """
         room = (self.ring.maxlen or 0) - len(self.ring)
-        if events and room > 0 and events[-1].seq == self.floor:
-            self.ring.extendleft(EncodedEvent(event) for event in reversed(events[-room:]))
+        if epoch == self.epoch and events and room > 0 and events[-1].seq == self.floor:
+            about = {event.operation_id: event.operation for event in events if event.operation is not None}
+            about |= self.operations
+            older = [EncodedEvent(event, about.get(event.operation_id)) for event in events[-room:]]
+            self.ring.extendleft(reversed(older))
 
     # --- the feed ---------------------------------------------------------------------------
 
@@ -199,17 +219,18 @@ class Replica:
         return []
 
     def _apply(self, event: OperationEvent) -> None:
-        self.position = event.seq
-        self.ring.append(EncodedEvent(event))
         known = self.operations.get(event.operation_id)
-        if known is not None and event.seq <= known.at_seq:
-            return
         operation = event.operation or known
-        if operation is None:
-            # Forgotten by the broker's bounded history between snapshot and event.
-            return
+        # None: forgotten by the broker's bounded history between snapshot and event.
+        if operation is not None and (known is None or event.seq > known.at_seq):
+            self._change(event, operation, known)
+        self.position = event.seq
+        self.ring.append(EncodedEvent(event, self.operations.get(event.operation_id)))
+
+    def _change(self, event: OperationEvent, operation: Operation, known: Operation | None) -> None:
         terminal = event.type in TERMINAL_EVENTS
-        latest = event.final or operation.latest or (known.latest if known is not None else None)
+        # What an operation starts with again may be older than what was shown of it.
+        latest = event.final or _newer(operation.latest, known.latest if known is not None else None)
         self.operations[event.operation_id] = msgspec.structs.replace(
             operation,
             state=event.state,
@@ -227,6 +248,8 @@ class Replica:
         if terminal:
             self.progress.pop(event.operation_id, None)
             self.changed.discard(event.operation_id)
+            self.ended.add(event.operation_id)
+            self._finished[event.operation_id] = None
 
     def _measure(self, update: ProgressUpdate) -> None:
         """The highest revision wins; after the outcome there is no progress."""
@@ -242,19 +265,27 @@ class Replica:
         self.changed.add(operation_id)
 
     def forget(self, finished_keep: int) -> None:
-        """Bounded history: the oldest finished operations leave memory."""
-        finished = [o for o in self.operations.values() if o.state in TERMINAL_STATES]
-        if len(finished) <= finished_keep + finished_keep // 10:
-            return
-        finished.sort(key=lambda operation: operation.ended_at_ms or 0)
-        for operation in finished[: len(finished) - finished_keep]:
-            del self.operations[operation.operation_id]
+        """Bounded history: what finished first leaves memory."""
+        while len(self._finished) > finished_keep:
+            oldest = next(iter(self._finished))
+            del self._finished[oldest]
+            del self.operations[oldest]
 
     def sanity_check(self) -> None:
-        """Raise AssertionError if the ring has a gap or progress outlives an operation."""
+        """Raise AssertionError if the ring has a gap, tables disagree or progress outlives an operation."""
+        finished = {oid for oid, operation in self.operations.items() if operation.state in TERMINAL_STATES}
+        if finished != self._finished.keys():
+            raise AssertionError(f"finished operations: {finished ^ self._finished.keys()}")
         seqs = [entry.event.seq for entry in self.ring]
         if seqs != list(range(self.floor + 1, self.position + 1)):
             raise AssertionError(f"ring {seqs[:1]}…{seqs[-1:]} against {self.floor}…{self.position}")
         for operation_id in self.progress:
             if self.operations[operation_id].state in TERMINAL_STATES:
                 raise AssertionError(f"{operation_id} has ended and has progress")
+
+
+def _newer(one: ProgressUpdate | None, other: ProgressUpdate | None) -> ProgressUpdate | None:
+    """The one with the higher revision."""
+    if one is None or other is None:
+        return one or other
+    return one if one.rev >= other.rev else other
