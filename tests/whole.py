@@ -28,7 +28,7 @@ SECONDS = {
     "max_iter": 100_000,
     "interior_tests": False,
 }
-"""Seconds of a core at 5·10⁹ iterations/s, hundreds of tiles: a fifth of it is a mini-set that is iterated to the end."""
+"""Seconds of a core at 5·10⁹ iterations/s, a hundred tiles: a fifth of it is a mini-set, iterated to the end."""
 
 ENDLESS = {
     "re": "-0.1",
@@ -45,8 +45,12 @@ ENDLESS = {
 class Recorder:
     """A watcher in a thread of its own that keeps everything it is told."""
 
-    def __init__(self, running: Runtime, **options: Any) -> None:
-        self.client = Client(url=running.url, token=running.info.token, **options)
+    def __init__(self, running: Runtime, *, follow: bool = False, **options: Any) -> None:
+        """follow: find the runtime by its connection file, also after it was started again with another token."""
+        where: dict[str, Any] = {"url": running.url, "token": running.info.token}
+        if follow:
+            where = {"settings": running.settings}
+        self.client = Client(**where, **options)
         self.notices: list[Notice] = []
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
@@ -74,7 +75,7 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent, OperationState, ProgressUpdate
-from rfm_runtime.protocol.wire import decode_batch, decode_message, encode
+from rfm_runtime.protocol.wire import decode_batch, decode_message, encode, type_of
 
 __all__ = ["AsyncClient", "Notice", "OnState"]
 
@@ -88,6 +89,7 @@ OPEN_S = 10.0
 BATCH_LIMIT = 1_000_000
 """Envelopes in one message of our own server: bounded by its size, not by their number."""
 
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 RENDER = "render.escape_time"
 
 
@@ -154,6 +156,11 @@ class AsyncClient:
     def state(self) -> LinkState:
         """connecting, live, stale, reconnecting, unauthorised, draining or closed."""
         return self._link.state
+
+    @property
+    def waiting(self) -> list[str]:
+        """Requests that wait for a connection, by type, in the order in which they will be sent."""
+        return [type_of(pending.message) for pending in self._outbox.to_send()]
 
     async def connect(self, timeout_s: float | None = OPEN_S) -> None:
         """Wait until the list of operations is there. Raises NoRuntimeError, UnauthorizedError, UnavailableError."""
@@ -232,7 +239,10 @@ class AsyncClient:
         except ssl.SSLCertVerificationError as bad_certificate:
             return Failure(f"the server's certificate is not trusted: {bad_certificate.verify_message}", retry=False)
         except NoRuntimeError as nobody:
-            return Failure(nobody.message, retry=True)
+            return Failure(nobody.message, retry=True, nearby=True)
+        except ConnectionRefusedError as nobody:
+            nearby = urlsplit(self._url or "").hostname in LOOPBACK
+            return Failure(f"no connection: {nobody.strerror}", retry=True, nearby=nearby)
         except socket.gaierror as unknown:
             return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
         except (OSError, TimeoutError, InvalidHandshake) as broken:

@@ -13,18 +13,25 @@ __all__ = ["STABLE_S", "Failure", "Link", "LinkState", "after_close", "after_sta
 STABLE_S = 60.0
 """A connection that held this long starts with a clean slate when it drops."""
 
+NEARBY_CAP_S = 0.25
+"""A runtime that restarts on this host is found again at once when it is back, however long it was away."""
+
 LinkState = Literal["connecting", "live", "stale", "reconnecting", "unauthorised", "draining", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token."""
+    """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token.
+
+    nearby: nobody listens on this very host, which costs nothing to find out.
+    """
 
     reason: str
     retry: bool
     retry_after_s: float | None = None
     fresh_token: bool = False
     draining: bool = False
+    nearby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +58,18 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
     A dead token is never tried again; it needs a callback that gives a fresh one.
     """
     held = link.live_since_s is not None and now_s - link.live_since_s >= STABLE_S
-    attempt = 0 if held else link.attempt
+    # A server that says goodbye and when to come back is no failing one.
+    attempt = 0 if held or failure.draining else link.attempt
     if failure.fresh_token and not can_refresh:
         return replace(link, state="unauthorised", live_since_s=None, reason=failure.reason), None
     exhausted = link.max_retries is not None and attempt >= link.max_retries
     if not failure.retry or exhausted:
         state: LinkState = "unauthorised" if failure.fresh_token else "closed"
         return replace(link, state=state, live_since_s=None, reason=failure.reason), None
-    wait_s = link.backoff.delay_s(attempt, rng)
+    backoff = link.backoff
+    if failure.nearby and link.max_retries is None:
+        backoff = replace(backoff, cap_s=min(backoff.cap_s, NEARBY_CAP_S))
+    wait_s = backoff.delay_s(attempt, rng)
     if link.live_since_s is not None and attempt == 0:
         # The first try after a connection that worked is at once, or nearly: most drops are restarts.
         wait_s = min(wait_s, 0.1)

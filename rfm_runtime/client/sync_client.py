@@ -119,6 +119,11 @@ class Client:
         return self._async.state
 
     @property
+    def waiting(self) -> list[str]:
+        """Requests that wait for a connection, by type, in the order in which they will be sent."""
+        return self._async.waiting
+
+    @property
     def server(self) -> Welcome | None:
         """What the server said of itself."""
         return self._async.server

@@ -18,6 +18,7 @@ from rfm_runtime.app.daemon import start_daemon, stop
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.errors import StartError
+from rfm_runtime.observe.process import is_alive
 
 __all__ = ["Runtime", "eventually", "runtime"]
 
@@ -82,17 +83,13 @@ class Runtime:
         """SIGKILL the supervisor and wait until every process of the runtime is gone."""
         tree = self.tree()
         os.kill(self.info.pid, signal.SIGKILL)
-        _, alive = psutil.wait_procs(tree, timeout=10)
-        if alive:
-            raise StartError(f"left behind by a killed supervisor: {alive}")
+        _await_end(tree, "a killed supervisor")
 
     def stop(self, *, timeout_s: float = 60.0, now: bool = False) -> None:
         """Stop it in order; nothing if it is not running."""
         tree = self.tree()
         stop(self.settings, timeout_s=timeout_s, now=now)
-        _, alive = psutil.wait_procs(tree, timeout=10)
-        if alive:
-            raise StartError(f"left behind by a stopped runtime: {alive}")
+        _await_end(tree, "a stopped runtime")
 
     def start(self) -> None:
         """Start it again in the same folders."""
@@ -104,6 +101,18 @@ class Runtime:
             f"--- {path.name}\n{path.read_text(encoding='utf-8', errors='replace')}"
             for path in sorted(self.folders.logs.glob("*"))
         )
+
+
+def _await_end(tree: list[psutil.Process], of: str) -> None:
+    """Every process has ended. A zombie has: when it is reaped is up to the machine's process 1."""
+
+    def alive() -> list[psutil.Process]:
+        return [process for process in tree if is_alive(process.pid, process.create_time())]
+
+    try:
+        eventually(lambda: not alive(), what="the end of all processes")
+    except TimeoutError:
+        raise StartError(f"left behind by {of}: {alive()}") from None
 
 
 @contextmanager
