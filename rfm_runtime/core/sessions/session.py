@@ -237,7 +237,8 @@ class Session:
         return left
 
     def _pull_events(self, replica: Replica, out: list[Payload], left: int, ts_ms: int) -> int:
-        if self.mode != "events":
+        # Without room nothing is begun: a list would be as old as the wait for it.
+        if self.mode != "events" or left <= 0:
             return left
         if self.generation != replica.generation or self.cursor < replica.floor:
             if replica.is_live:
