@@ -587,7 +587,7 @@ def unpack_progress(message: bytes) -> TileMeasure | OperationMeasure:
             return _tile_decoder.decode(body)
         if head == _OPERATION:
             return _operation_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequestError(f"progress: {str(error)[:200]}") from None
     raise BadRequestError("progress: unknown version or kind")
 
@@ -680,5 +680,5 @@ def _decode(name: str, body: bytes) -> Struct:
         raise UnsupportedError(f"unknown message {name[:64]!r}")
     try:
         return msgspec.msgpack.decode(body, type=struct)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequestError(f"{name}: {str(error)[:200]}") from None

@@ -16,6 +16,7 @@ __all__ = [
     "NAME_LIMIT",
     "OUTBOUND_LIMIT_BYTES",
     "PAGE_LIMIT",
+    "PARAMS_DEPTH",
     "PARAMS_LIMIT_BYTES",
     "PRIORITY_MAX",
     "PRIORITY_MIN",
@@ -33,6 +34,9 @@ BATCH_LIMIT = 64
 
 PARAMS_LIMIT_BYTES = 48 * 1024
 """Encoded parameters of one submission: below the inbound limit with room for the envelope."""
+
+PARAMS_DEPTH = 6
+"""Lists and objects inside each other below a field of `params`. The decoder's type doubles with each level."""
 
 DETAILS_LIMIT_BYTES = 8 * 1024
 """Encoded `details` of a progress message: they are kept once per operation and sent many times."""

@@ -6,18 +6,22 @@ types they belong to. Events and progress are in `operation`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import sys
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
+from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT, PARAMS_DEPTH
 from rfm_runtime.protocol.operation import (
     ErrorInfo,
+    Int64,
     Labels,
     Name,
     Operation,
     OperationId,
     OperationState,
+    Position,
     Priority,
     ProgressUpdate,
     Text,
@@ -51,6 +55,7 @@ __all__ = [
     "OperationFilter",
     "OperationList",
     "OperationReply",
+    "Params",
     "Pause",
     "Ping",
     "Pong",
@@ -72,6 +77,26 @@ __all__ = [
 MaxHz = Annotated[float, Meta(gt=0, le=60)]
 RequestKey = Annotated[str, Meta(min_length=1, max_length=128)]
 
+_FINITE = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+
+
+def _json_value(depth: int) -> Any:
+    """The type of what both encodings can say, with at most `depth` lists and objects inside each other."""
+    scalar: Any = None | bool | Int64 | _FINITE | str
+    value = scalar
+    for _ in range(depth):
+        value = scalar | GenericAlias(list, (value,)) | GenericAlias(dict, (str, value))
+    return value
+
+
+if TYPE_CHECKING:
+    Params = dict[str, Any]
+else:
+    # Not `Any`: MessagePack can say what JSON, a journal's deterministic encoding or the next hop cannot
+    # (extension types, keys that are numbers, NaN), JSON has integers that MessagePack lacks, and keys that are
+    # lists of numbers can be made to collide. msgspec has no recursive types without structs, hence the bound.
+    Params = dict[str, _json_value(PARAMS_DEPTH)]
+
 
 # --- connecting -------------------------------------------------------------------------------
 
@@ -87,7 +112,7 @@ class ResumeFrom(Struct, frozen=True):
     """The last event the client has: *everything I may see after `seq` of log `epoch`*."""
 
     epoch: Annotated[str, Meta(max_length=64)]
-    seq: Annotated[int, Meta(ge=0)]
+    seq: Position
 
 
 class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -182,12 +207,15 @@ class OperationList(Struct, frozen=True, kw_only=True):
 
 
 class SubmitRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A new operation. `request_key` makes repeating it harmless; the client mints id and key."""
+    """A new operation. `request_key` makes repeating it harmless; the client mints id and key.
+
+    params: JSON values, whatever the encoding: integers of 64 bits, finite numbers, nested at most PARAMS_DEPTH deep.
+    """
 
     operation_id: OperationId
     kind: Name
     request_key: RequestKey
-    params: dict[str, Any] = {}
+    params: Params = {}
     name: Name = ""
     priority: Priority = 0
     labels: Labels = {}
@@ -301,7 +329,7 @@ class FetchArtifact(Struct, frozen=True, kw_only=True):
 
     operation_id: OperationId
     name: Name
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Position = 0
     length: Annotated[int, Meta(ge=1, le=CHUNK_LIMIT_BYTES)] = CHUNK_LIMIT_BYTES
 
 

@@ -26,12 +26,14 @@ __all__ = [
     "ErrorInfo",
     "Eta",
     "EventType",
+    "Int64",
     "Labels",
     "Name",
     "Operation",
     "OperationEvent",
     "OperationId",
     "OperationState",
+    "Position",
     "Priority",
     "ProgressUpdate",
     "Text",
@@ -43,6 +45,9 @@ __all__ = [
 OperationId = Annotated[str, Meta(min_length=1, max_length=ID_LIMIT, pattern=r"^[A-Za-z0-9_.:@-]+\Z")]
 Name = Annotated[str, Meta(max_length=NAME_LIMIT)]
 Text = Annotated[str, Meta(max_length=MESSAGE_LIMIT)]
+# JSON has integers of any length; MessagePack, and with it the next hop, has 64 bits.
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Labels = Annotated[
     dict[Annotated[str, Meta(max_length=LABEL_LIMIT)], Annotated[str, Meta(max_length=LABEL_LIMIT)]],

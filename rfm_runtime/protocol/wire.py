@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from rfm_runtime.errors import BadRequestError, TooLargeError
 from rfm_runtime.protocol.limits import BATCH_LIMIT
 from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS
-from rfm_runtime.protocol.operation import EVENT_TYPES, OperationEvent
+from rfm_runtime.protocol.operation import EVENT_TYPES, Int64, OperationEvent
 
 __all__ = [
     "SUBPROTOCOLS",
@@ -40,10 +40,10 @@ class Envelope(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What surrounds every message. `id` of a request, `re` of its reply, `seq` of an event."""
 
     type: str
-    ts: int = 0
-    id: int | None = None
-    re: int | None = None
-    seq: int | None = None
+    ts: Int64 = 0
+    id: Int64 | None = None
+    re: Int64 | None = None
+    seq: Int64 | None = None
     data: Raw = Raw(b"")
 
 
