@@ -292,6 +292,7 @@ class StartError(SetupError):
 
     code = "start_failed"
     exit_code = 1
+    default_hint = "see `rfm-runtime logs`"
 
 
 class JournalError(SetupError):

@@ -124,7 +124,9 @@ def decode_batch(message: bytes | str, encoding: Encoding, *, batch_limit: int =
             hint='send {"type": …, "data": {…}} or an array of them',
         ) from None
     if len(envelopes) > batch_limit:
-        raise TooLargeError(f"{len(envelopes)} envelopes in one message, {batch_limit} are allowed")
+        raise TooLargeError(
+            f"{len(envelopes)} envelopes in one message, {batch_limit} are allowed", hint="send several messages"
+        )
     return envelopes
 
 
