@@ -7,10 +7,11 @@ inside one the render that has had least CPU time goes first. A higher one takes
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
+from rfm_runtime.core.tiles.check import explain, sanity_check
 from rfm_runtime.core.tiles.messages import (
     Assigned,
     CancelSet,
@@ -32,7 +33,6 @@ from rfm_runtime.core.tiles.messages import (
     SayReleased,
     SayStarted,
     Stop,
-    Task,
     TaskDone,
     TaskFailed,
     TaskStopped,
@@ -41,27 +41,14 @@ from rfm_runtime.core.tiles.messages import (
     WorkerUp,
 )
 from rfm_runtime.core.tiles.run import Run
+from rfm_runtime.core.tiles.worker import PREFETCH, Worker
 from rfm_runtime.protocol.internal import Assign
 from rfm_runtime.protocol.operation import TileGrid
 
 __all__ = ["EngineCore", "GridOf"]
 
-PREFETCH = 2
-"""Tasks in a worker's hands: the one that runs and the next, so that no core waits for the pipe."""
-
 GridOf = Callable[[Assign], TileGrid]
 """Geometry of an assignment's tiles. Raises RfmError for parameters that cannot be."""
-
-
-class Worker:
-    """A worker process as the core knows it. kill_sent: its death is ours, and no fault of its task."""
-
-    __slots__ = ("kill_sent", "stopping", "tasks")
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.stopping: set[tuple[str, int]] = set()
-        self.kill_sent = False
 
 
 class EngineCore:
@@ -107,31 +94,44 @@ class EngineCore:
 
     def _assigned(self, assign: Assign) -> list[Command]:
         known = self.runs.get(assign.operation_id)
-        if known is not None and known.generation >= assign.generation:
+        if known is not None and known.generation > assign.generation:
+            return []
+        if known is not None and known.generation == assign.generation:
             known.assign = assign
+            known.priority = assign.priority
             known.changed = True
             return []
-        if known is not None:
-            # An older claim of ours that was fenced off: it has to be idle before the frame is used again.
-            known.dropped = True
-            return self._stop(known)
         if self.draining:
-            return []
+            return [] if known is None else self._drop(assign.operation_id)
         run = Run(assign, self._grid_of(assign))
-        self.runs[assign.operation_id] = run
-        return [Prepare(assign)]
+        if known is None:
+            return self._begin(run)
+        # An older claim of ours that was fenced off has to be idle before the frame is used again. The newer one is
+        # kept until then: a broker that cancels it meanwhile does not repeat the assignment.
+        if known.successor is None or known.successor.generation <= run.generation:
+            known.successor = run
+        return self._drop(assign.operation_id)
+
+    def _begin(self, run: Run) -> list[Command]:
+        self.runs[run.operation_id] = run
+        return [Prepare(run.assign)]
+
+    def _discard(self, run: Run) -> list[Command]:
+        """Nothing of it runs and nobody waits for its word: make room for its successor."""
+        del self.runs[run.operation_id]
+        discard: list[Command] = [Discard(run.operation_id, run.generation)]
+        return discard + (self._begin(run.successor) if run.successor is not None and not self.draining else [])
 
     def _frame_ready(self, message: FrameReady) -> list[Command]:
         run = self._run(message.operation_id, message.generation)
         if run is None or run.prepared:
             return []
         if message.artifacts is not None:
-            run.committed = set(range(run.total_tiles))
-            run.phase = "image"
-            run.prepared = True
-            run.artifacts = message.artifacts
+            run.finished_before(message.artifacts)
         else:
             run.prepare(message.committed)
+        if run.dropped:
+            return []
         pixels = float(run.grid.width_px * run.grid.height_px)
         return [SayStarted(run.operation_id, run.generation, pixels, run.grid)]
 
@@ -180,20 +180,24 @@ class EngineCore:
         return commands
 
     def _stop(self, run: Run) -> list[Command]:
-        key = (run.operation_id, run.generation)
         commands: list[Command] = []
         for number in sorted(set(run.running.values())):
-            worker = self.workers.get(number)
-            if worker is not None and key not in worker.stopping:
-                worker.stopping.add(key)
-                commands.append(Stop(number, *key))
+            commands += self._stop_in(number, run)
         return commands
+
+    def _stop_in(self, number: int, run: Run) -> list[Command]:
+        key = (run.operation_id, run.generation)
+        worker = self.workers[number]
+        if key in worker.stopping:
+            return []
+        worker.stopping.add(key)
+        return [Stop(number, *key)]
 
     def _kill(self, run: Run) -> list[Command]:
         commands: list[Command] = []
         for number in sorted(set(run.running.values())):
-            worker = self.workers.get(number)
-            if worker is not None and not worker.kill_sent:
+            worker = self.workers[number]
+            if not worker.kill_sent:
                 worker.kill_sent = True
                 run.forced = True
                 commands.append(Kill(number))
@@ -212,48 +216,49 @@ class EngineCore:
 
     def _forget(self, operation_id: str, generation: int) -> list[Command]:
         run = self._run(operation_id, generation)
-        if run is None:
-            return []
-        del self.runs[operation_id]
-        return [Discard(operation_id, generation)]
+        return [] if run is None or not run.ended else self._discard(run)
 
     # --- workers ----------------------------------------------------------------------------
 
     def _worker_up(self, message: WorkerUp) -> list[Command]:
-        self.workers[message.worker] = Worker()
+        self.workers.setdefault(message.worker, Worker())
         return []
 
     def _worker_died(self, message: WorkerDied) -> list[Command]:
         worker = self.workers.pop(message.worker, None)
         if worker is None:
             return []
-        for position, task in enumerate(reversed(worker.tasks)):
+        # Backwards, since each goes to the head of its line.
+        for position in reversed(range(len(worker.tasks))):
+            task = worker.tasks[position]
             run = self._run(task.operation_id, task.generation)
-            if run is not None:
-                # Only the first task was running; those behind it are innocent.
-                innocent = worker.kill_sent or position < len(worker.tasks) - 1
-                run.died(task, message.cause, forced=innocent)
+            if run is None:
+                continue
+            if position == 0:
+                run.died(task, message.cause, guilty=not worker.kill_sent)
+            else:
+                # Only the first task ran; those behind it are innocent and untouched.
+                run.put_back(task, begun=False)
         return []
 
     def _task_back(self, message: TaskDone | TaskStopped | TaskFailed) -> list[Command]:
         task = message.task
         worker = self.workers.get(message.worker)
-        if worker is not None:
-            worker.tasks = [held for held in worker.tasks if held != task]
-            key = (task.operation_id, task.generation)
-            if not any((held.operation_id, held.generation) == key for held in worker.tasks):
-                worker.stopping.discard(key)
+        if worker is None or task not in worker.tasks:
+            # Said twice, or by one whose death was told: counted once, and another may have it by now.
+            return []
+        worker.give_back(task)
         run = self._run(task.operation_id, task.generation)
         if run is None:
             return []
         if isinstance(message, TaskFailed):
-            run.put_back(task)
+            run.put_back(task, begun=False)
             run.error = message.error
             return []
         run.iterations += message.iterations
         run.cpu_ns += message.cpu_ns
         if isinstance(message, TaskStopped):
-            run.put_back(task)
+            run.put_back(task, begun=message.iterations > 0)
         else:
             run.done(task, message.weights, message.artifacts)
         return []
@@ -268,16 +273,19 @@ class EngineCore:
                 continue
             if run.error is not None:
                 commands += self._stop(run)
-            if run.running or not (run.prepared or run.dropped):
+            # A frame that is being prepared is in use as well: two claims must not make it at the same time.
+            if not run.prepared:
                 continue
-            commands += self._idle(run, now_ms)
+            if not run.running:
+                commands += self._idle(run, now_ms)
+            elif not run.stopping and not run.paused:
+                commands += self._say_paused(run)
         return commands
 
     def _idle(self, run: Run, now_ms: int) -> list[Command]:
         key = (run.operation_id, run.generation)
         if run.dropped:
-            del self.runs[run.operation_id]
-            return [Discard(*key)]
+            return self._discard(run)
         if run.artifacts is not None:
             return [self._end(run, "completed", now_ms)]
         if run.cancelled:
@@ -287,18 +295,21 @@ class EngineCore:
         if run.released:
             run.ended = True
             return [SayReleased(*key, "the runtime is shutting down", run.measure(now_ms))]
-        if run.paused != run.pause_said:
-            run.pause_said = run.paused
-            run.changed = True
-            return [SayPaused(*key, run.paused)]
-        return []
+        return self._say_paused(run)
 
-    def _end(self, run: Run, state: str, now_ms: int) -> SayOutcome:
+    def _say_paused(self, run: Run) -> list[Command]:
+        if run.paused == run.pause_said:
+            return []
+        run.pause_said = run.paused
+        run.changed = True
+        return [SayPaused(run.operation_id, run.generation, run.paused)]
+
+    def _end(self, run: Run, state: Literal["completed", "failed", "canceled"], now_ms: int) -> SayOutcome:
         run.ended = True
         return SayOutcome(
             operation_id=run.operation_id,
             generation=run.generation,
-            state="completed" if state == "completed" else "canceled" if state == "canceled" else "failed",
+            state=state,
             measure=run.measure(now_ms),
             error=run.error if state == "failed" else None,
             artifacts=run.artifacts or (),
@@ -328,14 +339,33 @@ class EngineCore:
 
     def _preempt(self) -> list[Command]:
         """Have lower priorities make room where a higher one waits and no worker is free."""
-        waiting = self._next_run()
-        if waiting is None or any(not worker.tasks for worker in self.workers.values()):
-            return []
         commands: list[Command] = []
-        for run in self.runs.values():
-            if run.priority < waiting.priority and run.running:
-                commands += self._stop(run)
+        waiting = self._next_run()
+        if waiting is not None and all(worker.tasks for worker in self.workers.values()):
+            for run in self.runs.values():
+                if run.priority < waiting.priority and run.running:
+                    commands += self._stop(run)
+        for number, worker in self.workers.items():
+            if len(worker.tasks) > 1:
+                commands += self._unblock(number, worker)
         return commands
+
+    def _unblock(self, number: int, worker: Worker) -> list[Command]:
+        """In one worker: what runs makes room for what was queued behind it and cannot wait.
+
+        That is a task of a higher priority, and one of a render that is to stop: a worker answers in turn, so
+        the cancel of one render would wait for a tile of another.
+        """
+        first, *behind = [self._run(task.operation_id, task.generation) for task in worker.tasks]
+        if first is None:
+            return []
+        for run in behind:
+            if run is None or run is first:
+                continue
+            told = (run.operation_id, run.generation) in worker.stopping
+            if run.priority > first.priority or (told and (run.stopping or run.paused)):
+                return self._stop_in(number, first)
+        return []
 
     def _tick(self, now_s: float, now_ms: int) -> list[Command]:
         commands: list[Command] = []
@@ -344,7 +374,7 @@ class EngineCore:
                 continue
             if run.cancelled and run.kill_at_s is not None and now_s >= run.kill_at_s:
                 commands += self._kill(run)
-            if run.changed and run.prepared:
+            if run.changed and run.prepared and not run.dropped:
                 run.changed = False
                 commands.append(Report(run.operation_id, run.measure(now_ms)))
         return commands
@@ -353,36 +383,11 @@ class EngineCore:
 
     def sanity_check(self) -> None:
         """Raise AssertionError if two tables disagree."""
-        held: dict[tuple[str, int, str, int], int] = {}
-        for number, worker in self.workers.items():
-            if len(worker.tasks) > PREFETCH:
-                raise AssertionError(f"worker {number} holds {len(worker.tasks)} tasks")
-            for task in worker.tasks:
-                key = (task.operation_id, task.generation, task.phase, task.index)
-                if key in held:
-                    raise AssertionError(f"{key} is held by workers {held[key]} and {number}")
-                held[key] = number
-        for run in self.runs.values():
-            for (phase, index), number in run.running.items():
-                if held.get((run.operation_id, run.generation, phase, index)) != number:
-                    raise AssertionError(f"{run.operation_id} {phase} {index} runs nowhere")
-                if phase == "tile" and index in run.committed:
-                    raise AssertionError(f"{run.operation_id} tile {index} runs and is committed")
-            if len(set(run.open)) != len(run.open) or set(run.open) & run.running.keys():
-                raise AssertionError(f"{run.operation_id}: a task is open twice, or open and running")
-            if run.ended and run.running:
-                raise AssertionError(f"{run.operation_id} ended while {run.running} run")
+        sanity_check(self.runs, self.workers)
 
     def explain(self, operation_id: str) -> tuple[str, ...]:
         """What it waits for."""
         run = self.runs.get(operation_id)
         if run is None:
             return (f"{operation_id} is not in this engine's hands.",)
-        lines = [f"{len(run.committed)} of {run.total_tiles} tiles are committed, {len(run.running)} tasks run."]
-        if not run.prepared:
-            lines.append("Its frame is being prepared.")
-        if run.paused:
-            lines.append("It is paused.")
-        if run.open and not run.running and (first := self._next_run()) is not None and first is not run:
-            lines.append(f"{first.operation_id} goes first, with priority {first.priority} against {run.priority}.")
-        return tuple(lines)
+        return explain(run, self._next_run())

@@ -26,7 +26,11 @@ STEPS: dict[Phase, tuple[int, str]] = {
 
 
 class Run:
-    """phase: what is dispatched now. running: task → workers' number, by (phase, index)."""
+    """phase: what is dispatched now. running: task → workers' number, by (phase, index).
+
+    dirty_tasks: whose pixels a dead worker may have left half-written. pixels: of committed tiles.
+    successor: a newer claim of the same operation, which waits until nothing of this one runs.
+    """
 
     def __init__(self, assign: Assign, grid: TileGrid) -> None:
         self.assign = assign
@@ -45,9 +49,14 @@ class Run:
         self.artifacts: tuple[Artifact, ...] | None = None
         self.kill_at_s: float | None = None
         self.phase: Phase = "preview"
+        self.successor: Run | None = None
+        self.blocks = preview_blocks(grid)
         self.open: deque[tuple[Phase, int]] = deque()
         self.running: dict[tuple[Phase, int], int] = {}
         self.committed: set[int] = set()
+        # Measured 20 times a second: both grow with each commit, and are never counted anew over all tiles.
+        self.pixels = 0
+        self.bitmap = bytearray(bitmap((), self.total_tiles))
         self.attempts: dict[tuple[Phase, int], int] = {}
         self.deaths: dict[tuple[Phase, int], int] = {}
         self.dirty_tasks: set[tuple[Phase, int]] = set()
@@ -78,24 +87,32 @@ class Run:
         """Whether a worker can be given something of it now."""
         return self.prepared and not self.stopping and not self.paused and bool(self.open)
 
-    @property
-    def pixels(self) -> int:
-        """Pixels of committed tiles."""
-        total = 0
-        for index in self.committed:
-            _, _, width, height = rect(self.grid, index)
-            total += width * height
-        return total
-
     def prepare(self, committed: Iterable[int]) -> None:
         """The frame is there; tiles that an earlier claim committed are done."""
         self.prepared = True
-        self.committed = set(committed)
+        for index in committed:
+            self._commit(index)
         if self.committed:
             self._begin_tiles()
         else:
-            self.open = deque(("preview", index) for index in range(len(preview_blocks(self.grid))))
+            self.open = deque(("preview", index) for index in range(len(self.blocks)))
         self._advance()
+
+    def finished_before(self, artifacts: tuple[Artifact, ...]) -> None:
+        """An earlier claim finished it, and only its word was lost."""
+        self.prepared = True
+        for index in range(self.total_tiles):
+            self._commit(index)
+        self.phase = "image"
+        self.artifacts = artifacts
+
+    def _commit(self, index: int) -> None:
+        if index in self.committed:
+            return
+        self.committed.add(index)
+        _, _, width, height = rect(self.grid, index)
+        self.pixels += width * height
+        self.bitmap[index >> 3] |= 1 << (index & 7)
 
     def take(self, worker: int) -> Task:
         """The next task for a worker; call only if `dispatchable`."""
@@ -108,7 +125,7 @@ class Run:
         if phase == "tile":
             x, y, width, height = rect(self.grid, index)
         elif phase == "preview":
-            x, y, width, height = preview_blocks(self.grid)[index]
+            x, y, width, height = self.blocks[index]
         else:
             x, y, width, height = 0, 0, self.grid.width_px, self.grid.height_px
         return Task(
@@ -124,35 +141,37 @@ class Run:
             fresh=fresh,
         )
 
-    def done(self, task: Task, weights: Iterable[tuple[int, float]], artifacts: tuple[Artifact, ...]) -> bool:
-        """A task is finished; False if it was not running here (counted once, whatever is said twice)."""
-        if self.running.pop((task.phase, task.index), None) is None:
-            return False
+    def done(self, task: Task, weights: Iterable[tuple[int, float]], artifacts: tuple[Artifact, ...]) -> None:
+        """A task that runs here is finished."""
+        del self.running[task.phase, task.index]
         self.changed = True
         if task.phase == "preview":
             self.weights.update(weights)
             self.previewed += 1
         elif task.phase == "tile":
-            self.committed.add(task.index)
+            self._commit(task.index)
         else:
             self.artifacts = artifacts
         self._advance()
-        return True
 
-    def put_back(self, task: Task) -> None:
-        """It stopped before its end: first in line again, going on where it was."""
+    def put_back(self, task: Task, *, begun: bool) -> None:
+        """It came back before its end: first in line again, going on where it was."""
         key = (task.phase, task.index)
-        if self.running.pop(key, None) is not None:
-            self.open.appendleft(key)
-
-    def died(self, task: Task, cause: str, *, forced: bool) -> None:
-        """Its worker died with it: computed again from scratch, or, if that happens too often, given up."""
-        key = (task.phase, task.index)
-        if self.running.pop(key, None) is None:
-            return
-        self.dirty_tasks.add(key)
+        del self.running[key]
         self.open.appendleft(key)
-        if forced:
+        if task.fresh and not begun:
+            # Nobody has reset its pixels yet: what the dead attempt left is still there.
+            self.dirty_tasks.add(key)
+
+    def died(self, task: Task, cause: str, *, guilty: bool) -> None:
+        """Its worker died while it ran: computed again from scratch, or, if that happens too often, given up.
+
+        guilty: the death counts against the task, since nobody asked for it.
+        """
+        key = (task.phase, task.index)
+        self.put_back(task, begun=True)
+        self.dirty_tasks.add(key)
+        if not guilty:
             return
         self.deaths[key] = self.deaths.get(key, 0) + 1
         if self.deaths[key] >= DEATHS_LIMIT:
@@ -193,7 +212,7 @@ class Run:
             steps=(number, len(STEPS)),
             tiles_total=self.total_tiles,
             tiles_done=len(self.committed),
-            committed=bitmap(self.committed, self.total_tiles),
+            committed=bytes(self.bitmap),
             previewed=self.previewed,
             iterations=self.iterations,
             cpu_ns=self.cpu_ns,
