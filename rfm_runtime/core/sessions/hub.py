@@ -67,6 +67,9 @@ RESUME_WAIT_S = 2.0
 FETCHES_LIMIT = 8
 """Chunks of 256 KiB asked for or waiting for one watcher: 2 MiB is all it can make this process hold."""
 
+LOOK_AGAIN_S = 0.5
+"""A socket that something was written to is looked at again after this, although nothing follows: has it drained?"""
+
 CAPS = ["msgpack", "artifacts", "tiles"]
 
 
@@ -489,8 +492,10 @@ class GatewayCore:
         if unsent_bytes == 0 or unsent_bytes < session.handed_bytes:
             session.stalled_since_s = None
         elif session.stalled_since_s is None:
-            session.stalled_since_s = now_s
+            session.stalled_since_s = session.pulled_s
         session.unsent_bytes = unsent_bytes
+        session.pulled_s = now_s
+        session.look_again = False
         room = 4 * limit - unsent_bytes if unsent_bytes < limit else 0
         payloads = session.pull(self.replica, room, now_s, now_ms, limit)
         session.handed_bytes = unsent_bytes + sum(len(payload.data) for payload in payloads)
@@ -504,6 +509,7 @@ class GatewayCore:
             if session.closing is not None:
                 continue
             self._greet(session, now_ms)
+            session.look_again = session.handed_bytes > 0 and now_s - session.pulled_s >= LOOK_AGAIN_S
             stalled_s = now_s - session.stalled_since_s if session.stalled_since_s is not None else 0.0
             if not session.max_hz and now_s - session.connected_s > self.settings.hello_timeout_s:
                 commands.append(self._close(session, CloseCode.AUTH_TIMEOUT, now_ms))

@@ -84,6 +84,8 @@ class Session:
         self.stalled_since_s: float | None = None
         self.unsent_bytes = 0
         self.handed_bytes = 0
+        self.pulled_s = now_s
+        self.look_again = False
         self.closing: int | None = None
         self._pages: deque[str] = deque()
         self._first_page = False
@@ -169,7 +171,7 @@ class Session:
 
     def has_something(self, replica: Replica) -> bool:
         """Whether a flush could send anything, or has to look how far the last one came."""
-        if self.control or self.unsent_bytes:
+        if self.control or self.look_again:
             return True
         if self.closing is not None or self.is_lost(replica):
             return False
