@@ -263,7 +263,7 @@ class Watcher:
 
 
 class Gate:
-    """One gateway. answer: the broker, None while it does not answer."""
+    """One gateway. answer: the broker, None while it does not answer; what was asked then is `unanswered`."""
 
     def __init__(self, answer: Callable[[Struct], Struct | None], **settings: Any) -> None:
         given = {"state_dir": "/s", "runtime_dir": "/r", "cache_dir": "/c", **settings}
@@ -274,6 +274,7 @@ class Gate:
         self.watchers: dict[int, Watcher] = {}
         self.forwards: list[Forward] = []
         self.fetches: list[Fetch] = []
+        self.unanswered: list[Ask] = []
 
     @property
     def now_ms(self) -> int:
@@ -286,7 +287,9 @@ class Gate:
             match command:
                 case Ask():
                     answer = self.answer(command.message)
-                    if answer is not None:
+                    if answer is None:
+                        self.unanswered.append(command)
+                    else:
                         self.carry_out(list(self.core.answered(unpack(pack(answer)), command.attempt)))
                 case Forward():
                     self.forwards.append(command)
