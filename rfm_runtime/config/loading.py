@@ -6,6 +6,7 @@ resolved settings as a JSON file from the supervisor, so that all of them agree.
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -96,27 +97,36 @@ class Loaded(Struct, frozen=True):
     origin: dict[str, str]
 
 
-def _xdg(variable: str, fallback: str) -> Path:
-    value = os.environ.get(variable, "")
-    return Path(value) if value.startswith("/") else Path.home() / fallback
+def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
+    value = environ.get(variable, "")
+    if value.startswith("/"):
+        return Path(value)
+    try:
+        return Path.home() / fallback
+    except RuntimeError:
+        raise ConfigError(
+            f"this user has no home folder, and {variable} is not set", hint=f"set HOME, or {variable}"
+        ) from None
 
 
-def _default_folders() -> dict[str, str]:
-    runtime_home = os.environ.get("XDG_RUNTIME_DIR", "")
-    state = _xdg("XDG_STATE_HOME", ".local/state") / "rfm-runtime"
+def _default_folders(environ: Mapping[str, str]) -> dict[str, str]:
+    runtime_home = environ.get("XDG_RUNTIME_DIR", "")
+    state = _xdg(environ, "XDG_STATE_HOME", ".local/state") / "rfm-runtime"
     # Without a login session there is no XDG_RUNTIME_DIR: the state folder is private as well.
     runtime = Path(runtime_home) / "rfm-runtime" if runtime_home.startswith("/") else state / "run"
-    return {"state_dir": str(state), "runtime_dir": str(runtime), "cache_dir": str(cache_home())}
+    return {"state_dir": str(state), "runtime_dir": str(runtime), "cache_dir": str(cache_home(environ))}
 
 
-def cache_home() -> Path:
+def cache_home(environ: Mapping[str, str] | None = None) -> Path:
     """`$XDG_CACHE_HOME/rfm-runtime`."""
-    return _xdg("XDG_CACHE_HOME", ".cache") / "rfm-runtime"
+    return _xdg(os.environ if environ is None else environ, "XDG_CACHE_HOME", ".cache") / "rfm-runtime"
 
 
-def config_file() -> Path:
+def config_file(environ: Mapping[str, str] | None = None) -> Path:
     """`$XDG_CONFIG_HOME/rfm-runtime/config.toml`, which need not exist."""
-    return _xdg("XDG_CONFIG_HOME", ".config") / "rfm-runtime" / "config.toml"
+    return (
+        _xdg(os.environ if environ is None else environ, "XDG_CONFIG_HOME", ".config") / "rfm-runtime" / "config.toml"
+    )
 
 
 def folders(settings: Settings) -> Folders:
@@ -136,10 +146,11 @@ def load(
     Raises ConfigError naming the setting, its value and its origin; InsecureBindError off loopback.
     """
     environ = os.environ if environ is None else environ
-    values: dict[str, Any] = dict(_default_folders())
+    path = file or config_file(environ)
+    values: dict[str, Any] = dict(_default_folders(environ))
     origin = dict.fromkeys(Settings.__struct_fields__, "default")
     for layer, name in (
-        (_from_file(file), str(file or config_file())),
+        ({} if file is None and not path.is_file() else _from_file(path), str(path)),
         (_from_environment(environ), "environment"),
         ({key: value for key, value in (options or {}).items() if value is not None}, "option"),
     ):
@@ -153,10 +164,7 @@ def load(
     return Loaded(settings, origin)
 
 
-def _from_file(file: Path | None) -> dict[str, Any]:
-    path = file or config_file()
-    if file is None and not path.is_file():
-        return {}
+def _from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -164,7 +172,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
             f"cannot read the settings file {path}: {error.strerror}",
             hint="check the path given with --config",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="settings are lines like `port = 8765`") from None
 
 
@@ -184,9 +192,24 @@ def _checked(key: str, value: Any, source: str) -> Any:
         value = msgspec.convert(value, hints[key], strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
         raise ConfigError(f"setting {key} = {value!r} ({source}): {error}", hint=hint) from None
-    if key.endswith("_dir"):
+    if isinstance(value, float) and not math.isfinite(value):
+        # The processes get the settings as JSON, which has no word for it.
+        raise ConfigError(f"setting {key} = {value} ({source}): Expected a finite number", hint=hint)
+    return _folder(key, value, source) if key.endswith("_dir") else value
+
+
+def _folder(key: str, value: str, source: str) -> str:
+    # An empty variable would otherwise mean the folder that the program happens to be started in.
+    if not value or "\0" in value:
+        raise ConfigError(
+            f"setting {key} = {value!r} ({source}): Expected a folder", hint="name a folder, or leave it out"
+        )
+    try:
         return str(Path(value).expanduser().absolute())
-    return value
+    except RuntimeError:
+        raise ConfigError(
+            f"setting {key} = {value!r} ({source}): no such user", hint="write the folder from / on"
+        ) from None
 
 
 def _check_folders(settings: Settings) -> None:

@@ -33,4 +33,5 @@ def read(path: Path) -> str:
 
 def verify(offered: str, expected: str) -> bool:
     """Whether the token is the right one, without telling by the time taken how much of it is."""
-    return hmac.compare_digest(offered.encode(), expected.encode())
+    # A header with bytes above ASCII arrives with lone surrogates, which plain UTF-8 refuses to encode.
+    return hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), expected.encode())

@@ -20,6 +20,7 @@ def test_only_the_very_token_is_right() -> None:
     assert not token.verify(right[:-1], right)
     assert not token.verify("", right)
     assert not token.verify("ключ", right)
+    assert not token.verify(right + "\udcff", right)
 
 
 def test_a_written_file_is_private_whole_and_alone(tmp_path: Path) -> None:
