@@ -1,0 +1,139 @@
+"""The order of tiles: each once, focus outwards, the longest first at the tail; geometry covers the picture once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rfm_runtime.core.operations.progress import is_committed
+from rfm_runtime.core.tiles.order import (
+    PREVIEW_BLOCKS,
+    PREVIEW_TILES,
+    TAIL,
+    bitmap,
+    grid_of,
+    preview_blocks,
+    rect,
+    tile_order,
+)
+from rfm_runtime.render.request import RenderRequest
+
+requests = st.builds(
+    lambda width_px, height_px, tile_px: RenderRequest(
+        re="0", im="0", width="3", width_px=width_px, height_px=height_px, tile_px=tile_px
+    ),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(16, 64),
+)
+grids = requests.map(grid_of)
+
+
+def grid(width_px, height_px, tile_px=10):
+    return grid_of(RenderRequest(re="0", im="0", width="3", width_px=width_px, height_px=height_px, tile_px=tile_px))
+
+
+def tiles(grid):
+    return range(grid.columns * grid.rows)
+
+
+def covered(rectangles):
+    return Counter((x + i, y + j) for x, y, width, height in rectangles for i in range(width) for j in range(height))
+
+
+@pytest.mark.parametrize("of", [lambda grid: [rect(grid, index) for index in tiles(grid)], preview_blocks])
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (11, 9), (95, 41), (400, 300)])
+def test_every_pixel_is_in_exactly_one(of, size):
+    pixels = covered(of(grid(*size)))
+    assert set(pixels) == {(x, y) for x in range(size[0]) for y in range(size[1])}
+    assert set(pixels.values()) == {1}
+
+
+@given(grids)
+def test_tiles_are_no_larger_than_asked_for_and_fill_the_picture(grid):
+    sizes = [rect(grid, index)[2:] for index in tiles(grid)]
+    assert all(0 < width <= grid.tile_px and 0 < height <= grid.tile_px for width, height in sizes)
+    assert sum(width * height for width, height in sizes) == grid.width_px * grid.height_px
+
+
+@given(grids)
+def test_preview_blocks_consist_of_whole_tiles_and_are_never_too_large(grid):
+    for x, y, width, height in preview_blocks(grid):
+        assert x % grid.tile_px == 0
+        assert y % grid.tile_px == 0
+        assert max(width, height) <= PREVIEW_TILES * grid.tile_px
+        assert width % grid.tile_px == 0 or x + width == grid.width_px
+        assert height % grid.tile_px == 0 or y + height == grid.height_px
+
+
+def test_a_large_picture_has_the_largest_blocks():
+    blocks = preview_blocks(grid(3200, 3200))
+    assert blocks[0] == (0, 0, 10 * PREVIEW_TILES, 10 * PREVIEW_TILES)
+
+
+def test_a_small_picture_has_blocks_for_all_workers():
+    assert len(preview_blocks(grid(80, 80))) == PREVIEW_BLOCKS
+    assert len(preview_blocks(grid(30, 10))) == 3
+
+
+def test_tiles_are_numbered_row_by_row():
+    assert [rect(grid(25, 15), index) for index in range(6)] == [
+        (0, 0, 10, 10),
+        (10, 0, 10, 10),
+        (20, 0, 5, 10),
+        (0, 10, 10, 5),
+        (10, 10, 10, 5),
+        (20, 10, 5, 5),
+    ]
+
+
+weights = st.dictionaries(st.integers(0, 400), st.floats(0, 1e12), max_size=30)
+
+
+@given(grids, weights, st.data())
+def test_each_open_tile_is_in_the_order_once_and_no_other(grid, weights, data):
+    some = data.draw(st.sets(st.sampled_from(tiles(grid))))
+    assert Counter(tile_order(grid, some, weights)) == Counter(some)
+
+
+@given(grids, weights, st.randoms(use_true_random=False))
+def test_the_order_does_not_depend_on_how_the_tiles_are_listed(grid, weights, random):
+    shuffled = list(tiles(grid))
+    random.shuffle(shuffled)
+    assert tile_order(grid, shuffled, weights) == tile_order(grid, tiles(grid), weights)
+
+
+def test_the_middle_comes_first():
+    assert tile_order(grid(50, 50), range(25), {})[0] == 12
+    assert set(tile_order(grid(50, 50), range(25), {})[1:5]) == {7, 11, 13, 17}
+
+
+def test_the_head_goes_outwards_whatever_the_tiles_cost():
+    order = tile_order(grid(90, 10), range(9), dict.fromkeys(range(9), 1.0) | {0: 2.0})
+    assert order[:3] == [4, 3, 5]
+
+
+def test_the_last_quarter_of_the_work_is_longest_first():
+    costs = {3: 30.0, 4: 30.0, 2: 1.0, 5: 4.0, 1: 2.0, 6: 3.0, 0: 5.0, 7: 5.0}
+    assert tile_order(grid(80, 10), range(8), costs) == [3, 4, 0, 7, 5, 6, 1, 2]
+    assert TAIL * sum(costs.values()) == 20.0
+
+
+def test_of_equal_costs_at_the_tail_the_nearer_comes_first():
+    assert tile_order(grid(80, 10), range(8), {}) == [3, 4, 2, 5, 1, 6, 0, 7]
+
+
+def test_a_tile_of_unknown_cost_counts_as_average():
+    # 4.0 each for tiles 3 and 4: the tail begins after tile 3, and tile 4 is the longest of it.
+    assert tile_order(grid(50, 10), range(5), {2: 12.0, 1: 0.0, 0: 0.0}) == [2, 1, 3, 4, 0]
+
+
+@given(st.integers(1, 200), st.data())
+def test_the_bitmap_is_read_as_it_was_written(count, data):
+    some = data.draw(st.sets(st.integers(0, count - 1)))
+    bits = bitmap(some, count)
+    assert len(bits) == (count + 7) // 8
+    assert {index for index in range(8 * len(bits)) if is_committed(bits, index)} == some

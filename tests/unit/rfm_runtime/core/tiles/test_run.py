@@ -1,0 +1,269 @@
+"""One render: its phases, what goes back and how, when it is given up, and what it measures."""
+
+from __future__ import annotations
+
+import pytest
+
+from rfm_runtime.core.operations.progress import is_committed
+from rfm_runtime.core.tiles.messages import Task
+from rfm_runtime.core.tiles.order import preview_blocks, rect
+from rfm_runtime.core.tiles.run import DEATHS_LIMIT, Run
+from rfm_runtime.testing.tiles import ARTIFACTS, assignment, grid
+
+
+def new(columns=3, rows=2, **fields):
+    return Run(assignment(**fields), grid(columns, rows))
+
+
+def prepared(columns=3, rows=2, committed=()):
+    run = new(columns, rows)
+    run.prepare(committed)
+    return run
+
+
+def do(run, worker=1, weights=()):
+    task = run.take(worker)
+    run.done(task, weights, ARTIFACTS if task.phase == "image" else ())
+    return task
+
+
+def until(run, phase):
+    while run.phase != phase:
+        do(run)
+    return run
+
+
+def index_of(tasks):
+    return [task.index for task in tasks]
+
+
+# --- phases -------------------------------------------------------------------------------------
+
+
+def test_a_new_frame_is_previewed_first_then_its_tiles_then_the_image():
+    run, phases = prepared(), []
+    while run.open:
+        phases.append(do(run).phase)
+    assert phases == ["preview"] * len(preview_blocks(run.grid)) + ["tile"] * 6 + ["image"]
+    assert run.artifacts == ARTIFACTS
+
+
+def test_each_tile_is_taken_once_with_its_place_in_the_frame():
+    run = until(prepared(), "tile")
+    tasks = [run.take(1) for _ in range(6)]
+    assert sorted(index_of(tasks)) == list(range(6))
+    assert all((t.x, t.y, t.width, t.height) == rect(run.grid, t.index) for t in tasks)
+
+
+def test_preview_blocks_are_taken_row_by_row():
+    run = prepared(9, 8)
+    blocks = preview_blocks(run.grid)
+    tasks = [run.take(1) for _ in blocks]
+    assert [(t.x, t.y, t.width, t.height) for t in tasks] == blocks
+    assert len(blocks) < run.total_tiles
+
+
+def test_the_image_is_the_whole_frame():
+    task = until(prepared(), "image").take(1)
+    assert (task.phase, task.x, task.y) == ("image", 0, 0)
+    assert (task.width, task.height) == (27, 17)
+
+
+def test_no_tile_is_open_while_a_preview_block_runs():
+    run = prepared()
+    last = [run.take(number) for number in range(6)][-1]
+    for index in range(5):
+        run.done(task_of(run, index), (), ())
+    assert not run.dispatchable
+    run.done(last, (), ())
+    assert run.dispatchable
+    assert run.phase == "tile"
+
+
+def task_of(run, index, phase="preview"):
+    x, y, width, height = rect(run.grid, index)
+    return Task(
+        operation_id="op", generation=1, phase=phase, index=index, attempt=1, x=x, y=y, width=width, height=height
+    )
+
+
+def test_the_image_waits_for_the_last_tile():
+    run = prepared(2, 1, committed=(1,))
+    task = run.take(1)
+    assert run.phase == "tile"
+    assert not run.dispatchable
+    run.done(task, (), ())
+    assert run.phase == "image"
+    assert run.dispatchable
+
+
+def test_tiles_of_an_earlier_claim_are_not_computed_again_and_need_no_preview():
+    run = prepared(committed=(0, 2, 5))
+    assert run.phase == "tile"
+    assert sorted(index_of(run.take(1) for _ in range(3))) == [1, 3, 4]
+    assert not run.open
+
+
+def test_a_frame_with_all_its_tiles_lacks_only_the_image():
+    run = prepared(committed=range(6))
+    assert run.take(1).phase == "image"
+
+
+def test_what_an_earlier_claim_finished_leaves_nothing_to_do():
+    run = new()
+    run.finished_before(ARTIFACTS)
+    assert run.prepared
+    assert not run.dispatchable
+    assert run.artifacts == ARTIFACTS
+    assert run.measure(0).done == run.measure(0).total
+    assert run.measure(0).tiles_done == 6
+
+
+def test_the_preview_decides_the_order_of_the_tail():
+    run = prepared(8, 1)
+    for index in range(8):
+        do(run, weights=((index, {3: 60.0, 4: 60.0}.get(index, 1.0 + index)),))
+    assert index_of(run.take(1) for _ in range(8)) == [3, 4, 7, 6, 5, 2, 1, 0]
+
+
+# --- going back ---------------------------------------------------------------------------------
+
+
+def test_what_was_stopped_goes_on_where_it_was_before_anything_else():
+    run = until(prepared(), "tile")
+    task = run.take(1)
+    run.take(2)
+    run.put_back(task, begun=True)
+    again = run.take(3)
+    assert (again.index, again.attempt, again.fresh) == (task.index, 2, False)
+
+
+def test_a_tile_whose_worker_died_starts_from_scratch():
+    run = until(prepared(), "tile")
+    task = run.take(1)
+    run.died(task, "SIGSEGV", guilty=True)
+    again = run.take(2)
+    assert (again.index, again.attempt, again.fresh) == (task.index, 2, True)
+
+
+def test_half_written_pixels_stay_marked_until_somebody_has_begun_to_reset_them():
+    run = until(prepared(), "tile")
+    run.died(run.take(1), "SIGSEGV", guilty=True)
+    run.put_back(run.take(2), begun=False)
+    task = run.take(3)
+    assert task.fresh
+    run.put_back(task, begun=True)
+    assert not run.take(4).fresh
+
+
+def test_a_tile_that_was_only_queued_is_not_started_from_scratch():
+    run = until(prepared(), "tile")
+    run.put_back(run.take(1), begun=False)
+    assert not run.take(2).fresh
+
+
+def test_a_task_that_kills_its_workers_is_given_up_with_the_cause():
+    run = until(prepared(), "tile")
+    index = None
+    for _ in range(DEATHS_LIMIT):
+        assert run.error is None
+        task = run.take(1)
+        index = task.index if index is None else index
+        assert task.index == index
+        run.died(task, "SIGSEGV in frame 7", guilty=True)
+    assert run.error.code == "worker_lost"
+    assert "SIGSEGV in frame 7" in run.error.message
+    assert f"tile {index}" in run.error.message
+    assert not run.dispatchable
+
+
+def test_deaths_of_different_tasks_do_not_add_up():
+    run = until(prepared(), "tile")
+    for _ in range(DEATHS_LIMIT + 2):
+        task = run.take(1)
+        run.died(task, "SIGSEGV", guilty=True)
+        do(run)
+        if not run.open or run.phase != "tile":
+            break
+    assert run.error is None
+
+
+def test_deaths_that_we_caused_are_nobodys_fault():
+    run = until(prepared(), "tile")
+    for _ in range(DEATHS_LIMIT + 1):
+        run.died(run.take(1), "SIGKILL", guilty=False)
+    assert run.error is None
+    assert run.take(1).fresh
+
+
+def test_the_preview_and_the_image_can_be_given_up_too():
+    for phase in ("preview", "image"):
+        run = until(prepared(), phase)
+        for _ in range(DEATHS_LIMIT):
+            run.died(run.take(1), "SIGBUS", guilty=True)
+        assert run.error.message.startswith(f"{DEATHS_LIMIT} workers died with {phase} 0")
+
+
+# --- who may be dispatched ------------------------------------------------------------------------
+
+
+def test_nothing_is_dispatched_before_the_frame_is_there():
+    assert not new().dispatchable
+    assert prepared().dispatchable
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "released", "dropped", "ended", "paused"])
+def test_nothing_is_dispatched_of_what_is_to_stop(reason):
+    run = prepared()
+    setattr(run, reason, True)
+    assert not run.dispatchable
+    assert run.stopping == (reason != "paused")
+
+
+def test_priority_and_pause_come_with_the_assignment():
+    run = new(priority=4, paused=True)
+    assert (run.priority, run.paused) == (4, True)
+
+
+# --- measures -------------------------------------------------------------------------------------
+
+
+def test_done_counts_the_pixels_of_committed_tiles_and_rises_with_each():
+    run = until(prepared(), "tile")
+    total, committed = run.measure(0).total, set()
+    assert total == 27 * 17
+    while run.phase == "tile":
+        committed.add(do(run).index)
+        measure = run.measure(0)
+        assert measure.done == sum(w * h for _, _, w, h in (rect(run.grid, index) for index in committed))
+        assert {index for index in range(6) if is_committed(measure.committed, index)} == committed
+        assert measure.tiles_done == len(committed)
+    assert run.measure(0).done == total
+
+
+def test_a_measure_that_was_given_away_does_not_change():
+    run = until(prepared(), "tile")
+    before = run.measure(0)
+    do(run)
+    assert before.committed == bytes(1)
+
+
+def test_a_tile_that_the_frame_lists_twice_counts_once():
+    assert prepared(committed=(0, 0, 1)).measure(0).done == 200.0
+
+
+def test_the_preview_counts_blocks_and_no_pixels():
+    run = prepared()
+    do(run)
+    do(run)
+    measure = run.measure(0)
+    assert (measure.previewed, measure.done, measure.tiles_done) == (2, 0.0, 0)
+
+
+def test_measures_are_numbered_and_name_their_step():
+    run = prepared()
+    steps = []
+    for phase in ("preview", "tile", "image"):
+        measure = until(run, phase).measure(17)
+        steps.append((measure.counter, measure.step, measure.steps, measure.measured_at_ms, measure.generation))
+    assert steps == [(1, "preview", (1, 3), 17, 1), (2, "tiles", (2, 3), 17, 1), (3, "image", (3, 3), 17, 1)]
