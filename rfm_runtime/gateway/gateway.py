@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from rfm_runtime import __version__
+from rfm_runtime._version import __version__
 from rfm_runtime.config import Settings
 from rfm_runtime.core.sessions.hub import Close, Fetch, Forward, GatewayCore, Identity, Refused, goodbye
 from rfm_runtime.core.sessions.replica import Ask

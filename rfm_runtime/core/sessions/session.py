@@ -104,7 +104,6 @@ class Session:
         """See nothing any more."""
         self.subscription = None
         self.mode = "silent"
-        self.announced_live = True
         self.slots.clear()
         self._pages.clear()
         self._sent_at.clear()

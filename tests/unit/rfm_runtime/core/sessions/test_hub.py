@@ -287,10 +287,11 @@ def test_a_watcher_of_a_log_that_is_gone_is_closed_with_4010_and_told_nothing_of
     scene.gate.feed(story.frame())
     other.subscribe()
     assert watcher.told == []
+    watcher.say(Ping())
     scene.gate.tick()
     assert (watcher.closed, other.closed) == (4010, 4010)
-    assert watcher.told == [goodbye(4010)]
-    assert watcher.told[0].reconnect
+    assert watcher.told == [Pong(), goodbye(4010)]
+    assert watcher.told[1].reconnect
     assert other.all(Subscribed) == []
     again = scene.gate.connect().hello(resume=ResumeFrom("log", 3)).subscribe()
     assert (again.all(Welcome)[0].epoch, again.all(Subscribed)) == ("other", [Subscribed(False)])

@@ -463,6 +463,22 @@ def test_a_cursor_that_falls_off_the_ring_begins_a_new_list():
     assert watcher.told[0].operations[0].at_seq == watcher.told[1].seq == scene.story.head
 
 
+def test_a_log_that_lost_its_end_is_listed_anew(scene):
+    scene.run("a", "b")
+    watcher = scene.watch()
+    scene.story.events.pop()
+    scene.story.operations["b"] = scene.story.events[-1].operation
+    scene.story.restart()
+    scene.show()
+    scene.gate.tick()
+    assert kinds(watcher) == [OperationList, Live]
+    assert {operation.operation_id: operation.state for operation in watcher.told[0].operations} == {
+        "a": "running",
+        "b": "pending",
+    }
+    assert watcher.told[1].seq == scene.story.head == 3
+
+
 def test_slots_of_a_slow_watcher_are_as_many_as_operations_are_alive(scene):
     watcher = scene.watch()
     watcher.frozen = True
