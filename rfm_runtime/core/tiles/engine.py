@@ -338,10 +338,10 @@ class EngineCore:
         return min(ready, key=lambda run: (-run.priority, run.cpu_ns, run.operation_id))
 
     def _preempt(self) -> list[Command]:
-        """Have lower priorities make room where a higher one waits and no worker is free."""
+        """After dispatch, what still waits found no worker free: lower priorities make room for it."""
         commands: list[Command] = []
         waiting = self._next_run()
-        if waiting is not None and all(worker.tasks for worker in self.workers.values()):
+        if waiting is not None:
             for run in self.runs.values():
                 if run.priority < waiting.priority and run.running:
                     commands += self._stop(run)

@@ -387,6 +387,14 @@ def test_nothing_is_given_to_a_worker_that_is_to_be_killed(world):
     assert {number for number, *_ in dispatched(world.die(worker(world)))} == {2}
 
 
+def test_a_worker_that_is_to_be_killed_gets_nothing_even_when_it_has_stopped_by_itself(world):
+    world.begin("a")
+    world.cancel("a", kill_after_s=0.0)
+    world.obey()
+    assert not dispatched(world.begin("b"))
+    assert {number for number, *_ in dispatched(world.die(worker(world)))} == {2}
+
+
 def test_a_kill_is_not_held_against_the_task_of_another_render(world):
     world.begin("a", columns=1)
     world.begin("b", columns=1)
@@ -470,7 +478,20 @@ def test_what_is_being_cancelled_cannot_be_paused(world):
     world.begin()
     world.cancel()
     assert world.pause() == []
+    assert not world.core.runs["op"].paused
     assert not only(world.obey(), SayPaused)
+
+
+def test_a_worker_that_is_to_stop_gets_nothing_before_all_that_is_meant_has_come_back(world):
+    world.begin(columns=3)
+    world.pause()
+    world.read(worker(world))
+    world.stop(worker(world))
+    world.hear(worker(world))
+    assert not dispatched(world.pause(paused=False))
+    assert not dispatched(world.begin("other", columns=1))
+    world.stop(worker(world))
+    assert len(dispatched(world.hear(worker(world)))) == PREFETCH
 
 
 def test_a_pause_of_another_generation_means_nothing(world):
@@ -517,6 +538,13 @@ def test_a_priority_that_is_raised_while_it_runs_counts(world):
     assert only(world.handle(PriorityChanged("b", 1, 5)), Stop) == [Stop(1, "a", 1)]
     assert not only(world.handle(PriorityChanged("a", 2, 9)), Stop)
     assert world.core.runs["a"].priority == 0
+
+
+def test_a_higher_priority_is_next_whatever_time_it_had(world):
+    world.begin("high", columns=5, priority=1)
+    finish(world)
+    world.begin("low", columns=5)
+    assert [oid for _, oid, *_ in dispatched(finish(world))] == ["high"]
 
 
 def test_within_a_priority_the_one_that_had_less_time_is_next(world):
