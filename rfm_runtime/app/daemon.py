@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -27,6 +27,7 @@ from rfm_runtime.observe.process import is_alive
 __all__ = ["private", "start_daemon", "stop"]
 
 POLL_S = 0.02
+STOP_S = 20.0
 
 
 def start_daemon(settings: Settings, *, on_status: OnStatus | None = None) -> ConnectionInfo:
@@ -47,7 +48,10 @@ def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:
         info = ConnectionInfo.read(folders(settings).connection)
     except NoRuntimeError:
         return False
-    descriptor = os.pidfd_open(info.pid)
+    try:
+        descriptor = os.pidfd_open(info.pid)
+    except ProcessLookupError:
+        return False
     try:
         if not is_alive(info.pid, info.start_time):
             return False
@@ -81,7 +85,8 @@ def private(overrides: Mapping[str, Any], *, on_status: OnStatus | None = None) 
             "port": 0,
             "drain_timeout_s": 0.0,
             **overrides,
-            "state_dir": str(folder / "state"),
+            # The supervisor removes both, also where this process was killed: nothing may be left above them.
+            "state_dir": str(folder),
             "runtime_dir": str(folder / "run"),
         }
         settings = config.load(options).settings
@@ -91,7 +96,7 @@ def private(overrides: Mapping[str, Any], *, on_status: OnStatus | None = None) 
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -124,28 +129,46 @@ def _spawn(
     if process.stdin is None:
         raise StartError("no pipe to the runtime's supervisor")
     # Through a pipe: settings are nobody else's business, arguments are everybody's.
-    with process.stdin as stdin:
-        stdin.write(msgspec.json.encode(settings))
-    with os.fdopen(read_fd, "rb") as status:
-        for line in status:
-            message = json.loads(line)
-            if message["kind"] == "error":
-                process.wait()
-                raise _rebuild(message)
-            if on_status is not None:
-                on_status(message["text"], message["ready"])
-            if message["ready"]:
-                if detached:
-                    process.wait()
-                return process
-    process.wait()
-    raise StartError(
-        f"the runtime ended while starting (exit code {process.returncode})",
-        hint=f"see the logs in {folders(settings).logs}",
-    )
+    try:
+        with process.stdin as stdin:
+            stdin.write(msgspec.json.encode(settings))
+        with os.fdopen(read_fd, "rb") as status:
+            _await_ready(status, settings, on_status)
+    except BaseException:
+        # Whoever stops waiting does not want it; a daemon that has left its parent is still in its group.
+        _end_group(process)
+        raise
+    if detached:
+        process.wait()
+    return process
+
+
+def _await_ready(status: IO[bytes], settings: Settings, on_status: OnStatus | None) -> None:
+    for line in status:
+        message = json.loads(line)
+        if message["kind"] == "error":
+            raise _rebuild(message)
+        if on_status is not None:
+            on_status(message["text"], message["ready"])
+        if message["ready"]:
+            return
+    raise StartError("the runtime ended while starting", hint=f"see the logs in {folders(settings).logs}")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """An orderly end, then the hard one."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=STOP_S)
+    except ProcessLookupError:
+        process.wait()
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _rebuild(message: dict[str, str]) -> RfmError:
     """The error the supervisor's process raised, of its own class."""
     kind = getattr(errors, message["class"], StartError)
-    return kind(message["text"], hint=message["hint"])
+    error: RfmError = kind(message["text"], hint=message["hint"])
+    return error

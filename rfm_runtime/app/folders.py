@@ -15,7 +15,7 @@ from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings
 from rfm_runtime.errors import AlreadyRunningError, NoRuntimeError, PortTakenError, SetupError
 
-__all__ = ["claim", "listen", "prepare", "remove_run_files"]
+__all__ = ["claim", "holder", "listen", "prepare", "remove_run_files"]
 
 BACKLOG = 1024
 """Connections that wait while a gateway restarts: the socket is the supervisor's and stays open."""
@@ -48,9 +48,14 @@ def prepare(folders: Folders) -> None:
 def claim(folders: Folders) -> int:
     """Lock the folders for this process; the descriptor of the lock, released when the process ends.
 
-    Raises AlreadyRunningError that says where the other one is.
+    Raises AlreadyRunningError that says where the other one is; SetupError with what the system said.
     """
-    descriptor = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(
+            f"cannot write {folders.lock}: {error.strerror}", hint="choose another folder with --runtime-dir"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -86,13 +91,14 @@ def listen(settings: Settings) -> socket.socket:
                 hint="choose another port with --port, 0 for any free one",
             ) from None
         raise PortTakenError(
-            f"port {settings.port} is taken{_holder(settings.port)}",
+            f"port {settings.port} is taken{holder(settings.port)}",
             hint="choose another with --port, 0 for any free one",
         ) from None
     return listener
 
 
-def _holder(port: int) -> str:
+def holder(port: int) -> str:
+    """Who listens on a port, as the end of a sentence; "" where the system does not tell."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:

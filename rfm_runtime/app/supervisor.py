@@ -52,8 +52,9 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
     try:
         listener = listen(settings)
         with listener:
-            remove_run_files(where)
-            logs.configure("supervisor", settings.log_level, where.logs)
+            with _system_refusals():
+                remove_run_files(where)
+                logs.configure("supervisor", settings.log_level, where.logs)
             supervisor = _Supervisor(settings, listener, on_status or _silent)
             try:
                 return supervisor.run()
@@ -64,6 +65,18 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
             shutil.rmtree(where.state, ignore_errors=True)
             shutil.rmtree(where.runtime, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def _system_refusals() -> Iterator[None]:
+    """A full disk, a missing permission, no process left: for the user, not for a traceback."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        raise StartError(
+            f"the runtime cannot start: {where}{error.strerror}", hint="see `rfm-runtime doctor`"
+        ) from error
 
 
 def _silent(_text: str, _ready: bool) -> None:
@@ -85,6 +98,7 @@ class _Supervisor:
         self._due: dict[str, float] = {}
         self._starts = 0
         self._stops = 0
+        self._announced = False
         self._serving = False
         self._told = ""
 
@@ -93,9 +107,10 @@ class _Supervisor:
     def run(self) -> int:
         with self._signals():
             try:
-                self._write_run_files()
-                for name in self._names():
-                    self._start(name)
+                with _system_refusals():
+                    self._write_run_files()
+                    for name in self._names():
+                        self._start(name)
                 self._await_ready()
                 if not self._stops:
                     self._serve()
@@ -131,6 +146,7 @@ class _Supervisor:
         while not self._stops and not all(child.ready for child in self._children.values()):
             before = [child.status for child in self._children.values()]
             self._turn(until_s=deadline_s)
+            self._let_in()
             if before != [child.status for child in self._children.values()]:
                 deadline_s = time.monotonic() + self._settings.start_timeout_s
             elif time.monotonic() >= deadline_s:
@@ -140,20 +156,30 @@ class _Supervisor:
                     hint=f"see the logs in {self._folders.logs}",
                 )
 
-    def _serve(self) -> None:
-        host, port = self._listener.getsockname()[:2]
-        url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+    def _let_in(self) -> None:
+        """Say where the runtime is as soon as it can be watched: an engine takes longer, and its work can wait."""
+        watched = (child.ready for child in self._children.values() if not child.name.startswith("engine"))
+        if self._announced or not all(watched):
+            return
+        self._announced = True
         ConnectionInfo(
-            url=url,
+            url=self._url,
             token=token.read(self._folders.token),
             pid=os.getpid(),
             start_time=start_time_s(os.getpid()) or 0.0,
             version=__version__,
             state_dir=self._settings.state_dir,
         ).write(self._folders.connection)
+
+    @property
+    def _url(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+
+    def _serve(self) -> None:
         self._serving = True
-        self._log.info("ready", url=url)
-        self._on_status(url, True)
+        self._log.info("ready", url=self._url)
+        self._on_status(self._url, True)
         while not self._stops:
             self._turn(until_s=min(self._due.values(), default=None))
             self._start_due()

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run `rfm-runtime` with the process's arguments and exit."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C: the cursor is shown again and a private runtime stopped. Under nohup it stays ignored.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminated)
     from rfm_runtime.cli.app import run
 
     raise SystemExit(run())
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

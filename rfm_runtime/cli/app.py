@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from rfm_runtime import __version__
 from rfm_runtime.cli import (
@@ -30,21 +30,60 @@ from rfm_runtime.cli import (
     stop,
     watch,
 )
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import MissingExtraError, OperationCanceled, RfmError
 
 __all__ = ["app", "run"]
 
-EPILOG = (
-    "Exit codes: 0 done · 1 failed here · 2 wrong option, value, file or setting · 3 no runtime, one too many, or port "
-    "taken · 4 unknown operation · 5 not permitted · 6 try again later · 7 the operation failed · 130 cancelled"
-)
+EPILOG = """\b
+Exit codes:
+    0  done
+    1  something failed here, or doctor found a problem
+    2  wrong option, value, file or setting
+    3  no runtime there, one too many, or the port is taken
+    4  unknown operation
+    5  not permitted
+    6  try again later
+    7  the operation failed
+  130  cancelled
+"""
+
+
+class _Commands(TyperGroup):
+    """Faults of the system as errors of ours, before typer gives them exit codes of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read our output has enough; nothing is left to say, and the interpreter must not try.
+            for stream in (sys.stdout, sys.stderr):
+                _silence(stream.fileno())
+            raise typer.Exit(0) from None
+        except ModuleNotFoundError as error:
+            extra = next((extra for extra, modules in doctor.EXTRAS.items() if error.name in modules), None)
+            if extra is None or os.environ.get("RFM_DEBUG"):
+                raise
+            raise MissingExtraError(f"`rfm-runtime {ctx.invoked_subcommand}`", extra) from None
+        except OSError as error:
+            if os.environ.get("RFM_DEBUG"):
+                raise
+            where = f"{error.filename}: " if error.filename is not None else ""
+            raise _SystemFault(f"{where}{error.strerror or error}", hint="see `rfm-runtime doctor`") from None
+
+
+class _SystemFault(RfmError):
+    """The system refused something that no command expected."""
+
 
 app = typer.Typer(
     name="rfm-runtime",
+    cls=_Commands,
     help="Run long computations on all cores, watch them live, cancel them, never lose an outcome.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Frames around help cost a third of its time and most of a narrow terminal.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -53,7 +92,8 @@ for command in (
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
     *(doctor.doctor, clean.clean),
 ):
-    app.command()(command)
+    # `priority ID -5`: a number and no option.
+    app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)
 app.add_typer(config.app, name="config")
 
 
@@ -75,36 +115,55 @@ def options(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code. Errors are two lines on stderr: what, and what to do."""
-    debug = bool(os.environ.get("RFM_DEBUG"))
     try:
         code = typer.main.get_command(app).main(
             args=list(arguments) if arguments is not None else None, prog_name="rfm-runtime", standalone_mode=False
         )
         return code if isinstance(code, int) else 0
+    except OperationCanceled as outcome:
+        _say([f"{outcome.message}; {outcome.hint}" if outcome.hint else outcome.message])
+        return outcome.exit_code
     except RfmError as error:
-        if debug:
+        if os.environ.get("RFM_DEBUG"):
             raise
-        _say(error.message, error.hint, error.kept)
+        _say(error_lines(error))
         return error.exit_code
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx is not None else "rfm-runtime"
-        _say(error.format_message().splitlines()[0], f"see `{where} --help`")
-        return 2
-    except click.ClickException as error:
-        _say(error.format_message(), None)
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except typer.TyperException as error:
+        return _usage(error)
+    except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has enough; nothing is left to say, and the interpreter must not try.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
-def _say(what: str, todo: str | None, kept: str | None = None) -> None:
-    lines = [f"error: {what}"]
-    if kept:
-        lines[0] += f" ({kept})"
-    if todo:
-        lines.append(f"hint: {todo}")
-    print("\n".join(lines), file=sys.stderr)
+def error_lines(error: RfmError) -> list[str]:
+    """One line what happened (and what was kept), one line what to do."""
+    kept = f" ({error.kept})" if error.kept else ""
+    lines = [f"error: {error.message}{kept}"]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    return lines
+
+
+def _usage(error: typer.TyperException) -> int:
+    """A wrong command line. Without a command there is a page of help instead of an error."""
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "rfm-runtime"
+    text = error.format_message().strip()
+    if text.startswith("Usage:"):
+        _say([text])
+    else:
+        _say([f"error: {' '.join(text.split())}", f"hint: see `{where} --help`"])
+    return 2
+
+
+def _say(lines: Sequence[str]) -> None:
+    try:
+        print("\n".join(lines), file=sys.stderr, flush=True)
+    except OSError:
+        # Nobody can be told; the exit code still says it.
+        _silence(sys.stderr.fileno())
+
+
+def _silence(descriptor: int) -> None:
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, descriptor)
+    os.close(devnull)

@@ -6,19 +6,28 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rfm_runtime.cli.common import console, duration, number
+from rfm_runtime.cli.common import console
+from rfm_runtime.cli.text import duration, number, printable, shortened
 
 if TYPE_CHECKING:
+    from rich.progress import Task
+    from rich.text import Text
+
     from rfm_runtime.client.handle import Operation
+    from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import ProgressUpdate
 
-__all__ = ["follow"]
+__all__ = ["Rate", "details", "follow", "interruption"]
 
 PLAIN_S = 2.0
-"""Between two lines where there is no terminal."""
+"""Between two lines where there is no terminal; what is done sooner needs none."""
+
+TITLE_WIDTH = 16
+BAR_WIDTH = 10
+"""Of the bar at least."""
 
 
-class _Rate:
+class Rate:
     """Iterations/s over the last measures."""
 
     def __init__(self) -> None:
@@ -26,65 +35,91 @@ class _Rate:
         self.per_s = 0.0
 
     def measured(self, update: ProgressUpdate) -> float:
+        """The rate after this measure; measures within 0.2 s count as one."""
         if self._last is not None:
             elapsed_s = (update.measured_at_ms - self._last[0]) / 1000
             if elapsed_s < 0.2:
                 return self.per_s
-            self.per_s = (update.iterations - self._last[1]) / elapsed_s
+            # A tile that is computed again takes its iterations back.
+            self.per_s = max(0.0, (update.iterations - self._last[1]) / elapsed_s)
         self._last = (update.measured_at_ms, update.iterations)
         return self.per_s
 
 
-def follow(operation: Operation) -> None:
+def details(update: ProgressUpdate, per_s: float, room: int) -> str:
+    """What is told beside the bar in `room` characters: time left, then tiles, then speed, as far as they fit."""
+    tiles = f"{update.tiles.done}/{update.tiles.total} tiles" if update.tiles is not None else ""
+    speed = f"{number(per_s)} it/s" if per_s > 0 else ""
+    left = ""
+    if update.eta_ms is not None:
+        p50, p90 = update.eta_ms.p50 / 1000, update.eta_ms.p90 / 1000
+        left = f"{duration(p50)} left" if p90 < 1.2 * p50 + 0.5 else f"{duration(p50)}–{duration(p90)} left"
+    for parts in ((tiles, speed, left), (tiles, left), (left,), (tiles,)):
+        text = ", ".join(part for part in parts if part)
+        if text and len(text) <= room:
+            return text
+    return "" if tiles or left else shortened(printable(update.step), room)
+
+
+def interruption(link: str, state: str, *, stale: bool) -> str:
+    """Why nothing seems to happen, "" if it does."""
+    if link not in ("live", "closed"):
+        return "connection lost, trying again"
+    if state in ("pending", "queued", "paused", "cancelling"):
+        return state
+    return "engine silent" if stale else ""
+
+
+def follow(client: Client, operation: Operation) -> None:
     """Show progress until the outcome."""
     if sys.stderr.isatty():
-        _bar(operation)
+        _bar(client, operation)
     else:
         _lines(operation)
 
 
-def _describe(update: ProgressUpdate, rate: _Rate) -> str:
-    parts = []
-    if update.tiles is not None:
-        parts.append(f"{update.tiles.done}/{update.tiles.total} tiles")
-    speed = rate.measured(update)
-    if speed > 0:
-        parts.append(f"{number(speed)} it/s")
-    if update.eta_ms is not None:
-        p50, p90 = update.eta_ms.p50 / 1000, update.eta_ms.p90 / 1000
-        parts.append(f"{duration(p50)} left" if p90 < 1.2 * p50 + 0.5 else f"{duration(p50)}–{duration(p90)} left")
-    if update.stale:
-        parts.append("engine silent")
-    if not parts:
-        parts.append(update.step)
-    return ", ".join(parts)
+def _bar(client: Client, operation: Operation) -> None:
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
+    from rich.text import Text
 
+    out = console(stderr=True)
+    info = operation.info
+    title = shortened(printable(info.name) if info is not None else "render", TITLE_WIDTH)
+    room = out.width - len(title) - BAR_WIDTH - len("100.0 %") - 3
+    rate = Rate()
 
-def _bar(operation: Operation) -> None:
-    from rich.progress import BarColumn, Progress, TextColumn
+    class Details(ProgressColumn):
+        """Asked at every refresh: a lost connection or a pause is seen without a measure."""
 
-    rate = _Rate()
+        def render(self, task: Task) -> Text:
+            stale = operation.info is not None and operation.info.stale
+            trouble = interruption(client.state, operation.state, stale=stale)
+            if trouble:
+                return Text(shortened(trouble, room), style="yellow")
+            return Text(task.description, style="dim")
+
     with Progress(
-        TextColumn("[bold]{task.fields[title]}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.percentage:5.1f} %"),
-        TextColumn("[dim]{task.description}", table_column=None),
-        console=console(stderr=True),
+        TextColumn("{task.fields[title]}", style="bold", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=BAR_WIDTH)),
+        TextColumn("{task.percentage:5.1f} %", table_column=Column(no_wrap=True)),
+        Details(table_column=Column(no_wrap=True)),
+        console=out,
         transient=True,
         expand=True,
-        refresh_per_second=20,
+        refresh_per_second=10,
     ) as progress:
-        title = operation.info.name if operation.info is not None else "render"
-        task = progress.add_task("waiting", total=100.0, title=title)
+        task = progress.add_task("", total=100.0, title=title)
         for update in operation.progress():
-            progress.update(task, completed=update.progress, description=_describe(update, rate))
+            text = details(update, rate.measured(update), room)
+            progress.update(task, completed=update.progress, description=text)
 
 
 def _lines(operation: Operation) -> None:
-    rate = _Rate()
-    said_s = float("-inf")
+    rate = Rate()
+    said_s = time.monotonic()
     for update in operation.progress():
-        text = _describe(update, rate)
+        text = details(update, rate.measured(update), 200)
         now_s = time.monotonic()
         if now_s - said_s >= PLAIN_S:
             said_s = now_s

@@ -1,22 +1,30 @@
-"""What commands share: options, the client, tables, numbers and JSON on standard output."""
+"""What commands share: options, the client, tables, and JSON on standard output."""
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from rfm_runtime import config
+from rfm_runtime.cli.completion import operations
+from rfm_runtime.cli.text import GAP, Column, fitting
 from rfm_runtime.config import Settings
-from rfm_runtime.errors import BadRequestError
+from rfm_runtime.errors import BadRequestError, SetupError, UnknownOperationError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import Operation
@@ -29,22 +37,44 @@ __all__ = [
     "StateDirOption",
     "client",
     "console",
-    "duration",
+    "ending_with_reader",
     "find",
-    "number",
+    "output_file",
     "print_json",
+    "print_table",
     "settings",
+    "state_text",
+    "steer",
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-RuntimeDirOption = Annotated[str | None, typer.Option("--runtime-dir", help="Folder of sockets and secrets.")]
-StateDirOption = Annotated[str | None, typer.Option("--state-dir", help="Folder of journal, frames and files.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file, TOML.")]
-OperationArgument = Annotated[str, typer.Argument(help="An operation's id; the end of it is enough if it is unique.")]
+RuntimeDirOption = Annotated[
+    str | None, typer.Option("--runtime-dir", metavar="FOLDER", help="Folder of sockets and secrets.")
+]
+StateDirOption = Annotated[
+    str | None, typer.Option("--state-dir", metavar="FOLDER", help="Folder of journal, frames and files.")
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file, TOML.")]
+OperationArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="An operation's id; the end of it is enough if it is unique.", autocompletion=operations
+    ),
+]
+
+STATE_COLOURS = {
+    "queued": "cyan",
+    "running": "green",
+    "paused": "yellow",
+    "cancelling": "magenta",
+    "completed": "bold green",
+    "failed": "bold red",
+    "canceled": "magenta",
+}
 
 
 def settings(*, file: Path | None = None, **options: Any) -> Settings:
-    """Resolved settings; options that were not given are None. An interrupted command leaves nothing behind."""
+    """Resolved settings; options that were not given are None."""
     return config.load(options, file=file).settings
 
 
@@ -58,25 +88,83 @@ def client(runtime_dir: str | None = None, **options: Any) -> Iterator[Client]:
 
 
 def find(connected: Client, wanted: str) -> str:
-    """The full id for an id or its unique end."""
-    from rfm_runtime.errors import UnknownOperationError
-
+    """The full id for an id or its unique end. Raises UnknownOperationError, BadRequestError if several end so."""
+    if not wanted:
+        raise BadRequestError("the id is empty", hint="list operations with `rfm-runtime ps --all`")
     try:
         return connected.operation(wanted).operation_id
-    except UnknownOperationError:
-        ids = [o.operation_id for o in connected.operations() if o.operation_id.endswith(wanted.upper())]
+    except (UnknownOperationError, BadRequestError):
+        ends = (wanted, wanted.upper())
+        ids = [o.operation_id for o in connected.operations() if o.operation_id.endswith(ends)]
     if len(ids) == 1:
         return ids[0]
     if ids:
-        raise BadRequestError(f"{wanted} is the end of {len(ids)} ids", hint=f"write more of it, e.g. {ids[0]}")
-    raise UnknownOperationError(f"no operation {wanted}")
+        raise BadRequestError(f"{len(ids)} operations end with {wanted!r}", hint=f"write more of it, e.g. {ids[0]}")
+    raise UnknownOperationError(f"there is no operation {wanted!r}")
+
+
+def steer(wanted: str, runtime_dir: str | None, action: Callable[[Client, str], Any]) -> tuple[str, Any]:
+    """Find the operation and do something to it; its id and the answer."""
+    with client(runtime_dir) as connected:
+        found = find(connected, wanted)
+        return found, action(connected, found)
+
+
+def output_file(path: Path, *, force: bool) -> Path:
+    """The path, if a file may and can be written there: better said before an hour of work than after it.
+
+    Raises OutputExistsError, SetupError.
+    """
+    from rfm_runtime.client.handle import check_target
+
+    target = check_target(path, force=force)
+    folder = target.absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SetupError(f"cannot write into the folder {folder}", hint="choose another place with -o")
+    return target
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console on stdout or stderr; colour only in a terminal, and not with NO_COLOR."""
+    """A rich console on stdout or stderr; colour only in a terminal, and not with NO_COLOR.
+
+    Lines are not broken: whoever copies a path or reads from a pipe wants all of it.
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    class Lines(Console):
+        def on_broken_pipe(self) -> None:
+            # What the caller does with every other stream that nobody reads any more.
+            raise BrokenPipeError
+
+    return Lines(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def ending_with_reader() -> Iterator[None]:
+    """A command that may be silent for hours ends when nobody reads its output any more, like `tail -f`.
+
+    Raises BrokenPipeError in the main thread, where it would come at the next write.
+    """
+    over = threading.Event()
+
+    def gone(_number: int, _frame: FrameType | None) -> None:
+        raise BrokenPipeError
+
+    def wait(descriptor: int) -> None:
+        poll = select.poll()
+        # No event is asked for: the loss of the other end is always reported.
+        poll.register(descriptor, 0)
+        poll.poll()
+        if not over.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
+
+    before = signal.signal(signal.SIGPIPE, gone)
+    threading.Thread(target=wait, args=(sys.stdout.fileno(),), name="rfm-reader", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.signal(signal.SIGPIPE, before)
 
 
 def print_json(data: Any) -> None:
@@ -85,44 +173,37 @@ def print_json(data: Any) -> None:
     sys.stdout.flush()
 
 
-def steer(wanted: str, runtime_dir: str | None, action: Callable[[Client, str], Any]) -> Any:
-    """Find the operation and do something to it."""
-    with client(runtime_dir) as connected:
-        return action(connected, find(connected, wanted))
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> None:
+    """A table on stdout: as wide as the terminal at most, in a pipe as wide as it is. Text is not parsed as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    widths = [max([len(column.title), *(row[i].cell_len for row in cells)]) for i, column in enumerate(columns)]
+    # A pipe is as wide as it has to be, unless somebody says otherwise.
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = sum(widths) + GAP * len(widths)
+    shown = fitting(columns, widths, out.width)
+    table = Table(
+        box=None,
+        padding=(0, GAP, 0, 0),
+        pad_edge=False,
+        header_style="dim",
+        show_header=any(column.title for column in columns),
+    )
+    for i, width in shown:
+        table.add_column(columns[i].title, width=width, no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        table.add_row(*(row[i] for i, _ in shown))
+    out.print(table, soft_wrap=False)
 
 
-def duration(seconds: float) -> str:
-    """Short: 0.42 s, 12.3 s, 4 m 05 s, 3 h 12 m, 2 d 03 h."""
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} m {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} m"
-    return f"{hours // 24} d {hours % 24:02d} h"
-
-
-def number(value: float) -> str:
-    """Short, with SI prefix: 950, 12.3 k, 4.05 G."""
-    for factor, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:.3g}"
-
-
-def state_text(operation: Operation) -> str:
+def state_text(operation: Operation) -> Text:
     """The state with its colour and, where it has one, its flag."""
-    colours = {
-        "queued": "cyan",
-        "running": "green",
-        "paused": "yellow",
-        "cancelling": "magenta",
-        "completed": "bold green",
-        "failed": "bold red",
-        "canceled": "magenta",
-    }
-    colour = colours.get(operation.state, "white")
-    flag = " (silent)" if operation.stale else ""
-    return f"[{colour}]{operation.state}[/{colour}]{flag}"
+    from rich.text import Text
+
+    text = Text(operation.state, style=STATE_COLOURS.get(operation.state, ""))
+    if operation.stale:
+        text.append(" (silent)", style="yellow")
+    return text

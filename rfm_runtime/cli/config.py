@@ -8,7 +8,8 @@ import msgspec
 import typer
 
 from rfm_runtime import config as settings_module
-from rfm_runtime.cli.common import ConfigOption, JsonOption, console, print_json
+from rfm_runtime.cli.common import ConfigOption, JsonOption, print_json, print_table
+from rfm_runtime.cli.text import Column
 
 __all__ = ["app"]
 
@@ -26,18 +27,16 @@ def show(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show all settings: command line > environment (RFM_…) > file > default."""
-    from rich.table import Table
+    """Show all settings and where they come from.
 
+    Command line > environment (RFM_…) > settings file > default.
+    """
     loaded = settings_module.load(file=config)
     values = msgspec.structs.asdict(loaded.settings)
     if as_json:
         print_json({key: {"value": value, "origin": loaded.origin[key]} for key, value in values.items()})
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for key, value in values.items():
-        row = [key, str(value)] + ([f"[dim]{loaded.origin[key]}[/dim]"] if origin else [])
-        table.add_row(*row)
-    console().print(table)
+    columns = [Column(""), Column(""), *([Column("")] if origin else [])]
+    print_table(columns, [[key, str(values[key]), loaded.origin[key]][: len(columns)] for key in values])
     if origin:
-        console().print(f"[dim]settings file: {config or settings_module.config_file()}[/dim]")
+        typer.echo(f"settings file: {config or settings_module.config_file()}", err=True)

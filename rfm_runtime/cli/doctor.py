@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import typer
 
-from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, print_json, settings
+from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, console, print_json, settings
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import NoRuntimeError, SetupError
@@ -34,72 +34,103 @@ class Finding(NamedTuple):
     what: str
     fine: bool
     detail: str
-    todo: str = ""
+    todo: str
 
 
-def doctor(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) -> None:
-    """Check this machine and the runtime; every problem comes with what to do."""
-    resolved = settings(runtime_dir=runtime_dir)
+def doctor(as_json: JsonOption = False, state_dir: StateDirOption = None, runtime_dir: RuntimeDirOption = None) -> None:
+    """Check this machine and the runtime.
+
+    Every problem comes with what to do; exit code 1 if there is one.
+    """
+    resolved = settings(state_dir=state_dir, runtime_dir=runtime_dir)
     findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_runtime(resolved)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
-        out = console()
-        for finding in findings:
-            mark = "[green]ok[/green]  " if finding.fine else "[red]bad[/red] "
-            out.print(f"{mark} {finding.what}: {finding.detail}")
-            if not finding.fine:
-                out.print(f"      {finding.todo}")
+        _print(findings)
     if not all(finding.fine for finding in findings):
         raise typer.Exit(1)
 
 
+def _print(findings: list[Finding]) -> None:
+    from rich.text import Text
+
+    out = console()
+    for finding in findings:
+        mark = ("ok  ", "green") if finding.fine else ("bad ", "bold red")
+        out.print(Text.assemble(mark, f"{finding.what}: {finding.detail}"))
+        if not finding.fine:
+            out.print(Text(f"    {finding.todo}"))
+
+
+def _check(what: str, fine: bool, detail: str, todo: str) -> Finding:
+    return Finding(what, fine, detail, "" if fine else todo)
+
+
 def _python() -> Iterator[Finding]:
     version = sys.version.split()[0]
-    yield Finding("Python", sys.version_info >= (3, 11), version, "use Python 3.11 or newer")
-    yield Finding("platform", sys.platform == "linux", sys.platform, "run the runtime on Linux; clients run everywhere")
+    yield _check("Python", sys.version_info >= (3, 11), version, "use Python 3.11 or newer")
+    todo = "run the runtime on Linux; clients run everywhere"
+    yield _check("platform", sys.platform.startswith("linux"), sys.platform, todo)
 
 
 def _extras() -> Iterator[Finding]:
     for extra, modules in EXTRAS.items():
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         detail = f"{', '.join(missing)} missing" if missing else "installed"
-        yield Finding(f"extra [{extra}]", not missing, detail, f"pip install 'rfm-runtime[{extra}]'")
+        yield _check(f"extra [{extra}]", not missing, detail, f"pip install 'rfm-runtime[{extra}]'")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what is there of the way to it."""
+    return next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
 
 
 def _folders(resolved: Settings) -> Iterator[Finding]:
     where = folders(resolved)
     for name, folder in (("state_dir", where.state), ("runtime_dir", where.runtime), ("cache_dir", where.cache)):
-        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        writable = os.access(existing, os.W_OK | os.X_OK)
-        todo = f"make {existing} writable, or choose another folder with RFM_{name.upper()}"
-        yield Finding(name, writable, str(folder), todo)
-    if where.runtime.exists():
+        existing = _existing(folder)
+        usable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        detail = str(folder) if usable else f"{folder} cannot be written"
+        yield _check(name, usable, detail, f"make {existing} writable, or choose another with RFM_{name.upper()}")
+    if where.runtime.is_dir():
         mode = stat.S_IMODE(where.runtime.stat().st_mode)
-        yield Finding("privacy", not mode & 0o077, f"{where.runtime} is {mode:04o}", f"chmod 700 {where.runtime}")
+        yield _check("privacy", not mode & 0o077, f"{where.runtime} is {mode:04o}", f"chmod 700 {where.runtime}")
 
 
 def _room(resolved: Settings) -> Iterator[Finding]:
-    state = Path(resolved.state_dir)
-    existing = next(parent for parent in (state, *state.parents) if parent.exists())
+    existing = _existing(Path(resolved.state_dir))
     free = shutil.disk_usage(existing).free
-    detail = f"{free / 1024**3:.1f} GiB free below {existing}"
-    yield Finding("disk", free > ROOM_BYTES, detail, "make room: `rfm-runtime clean` removes files of finished renders")
+    detail = f"{free / 1024**3:.1f} GiB free in {existing}"
+    yield _check("disk", free > ROOM_BYTES, detail, "make room: `rfm-runtime clean` removes files of finished renders")
 
 
 def _runtime(resolved: Settings) -> Iterator[Finding]:
+    from rfm_runtime.cli.status import readiness
+
     try:
         info = ConnectionInfo.read(folders(resolved).connection)
     except NoRuntimeError:
-        with socket.socket() as probe:
-            taken = probe.connect_ex((resolved.host, resolved.port)) == 0
-        detail = f"{resolved.port} is {'taken' if taken else 'free'}, no runtime is running"
-        yield Finding("port", not taken, detail, "start with another: rfm-runtime start --port 0")
-        return
+        yield _check("runtime", True, "none is running", "")
+        yield from _port(resolved)
     except SetupError as error:
-        yield Finding("runtime", False, error.message, error.hint or "")
-        return
-    from rfm_runtime.cli.status import readiness
+        yield _check("runtime", False, error.message, error.hint or "")
+    else:
+        ready, why = readiness(info.url)
+        yield _check("runtime", ready, f"{info.url}, pid {info.pid}: {why}", "see `rfm-runtime logs`")
 
-    ready, why = readiness(info.url)
-    yield Finding("runtime", ready, f"{info.url}, pid {info.pid}: {why}", "see `rfm-runtime logs`")
+
+def _port(resolved: Settings) -> Iterator[Finding]:
+    if resolved.port == 0:
+        yield _check("port", True, "any free one", "")
+        return
+    family = socket.AF_INET6 if ":" in resolved.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        taken = probe.connect_ex((resolved.host, resolved.port)) == 0
+    if taken and importlib.util.find_spec("psutil") is not None:
+        from rfm_runtime.app.folders import holder
+
+        detail = f"{resolved.port} is taken{holder(resolved.port)}"
+    else:
+        detail = f"{resolved.port} is {'taken' if taken else 'free'}"
+    yield _check("port", not taken, detail, "start with another: rfm-runtime start --port 0")

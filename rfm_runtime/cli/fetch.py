@@ -7,32 +7,53 @@ from typing import Annotated
 
 import typer
 
-from rfm_runtime.cli.common import OperationArgument, RuntimeDirOption, client, find
+from rfm_runtime.cli.common import (
+    JsonOption,
+    OperationArgument,
+    RuntimeDirOption,
+    client,
+    find,
+    output_file,
+    print_json,
+)
+from rfm_runtime.errors import BadRequestError, OutcomeError, UnavailableError
+from rfm_runtime.protocol.operation import TERMINAL_STATES
 
 __all__ = ["fetch"]
 
 
 def fetch(
     operation: OperationArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the file.")],
-    artifact: Annotated[str, typer.Option(help="Which file: image.png, n.npy or nf.npy.")] = "image.png",
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the file.")],
+    artifact: Annotated[
+        str, typer.Option(metavar="NAME", help="Which file: image.png, n.npy or nf.npy.")
+    ] = "image.png",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome first.")] = False,
+    as_json: JsonOption = False,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
     """Fetch a file of a finished operation, verified."""
-    from rfm_runtime.client.handle import check_target, write_file
-    from rfm_runtime.errors import BadRequestError
+    from rfm_runtime.client.handle import write_file
 
-    target = check_target(output, force=force)
+    target = output_file(output, force=force)
     with client(runtime_dir) as connected:
         handle = connected.handle(find(connected, operation))
         if wait:
             handle.outcome()
         info = handle.info
         names = [found.name for found in info.artifacts] if info is not None else []
+        if not names and handle.state not in TERMINAL_STATES:
+            raise UnavailableError(f"{handle.id} is {handle.state} and has no files yet", hint="add --wait")
+        if not names:
+            raise OutcomeError(f"{handle.id} is {handle.state} and left no files", hint="render it again")
         if artifact not in names:
-            has = ", ".join(names) if names else f"no files, it is {handle.state}"
-            raise BadRequestError(f"{handle.id} has {has}", hint="name another with --artifact, or add --wait")
-        write_file(target, connected.fetch_artifact(handle.id, artifact), force=force)
-    typer.echo(str(target))
+            raise BadRequestError(
+                f"{handle.id} has no file {artifact!r}", hint=f"choose one with --artifact: {', '.join(names)}"
+            )
+        content = connected.fetch_artifact(handle.id, artifact)
+        write_file(target, content, force=force)
+    if as_json:
+        print_json({"operation_id": handle.id, "artifact": artifact, "file": str(target), "size_bytes": len(content)})
+    else:
+        typer.echo(str(target))

@@ -3,67 +3,100 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, settings
+from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, ending_with_reader, settings
+from rfm_runtime.cli.text import printable
+from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import folders
-from rfm_runtime.errors import BadRequestError
+from rfm_runtime.errors import BadRequestError, NoRuntimeError
 
-__all__ = ["logs"]
+__all__ = ["line", "logs"]
 
 POLL_S = 0.2
 TAIL_BYTES = 1024 * 1024
+HEAD = frozenset({"timestamp", "level", "component", "event", "pid", "incarnation"})
 
 
 def logs(
-    component: Annotated[str | None, typer.Argument(help="broker, engine, gateway, supervisor, worker.")] = None,
+    component: Annotated[
+        str | None,
+        typer.Argument(metavar="COMPONENT", help="broker, engine, gateway, supervisor, worker."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they are written.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="At most so many, newest last.")] = 100,
-    operation: Annotated[str | None, typer.Option(help="Only of this operation or correlation id.")] = None,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="NUMBER", min=1, help="At most so many, newest last.")
+    ] = 100,
+    operation: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only of this operation or correlation id.")
+    ] = None,
     as_json: JsonOption = False,
     state_dir: StateDirOption = None,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
-    """Show what the runtime's processes logged, in the order of time."""
-    folder = folders(settings(state_dir=state_dir, runtime_dir=runtime_dir)).logs
-    paths = sorted(path for path in folder.glob("*.log") if component is None or path.stem.startswith(component))
+    """Show what the runtime's processes logged, in order."""
+    folder = _folder(state_dir, runtime_dir)
+    there = sorted(folder.glob("*.log"))
+    paths = [path for path in there if component is None or path.stem.startswith(component)]
+    if not there:
+        raise BadRequestError(f"nothing was logged in {folder} yet", hint="start a runtime with `rfm-runtime start`")
     if not paths:
-        known = ", ".join(sorted({path.stem for path in folder.glob("*.log")})) or "none yet"
-        raise BadRequestError(f"no logs of {component or 'a runtime'} in {folder}", hint=f"there are: {known}")
-    offsets = {path: path.stat().st_size for path in paths}
-    entries = [entry for path in paths for entry in _read(path, max(0, offsets[path] - TAIL_BYTES), offsets[path])]
-    for entry in _wanted(entries, operation)[-lines:]:
-        _show(entry, as_json)
-    while follow:
-        time.sleep(POLL_S)
-        entries = []
-        for path in paths:
-            size = path.stat().st_size if path.exists() else 0
-            start = offsets[path] if size >= offsets[path] else 0
-            entries += _read(path, start, size)
-            offsets[path] = size
-        for entry in _wanted(entries, operation):
-            _show(entry, as_json)
+        known = ", ".join(path.stem for path in there)
+        raise BadRequestError(f"there is no component {component!r}", hint=f"choose one of: {known}")
+    offsets = {path: max(0, path.stat().st_size - TAIL_BYTES) for path in paths}
+    _show(_wanted(_new(offsets), operation)[-lines:], as_json)
+    with ending_with_reader():
+        while follow:
+            time.sleep(POLL_S)
+            _show(_wanted(_new(offsets), operation), as_json)
 
 
-def _read(path: Path, start: int, end: int) -> list[dict[str, Any]]:
+def _folder(state_dir: str | None, runtime_dir: str | None) -> Path:
+    """Of the running runtime, wherever its state is; else of the settings."""
+    where = folders(settings(state_dir=state_dir, runtime_dir=runtime_dir))
+    if state_dir is None:
+        try:
+            state = ConnectionInfo.read(where.connection).state_dir
+        except NoRuntimeError:
+            return where.logs
+        return folders(settings(state_dir=state, runtime_dir=runtime_dir)).logs
+    return where.logs
+
+
+def _new(offsets: dict[Path, int]) -> list[dict[str, Any]]:
+    """What was logged since; the offsets move on."""
     entries = []
-    with path.open("rb") as file:
-        file.seek(start, os.SEEK_SET)
-        for line in file.read(end - start).splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                # The first line of a tail is usually half of one.
-                continue
-            if isinstance(entry, dict):
-                entries.append(entry)
+    for path, start in offsets.items():
+        try:
+            size = path.stat().st_size
+            # Smaller than before: it was rotated, and begins anew.
+            found, offsets[path] = _read(path, start if size >= start else 0)
+        except FileNotFoundError:
+            continue
+        entries += found
     return entries
+
+
+def _read(path: Path, start: int) -> tuple[list[dict[str, Any]], int]:
+    """Complete lines from `start` on, and where the first incomplete one begins."""
+    with path.open("rb") as file:
+        file.seek(start)
+        content = file.read()
+    complete = content[: content.rfind(b"\n") + 1]
+    entries = []
+    for line in complete.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            # The first line of a tail is usually half of one.
+            continue
+        if isinstance(entry, dict):
+            entries.append(entry)
+    return entries, start + len(complete)
 
 
 def _wanted(entries: list[dict[str, Any]], operation: str | None) -> list[dict[str, Any]]:
@@ -77,14 +110,15 @@ def _wanted(entries: list[dict[str, Any]], operation: str | None) -> list[dict[s
     return sorted(chosen, key=lambda entry: str(entry.get("timestamp", "")))
 
 
-def _show(entry: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(entry), flush=True)
-        return
-    rest = {
-        k: v for k, v in entry.items() if k not in {"timestamp", "level", "component", "event", "pid", "incarnation"}
-    }
-    details = " ".join(f"{key}={value}" for key, value in rest.items() if value is not None)
+def _show(entries: list[dict[str, Any]], as_json: bool) -> None:
+    for entry in entries:
+        print(json.dumps(entry) if as_json else line(entry), flush=True)
+
+
+def line(entry: dict[str, Any]) -> str:
+    """An entry for people: time, level, component, event, then everything else."""
+    details = " ".join(f"{key}={value}" for key, value in entry.items() if key not in HEAD and value is not None)
     when = str(entry.get("timestamp", ""))[11:23]
-    level = str(entry.get("level", "")).upper()[:4]
-    print(f"{when} {level:4} {entry.get('component', ''):11} {entry.get('event', '')} {details}".rstrip(), flush=True)
+    level = str(entry.get("level", "")).upper()[:5]
+    text = f"{when} {level:5} {entry.get('component', ''):11} {entry.get('event', '')} {details}"
+    return printable(text.rstrip())

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from rfm_runtime.cli.common import JsonOption, console, print_json
+from rfm_runtime.cli.common import JsonOption, print_json, print_table
+from rfm_runtime.cli.text import Column
 
 __all__ = ["presets"]
+
+COLUMNS = (Column("name"), Column("title", flexible=True), Column("iterations", rank=1))
 
 
 def presets(as_json: JsonOption = False) -> None:
     """List the presets for `rfm-runtime render`."""
-    from rich.table import Table
-
     from rfm_runtime.render.presets import PRESETS
 
-    known = [PRESETS[name] for name in PRESETS]
+    known = list(PRESETS.values())
     if as_json:
         print_json({"presets": known})
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("name", "title", "formula", "max. iterations"):
-        table.add_column(column)
-    for preset in known:
-        julia = " (Julia)" if preset.request.julia_re is not None else ""
-        table.add_row(preset.name, preset.title, preset.request.formula + julia, str(preset.request.max_iter))
-    console().print(table)
+    print_table(COLUMNS, [(preset.name, preset.title, str(preset.request.max_iter)) for preset in known])

@@ -4,52 +4,81 @@ from __future__ import annotations
 
 import re as regex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, print_json, settings
-from rfm_runtime.errors import BadRequestError, NoRuntimeError, OperationCanceled
+from rfm_runtime.cli import completion
+from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
+from rfm_runtime.cli.text import duration, number
+from rfm_runtime.errors import BadRequestError, NoRuntimeError, OperationCanceled, SetupError
 
 if TYPE_CHECKING:
+    from rfm_runtime.client.handle import Operation
     from rfm_runtime.client.sync_client import Client
+    from rfm_runtime.protocol.operation import Operation as OperationInfo
 
 __all__ = ["render"]
 
+RENDER = "render.escape_time"
+
+CANCEL_S = 10.0
+"""A kernel stops within milliseconds; beyond this something is wrong that waiting does not mend."""
+
 
 def render(
-    preset: Annotated[str | None, typer.Argument(help="A preset; see `rfm-runtime presets`.")] = None,
-    re: Annotated[str | None, typer.Option(help="Centre, real part, decimal.")] = None,
-    im: Annotated[str | None, typer.Option(help="Centre, imaginary part, decimal.")] = None,
-    width: Annotated[str | None, typer.Option(help="Horizontal extent of the view, decimal.")] = None,
-    size: Annotated[str | None, typer.Option(help="Pixels, e.g. 1920x1080.")] = None,
-    max_iter: Annotated[int | None, typer.Option(help="Iterations after which a point counts as inside.")] = None,
-    julia_re: Annotated[str | None, typer.Option(help="c of a Julia set, real part.")] = None,
-    julia_im: Annotated[str | None, typer.Option(help="c of a Julia set, imaginary part.")] = None,
-    bailout: Annotated[float | None, typer.Option(help="Escape radius.")] = None,
-    palette: Annotated[str | None, typer.Option(help="viridis, plasma, inferno, magma, cividis, turbo.")] = None,
-    density: Annotated[float | None, typer.Option(help="Palette runs each time the count doubles.")] = None,
-    offset: Annotated[float | None, typer.Option(help="Where the palette begins, 0 to 1.")] = None,
-    interior: Annotated[str | None, typer.Option(help="Colour of the inside, #rrggbb.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(metavar="PRESET", help="See `rfm-runtime presets`.", autocompletion=completion.presets),
+    ] = None,
+    re: Annotated[str | None, typer.Option(metavar="DECIMAL", help="Centre, real part, decimal.")] = None,
+    im: Annotated[str | None, typer.Option(metavar="DECIMAL", help="Centre, imaginary part, decimal.")] = None,
+    width: Annotated[
+        str | None, typer.Option(metavar="DECIMAL", help="Horizontal extent of the view, decimal.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, e.g. 1920x1080.")] = None,
+    max_iter: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Iterations after which a point counts as inside.")
+    ] = None,
+    julia_re: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, real part.")] = None,
+    julia_im: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, imaginary part.")] = None,
+    bailout: Annotated[float | None, typer.Option(metavar="NUMBER", help="Escape radius.")] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="viridis, plasma, inferno, magma, cividis, turbo.",
+            autocompletion=completion.palettes,
+        ),
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Palette runs each time the count doubles.")
+    ] = None,
+    offset: Annotated[float | None, typer.Option(metavar="NUMBER", help="Where the palette begins, 0 to 1.")] = None,
+    interior: Annotated[str | None, typer.Option(metavar="COLOUR", help="Colour of the inside, #rrggbb.")] = None,
     interior_tests: Annotated[
         bool | None, typer.Option("--interior-tests/--no-interior-tests", help="Find inside points early.")
     ] = None,
-    tile: Annotated[int | None, typer.Option(help="Edge of a tile in pixels, 16 to 512.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name to show to watchers.")] = None,
-    priority: Annotated[int, typer.Option(help="-100 to 100; higher runs first.")] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the PNG.")] = None,
+    tile: Annotated[int | None, typer.Option(metavar="NUMBER", help="Edge of a tile in pixels, 16 to 512.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name to show to watchers.")] = None,
+    priority: Annotated[
+        int, typer.Option(metavar="NUMBER", min=-100, max=100, help="-100 to 100; higher runs first.")
+    ] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write the PNG; PRESET.png without it."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and print its id.")] = False,
     as_json: JsonOption = False,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
-    """Render a preset or a view, with a live bar. Ctrl-C cancels; a second one quits at once.
+    """Render a preset or a view, with a live bar.
 
-    Without a running runtime a private one is started for this picture.
+    Ctrl-C cancels, a second one quits at once. Without a running runtime a private one is started for this picture.
     """
-    from rfm_runtime.client.handle import check_target
     from rfm_runtime.client.presets import preset_params
     from rfm_runtime.render.request import validate
 
@@ -78,21 +107,33 @@ def render(
             "name a preset, or give --re, --im and --width", hint="list the presets with `rfm-runtime presets`"
         )
     validate(params)
-    target = None
-    if not detach:
-        target = check_target(output or Path(f"{name or preset or 'render'}.png"), force=force)
-    with _runtime(runtime_dir, detach=detach) as client:
-        operation = client.submit("render.escape_time", params, name=name or preset or "render", priority=priority)
-        if detach:
-            print_json({"operation_id": operation.id}) if as_json else typer.echo(operation.id)
-            return
-        _follow(operation)
+    title = name or preset or "render"
+    if detach:
+        if output is not None:
+            raise BadRequestError(
+                "--detach writes no file, so -o has no meaning", hint="fetch it later: `rfm-runtime fetch ID -o FILE`"
+            )
+        with _runtime(runtime_dir, detach=True) as (client, _):
+            operation = client.submit(RENDER, params, name=title, priority=priority)
+        print_json({"operation_id": operation.id}) if as_json else typer.echo(operation.id)
+        return
+    # A name is for people and may be no file's name.
+    target = _target(output or Path(f"{preset or 'render'}.png"), force=force)
+    with _runtime(runtime_dir, detach=False) as (client, private):
+        operation = client.submit(RENDER, params, name=title, priority=priority)
+        _follow(client, operation)
         outcome = operation.outcome()
-        saved = operation.save(target or Path("render.png"), force=force)
+        saved = _save(operation, target, force=force, private=private)
         if as_json:
             print_json({"operation": outcome, "file": str(saved)})
         else:
             _summary(outcome, saved)
+
+
+def _target(path: Path, *, force: bool) -> Path:
+    if path.suffix.lower() not in ("", ".png"):
+        raise BadRequestError(f"{path} is not the name of a PNG", hint=f"name it {path.with_suffix('.png')}")
+    return output_file(path, force=force)
 
 
 def _size(size: str | None) -> dict[str, int]:
@@ -105,57 +146,61 @@ def _size(size: str | None) -> dict[str, int]:
 
 
 @contextmanager
-def _runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[Client]:
-    """The running runtime, or a private one that ends with this command."""
+def _runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client, bool]]:
+    """The running runtime, or a private one (True) that ends with this command."""
     from rfm_runtime.client.sync_client import Client
 
     resolved = settings(runtime_dir=runtime_dir)
     try:
         client = Client(settings=resolved, name="render", detail="tiles")
-    except NoRuntimeError:
+    except NoRuntimeError as nobody:
         if detach:
-            raise
+            raise NoRuntimeError(
+                nobody.message, hint="--detach needs one that stays: start it with `rfm-runtime start --daemon`"
+            ) from None
         client = None
     if client is not None:
         with client:
-            yield client
+            yield client, False
         return
     from rfm_runtime.app.daemon import private
+    from rfm_runtime.cli.start import starting
 
-    out = console(stderr=True)
-    out.print("[dim]no runtime is running: starting a private one for this render[/dim]")
-
-    def tell(text: str, _ready: bool) -> None:
-        if "compiling" in text:
-            out.print(f"[dim]{text.partition(': ')[2]} (once after an update)[/dim]")
-
-    with (
-        private({}, on_status=tell) as info,
-        Client(url=info.url, token=info.token, name="render", detail="tiles") as connected,
-    ):
-        yield connected
+    console(stderr=True).print("no runtime is running: starting a private one for this render", style="dim")
+    with ExitStack() as stack:
+        with starting("starting") as tell:
+            info = stack.enter_context(private({}, on_status=tell))
+        yield stack.enter_context(Client(url=info.url, token=info.token, name="render", detail="tiles")), True
 
 
-def _follow(operation: Any) -> None:
+def _follow(client: Client, operation: Operation) -> None:
     """Show progress until the outcome; Ctrl-C cancels and waits for it, a second one quits."""
     from rfm_runtime.cli.bar import follow
 
     try:
-        follow(operation)
+        follow(client, operation)
     except KeyboardInterrupt:
-        console(stderr=True).print("[dim]cancelling (Ctrl-C again quits at once)[/dim]")
+        console(stderr=True).print("cancelling; Ctrl-C again quits at once", style="dim")
         operation.cancel(reason="Ctrl-C")
-        state = operation.wait(10)
-        if state == "canceled":
+        if operation.wait(CANCEL_S) == "canceled":
             raise OperationCanceled("cancelled", hint="nothing was written") from None
 
 
-def _summary(outcome: Any, saved: Path) -> None:
-    from rfm_runtime.cli.common import duration, number
+def _save(operation: Operation, target: Path, *, force: bool, private: bool) -> Path:
+    """Write the picture. What a failure leaves depends on whose runtime it is."""
+    try:
+        return operation.save(target, force=force)
+    except SetupError as error:
+        error.kept = None if private else f"the picture is kept: `rfm-runtime fetch {operation.id} -o FILE`"
+        raise
+
+
+def _summary(outcome: OperationInfo, saved: Path) -> None:
+    from rich.text import Text
 
     took_s = ((outcome.ended_at_ms or 0) - (outcome.started_at_ms or 0)) / 1000
     latest = outcome.latest
     parts = [duration(took_s)]
     if latest is not None and latest.iterations:
         parts.append(f"{number(latest.iterations / max(took_s, 1e-3))} iterations/s")
-    console(stderr=True).print(f"[bold green]{saved}[/bold green]  {', '.join(parts)}")
+    console(stderr=True).print(Text.assemble((str(saved), "bold green"), f"  {', '.join(parts)}"))

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from rfm_runtime.cli.common import ConfigOption, RuntimeDirOption, StateDirOption, console, settings
+from rfm_runtime.cli.common import (
+    ConfigOption,
+    RuntimeDirOption,
+    StateDirOption,
+    console,
+    print_json,
+    settings,
+)
+from rfm_runtime.errors import BadRequestError
 
-__all__ = ["start"]
+if TYPE_CHECKING:
+    from rfm_runtime.app.supervisor import OnStatus
+
+__all__ = ["start", "starting"]
 
 
 def start(
     daemon: Annotated[bool, typer.Option("--daemon", "-d", help="Run in the background.")] = False,
-    host: Annotated[str | None, typer.Option(help="Address to listen on (loopback only).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; 0 for one a core.")] = None,
-    gateways: Annotated[int | None, typer.Option(help="Gateway processes on the port.")] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to listen (loopback only).")] = None,
+    port: Annotated[int | None, typer.Option(metavar="NUMBER", help="Where to listen; 0 for any free port.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="NUMBER", help="Worker processes; 0 for one a core.")] = None,
+    gateways: Annotated[int | None, typer.Option(metavar="NUMBER", help="Gateway processes on the port.")] = None,
     state_dir: StateDirOption = None,
     runtime_dir: RuntimeDirOption = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --daemon: print JSON when it is ready.")] = False,
 ) -> None:
-    """Start a runtime: in the foreground until Ctrl-C, or in the background."""
+    """Start a runtime: in the foreground, or with --daemon.
+
+    In the foreground the first Ctrl-C lets tiles in hand finish, a second one stops at once. Running renders are kept
+    either way and go on at the next start.
+    """
     from rfm_runtime.app.daemon import start_daemon
     from rfm_runtime.app.supervisor import run
 
+    if as_json and not daemon:
+        raise BadRequestError(
+            "--json belongs to --daemon", hint="add --daemon, or ask with `rfm-runtime status --json`"
+        )
     resolved = settings(
         file=config,
         host=host,
@@ -36,18 +60,52 @@ def start(
         runtime_dir=runtime_dir,
         log_level=log_level,
     )
-    out = console(stderr=True)
-
-    def tell(text: str, ready: bool) -> None:
-        if ready:
-            out.print(f"[bold green]ready[/bold green] at {text}")
-            if not daemon:
-                out.print("[dim]Ctrl-C stops it; running renders are kept and go on at the next start[/dim]")
-        else:
-            out.print(f"[dim]{text}[/dim]")
-
     if daemon:
-        info = start_daemon(resolved, on_status=tell)
-        out.print(f"[dim]pid {info.pid}; stop it with `rfm-runtime stop`[/dim]")
+        with starting("starting a runtime") as tell:
+            info = start_daemon(resolved, on_status=tell)
+        if as_json:
+            fields = msgspec.structs.asdict(info)
+            print_json({name: fields[name] for name in ("url", "pid", "version", "state_dir")})
+        else:
+            _ready(f"{info.url}, pid {info.pid}; stop it with `rfm-runtime stop`")
         return
-    raise typer.Exit(run(resolved, on_status=tell))
+    out = console(stderr=True)
+    with starting("starting a runtime") as tell_start:
+
+        def tell(text: str, ready: bool) -> None:
+            tell_start(text, ready)
+            if ready:
+                _ready(f"{text}; Ctrl-C stops it")
+            elif text.startswith("stopping"):
+                out.print(text, style="dim", markup=False)
+
+        code = run(resolved, on_status=tell)
+    out.print("stopped", style="dim")
+    raise typer.Exit(code)
+
+
+def _ready(where: str) -> None:
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble(("ready", "bold green"), f" at {where}"))
+
+
+@contextmanager
+def starting(text: str) -> Iterator[OnStatus]:
+    """Shows how starting goes: in a terminal in one line that is gone afterwards, elsewhere only what takes long."""
+    out = console(stderr=True)
+    status = out.status(text)
+    said: set[str] = set()
+
+    def tell(what: str, ready: bool) -> None:
+        if ready or what.startswith("stopping"):
+            status.stop()
+        elif "compiling" in what:
+            doing = f"{what.partition(': ')[2]} (once after an update)"
+            status.update(f"{text}: {doing}")
+            if not sys.stderr.isatty() and doing not in said:
+                said.add(doing)
+                print(doing, file=sys.stderr, flush=True)
+
+    with status:
+        yield tell

@@ -3,53 +3,126 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, duration, find, print_json
+from rfm_runtime.cli import completion
+from rfm_runtime.cli.common import (
+    JsonOption,
+    RuntimeDirOption,
+    client,
+    console,
+    ending_with_reader,
+    find,
+    print_json,
+    state_text,
+)
+from rfm_runtime.cli.text import duration, printable, short_ids
+from rfm_runtime.errors import OperationCanceled, OperationFailedError
 from rfm_runtime.protocol.messages import Live, OperationList
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, OperationState, ProgressUpdate
 from rfm_runtime.protocol.wire import type_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
-__all__ = ["watch"]
+__all__ = ["Connection", "chosen", "watch"]
+
+EXIT_CODES: dict[OperationState, int] = {
+    "completed": 0,
+    "failed": OperationFailedError.exit_code,
+    "canceled": OperationCanceled.exit_code,
+}
+
+FINISHED_SHOWN = 10
+WIDE = 60
+"""Below this many columns a row has no bar."""
+
+Notice = OperationEvent | ProgressUpdate | OperationList | Live
 
 
 def watch(
-    operation: Annotated[str | None, typer.Argument(help="Only this one, until its outcome.")] = None,
+    operation: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Only this one, until its outcome.", autocompletion=completion.operations),
+    ] = None,
     as_json: JsonOption = False,
     events: Annotated[bool, typer.Option("--events", help="Events only, no progress.")] = False,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
-    """Show everything that happens, live: first the list, then events and progress."""
-    with client(runtime_dir) as connected:
+    """Show everything that happens, live.
+
+    First the list, then events and progress. With an ID it ends with the operation's outcome, and its exit code says
+    which: 0 completed, 7 failed, 130 cancelled.
+    """
+    connection = Connection()
+    with client(runtime_dir, on_state=connection.changed) as connected:
         wanted = find(connected, operation) if operation is not None else None
-        display = _Json() if as_json else _Screen() if sys.stdout.isatty() else _Lines()
-        with display:
-            for notice in connected.watch():
-                if isinstance(notice, OperationEvent | ProgressUpdate):
-                    if wanted is not None and notice.operation_id != wanted:
-                        continue
-                    if events and isinstance(notice, ProgressUpdate):
-                        continue
-                display.show(notice, wanted)
-                if wanted is not None and _ended(notice, wanted):
-                    return
+        screen = not as_json and sys.stdout.isatty()
+        display = _Json() if as_json else _Screen(connection) if screen else _Lines()
+        connection.aloud = not screen
+        try:
+            with ending_with_reader(), display:
+                outcome = _show(connected.watch(), display, wanted, events=events)
+        finally:
+            # That we go ourselves is no news.
+            connection.aloud = False
+    raise typer.Exit(EXIT_CODES[outcome] if outcome is not None else 0)
 
 
-def _ended(notice: object, wanted: str) -> bool:
-    if isinstance(notice, OperationEvent):
-        return notice.operation_id == wanted and notice.state in TERMINAL_STATES
+def _show(
+    notices: Iterator[Notice], display: _Json | _Lines | _Screen, wanted: str | None, *, events: bool
+) -> OperationState | None:
+    """Show what comes, until the outcome of what is wanted."""
+    for notice in notices:
+        shown = chosen(notice, wanted, events=events)
+        if shown is not None:
+            display.show(shown)
+        outcome = _outcome(notice, wanted)
+        if outcome is not None:
+            return outcome
+    return None
+
+
+def chosen(notice: Notice, wanted: str | None, *, events: bool) -> Notice | None:
+    """What of a notice is to be shown: of one operation alone, or without progress."""
+    if events and isinstance(notice, ProgressUpdate):
+        return None
+    if wanted is None or isinstance(notice, Live):
+        return notice
     if isinstance(notice, OperationList):
-        return any(o.operation_id == wanted and o.state in TERMINAL_STATES for o in notice.operations)
-    return False
+        mine = [operation for operation in notice.operations if operation.operation_id == wanted]
+        return OperationList(operations=mine, more=notice.more, first=notice.first)
+    return notice if notice.operation_id == wanted else None
 
 
-Shown = OperationEvent | ProgressUpdate | OperationList | Live
+def _outcome(notice: Notice, wanted: str | None) -> OperationState | None:
+    states: list[OperationState] = []
+    if isinstance(notice, OperationEvent) and notice.operation_id == wanted:
+        states = [notice.state]
+    elif isinstance(notice, OperationList):
+        states = [operation.state for operation in notice.operations if operation.operation_id == wanted]
+    return next((state for state in states if state in TERMINAL_STATES), None)
+
+
+class Connection:
+    """The connection in words. Told in the client's thread, read in others; one attribute, so no lock."""
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        self.aloud = False
+
+    def changed(self, state: str, details: dict[str, Any]) -> None:
+        """The client's `on_state`."""
+        before = self.trouble
+        self.trouble = (
+            "" if state in ("live", "closed") else f"no connection, trying again: {details.get('reason', state)}"
+        )
+        if self.aloud and bool(before) != bool(self.trouble):
+            print(self.trouble or "connected again", file=sys.stderr, flush=True)
 
 
 class _Json:
@@ -61,8 +134,7 @@ class _Json:
     def __exit__(self, *_exception: object) -> None:
         return
 
-    def show(self, notice: Shown, wanted: str | None) -> None:
-        del wanted
+    def show(self, notice: Notice) -> None:
         print_json({"type": type_of(notice), "data": notice})
 
 
@@ -79,17 +151,19 @@ class _Lines:
     def __exit__(self, *_exception: object) -> None:
         return
 
-    def show(self, notice: Shown, wanted: str | None) -> None:
+    def show(self, notice: Notice) -> None:
         if isinstance(notice, OperationList):
             for operation in notice.operations:
                 self._names[operation.operation_id] = operation.name
-                if wanted in (None, operation.operation_id):
-                    self._say(operation.operation_id, f"is {operation.state}")
+                self._say(operation.operation_id, f"is {operation.state}")
         elif isinstance(notice, OperationEvent):
             if notice.operation is not None:
                 self._names[notice.operation_id] = notice.operation.name
             reason = f": {notice.error.message}" if notice.error is not None else ""
             self._say(notice.operation_id, notice.type.removeprefix("operation_") + reason)
+            if notice.state in TERMINAL_STATES:
+                self._names.pop(notice.operation_id, None)
+                self._percent.pop(notice.operation_id, None)
         elif isinstance(notice, ProgressUpdate):
             percent = int(notice.progress) // 10 * 10
             if percent > self._percent.get(notice.operation_id, -1):
@@ -98,19 +172,22 @@ class _Lines:
 
     def _say(self, operation_id: str, text: str) -> None:
         now = datetime.now().astimezone().strftime("%H:%M:%S")
-        print(f"{now} {operation_id[-8:]} {self._names.get(operation_id, '')} {text}", flush=True)
+        name = self._names.get(operation_id, "")
+        print(printable(f"{now} {operation_id[-8:]} {name} {text}"), flush=True)
 
 
 class _Screen:
     """A table that stays in place: active operations with bars, the newest finished below them."""
 
-    FINISHED_SHOWN = 10
-
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
         from rich.live import Live as LiveDisplay
 
-        self._operations: dict[str, Operation] = {}
-        self._display = LiveDisplay(console=console(), refresh_per_second=10, get_renderable=self._render)
+        from rfm_runtime.client.mirror import Mirror
+
+        self._connection = connection
+        self._mirror = Mirror()
+        self._console = console()
+        self._display = LiveDisplay(console=self._console, refresh_per_second=10, get_renderable=self._render)
 
     def __enter__(self) -> None:
         self._display.__enter__()
@@ -118,46 +195,58 @@ class _Screen:
     def __exit__(self, *_exception: object) -> None:
         self._display.__exit__(None, None, None)
 
-    def show(self, notice: Shown, wanted: str | None) -> None:
-        from rfm_runtime.client.mirror import Mirror
-
-        del wanted
-        mirror = Mirror()
-        mirror.operations = self._operations
+    def show(self, notice: Notice) -> None:
         if isinstance(notice, OperationList):
             if notice.first:
-                self._operations.clear()
+                self._mirror.operations = {}
             for operation in notice.operations:
-                mirror.listed(operation)
+                self._mirror.listed(operation)
         elif isinstance(notice, OperationEvent):
-            mirror.event(notice)
+            self._mirror.event(notice)
         elif isinstance(notice, ProgressUpdate):
-            mirror.progress(notice)
+            self._mirror.progress(notice)
 
-    def _render(self) -> Table:
+    def _render(self) -> Group:
+        """Called in the display's own thread."""
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
-        from rfm_runtime.cli.common import state_text
-
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        for column, ratio in (("id", None), ("name", 2), ("state", None), ("progress", 3), ("", None), ("left", None)):
-            table.add_column(column, ratio=ratio, no_wrap=True)
-        everything = sorted(self._operations.values(), key=lambda o: -o.created_at_ms)
-        active = [o for o in everything if o.state not in TERMINAL_STATES]
+        wide = self._console.width >= WIDE
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+        table.add_column("id", no_wrap=True)
+        table.add_column("name", ratio=2, no_wrap=True, overflow="ellipsis")
+        table.add_column("state", no_wrap=True)
+        if wide:
+            table.add_column("progress", ratio=3, min_width=8)
+        table.add_column("" if wide else "done", no_wrap=True, justify="right")
+        if wide:
+            table.add_column("left", no_wrap=True, min_width=8)
+        # Copied in one step: the main thread goes on changing it.
+        everything = list(self._mirror.operations.values())
+        active = sorted((o for o in everything if o.state not in TERMINAL_STATES), key=lambda o: -o.created_at_ms)
         finished = sorted((o for o in everything if o.state in TERMINAL_STATES), key=lambda o: -(o.ended_at_ms or 0))
-        for operation in active + finished[: self.FINISHED_SHOWN]:
-            latest = operation.latest
-            percent = latest.progress if latest is not None else 0.0
-            eta = latest.eta_ms if latest is not None and operation in active else None
+        shown = active + finished[:FINISHED_SHOWN]
+        ids = short_ids([operation.operation_id for operation in shown])
+        for operation in shown:
+            percent, left = _progress(operation)
             table.add_row(
-                operation.operation_id[-8:],
-                operation.name,
+                ids[operation.operation_id],
+                Text(printable(operation.name)),
                 state_text(operation),
-                ProgressBar(total=100.0, completed=percent),
+                *([ProgressBar(total=100.0, completed=percent)] if wide else []),
                 f"{percent:.1f} %",
-                duration(eta.p50 / 1000) if eta is not None else "",
+                *([left] if wide else []),
             )
-        if not everything:
-            table.add_row("", "[dim]nothing has happened yet; Ctrl-C ends the watch[/dim]")
-        return table
+        nothing = Text("nothing has happened yet; Ctrl-C ends the watch", style="dim")
+        trouble = [Text(printable(self._connection.trouble), style="yellow")] if self._connection.trouble else []
+        return Group(table if shown else nothing, *trouble)
+
+
+def _progress(operation: Operation) -> tuple[float, str]:
+    latest = operation.latest
+    if latest is None:
+        return 0.0, ""
+    eta = latest.eta_ms if operation.state not in TERMINAL_STATES else None
+    return latest.progress, duration(eta.p50 / 1000) if eta is not None else ""
