@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Unit and property tests share the cores; what starts whole runtimes runs on its own afterwards.
+# Unit and property tests first, then what starts whole runtimes, then what has seconds to keep and runs by itself.
 JOBS ?= auto
 ONLY ?=
 
@@ -32,7 +32,8 @@ start: $(STAMP) ## run a runtime in the foreground
 
 test: $(STAMP) ## all tests that run within minutes
 	$(BIN)/pytest -q -n $(JOBS) -m "not integration and not slow" tests
-	$(BIN)/pytest -q -n $(JOBS) -m "integration and not slow" tests
+	$(BIN)/pytest -q -n $(JOBS) -m "integration and not slow and not alone" tests
+	$(BIN)/pytest -q -m "alone and not slow" tests
 
 faults: $(STAMP) ## kill, freeze and starve real processes, the long way too
 	$(BIN)/pytest -q -m fault --durations=10 tests
