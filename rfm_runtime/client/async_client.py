@@ -170,6 +170,7 @@ class AsyncClient:
                 ConnectionInfo.read(self._connection_file)
             self._live = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._run(), name="rfm-client")
+            self._task.add_done_callback(self._ended)
         if self._live is None:
             raise InternalError("the client has no connection task")
         try:
@@ -193,6 +194,14 @@ class AsyncClient:
 
     # --- the connection ---------------------------------------------------------------------
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A fault, a callback of the user that raised, or a connection file that others can read."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, RfmError):
+            error = InternalError(f"the client's connection task failed: {error!r}", hint="connect again")
+        self._stop(error, "closed")
+
     async def _run(self) -> None:
         while True:
             failure = await self._try()
@@ -207,6 +216,7 @@ class AsyncClient:
                     UnauthorizedError(failure.reason) if unauthorised else UnavailableError(failure.reason)
                 )
                 self._stop(error, self._link.state)
+                self._tell(reason=failure.reason)
                 return
             self._tell(attempt=self._link.attempt, next_try_in_s=wait_s, reason=failure.reason)
             await asyncio.sleep(wait_s)
@@ -238,6 +248,8 @@ class AsyncClient:
             return Failure(f"not a WebSocket address: {bad.uri}", retry=False)
         except ssl.SSLCertVerificationError as bad_certificate:
             return Failure(f"the server's certificate is not trusted: {bad_certificate.verify_message}", retry=False)
+        except BadRequestError as garbage:
+            return Failure(f"what listens there does not speak rfm.v1: {garbage.message}", retry=False)
         except NoRuntimeError as nobody:
             return Failure(nobody.message, retry=True, nearby=True)
         except ConnectionRefusedError as nobody:
@@ -306,6 +318,7 @@ class AsyncClient:
                 await connection.send(self._encode(pending.message, pending.number), text=self._encoding == "json")
             except ConnectionClosed:
                 # The reader sees it as well; what was not sent is sent by the next connection.
+                pending.sent = False
                 return
 
     # --- what comes in ----------------------------------------------------------------------
@@ -330,9 +343,8 @@ class AsyncClient:
                 if self._mirror.progress(data):
                     self._spread(data.operation_id, data)
             case OperationList():
-                for operation in data.operations:
-                    if self._mirror.listed(operation):
-                        self._bump(operation.operation_id)
+                for operation_id in self._mirror.page(data):
+                    self._bump(operation_id)
                 self._show(data)
             case Live():
                 self._now_live(data)
@@ -422,6 +434,13 @@ class AsyncClient:
             raise self._stopped or UnavailableError(
                 "the client is not connected", hint="use `async with AsyncClient() as client`, or await connect()"
             )
+        try:
+            # What cannot be said must not wait in the queue: there it would end the connection, again and again.
+            self._encode(message, 0)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadRequestError(
+                f"{type_of(message)} cannot be encoded: {error}", hint="use strings, numbers, lists and dictionaries"
+            ) from None
         pending, refused = self._outbox.add(message)
         if refused is not None:
             self._refuse(refused, UnavailableError("too many requests wait for a connection"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from rfm_runtime.errors import NoRuntimeError, SetupError
 from rfm_runtime.security.token import write_private
@@ -20,7 +21,7 @@ class ConnectionInfo(Struct, frozen=True, kw_only=True):
 
     url: str
     token: str
-    pid: int
+    pid: Annotated[int, Meta(ge=1, le=2**31 - 1)]
     start_time: float
     version: str
     state_dir: str
@@ -40,7 +41,7 @@ class ConnectionInfo(Struct, frozen=True, kw_only=True):
             )
         try:
             info = msgspec.json.decode(content, type=cls)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise NoRuntimeError(f"{path} is not a connection file", hint="restart the runtime") from None
         if not _runs(info.pid):
             raise NoRuntimeError(f"the runtime that wrote {path} (pid {info.pid}) is gone")

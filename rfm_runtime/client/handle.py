@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.sync_client import Client
 
-__all__ = ["AsyncOperation", "Operation", "RenderResult", "Track", "write_file"]
+__all__ = ["AsyncOperation", "Operation", "RenderResult", "Track", "check_target", "write_file"]
+
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What link(2) answers on file systems without hard links, such as FAT."""
 
 
 class Track:
@@ -292,17 +297,17 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
 
 def write_file(target: Path, content: bytes, *, force: bool) -> Path:
     """Write it whole or not at all: beside its place first, then renamed. Raises OutputExistsError, SetupError."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Random, since threads of one program may save to one place.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if force:
             temporary.replace(target)
         else:
-            # Unlike a rename, a link does not replace what somebody else put there meanwhile.
-            os.link(temporary, target)
+            _place(temporary, target)
     except FileExistsError:
         raise OutputExistsError(f"{target} exists and was kept") from None
     except OSError as error:
@@ -314,3 +319,15 @@ def write_file(target: Path, content: bytes, *, force: bool) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def _place(temporary: Path, target: Path) -> None:
+    """Unlike a rename, a link does not replace what somebody else put there meanwhile. Raises FileExistsError."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # Take the name with an empty file, then replace that one.
+        target.touch(exist_ok=False)
+        temporary.replace(target)

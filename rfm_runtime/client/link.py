@@ -61,11 +61,11 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
     # A server that says goodbye and when to come back is no failing one.
     attempt = 0 if held or failure.draining else link.attempt
     if failure.fresh_token and not can_refresh:
-        return replace(link, state="unauthorised", live_since_s=None, reason=failure.reason), None
+        return replace(link, state="unauthorised", live_since_s=None, next_try_s=None, reason=failure.reason), None
     exhausted = link.max_retries is not None and attempt >= link.max_retries
     if not failure.retry or exhausted:
         state: LinkState = "unauthorised" if failure.fresh_token else "closed"
-        return replace(link, state=state, live_since_s=None, reason=failure.reason), None
+        return replace(link, state=state, live_since_s=None, next_try_s=None, reason=failure.reason), None
     backoff = link.backoff
     if failure.nearby and link.max_retries is None:
         backoff = replace(backoff, cap_s=min(backoff.cap_s, NEARBY_CAP_S))

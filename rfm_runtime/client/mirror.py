@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from rfm_runtime.protocol.messages import ResumeFrom
+from rfm_runtime.protocol.messages import OperationList, ResumeFrom
 from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, Operation, OperationEvent, ProgressUpdate
 
 __all__ = ["Mirror"]
@@ -19,6 +19,7 @@ class Mirror:
         self.operations: dict[str, Operation] = {}
         self.epoch = ""
         self.seq = 0
+        self._listing: set[str] = set()
 
     @property
     def resume(self) -> ResumeFrom | None:
@@ -66,11 +67,35 @@ class Mirror:
         self.operations[update.operation_id] = msgspec.structs.replace(known, latest=update, stale=update.stale)
         return True
 
+    def page(self, page: OperationList) -> list[str]:
+        """Take a page of a snapshot; the operations that are new or changed, or that have left.
+
+        A snapshot has everything that is alive: what is alive here and not in it ended, and is no longer among the
+        finished that are shown.
+        """
+        if page.first:
+            self._listing = set()
+        changed = [operation.operation_id for operation in page.operations if self.listed(operation)]
+        if page.more:
+            return changed
+        gone = [
+            operation_id
+            for operation_id, operation in self.operations.items()
+            if operation_id not in self._listing and operation.state not in TERMINAL_STATES
+        ]
+        for operation_id in gone:
+            del self.operations[operation_id]
+        return changed + gone
+
     def listed(self, operation: Operation) -> bool:
         """Take an operation of a snapshot or an answer; False if what is known is as new."""
+        self._listing.add(operation.operation_id)
         known = self.operations.get(operation.operation_id)
-        if known is not None and known.at_seq > operation.at_seq:
-            return False
+        if known is not None:
+            if known.at_seq > operation.at_seq:
+                return False
+            if _is_behind(operation, known):
+                operation = msgspec.structs.replace(operation, latest=known.latest)
         self.operations[operation.operation_id] = operation
         return known != operation
 
@@ -92,3 +117,12 @@ class Mirror:
             finished.sort(key=lambda operation: operation.ended_at_ms or 0)
             for operation in finished[: FINISHED_KEPT // 10]:
                 del self.operations[operation.operation_id]
+
+
+def _is_behind(operation: Operation, known: Operation) -> bool:
+    """Whether progress overtook a list, whose operations may be as old as their last event; an outcome has the last."""
+    if known.latest is None:
+        return False
+    if operation.latest is None:
+        return True
+    return operation.state not in TERMINAL_STATES and operation.latest.rev < known.latest.rev

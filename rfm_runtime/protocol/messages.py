@@ -44,6 +44,7 @@ __all__ = [
     "Goodbye",
     "Heartbeat",
     "Hello",
+    "JsonValue",
     "Kind",
     "Kinds",
     "KindsReply",
@@ -90,12 +91,13 @@ def _json_value(depth: int) -> Any:
 
 
 if TYPE_CHECKING:
-    Params = dict[str, Any]
+    JsonValue = Any
 else:
     # Not `Any`: MessagePack can say what JSON, a journal's deterministic encoding or the next hop cannot
     # (extension types, keys that are numbers, NaN), JSON has integers that MessagePack lacks, and keys that are
     # lists of numbers can be made to collide. msgspec has no recursive types without structs, hence the bound.
-    Params = dict[str, _json_value(PARAMS_DEPTH)]
+    JsonValue = _json_value(PARAMS_DEPTH)
+Params = dict[str, JsonValue]
 
 
 # --- connecting -------------------------------------------------------------------------------

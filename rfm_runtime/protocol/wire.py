@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from rfm_runtime.errors import BadRequestError, TooLargeError
-from rfm_runtime.protocol.limits import BATCH_LIMIT
-from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS
+from rfm_runtime.protocol.limits import BATCH_LIMIT, PARAMS_DEPTH
+from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS, JsonValue
 from rfm_runtime.protocol.operation import EVENT_TYPES, Int64, OperationEvent
 
 __all__ = [
@@ -47,6 +47,10 @@ class Envelope(Struct, frozen=True, omit_defaults=True, kw_only=True):
     data: Raw = Raw(b"")
 
 
+class _RawParams(Struct, frozen=True):
+    params: dict[str, Raw]
+
+
 _Decoder: TypeAlias = msgspec.json.Decoder[T] | msgspec.msgpack.Decoder[T]
 _DECODE_ONE: dict[str, _Decoder[Envelope]] = {
     "json": msgspec.json.Decoder(Envelope),
@@ -60,6 +64,10 @@ _ENCODERS: dict[str, msgspec.json.Encoder | msgspec.msgpack.Encoder] = {
     "json": msgspec.json.Encoder(),
     "msgpack": msgspec.msgpack.Encoder(),
 }
+_PARAMS_HINT = (
+    "finite numbers, integers of 64 bits, text, lists and objects with text as keys, "
+    f"nested at most {PARAMS_DEPTH} deep; send longer numbers as text"
+)
 _EMPTY = {"json": b"{}", "msgpack": b"\x80"}
 _TYPE_OF: dict[type[Struct], str] = {
     struct: name for table in (REQUESTS, REPLIES, NOTICES) for name, struct in table.items()
@@ -158,9 +166,28 @@ def _decode_data(envelope: Envelope, encoding: Encoding, struct: type[S]) -> S:
             return msgspec.json.decode(raw, type=struct)
         return msgspec.msgpack.decode(raw, type=struct)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        if "$.params[" in str(error) and (name := _bad_parameter(raw, encoding)) is not None:
+            raise BadRequestError(
+                f"{envelope.type}: {name!r} is no value that JSON can say", hint=_PARAMS_HINT
+            ) from None
         raise BadRequestError(
             f"{envelope.type}: {_brief(error)}", hint="see the message's fields in docs/protocol.md"
         ) from None
+
+
+def _bad_parameter(raw: bytes, encoding: Encoding) -> str | None:
+    """The first of the parameters that is refused, which msgspec's message does not name."""
+    codec = msgspec.json if encoding == "json" else msgspec.msgpack
+    try:
+        params: dict[str, Raw] = codec.decode(raw, type=_RawParams).params
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    for name, value in params.items():
+        try:
+            codec.decode(bytes(value), type=JsonValue)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return name[:64]
+    return None
 
 
 def _brief(error: Exception) -> str:

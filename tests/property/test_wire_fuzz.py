@@ -381,6 +381,15 @@ def test_parameters_that_only_one_encoding_can_say_are_refused(params: bytes, en
     assert not requests(fields[encoding] % params, encoding)
 
 
+@pytest.mark.parametrize("encoding", get_args(Encoding))
+def test_a_refused_parameter_is_named(encoding: Encoding) -> None:
+    params = CODECS[encoding].encode({"fine": 1, "wrong": [[[[[[[]]]]]]], "also": 2})
+    [envelope] = decode_batch(submission(params, encoding), encoding)
+    with pytest.raises(BadRequestError, match="submit: 'wrong' is no value that JSON can say") as caught:
+        decode_request(envelope, encoding)
+    assert "nested at most 6 deep" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**100])
 @pytest.mark.parametrize("field", ["id", "re", "seq", "ts"])
 def test_numbers_of_an_envelope_have_64_bits(field: str, number: int) -> None:
