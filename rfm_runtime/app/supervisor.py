@@ -6,6 +6,7 @@ socket, so that the port stays open while a gateway restarts. It never speaks Ze
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import shutil
@@ -36,6 +37,9 @@ OnStatus = Callable[[str, bool], None]
 STOP_GRACE_S = 5.0
 """What a process gets beyond its own time-outs before it is killed."""
 
+ROOM_BYTES = 16 * 1024 * 1024
+"""With less, journal and logs of an empty runtime do not get far."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -55,6 +59,8 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
             with _system_refusals():
                 remove_run_files(where)
                 logs.configure("supervisor", settings.log_level, where.logs)
+                # A log that cannot be written is reported by nobody's traceback in the user's terminal.
+                logging.raiseExceptions = False
             supervisor = _Supervisor(settings, listener, on_status or _silent)
             try:
                 return supervisor.run()
@@ -214,12 +220,21 @@ class _Supervisor:
             return
         cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if not self._serving:
-            tail = child.tail().splitlines()[-1:] or [f"see the logs in {self._folders.logs}"]
-            raise StartError(f"{child.name} ended while starting ({cause})", hint=tail[0])
+            raise StartError(f"{child.name} ended while starting ({cause})", hint=self._why(child))
         now_s = time.monotonic()
         self._restarts[child.name], delay_s = ended(self._restarts.get(child.name, Restarts()), now_s)
         self._due[child.name] = now_s + delay_s
         self._log.error("process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=child.tail())
+
+    def _why(self, child: Child) -> str:
+        """What most likely helps. On a full disk there is nothing to read."""
+        free_bytes = shutil.disk_usage(self._folders.state).free
+        if free_bytes < ROOM_BYTES:
+            return (
+                f"make room: {free_bytes / 1e6:.1f} MB are free in {self._folders.state}, or choose another --state-dir"
+            )
+        tail = child.tail().splitlines()
+        return tail[-1] if tail else f"see the logs in {self._folders.logs}"
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -248,9 +263,10 @@ class _Supervisor:
 
     def _shut_down(self) -> None:
         """Broker refuses new work, the engine drains, gateways say goodbye, the broker commits and ends."""
+        if self._stops:
+            drains = ": finishing tiles (press Ctrl-C again to stop at once)" if self._serving else ""
+            self._on_status(f"stopping{drains}", False)
         self._stops = max(self._stops, 1)
-        if self._serving:
-            self._on_status("stopping: finishing tiles (press Ctrl-C again to stop at once)", False)
         if broker := self._children.get("broker"):
             broker.signal(signal.SIGUSR1)
         self._stop(["engine-0"], self._settings.drain_timeout_s + STOP_GRACE_S)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -48,27 +49,36 @@ Exit codes:
 """
 
 
-class _Commands(TyperGroup):
+@contextmanager
+def _faults(command: str) -> Iterator[None]:
     """Faults of the system as errors of ours, before typer gives them exit codes of its own."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing is left to say, and the interpreter must not try.
+        for stream in (sys.stdout, sys.stderr):
+            _silence(stream.fileno())
+        raise typer.Exit(0) from None
+    except ModuleNotFoundError as error:
+        extra = next((extra for extra, modules in doctor.EXTRAS.items() if error.name in modules), None)
+        if extra is None or os.environ.get("RFM_DEBUG"):
+            raise
+        raise MissingExtraError(f"`{command}`", extra) from None
+    except OSError as error:
+        if os.environ.get("RFM_DEBUG"):
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        raise _SystemFault(f"{where}{error.strerror or error}", hint="see `rfm-runtime doctor`") from None
+
+
+class _Commands(TyperGroup):
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        with _faults("rfm-runtime"):
+            return super().make_context(*arguments, **extra)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _faults(f"rfm-runtime {ctx.invoked_subcommand or ''}".rstrip()):
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # Whoever read our output has enough; nothing is left to say, and the interpreter must not try.
-            for stream in (sys.stdout, sys.stderr):
-                _silence(stream.fileno())
-            raise typer.Exit(0) from None
-        except ModuleNotFoundError as error:
-            extra = next((extra for extra, modules in doctor.EXTRAS.items() if error.name in modules), None)
-            if extra is None or os.environ.get("RFM_DEBUG"):
-                raise
-            raise MissingExtraError(f"`rfm-runtime {ctx.invoked_subcommand}`", extra) from None
-        except OSError as error:
-            if os.environ.get("RFM_DEBUG"):
-                raise
-            where = f"{error.filename}: " if error.filename is not None else ""
-            raise _SystemFault(f"{where}{error.strerror or error}", hint="see `rfm-runtime doctor`") from None
 
 
 class _SystemFault(RfmError):
