@@ -427,7 +427,7 @@ class EngineShell:
             if committed is None:
                 await asyncio.to_thread(frames.create, folder, info)
         except OSError as error:
-            bound.exception("frame_failed")
+            bound.error("frame_failed", error=str(error))
             failure = ErrorInfo(
                 code="no_frame",
                 message=f"no room for the frame: {error.strerror}",

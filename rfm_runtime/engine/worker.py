@@ -169,18 +169,21 @@ class Worker:
 
     def _sample(self, push: zmq.Socket[bytes]) -> None:
         current = self._current
-        if current is None or current.task.phase != "tile":
+        if current is None or current.task.phase == "image":
             return
         operation = self._operations.get(_key(current.task))
         if operation is None:
             return
         self._counter += 1
+        # Pixels of a preview are counted with their tiles; that it iterates is shown all the same.
+        is_tile = current.task.phase == "tile"
+        tiles = operation.grid.columns * operation.grid.rows
         measure = TileMeasure(
             generation=current.task.generation,
             counter=self._counter,
-            tile=current.task.index,
+            tile=current.task.index if is_tile else tiles + current.task.index,
             attempt=current.task.attempt,
-            done=int(self._counters[0]),
+            done=int(self._counters[0]) if is_tile else 0,
             iterations=int(self._counters[1]),
             cpu_ns=max(0, time.clock_gettime_ns(self._clock) - self._began_ns),
         )

@@ -521,6 +521,7 @@ class Reply(Struct, frozen=True, omit_defaults=True):
 class TileMeasure(Struct, frozen=True, array_like=True):
     """A worker's cumulative measure of the tile in its hands. done: pixels of this attempt.
 
+    tile: a number from the owner's `tiles_total` on is work beside the tiles (a preview), shown as iterations only.
     counter rises with every message of this source. iterations, cpu_ns: of this attempt.
     """
 

@@ -125,6 +125,7 @@ class Merge:
     """
 
     __slots__ = (
+        "_beside_tiles",
         "_counters",
         "_dirty",
         "_in_hand",
@@ -148,6 +149,7 @@ class Merge:
         self.stale = False
         self.total_iterations = 0
         self.total_cpu_s = 0.0
+        self._beside_tiles = 0
         self._counters: dict[int, int] = {}
         self._in_hand: dict[int, TileMeasure] = {}
         self._windows: dict[int, tuple[float, int]] = {}
@@ -207,8 +209,12 @@ class Merge:
             return
         best: dict[int, int] = {}
         iterations, cpu_ns = owner.iterations, owner.cpu_ns
+        self._beside_tiles = 0
         for measure in self._in_hand.values():
-            if not is_committed(owner.committed, measure.tile):
+            if 0 < owner.tiles_total <= measure.tile:
+                # Counted only until the owner counts it: its end is not told by a commit.
+                self._beside_tiles += measure.iterations if owner.tiles_done == 0 else 0
+            elif not is_committed(owner.committed, measure.tile):
                 if measure.done > best.get(measure.tile, -1):
                     best[measure.tile] = measure.done
                 iterations += measure.iterations
@@ -267,7 +273,7 @@ class Merge:
             progress=self._percent(total, outcome),
             rate=None if rates is None else max(0.0, rates[0]),
             eta_ms=None if outcome or remaining is None else self.pace.eta(remaining),
-            iterations=self.total_iterations,
+            iterations=min(self.total_iterations + (0 if outcome else self._beside_tiles), COUNT_LIMIT),
             cpu_s=round(self.total_cpu_s, 6),
             stale=self.stale and outcome is None,
             **fields,

@@ -198,3 +198,14 @@ def test_standing_still_in_a_pause_is_no_rate():
     pace.measured(100.0, 1000.0)
     pace.measured(110.0, 1001.0)
     assert pace.eta(10.0).p50 == pytest.approx(1000, rel=0.01)
+
+
+def test_work_beside_the_tiles_shows_as_iterations_until_the_owner_counts_it():
+    merge = claimed()
+    merge.reported(whole(1, 0.0, tiles_total=4), 0.0)
+    assert merge.measured(7, TileMeasure(1, 1, 4, 1, 0, 700, 0), 0.1)
+    update = merge.update("op", 1, 1, 0)
+    assert (update.iterations, update.done) == (700, 0.0)
+    merge.reported(whole(2, 25.0, tiles_total=4, tiles_done=1, committed=b"\x01", iterations=900), 0.2)
+    assert merge.update("op", 1, 1, 0).iterations == 900
+    assert merge.update("op", 1, 1, 0, outcome="canceled").iterations == 900
