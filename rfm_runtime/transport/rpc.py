@@ -93,8 +93,13 @@ class Rpc:
                 return
             if message.error is not None:
                 future.set_exception(message.error.to_exception())
-            else:
+                return
+            try:
                 future.set_result(unpack_body(message))
+            except RfmError as error:
+                # Whoever asked is told now, not when the time is out.
+                future.set_exception(InternalError(f"the answer cannot be read: {error.message}"))
+                raise
         except RfmError as error:
             if self._on_garbage is None:
                 raise
