@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 
 __all__ = ["main"]
@@ -14,9 +15,15 @@ def main() -> None:
         # As Ctrl-C: the cursor is shown again and a private runtime stopped. Under nohup it stays ignored.
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminated)
-    from rfm_runtime.cli.app import run
+    from rfm_runtime.cli.app import run, silence
 
-    raise SystemExit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Said already; the interpreter would say it again.
+        silence(sys.stdout.fileno())
+    raise SystemExit(code)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

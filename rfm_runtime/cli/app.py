@@ -33,7 +33,7 @@ from rfm_runtime.cli import (
 )
 from rfm_runtime.errors import MissingExtraError, OperationCanceled, RfmError
 
-__all__ = ["app", "run"]
+__all__ = ["app", "error_lines", "run", "silence"]
 
 EPILOG = """\b
 Exit codes:
@@ -57,7 +57,7 @@ def _faults(command: str) -> Iterator[None]:
     except BrokenPipeError:
         # Whoever read our output has enough; nothing is left to say, and the interpreter must not try.
         for stream in (sys.stdout, sys.stderr):
-            _silence(stream.fileno())
+            silence(stream.fileno())
         raise typer.Exit(0) from None
     except ModuleNotFoundError as error:
         extra = next((extra for extra, modules in doctor.EXTRAS.items() if error.name in modules), None)
@@ -170,10 +170,11 @@ def _say(lines: Sequence[str]) -> None:
         print("\n".join(lines), file=sys.stderr, flush=True)
     except OSError:
         # Nobody can be told; the exit code still says it.
-        _silence(sys.stderr.fileno())
+        silence(sys.stderr.fileno())
 
 
-def _silence(descriptor: int) -> None:
+def silence(descriptor: int) -> None:
+    """What is still to be written to a broken stream goes nowhere."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, descriptor)
     os.close(devnull)

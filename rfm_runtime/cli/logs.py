@@ -95,7 +95,8 @@ def _read(path: Path, start: int) -> tuple[list[dict[str, Any]], int]:
             # The first line of a tail is usually half of one.
             continue
         if isinstance(entry, dict):
-            entries.append(entry)
+            # What a process's other threads log does not say where it comes from.
+            entries.append({"component": path.stem, **entry})
     return entries, start + len(complete)
 
 
@@ -119,6 +120,6 @@ def line(entry: dict[str, Any]) -> str:
     """An entry for people: time, level, component, event, then everything else."""
     details = " ".join(f"{key}={value}" for key, value in entry.items() if key not in HEAD and value is not None)
     when = str(entry.get("timestamp", ""))[11:23]
-    level = str(entry.get("level", "")).upper()[:5]
-    text = f"{when} {level:5} {entry.get('component', ''):11} {entry.get('event', '')} {details}"
+    level = str(entry.get("level", "")).upper()[:4]
+    text = f"{when} {level:4} {entry.get('component', ''):11} {entry.get('event', '')} {details}"
     return printable(text.rstrip())
