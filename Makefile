@@ -49,7 +49,7 @@ cov: $(STAMP) ## coverage, jitted code interpreted
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered -m "not integration and not slow" tests
 
 bench: $(STAMP) ## measure the targets against their peers; ONLY=P4 for one
-	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)")
 
 scenarios: $(STAMP) ## which entries of docs/scenarios.md are covered, and where
 	@$(BIN)/pytest -q --scenarios --collect-only tests

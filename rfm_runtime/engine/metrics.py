@@ -29,6 +29,12 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0),
             registry=self.registry,
         )
+        self.compute = Histogram(
+            "rfm_engine_compute_seconds",
+            "A render's frame ready to its last tile committed",
+            buckets=(0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 36_000.0),
+            registry=self.registry,
+        )
         self.outcomes = Counter("rfm_engine_outcomes", "Outcomes reported", ["state"], registry=self.registry)
 
     def text(self) -> str:

@@ -84,6 +84,7 @@ class EngineShell:
         self._begun: dict[str, set[int]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._cancel_seen_s: dict[str, float] = {}
+        self._ready_s: dict[str, float] = {}
         self._incarnation = 0
         self._welcome_under_way = False
         self.welcomed = asyncio.Event()
@@ -385,6 +386,8 @@ class EngineShell:
 
     def _dispatch(self, command: core.Dispatch) -> None:
         task = command.task
+        if task.phase == "image" and (ready_s := self._ready_s.pop(task.operation_id, None)) is not None:
+            self.metrics.compute.observe(self._loop.time() - ready_s)
         begun = self._begun.setdefault(task.operation_id, set())
         if command.worker not in begun:
             begun.add(command.worker)
@@ -436,6 +439,7 @@ class EngineShell:
             self._feed(core.FrameFailed(assign.operation_id, assign.generation, failure))
             return
         bound.info("frame_ready", recovered_tiles=len(committed or ()))
+        self._ready_s[assign.operation_id] = self._loop.time()
         self._feed(
             core.FrameReady(
                 operation_id=assign.operation_id, generation=assign.generation, committed=tuple(committed or ())
@@ -521,6 +525,7 @@ class EngineShell:
         if run is None:
             self._requests.pop(operation_id, None)
             self._cancel_seen_s.pop(operation_id, None)
+            self._ready_s.pop(operation_id, None)
 
     # --- files ------------------------------------------------------------------------------
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 from msgspec import Struct
 
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["TileSpec", "ViewPlan", "plan", "tiles"]
+__all__ = ["ViewPlan", "plan"]
 
 
 class ViewPlan(Struct, frozen=True, kw_only=True):
@@ -29,16 +28,6 @@ class ViewPlan(Struct, frozen=True, kw_only=True):
     max_iter: int
     bailout2: float
     interior_tests: bool
-
-
-class TileSpec(Struct, frozen=True):
-    """A rectangle of pixels; index counts row-major."""
-
-    index: int
-    x: int
-    y: int
-    w: int
-    h: int
 
 
 def plan(request: RenderRequest) -> ViewPlan:
@@ -63,19 +52,3 @@ def plan(request: RenderRequest) -> ViewPlan:
         bailout2=request.bailout * request.bailout,
         interior_tests=request.interior_tests,
     )
-
-
-def tiles(width_px: int, height_px: int, tile_px: int) -> list[TileSpec]:
-    """The frame cut into squares of tile_px, the last column and row narrower; row-major."""
-    columns, rows = math.ceil(width_px / tile_px), math.ceil(height_px / tile_px)
-    return [
-        TileSpec(
-            row * columns + column,
-            column * tile_px,
-            row * tile_px,
-            min(tile_px, width_px - column * tile_px),
-            min(tile_px, height_px - row * tile_px),
-        )
-        for row in range(rows)
-        for column in range(columns)
-    ]

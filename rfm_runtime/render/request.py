@@ -33,6 +33,9 @@ MAX_ITER_LIMIT = 2**31 - 1
 BAILOUT_LIMIT = 1e10
 SPACING_LIMIT = Fraction(1, 10**13)
 """Below this, neighbouring pixels of a view about |c| ≈ 1 share float64 coordinates or rounding shows."""
+TILE_PX = 128
+TILE_MAX_PX = 512
+TILES_ENOUGH = 400
 EXTENT_LIMIT = 1000
 """Coordinates and width beyond this show nothing but the outside."""
 BODY_LIMIT_BYTES = 16_384
@@ -46,7 +49,7 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
     julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R.
-    palette, density, offset: see `rfm_kernels.colour`; interior: of points that do not escape, #rrggbb.
+    tile_px: edge of a tile, 16 to 512; without it by size. palette, density, offset: see `rfm_kernels.colour`; interior: of points that do not escape, #rrggbb.
     """
 
     formula: str = "mandelbrot"
@@ -64,9 +67,22 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     density: float = 0.5
     offset: float = 0.0
     interior: str = "#000000"
-    # 16 K pixels: a tile takes milliseconds to a second, and a 1920×1080 frame has 135 of them.
-    tile_px: int = 128
+    tile_px: int | None = None
     interior_tests: bool = True
+
+    @property
+    def tile_edge_px(self) -> int:
+        """Edge of a tile: `tile_px`, or chosen so that a large frame has a hundred to four hundred tiles.
+
+        That is enough for the cores to share, for a picture to fill in evenly and for little to be lost with a worker;
+        more only cost: a tile of 128×128 pixels may take less than a millisecond, handing it over a tenth of one.
+        """
+        if self.tile_px is not None:
+            return self.tile_px
+        edge_px = TILE_PX
+        while edge_px < TILE_MAX_PX and -(-self.width_px // edge_px) * -(-self.height_px // edge_px) > TILES_ENOUGH:
+            edge_px *= 2
+        return edge_px
 
 
 def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
@@ -141,7 +157,8 @@ def _check_numbers(request: RenderRequest) -> None:
     _in_range("width_px", request.width_px, 1, SIDE_LIMIT_PX)
     _in_range("height_px", request.height_px, 1, SIDE_LIMIT_PX)
     _in_range("max_iter", request.max_iter, 1, MAX_ITER_LIMIT)
-    _in_range("tile_px", request.tile_px, 16, 512)
+    if request.tile_px is not None:
+        _in_range("tile_px", request.tile_px, 16, TILE_MAX_PX)
     _in_range("bailout", request.bailout, 2.0, BAILOUT_LIMIT)
     _in_range("density", request.density, -1000.0, 1000.0)
     _in_range("offset", request.offset, -1000.0, 1000.0)

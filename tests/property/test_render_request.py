@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.image_metadata import from_text, to_text
-from rfm_runtime.render.plan import plan, tiles
+from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest, validate
 
 NAMES = st.sampled_from(RenderRequest.__struct_fields__)
@@ -71,12 +71,13 @@ def test_every_number_of_the_plan_is_within_half_a_unit_of_the_exact_one(request
     assert abs(Fraction(view.re0) - corner) <= abs(corner) * Fraction(1, 2**53)
 
 
-@given(st.integers(1, 700), st.integers(1, 700), st.integers(16, 512))
-def test_tiles_cover_every_pixel_once(width_px: int, height_px: int, tile_px: int) -> None:
-    found = tiles(width_px, height_px, tile_px)
-    assert [tile.index for tile in found] == list(range(len(found)))
-    assert sum(tile.w * tile.h for tile in found) == width_px * height_px
-    assert all(0 < tile.w <= tile_px and 0 < tile.h <= tile_px for tile in found)
-    assert all(tile.x % tile_px == 0 and tile.y % tile_px == 0 for tile in found)
-    assert all(tile.x + tile.w <= width_px and tile.y + tile.h <= height_px for tile in found)
-    assert len({(tile.x, tile.y) for tile in found}) == len(found)
+@given(requests)
+def test_tiles_have_the_edge_that_was_asked_for_or_are_neither_tiny_nor_thousands(request: RenderRequest) -> None:
+    edge_px = request.tile_edge_px
+    if request.tile_px is not None:
+        assert edge_px == request.tile_px
+    else:
+        assert edge_px in (128, 256, 512)
+        tiles = -(-request.width_px // edge_px) * -(-request.height_px // edge_px)
+        assert tiles <= 400 or edge_px == 512
+        assert edge_px == 128 or tiles >= 64

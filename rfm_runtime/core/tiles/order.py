@@ -22,12 +22,13 @@ TAIL = 0.25
 
 def grid_of(request: RenderRequest) -> TileGrid:
     """The tiles of a render."""
+    edge_px = request.tile_edge_px
     return TileGrid(
         width_px=request.width_px,
         height_px=request.height_px,
-        tile_px=request.tile_px,
-        columns=-(-request.width_px // request.tile_px),
-        rows=-(-request.height_px // request.tile_px),
+        tile_px=edge_px,
+        columns=-(-request.width_px // edge_px),
+        rows=-(-request.height_px // edge_px),
     )
 
 

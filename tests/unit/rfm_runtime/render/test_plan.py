@@ -1,10 +1,10 @@
-"""The plan: exact until the last rounding, tiles that cover the frame."""
+"""The plan: exact until the last rounding."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from rfm_runtime.render.plan import TileSpec, plan, tiles
+from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 
 
@@ -26,14 +26,3 @@ def test_a_julia_set_has_its_constant() -> None:
     view = plan(RenderRequest(re="0", im="0", width="4", julia_re="0", julia_im="1"))
     assert (view.is_julia, view.julia_re, view.julia_im) == (True, 0.0, 1.0)
     assert not plan(RenderRequest(re="0", im="0", width="4")).is_julia
-
-
-def test_the_last_tiles_are_narrower() -> None:
-    assert tiles(40, 20, 16) == [
-        TileSpec(0, 0, 0, 16, 16),
-        TileSpec(1, 16, 0, 16, 16),
-        TileSpec(2, 32, 0, 8, 16),
-        TileSpec(3, 0, 16, 16, 4),
-        TileSpec(4, 16, 16, 16, 4),
-        TileSpec(5, 32, 16, 8, 4),
-    ]
