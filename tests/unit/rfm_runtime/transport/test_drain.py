@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 import zmq
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rfm_runtime.transport.drain import BATCH, Drain
 from rfm_runtime.transport.sockets import command_dealer, command_router
 
 Context = zmq.Context[zmq.Socket[bytes]]
+# Not shrunk: what is lost is found by a time-out, once for each smaller example.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+T = TypeVar("T")
+OPENED: list[Drain | zmq.Socket[bytes]] = []
 NAMES = (f"inproc://drain-{number}" for number in itertools.count())
 
 
@@ -24,8 +28,7 @@ NAMES = (f"inproc://drain-{number}" for number in itertools.count())
 def context() -> Iterator[Context]:
     made: Context = zmq.Context()
     yield made
-    # Unlike `term`, this does not wait for ever for what a failed test left open.
-    made.destroy(linger=0)
+    made.term()
 
 
 class End:
@@ -36,6 +39,7 @@ class End:
         self._then = then
         self._more = asyncio.Event()
         self.drain = Drain(asyncio.get_running_loop(), socket, self._on_message)
+        OPENED.append(self.drain)
 
     def _on_message(self, frames: list[bytes]) -> None:
         self.received.append(frames)
@@ -54,7 +58,22 @@ def pair(context: Context, then: Callable[[End, list[bytes]], None] | None = Non
     """A drained ROUTER and a bare DEALER that is connected to it."""
     endpoint = next(NAMES)
     router = End(command_router(context, endpoint), then)
-    return router, command_dealer(context, endpoint)
+    dealer = command_dealer(context, endpoint)
+    OPENED.append(dealer)
+    return router, dealer
+
+
+def play(run: Callable[[], Awaitable[T]]) -> T:
+    """Run it in a loop of its own, and close what it opened, drains before their sockets, also where it fails."""
+
+    async def whole() -> T:
+        try:
+            return await run()
+        finally:
+            while OPENED:
+                OPENED.pop().close()
+
+    return asyncio.run(whole())
 
 
 def echo(end: End, frames: list[bytes]) -> None:
@@ -65,7 +84,7 @@ def echo(end: End, frames: list[bytes]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=30))
-@settings(max_examples=50)
+@settings(max_examples=50, phases=PHASES)
 def test_nothing_is_lost_however_sends_and_receives_interleave(context: Context, steps: list[Any]) -> None:
     async def run() -> None:
         router, socket = pair(context)
@@ -87,10 +106,8 @@ def test_nothing_is_lost_however_sends_and_receives_interleave(context: Context,
         await dealer.until(sent_down)
         assert [frames[1] for frames in router.received[1:]] == [b"%d" % n for n in range(sent_up)]
         assert [frames[0] for frames in dealer.received] == [b"%d" % n for n in range(sent_down)]
-        dealer.drain.close()
-        router.drain.close()
 
-    asyncio.run(run())
+    play(run)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 50])
@@ -104,16 +121,14 @@ def test_a_conversation_in_which_each_answer_brings_the_next_question_never_stop
             if int(frames[0]) + in_flight < rounds:
                 end.drain.send([b"%d" % (int(frames[0]) + in_flight)])
 
-        router, socket = pair(context, echo)
+        _, socket = pair(context, echo)
         dealer = End(socket, ask_again)
         for number in range(in_flight):
             dealer.drain.send([b"%d" % number])
         await dealer.until(rounds)
         assert [int(frames[0]) for frames in dealer.received] == list(range(rounds))
-        dealer.drain.close()
-        router.drain.close()
 
-    asyncio.run(run())
+    play(run)
 
 
 def test_a_peer_in_another_thread_is_heard_while_this_one_keeps_sending(context: Context) -> None:
@@ -135,10 +150,8 @@ def test_a_peer_in_another_thread_is_heard_while_this_one_keeps_sending(context:
         await router.until(count)
         await asyncio.to_thread(thread.join)
         assert got == [b"%d" % number for number in range(count)]
-        socket.close()
-        router.drain.close()
 
-    asyncio.run(run())
+    play(run)
 
 
 def test_what_waits_before_the_drain_begins_is_received(context: Context) -> None:
@@ -146,15 +159,14 @@ def test_what_waits_before_the_drain_begins_is_received(context: Context) -> Non
         endpoint = next(NAMES)
         socket = command_router(context, endpoint)
         dealer = command_dealer(context, endpoint)
+        OPENED.append(dealer)
         dealer.send(b"early")
         # Reading the events takes the edge away.
         assert socket.poll(1000)
         router = End(socket)
         await router.until(1)
-        dealer.close()
-        router.drain.close()
 
-    asyncio.run(run())
+    play(run)
 
 
 def test_who_sends_past_the_drain_kicks_it_and_nothing_is_lost(context: Context) -> None:
@@ -166,17 +178,15 @@ def test_who_sends_past_the_drain_kicks_it_and_nothing_is_lost(context: Context)
             router.drain._socket.getsockopt(zmq.EVENTS)
             router.drain.kick()
             await router.until(number + 1)
-        dealer.close()
-        router.drain.close()
 
-    asyncio.run(run())
+    play(run)
 
 
 # --- an exception of the handler ----------------------------------------------------------------
 
 
 @given(st.sets(st.integers(0, 39)))
-@settings(max_examples=30)
+@settings(max_examples=30, phases=PHASES)
 def test_an_exception_of_the_handler_goes_to_the_loop_and_stops_nothing(context: Context, bad: set[int]) -> None:
     def fail(_end: End, frames: list[bytes]) -> None:
         if int(frames[1]) in bad:
@@ -190,11 +200,9 @@ def test_an_exception_of_the_handler_goes_to_the_loop_and_stops_nothing(context:
             dealer.send(b"%d" % number)
         await router.until(40)
         assert [int(frames[1]) for frames in router.received] == list(range(40))
-        dealer.close()
-        router.drain.close()
         return told
 
-    assert asyncio.run(run()) == [str(number) for number in sorted(bad)]
+    assert play(run) == [str(number) for number in sorted(bad)]
 
 
 # --- turns --------------------------------------------------------------------------------------
@@ -212,12 +220,10 @@ def test_a_flood_is_taken_in_batches_between_which_the_loop_runs(context: Contex
             while seen[-1] < count:
                 await asyncio.sleep(0)
                 seen.append(len(router.received))
-        dealer.close()
-        router.drain.close()
         return [after - before for before, after in itertools.pairwise(seen)]
 
     # The descriptor and the drain's own call may both have a turn in one round of the loop.
-    assert max(asyncio.run(run())) <= 2 * BATCH
+    assert max(play(run)) <= 2 * BATCH
 
 
 # --- the end ------------------------------------------------------------------------------------
@@ -236,29 +242,28 @@ def test_a_handler_that_closes_the_drain_hears_nothing_more(context: Context) ->
             await asyncio.sleep(0)
         assert len(router.received) == 1
         assert router.drain._socket.closed
-        dealer.close()
 
-    asyncio.run(run())
+    play(run)
     assert told == []
 
 
 def test_closing_is_idempotent_and_what_is_sent_afterwards_is_an_error(context: Context) -> None:
     async def run() -> None:
-        router, dealer = pair(context)
+        router, _ = pair(context)
         router.drain.close()
         router.drain.close()
         router.drain.kick()
         with pytest.raises(zmq.ZMQError):
             router.drain.send([b"peer", b"late"])
-        dealer.close()
 
-    asyncio.run(run())
+    play(run)
 
 
 def test_a_full_queue_is_said_at_once_and_receiving_goes_on(context: Context) -> None:
     async def run() -> None:
         endpoint = next(NAMES)
         server: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        OPENED.append(server)
         server.setsockopt(zmq.RCVHWM, 1)
         server.bind(endpoint)
         socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
@@ -272,7 +277,5 @@ def test_a_full_queue_is_said_at_once_and_receiving_goes_on(context: Context) ->
             client.drain.send([b"x"])
         server.send(b"still here")
         await client.until(1)
-        client.drain.close()
-        server.close()
 
-    asyncio.run(run())
+    play(run)
