@@ -27,6 +27,7 @@ async def serve(boot: Boot) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gateway = Gateway(
         boot.settings,
+        source=boot.source,
         token=token.read(boot.folders.token),
         command=boot.folders.endpoint("command"),
         feed=boot.folders.endpoint("feed"),

@@ -29,7 +29,18 @@ from rfm_runtime.gateway.metrics import Metrics
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
-from rfm_runtime.protocol.internal import DataChunk, DataFetch, Events, EventsSince, FeedFrame, Principal, unpack
+from rfm_runtime.protocol.internal import (
+    DataChunk,
+    DataFetch,
+    Events,
+    EventsSince,
+    FeedFrame,
+    GatewayHello,
+    GatewayWelcome,
+    Principal,
+    Source,
+    unpack,
+)
 from rfm_runtime.protocol.messages import (
     ArtifactChunk,
     CancelReply,
@@ -82,12 +93,14 @@ class Gateway:
         self,
         settings: Settings,
         *,
+        source: Source,
         token: str,
         command: str,
         feed: str,
         context: zmq.Context[zmq.Socket[bytes]],
     ) -> None:
         self._settings = settings
+        self._source = source
         self._token = token
         self._command_endpoint = command
         self._feed_endpoint = feed
@@ -116,6 +129,7 @@ class Gateway:
         """Follow the feed, then accept connections on `listener`."""
         self.rpc = Rpc(self._loop, sockets.command_dealer(self._context, self._command_endpoint))
         self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._feed_endpoint), self._on_feed)
+        self._spawn(self._introduce())
         self._ask(self.core.replica.restart())
         self._http = Http(self)
         self._server: Server = await serve(
@@ -184,6 +198,18 @@ class Gateway:
         if isinstance(frame, FeedFrame):
             self._ask(self.core.feed(frame, self._loop.time()))
             self._after_change()
+
+    async def _introduce(self) -> None:
+        """Hear of the broker what its snapshots do not say."""
+        hello = GatewayHello(self._source)
+        while True:
+            try:
+                welcome = await self.rpc.request(hello, GatewayWelcome, timeout_s=ASK_S)
+            except RfmError as error:
+                log.info("hello_unanswered", error=error.message)
+                continue
+            self.core.durable = welcome.durable
+            return
 
     def _ask(self, asks: list[Ask]) -> None:
         for ask in asks:
@@ -394,13 +420,14 @@ class Gateway:
     def _tick(self) -> None:
         now_s = self._loop.time()
         self.metrics.loop_lag.set(max(0.0, now_s - self._tick_due_s))
+        # Before the work: whatever fails in one tick (the loop logs it), the next one comes.
+        self._tick_due_s = max(self._tick_due_s, now_s) + TICK_S
+        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
         if now_s >= self._ask_again_s:
             self._ask_again_s = now_s + ASK_S
-            self._ask(self.core.replica.again())
+            self._ask(self.core.ask_again(now_s))
         self._carry_out(self.core.tick(now_s, _now_ms()))
         self._flush_all()
-        self._tick_due_s = max(self._tick_due_s + TICK_S, self._loop.time())
-        self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
 
 
 def _translate(reply: Any, asked: Any) -> Any:

@@ -48,8 +48,9 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What to render.
 
     re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
-    julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R.
-    tile_px: edge of a tile, 16 to 512; without it by size. palette, density, offset: see `rfm_kernels.colour`; interior: of points that do not escape, #rrggbb.
+    julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R. tile_px: edge of a
+    tile, 16 to 512; without it chosen by the size. palette, density, offset: see `rfm_kernels.colour`;
+    interior: of points that do not escape, #rrggbb.
     """
 
     formula: str = "mandelbrot"

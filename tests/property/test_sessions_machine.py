@@ -417,7 +417,7 @@ class Sessions(RuleBasedStateMachine):
         self.late[number].clear()
         gate.unanswered.clear()
         if again:
-            gate.carry_out(list(gate.core.replica.again()))
+            gate.carry_out(list(gate.core.replica.again(silent=False)))
         gate.flush_all()
         self.look()
 

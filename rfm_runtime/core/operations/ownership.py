@@ -375,7 +375,8 @@ def look_at_deadlines(hub: Hub, now: Now) -> list[Command]:
 def _repeat(hub: Hub, owner: Owner, record: Record, now: Now) -> list[Command]:
     if owner.routing is None or owner.hello is None:
         return []
-    if not record.row.started and record.operation.state != "cancelling":
+    # Also of what is being cancelled: an owner that never heard of it could not answer that it stopped.
+    if not record.row.started:
         if record.assigned_s is None or now.mono_s - record.assigned_s >= REPEAT_S:
             record.assigned_s = now.mono_s
             if record.handle is None:

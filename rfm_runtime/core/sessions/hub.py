@@ -64,6 +64,9 @@ __all__ = ["Close", "Fetch", "Forward", "GatewayCore", "Identity", "Refused", "g
 RESUME_WAIT_S = 2.0
 """How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
 
+FEED_SILENT_S = 2.0
+"""The broker sends a frame at least every 250 ms: after this the feed is broken, whatever ZeroMQ thinks of it."""
+
 FETCHES_LIMIT = 8
 """Chunks of 256 KiB asked for or waiting for one watcher: 2 MiB is all it can make this process hold."""
 
@@ -131,7 +134,7 @@ class GatewayCore:
         self.replica = Replica(settings.history_events)
         self.sessions: dict[int, Session] = {}
         self.draining = False
-        self.last_frame_s: float | None = None
+        self.last_frame_s = now_s
         self.durable = True
         self.counts: Counter[str] = Counter()
         self.superseded = 0
@@ -177,14 +180,21 @@ class GatewayCore:
         """Contiguous with the broker, and not shutting down."""
         return self.replica.is_live and not self.draining
 
+    def ask_again(self, now_s: float) -> list[Ask]:
+        """What to ask because there was no answer, or because the feed says nothing."""
+        return self.replica.again(silent=self._silent_s(now_s) > FEED_SILENT_S)
+
+    def _silent_s(self, now_s: float) -> float:
+        return now_s - self.last_frame_s
+
     def why_not_ready(self, now_s: float) -> str | None:
         """For /readyz; None if ready."""
         if self.draining:
             return "shutting down"
         if not self.replica.is_live:
             return f"catching up with the broker ({self.replica.phase})"
-        silent_s = now_s - (self.last_frame_s if self.last_frame_s is not None else now_s)
-        if silent_s > 8.0 * self.settings.feed_keepalive_s:
+        silent_s = self._silent_s(now_s)
+        if silent_s > FEED_SILENT_S:
             return f"no word from the broker for {silent_s:.1f} s"
         return None
 

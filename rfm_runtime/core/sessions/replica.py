@@ -88,11 +88,11 @@ class Replica:
         self._fresh = {}
         return self._ask(Snapshot())
 
-    def again(self) -> list[Ask]:
-        """The last question was not answered: ask what is needed now."""
+    def again(self, *, silent: bool) -> list[Ask]:
+        """The last question was not answered, or the feed is silent: ask what is needed now."""
         if self.phase in ("empty", "snapshot"):
             return self.restart()
-        if self.phase == "events":
+        if self.phase == "events" or silent:
             return self._ask(EventsSince(self.epoch, self.position))
         if self._progress_asked:
             return self._ask(ProgressState())
@@ -146,14 +146,18 @@ class Replica:
 
     def events(self, answer: Events, attempt: int) -> list[Ask]:
         """Missing events; then the buffered frames follow."""
-        if self.phase != "events" or attempt != self._attempt:
+        if self.phase not in ("events", "live") or attempt != self._attempt:
             return []
         if not answer.recovered or answer.epoch != self.epoch:
             return self.restart()
         for event in answer.events:
-            self._apply(event)
+            # Asked while the feed was silent, it may have spoken meanwhile.
+            if event.seq > self.position:
+                self._apply(event)
         if self.position < answer.head:
             return self._ask(EventsSince(self.epoch, self.position))
+        if self.phase == "live":
+            return self._ask(ProgressState())
         self.incarnation = answer.incarnation
         self.phase = "live"
         buffered, self._buffer = self._buffer, []
@@ -260,6 +264,11 @@ class Replica:
         known = self.progress.get(operation_id)
         if known is not None and update.rev <= known.update.rev:
             return
+        shown = operation.latest
+        if shown is not None and update.done < shown.done:
+            # A broker that died together with the owner knows what was journalled last; watchers were shown more.
+            progress = max(update.progress, shown.progress)
+            update = msgspec.structs.replace(update, done=shown.done, progress=progress)
         self.progress[operation_id] = EncodedProgress(update)
         self.operations[operation_id] = msgspec.structs.replace(operation, latest=update, stale=update.stale)
         self.changed.add(operation_id)

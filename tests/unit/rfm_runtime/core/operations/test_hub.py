@@ -349,6 +349,21 @@ def test_an_assignment_is_repeated_until_it_is_confirmed(world):
     assert len(pushed(world, Assign, "op")) == count
 
 
+def test_an_assignment_that_got_lost_is_repeated_while_it_is_cancelled_since_only_its_owner_can_end_it(world):
+    greet(world)
+    submitted(world, "op")
+    world.cancel("op")
+    world.write()
+    world.pushes.clear()
+    for _ in range(3):
+        world.tick(0.5)
+        world.tell(E, OwnerHeartbeat(owner_hello().source, 0))
+    assign = pushed(world, Assign, "op")[-1]
+    world.call(E, outcome(assign, "canceled", 0.0), Ack)
+    world.write()
+    assert world.feed[-1].type == "operation_canceled"
+
+
 def test_a_dead_owners_operation_goes_to_the_next_as_a_new_generation_and_the_old_one_is_fenced(world):
     assign = running(world)
     world.report(assign.handle, 1, measure(assign, 1, 60.0))

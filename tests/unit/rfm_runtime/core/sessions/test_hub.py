@@ -306,7 +306,7 @@ def test_while_the_gateway_catches_up_a_subscription_waits(scene):
     watcher = scene.gate.connect().hello().subscribe()
     assert watcher.all(Subscribed) == []
     scene.gate.answer = scene.story.answer
-    scene.gate.carry_out(scene.gate.core.replica.again())
+    scene.gate.carry_out(scene.gate.core.replica.again(silent=False))
     scene.gate.tick()
     assert watcher.all(Live) == [Live("log", 4)]
 

@@ -134,22 +134,22 @@ def test_more_frames_than_it_keeps_while_it_reads_start_it_again(it):
 
 
 def test_what_was_not_answered_is_asked_again(it):
-    assert [type(ask.message) for ask in it.replica.again()] == [Snapshot]
+    assert [type(ask.message) for ask in it.replica.again(silent=False)] == [Snapshot]
     live(it)
-    assert it.replica.again() == []
+    assert it.replica.again(silent=False) == []
     it.story.accept("op")
     it.story.frame()
     it.feed(it.story.frame())
     first = it.asks.pop()
-    it.take(it.replica.again())
+    it.take(it.replica.again(silent=False))
     assert (it.asks[0].message, it.asks[0].attempt > first.attempt) == (first.message, True)
     it.answer()
     unanswered = it.asks.pop()
     assert isinstance(unanswered.message, ProgressState)
-    it.take(it.replica.again())
+    it.take(it.replica.again(silent=False))
     assert messages(it) == [ProgressState]
     it.settle()
-    assert it.replica.again() == []
+    assert it.replica.again(silent=False) == []
 
 
 # --- gaps -----------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_an_answer_to_an_older_question_is_ignored(it):
     it.story.frame()
     it.feed(it.story.frame())
     older = it.asks.pop()
-    it.take(it.replica.again())
+    it.take(it.replica.again(silent=False))
     it.answer(older)
     assert not it.replica.is_live
     it.settle()
@@ -444,3 +444,33 @@ def test_the_check_finds_a_gap_in_the_ring_and_progress_that_outlives_its_operat
     with pytest.raises(AssertionError, match="has ended"):
         broken.sanity_check()
     del broken.progress["op"]
+
+
+def test_a_silent_feed_is_asked_around_and_what_it_says_meanwhile_counts_once(it):
+    live(it)
+    it.story.accept("op")
+    frame = it.story.frame()
+    it.take(it.replica.again(silent=True))
+    assert messages(it) == [EventsSince]
+    assert it.replica.is_live
+    it.feed(frame)
+    it.settle()
+    assert it.replica.position == it.story.head
+    it.story.start("op")
+    it.story.frame()
+    it.take(it.replica.again(silent=True))
+    it.settle()
+    assert it.states() == {"op": "running"}
+    assert it.replica.is_live
+
+
+def test_a_bar_holds_where_a_new_broker_knows_less(it):
+    live(it)
+    it.story.accept("op")
+    it.story.start("op")
+    it.feed(it.story.frame(it.story.measure("op", 50.0)))
+    it.settle()
+    it.story.restart()
+    it.feed(it.story.frame(it.story.measure("op", 20.0)))
+    it.settle()
+    assert it.replica.progress["op"].update.done == 50.0
