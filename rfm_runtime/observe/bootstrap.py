@@ -59,7 +59,7 @@ def bootstrap(component: str, argv: Sequence[str] | None = None) -> Boot:
     settings = msgspec.json.decode(arguments.settings.read_bytes(), type=Settings)
     where = folders(settings)
     logs.configure(arguments.name, settings.log_level, where.logs)
-    structlog.contextvars.bind_contextvars(pid=os.getpid(), incarnation=arguments.incarnation)
+    structlog.contextvars.bind_contextvars(incarnation=arguments.incarnation)
     return Boot(
         settings=settings,
         folders=where,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
 from pathlib import Path
 
@@ -38,15 +39,23 @@ def configure(component: str, level: str, folder: Path | None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+    def name_process(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        # Not bound to the context: other threads have another one.
+        return {"component": component, "pid": os.getpid(), **event}
+
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
+            name_process,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(),
         ],
     )
     root = logging.getLogger()
-    root.handlers.clear()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
     root.setLevel(level.upper())
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(formatter)
@@ -59,7 +68,6 @@ def configure(component: str, level: str, folder: Path | None) -> None:
         file.setFormatter(formatter)
         root.addHandler(file)
         console.setLevel(logging.ERROR)
-    structlog.contextvars.bind_contextvars(component=component)
 
 
 def get(name: str) -> Logger:
