@@ -28,7 +28,17 @@ from rfm_runtime.client.artifacts import fetch
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.handle import AsyncOperation, Track
 from rfm_runtime.client.ids import ulid
-from rfm_runtime.client.link import Failure, Link, LinkState, after_close, after_status, connected, failed
+from rfm_runtime.client.link import (
+    Failure,
+    Link,
+    LinkState,
+    after_close,
+    after_status,
+    connected,
+    failed,
+    heard,
+    silent,
+)
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox, Pending
 from rfm_runtime.config import Settings, folders, load
@@ -135,6 +145,9 @@ class AsyncClient:
         self._tracks: dict[str, Track] = {}
         self._watchers: set[_Watch] = set()
         self._connection: ClientConnection | None = None
+        self._heard_s = 0.0
+        self._silence: asyncio.Task[None] | None = None
+        self._closing = False
         self._goodbye: Goodbye | None = None
         self._task: asyncio.Task[None] | None = None
         self._live: asyncio.Future[None] | None = None
@@ -184,6 +197,7 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connection; handles keep what they know. Idempotent."""
         task, self._task = self._task, None
+        self._closing = True
         if self._connection is not None:
             # With a code that says *done*: a cancelled task would close it as a fault.
             await self._connection.close()
@@ -206,6 +220,8 @@ class AsyncClient:
         while True:
             failure = await self._try()
             self._connection = None
+            if self._closing:
+                return
             for pending in self._outbox.disconnected():
                 self._refuse(pending, UnavailableError("the connection dropped while a file was fetched"))
             can_refresh = self._get_token is not None or self._connection_file is not None
@@ -280,8 +296,28 @@ class AsyncClient:
     async def _converse(self, connection: ClientConnection, token: str) -> None:
         hello = Hello(token=token, client=ClientInfo(self._name, __version__), resume=self._mirror.resume)
         await connection.send(self._encode(hello, 0), text=self._encoding == "json")
+        try:
+            await self._listen(connection)
+        finally:
+            if self._silence is not None:
+                self._silence.cancel()
+
+    async def _notice_silence(self, heartbeat_s: float) -> None:
+        """Say so when nothing came for two heartbeats: a peer that vanished without a word is no live one."""
+        while True:
+            silent_s = time.monotonic() - self._heard_s
+            if silent_s >= 2.0 * heartbeat_s and self._link.state == "live":
+                self._link = silent(self._link, silent_s)
+                self._tell(silent_s=silent_s)
+            await asyncio.sleep(max(2.0 * heartbeat_s - silent_s, heartbeat_s / 4))
+
+    async def _listen(self, connection: ClientConnection) -> None:
         welcomed = False
         async for message in connection:
+            self._heard_s = time.monotonic()
+            if self._link.state == "stale":
+                self._link = heard(self._link)
+                self._tell()
             encoding: Any = "json" if isinstance(message, str) else "msgpack"
             for envelope in decode_batch(message, encoding, batch_limit=BATCH_LIMIT):
                 data = decode_message(envelope, encoding)
@@ -297,6 +333,7 @@ class AsyncClient:
 
     async def _welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:
         self.server = welcome
+        self._silence = asyncio.create_task(self._notice_silence(welcome.heartbeat_s))
         self._mirror.forget_log(welcome.epoch)
         subscribe = Subscribe(operations="active", detail="tiles" if self._detail == "tiles" else "summary")
         await connection.send(self._encode(subscribe, 0), text=self._encoding == "json")

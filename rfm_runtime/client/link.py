@@ -8,7 +8,29 @@ from typing import Literal
 from rfm_runtime.core.timing import Backoff, Uniform
 from rfm_runtime.protocol.codes import CloseCode, reconnects
 
-__all__ = ["STABLE_S", "Failure", "Link", "LinkState", "after_close", "after_status", "connected", "failed"]
+__all__ = [
+    "STABLE_S",
+    "Failure",
+    "Link",
+    "LinkState",
+    "after_close",
+    "after_status",
+    "connected",
+    "failed",
+    "heard",
+    "silent",
+]
+    "STABLE_S",
+    "Failure",
+    "Link",
+    "LinkState",
+    "after_close",
+    "after_status",
+    "connected",
+    "failed",
+    "heard",
+    "silent",
+]
 
 STABLE_S = 60.0
 """A connection that held this long starts with a clean slate when it drops."""
@@ -45,6 +67,16 @@ class Link:
     live_since_s: float | None = None
     next_try_s: float | None = None
     reason: str = ""
+
+
+def silent(link: Link, silent_s: float) -> Link:
+    """Nothing was heard for two heartbeats: what is shown may be old, and the connection may be gone."""
+    return replace(link, state="stale", reason=f"no word for {silent_s:.0f} s") if link.state == "live" else link
+
+
+def heard(link: Link) -> Link:
+    """It speaks again."""
+    return replace(link, state="live", reason="") if link.state == "stale" else link
 
 
 def connected(link: Link, now_s: float) -> Link:

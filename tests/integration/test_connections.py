@@ -380,3 +380,19 @@ def test_the_connection_file_is_private_and_gone_after_a_stop(tmp_path: Path) ->
         assert ConnectionInfo.read(path).url == running.url
         running.stop()
         assert not path.exists()
+
+
+@pytest.mark.scenario("D2")
+def test_a_server_that_says_nothing_for_two_heartbeats_is_shown_as_stale_until_it_speaks(tmp_path: Path) -> None:
+    with runtime(tmp_path, workers=1, drain_timeout_s=0.0, heartbeat_s=0.3) as running:
+        states: list[str] = []
+        with Client(
+            url=running.url, token=running.info.token, on_state=lambda state, _: states.append(state)
+        ) as client:
+            gateway = running.processes()["gateway-0"]
+            gateway.suspend()
+            eventually(lambda: client.state == "stale", what="the client notices the silence")
+            gateway.resume()
+            eventually(lambda: client.state == "live", what="the client hears it again")
+            assert client.submit(KIND, QUICK).wait(30) == "completed"
+        assert states == ["live", "stale", "live", "closed"]
