@@ -181,6 +181,7 @@ class AsyncClient:
             if self._connection_file is not None:
                 # Nobody there is said at once; later the file is awaited, since a restart writes it anew.
                 ConnectionInfo.read(self._connection_file)
+            self._closing = False
             self._live = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._run(), name="rfm-client")
             self._task.add_done_callback(self._ended)

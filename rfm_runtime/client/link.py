@@ -20,17 +20,6 @@ __all__ = [
     "heard",
     "silent",
 ]
-    "STABLE_S",
-    "Failure",
-    "Link",
-    "LinkState",
-    "after_close",
-    "after_status",
-    "connected",
-    "failed",
-    "heard",
-    "silent",
-]
 
 STABLE_S = 60.0
 """A connection that held this long starts with a clean slate when it drops."""
