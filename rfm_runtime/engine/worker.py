@@ -138,6 +138,9 @@ class Worker:
                 self._stop((message.operation_id, message.generation))
             case pipe.Begin():
                 self._operations[message.operation_id, message.generation] = Operation(message)
+                self._log.info(
+                    "operation_begun", operation_id=message.operation_id, correlation_id=message.correlation_id
+                )
             case pipe.End():
                 key = (message.operation_id, message.generation)
                 self._held.pop(key, None)

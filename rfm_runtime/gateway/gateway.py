@@ -255,6 +255,14 @@ class Gateway:
 
     async def _forward(self, command: Forward) -> None:
         begin_s = self._loop.time()
+        if isinstance(command.message, internal.DoSubmit):
+            for submission in command.message.submissions:
+                log.info(
+                    "submitting",
+                    session=f"s{command.session}",
+                    operation_id=submission.operation_id,
+                    correlation_id=submission.correlation_id,
+                )
         answer: Any
         try:
             reply = await self.rpc.request(command.message, _ANSWERS[type(command.message)], timeout_s=REQUEST_S)

@@ -61,6 +61,10 @@ class Http:
 
     async def process(self, connection: ServerConnection, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
+        if request.method != "GET":
+            refusal = _plain(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here\n")
+            refusal.headers["Allow"] = "GET"
+            return refusal
         path = urlsplit(request.path).path
         if not self._is_local(connection, request):
             return _plain(http.HTTPStatus.FORBIDDEN, "this origin may not use the runtime\n")
