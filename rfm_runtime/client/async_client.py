@@ -640,6 +640,10 @@ class AsyncClient:
         """A file that the operation left, verified against its SHA-256."""
         return await fetch(self, operation_id, name)
 
+    async def wait(self, operation_id: str, timeout_s: float | None = None) -> OperationState:
+        """The terminal state of an operation. Raises UnknownOperationError; UnavailableError after `timeout_s`."""
+        return await (await self.handle(operation_id)).wait(timeout_s)
+
     async def watch(self) -> AsyncIterator[Notice]:
         """Everything that happens: first the list (`OperationList`, then `Live`), then events and progress.
 

@@ -189,8 +189,8 @@ class Client:
         return self.call(self._async.fetch_artifact(operation_id, name))
 
     def wait(self, operation_id: str, timeout_s: float | None = None) -> OperationState:
-        """The terminal state of an operation."""
-        return self.handle(operation_id).wait(timeout_s)
+        """The terminal state of an operation. Raises UnknownOperationError; UnavailableError after `timeout_s`."""
+        return self.call(self._async.wait(operation_id, timeout_s))
 
 
 async def _close(items: AsyncIterator[T]) -> None:

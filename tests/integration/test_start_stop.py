@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rfm_runtime import Client
+from rfm_runtime import Client, config
+from rfm_runtime.app.daemon import start_daemon, stop
 from rfm_runtime.testing.runtime import Runtime, runtime
 from tests.whole import ENDLESS, KIND, QUICK, digest
 
@@ -64,13 +65,29 @@ def cycles(folder: Path, count: int) -> None:
             assert left_behind(running) == []
 
 
-@pytest.mark.scenario("F5")
+@pytest.mark.scenario("F5", "J8")
 def test_a_few_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
     cycles(tmp_path, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.scenario("F5")
+@pytest.mark.scenario("F5", "J8")
 def test_twenty_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
     cycles(tmp_path, 20)
+
+
+@pytest.mark.scenario("J9")
+def test_kernels_are_compiled_once_with_progress_before_any_worker_starts(tmp_path: Path) -> None:
+    options = {"port": 0, "state_dir": str(tmp_path / "s"), "runtime_dir": str(tmp_path / "r")}
+    settings = config.load({**options, "cache_dir": str(tmp_path / "c"), "workers": 2}).settings
+    for expected in (["compiling kernels", "compiling kernels 1/2", "compiling kernels 2/2"], []):
+        told: list[str] = []
+        start_daemon(settings, on_status=lambda text, _, told=told: told.append(text.rpartition(": ")[2]))
+        try:
+            assert [text for text in told if text.startswith("compiling")] == expected
+            assert told.index("starting workers") >= len(expected)
+            with Client(settings=settings) as client:
+                assert client.submit(KIND, QUICK).wait(30) == "completed"
+        finally:
+            stop(settings, timeout_s=30, now=True)

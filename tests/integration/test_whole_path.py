@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -24,11 +25,13 @@ from rfm_runtime.errors import (
     ConflictError,
     OperationCanceled,
     OperationFailedError,
+    UnavailableError,
     UnknownOperationError,
 )
 from rfm_runtime.protocol.messages import Live, OperationList
 from rfm_runtime.protocol.operation import OperationEvent
 from rfm_runtime.render.image_metadata import from_text
+from rfm_runtime.render.palettes import PALETTES
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.presets import preset
 from rfm_runtime.testing.runtime import Runtime, eventually
@@ -318,6 +321,7 @@ def test_operations_are_listed_newest_first_and_filtered(client: Client) -> None
     assert [o.operation_id for o in page] == listed[:2]
 
 
+@pytest.mark.scenario("J7")
 def test_the_client_works_inside_a_running_event_loop(running: Runtime) -> None:
     async def notebook() -> str:
         with Client(url=running.url, token=running.info.token) as inside:
@@ -326,6 +330,7 @@ def test_the_client_works_inside_a_running_event_loop(running: Runtime) -> None:
     assert asyncio.run(notebook()) == "completed"
 
 
+@pytest.mark.scenario("J7")
 def test_many_threads_share_one_client(client: Client) -> None:
     states: list[str] = []
     threads = [threading.Thread(target=lambda: states.append(client.submit(KIND, QUICK).wait(30))) for _ in range(8)]
@@ -336,10 +341,64 @@ def test_many_threads_share_one_client(client: Client) -> None:
     assert states == ["completed"] * 8
 
 
-def test_async_client_has_the_same_methods() -> None:
-    for name in ("submit", "render", "operations", "watch", "cancel", "pause", "resume", "set_priority", "explain"):
-        assert callable(getattr(AsyncClient, name))
-        assert callable(getattr(Client, name))
+@pytest.mark.scenario("J7")
+def test_both_clients_have_the_same_methods() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name, member in vars(kind).items() if callable(member) and not name.startswith("_")}
+
+    assert public(AsyncClient) - {"connect", "request"} == public(Client) - {"call", "iterate"}
+    asked = {"submit", "render", "operations", "watch", "cancel", "pause", "resume", "set_priority", "explain"}
+    assert asked <= public(Client)
+
+
+@pytest.mark.scenario("J7")
+def test_closing_a_client_ends_everybody_who_still_waits(running: Runtime, client: Client) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    closing = Client(url=running.url, token=running.info.token)
+    ended: list[str] = []
+
+    def waits(what: str, wait: Callable[[], object]) -> threading.Thread:
+        def run() -> None:
+            with pytest.raises(UnavailableError):
+                wait()
+            ended.append(what)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    handle = closing.handle(operation.id)
+    threads = [
+        waits("outcome", handle.wait),
+        waits("progress", lambda: list(handle.progress())),
+        waits("watch", lambda: list(closing.watch())),
+    ]
+    eventually(lambda: operation.state == "running", what="it runs")
+    closing.close()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(ended) == ["outcome", "progress", "watch"]
+    with pytest.raises(UnavailableError):
+        closing.operations()
+    operation.cancel()
+    assert operation.wait(10) == "canceled"
+
+
+@pytest.mark.scenario("J6")
+@pytest.mark.parametrize("name", sorted(PALETTES))
+def test_every_palette_colours_a_picture_by_its_smooth_counts(client: Client, name: str) -> None:
+    result = client.submit(KIND, {**QUICK, "palette": name, "interior": "#102030"}).result(30)
+    pixels = np.asarray(result.image)
+    inside = result.n < 0
+    assert inside.any()
+    assert (pixels[inside] == (0x10, 0x20, 0x30)).all()
+    assert len(np.unique(pixels[~inside], axis=0)) > 100
+    # Where the smooth count is the same to a hundredth of a run, so is the colour, nearly.
+    mu = result.n[~inside] + result.nf[~inside]
+    order = np.argsort(mu)
+    close = np.diff(mu[order]) < 1e-3 * mu[order][1:]
+    steps = np.abs(np.diff(pixels[~inside][order].astype(int), axis=0)).max(axis=1)
+    assert steps[close].max() <= 8
 
 
 @pytest.mark.scenario("C10")

@@ -8,6 +8,7 @@ against the journal at that moment; at the end everything is repaired and every 
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -367,3 +368,4 @@ class Operations(RuleBasedStateMachine):
 
 TestOperations = Operations.TestCase
 TestOperations.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestOperations = pytest.mark.scenario("J2")(TestOperations)

@@ -550,4 +550,4 @@ def same(operation, measured):
 
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
-TestSessions = pytest.mark.scenario("D6", "D8", "D14", "D15")(TestSessions)
+TestSessions = pytest.mark.scenario("D6", "D8", "D14", "D15", "J2")(TestSessions)

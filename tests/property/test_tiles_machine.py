@@ -8,6 +8,7 @@ said twice, cancels, pauses, priorities, newer claims, fences, drains and new en
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -257,3 +258,4 @@ class Tiles(RuleBasedStateMachine):
 
 TestTiles = Tiles.TestCase
 TestTiles.settings = settings(max_examples=300, stateful_step_count=70, deadline=None)
+TestTiles = pytest.mark.scenario("J2")(TestTiles)

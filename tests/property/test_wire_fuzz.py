@@ -32,6 +32,8 @@ from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS, Ping, Subm
 from rfm_runtime.protocol.operation import ErrorInfo, EventType, OperationEvent
 from rfm_runtime.protocol.wire import Encoding, decode_batch, decode_message, decode_request, encode, join
 
+pytestmark = pytest.mark.scenario("J1")
+
 INTERNAL = {struct.__name__: struct for struct in vars(internal)["_MESSAGES"].values()}
 FROM_SERVER = {**REPLIES, **NOTICES}
 ENCODINGS = st.sampled_from(get_args(Encoding))

@@ -7,6 +7,8 @@ import pytest
 
 from rfm_kernels.colour import PENDING_RGB, colour
 
+pytestmark = pytest.mark.scenario("J6")
+
 RAMP = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
