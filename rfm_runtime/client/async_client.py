@@ -148,6 +148,7 @@ class AsyncClient:
         self._heard_s = 0.0
         self._silence: asyncio.Task[None] | None = None
         self._closing = False
+        self._used_token = ""
         self._goodbye: Goodbye | None = None
         self._task: asyncio.Task[None] | None = None
         self._live: asyncio.Future[None] | None = None
@@ -225,7 +226,7 @@ class AsyncClient:
                 return
             for pending in self._outbox.disconnected():
                 self._refuse(pending, UnavailableError("the connection dropped while a file was fetched"))
-            can_refresh = self._get_token is not None or self._connection_file is not None
+            can_refresh = failure.fresh_token and self._can_refresh()
             self._link, wait_s = failed(self._link, failure, time.monotonic(), random, can_refresh=can_refresh)
             if wait_s is None:
                 unauthorised = self._link.state == "unauthorised"
@@ -241,11 +242,21 @@ class AsyncClient:
                 fresh = self._get_token()
                 self._token = fresh if isinstance(fresh, str) else await fresh
 
+    def _can_refresh(self) -> bool:
+        """Whether another token than the refused one can be had: from a callback, or a connection file written anew."""
+        if self._get_token is not None or self._connection_file is None:
+            return self._get_token is not None
+        try:
+            return ConnectionInfo.read(self._connection_file).token != self._used_token
+        except NoRuntimeError:
+            return True
+
     async def _try(self) -> Failure:
         """One connection, from opening to its end; why it ended."""
         self._goodbye = None
         try:
             url, token = self._where()
+            self._used_token = token
             async with connect(
                 url,
                 subprotocols=[Subprotocol(f"rfm.v1.{self._encoding}")],

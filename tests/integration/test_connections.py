@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zmq
 from websockets.sync.client import connect
@@ -21,6 +22,7 @@ from websockets.sync.client import connect
 from rfm_runtime import Client
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.errors import UnauthorizedError
 from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.observe.process import source
 from rfm_runtime.protocol.internal import Ack, Assign, OperationMeasure, Outcome, Started
@@ -370,6 +372,30 @@ async def _story(client: AsyncClient, count: int) -> dict[str, str]:
         if len(outcomes) == count:
             break
     return outcomes
+
+
+@pytest.mark.scenario("D10")
+def test_a_token_that_the_runtime_refuses_is_not_tried_for_ever(tmp_path: Path) -> None:
+    with runtime(tmp_path, workers=1, drain_timeout_s=0.0) as running:
+        path = running.folders.connection
+        right = ConnectionInfo.read(path)
+        msgspec.structs.replace(right, token="guessed").write(path)
+        with pytest.raises(UnauthorizedError):
+            Client(settings=running.settings)
+        right.write(path)
+        with Client(settings=running.settings) as client:
+            assert client.submit(KIND, QUICK).wait(30) == "completed"
+        with pytest.raises(UnauthorizedError):
+            Client(url=running.url, token="guessed")
+        asked: list[str] = []
+
+        def fresh() -> str:
+            asked.append("")
+            return running.info.token
+
+        with Client(url=running.url, token="expired", get_token=fresh) as client:
+            assert client.operations()
+        assert len(asked) == 1
 
 
 def test_the_connection_file_is_private_and_gone_after_a_stop(tmp_path: Path) -> None:

@@ -264,11 +264,6 @@ class Replica:
         known = self.progress.get(operation_id)
         if known is not None and update.rev <= known.update.rev:
             return
-        shown = operation.latest
-        if shown is not None and update.done < shown.done:
-            # A broker that died together with the owner knows what was journalled last; watchers were shown more.
-            progress = max(update.progress, shown.progress)
-            update = msgspec.structs.replace(update, done=shown.done, progress=progress)
         self.progress[operation_id] = EncodedProgress(update)
         self.operations[operation_id] = msgspec.structs.replace(operation, latest=update, stale=update.stale)
         self.changed.add(operation_id)

@@ -462,15 +462,3 @@ def test_a_silent_feed_is_asked_around_and_what_it_says_meanwhile_counts_once(it
     it.settle()
     assert it.states() == {"op": "running"}
     assert it.replica.is_live
-
-
-def test_a_bar_holds_where_a_new_broker_knows_less(it):
-    live(it)
-    it.story.accept("op")
-    it.story.start("op")
-    it.feed(it.story.frame(it.story.measure("op", 50.0)))
-    it.settle()
-    it.story.restart()
-    it.feed(it.story.frame(it.story.measure("op", 20.0)))
-    it.settle()
-    assert it.replica.progress["op"].update.done == 50.0
