@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rfm_runtime.cli.common import console
+from rfm_runtime.cli.common import console, interruptible
 from rfm_runtime.cli.text import duration, number, printable, shortened
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _bar(client: Client, operation: Operation) -> None:
         refresh_per_second=10,
     ) as progress:
         task = progress.add_task("", total=100.0, title=title)
-        for update in operation.progress():
+        for update in interruptible(operation.progress()):
             text = details(update, rate.measured(update), room)
             progress.update(task, completed=update.progress, description=text)
 
@@ -118,7 +118,7 @@ def _bar(client: Client, operation: Operation) -> None:
 def _lines(operation: Operation) -> None:
     rate = Rate()
     said_s = time.monotonic()
-    for update in operation.progress():
+    for update in interruptible(operation.progress()):
         text = details(update, rate.measured(update), 200)
         now_s = time.monotonic()
         if now_s - said_s >= PLAIN_S:

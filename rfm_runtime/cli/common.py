@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+import queue
 import select
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -20,7 +19,7 @@ from rfm_runtime import config
 from rfm_runtime.cli.completion import operations
 from rfm_runtime.cli.text import GAP, Column, fitting
 from rfm_runtime.config import Settings
-from rfm_runtime.errors import BadRequestError, SetupError, UnknownOperationError
+from rfm_runtime.errors import BadRequestError, RfmError, SetupError, UnknownOperationError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,15 +36,20 @@ __all__ = [
     "StateDirOption",
     "client",
     "console",
-    "ending_with_reader",
     "find",
+    "interruptible",
     "output_file",
     "print_json",
     "print_table",
+    "reader_gone",
     "settings",
     "state_text",
     "steer",
 ]
+
+T = TypeVar("T")
+
+IDLE_S = 0.2
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RuntimeDirOption = Annotated[
@@ -139,32 +143,48 @@ def console(*, stderr: bool = False) -> Console:
     return Lines(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-@contextmanager
-def ending_with_reader() -> Iterator[None]:
-    """A command that may be silent for hours ends when nobody reads its output any more, like `tail -f`.
+def reader_gone(timeout_s: float = 0.0) -> bool:
+    """Whether nobody reads standard output any more; it is waited for that long.
 
-    Raises BrokenPipeError in the main thread, where it would come at the next write.
+    A command that may be silent for hours asks, as `tail -f` does: it would notice at its next write only.
     """
-    over = threading.Event()
+    poll = select.poll()
+    # No event is asked for: the loss of the other end is always reported.
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(timeout_s * 1000))
 
-    def gone(_number: int, _frame: FrameType | None) -> None:
-        raise BrokenPipeError
 
-    def wait(descriptor: int) -> None:
-        poll = select.poll()
-        # No event is asked for: the loss of the other end is always reported.
-        poll.register(descriptor, 0)
-        poll.poll()
-        if not over.is_set():
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
+def interruptible(items: Iterator[T], on_idle: Callable[[], None] | None = None) -> Iterator[T]:
+    """The same items, taken in another thread: Ctrl-C then never hits the middle of a conversation with the client.
 
-    before = signal.signal(signal.SIGPIPE, gone)
-    threading.Thread(target=wait, args=(sys.stdout.fileno(),), name="rfm-reader", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-        signal.signal(signal.SIGPIPE, before)
+    on_idle: called every `IDLE_S` without an item. Raises the errors of ours that the iterator raises.
+    """
+    # One item only: of what the display is too slow for, the client keeps the newest.
+    waiting: queue.Queue[tuple[T] | RfmError | None] = queue.Queue(maxsize=1)
+
+    def take() -> None:
+        end: RfmError | None = None
+        try:
+            for item in items:
+                waiting.put((item,))
+        except RfmError as error:
+            end = error
+        finally:
+            waiting.put(end)
+
+    threading.Thread(target=take, name="rfm-notices", daemon=True).start()
+    while True:
+        try:
+            got = waiting.get(timeout=IDLE_S)
+        except queue.Empty:
+            if on_idle is not None:
+                on_idle()
+            continue
+        if got is None:
+            return
+        if isinstance(got, RfmError):
+            raise got
+        yield got[0]
 
 
 def print_json(data: Any) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, ending_with_reader, settings
+from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, reader_gone, settings
 from rfm_runtime.cli.text import printable
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import folders
@@ -49,10 +48,10 @@ def logs(
         raise BadRequestError(f"there is no component {component!r}", hint=f"choose one of: {known}")
     offsets = {path: max(0, path.stat().st_size - TAIL_BYTES) for path in paths}
     _show(_wanted(_new(offsets), operation)[-lines:], as_json)
-    with ending_with_reader():
-        while follow:
-            time.sleep(POLL_S)
-            _show(_wanted(_new(offsets), operation), as_json)
+    while follow:
+        if reader_gone(POLL_S):
+            raise BrokenPipeError
+        _show(_wanted(_new(offsets), operation), as_json)
 
 
 def _folder(state_dir: str | None, runtime_dir: str | None) -> Path:

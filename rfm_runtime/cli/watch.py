@@ -15,9 +15,10 @@ from rfm_runtime.cli.common import (
     RuntimeDirOption,
     client,
     console,
-    ending_with_reader,
     find,
+    interruptible,
     print_json,
+    reader_gone,
     state_text,
 )
 from rfm_runtime.cli.text import duration, printable, short_ids
@@ -65,12 +66,17 @@ def watch(
         display = _Json() if as_json else _Screen(connection) if screen else _Lines()
         connection.aloud = not screen
         try:
-            with ending_with_reader(), display:
-                outcome = _show(connected.watch(), display, wanted, events=events)
+            with display:
+                outcome = _show(interruptible(connected.watch(), _still_read), display, wanted, events=events)
         finally:
             # That we go ourselves is no news.
             connection.aloud = False
     raise typer.Exit(EXIT_CODES[outcome] if outcome is not None else 0)
+
+
+def _still_read() -> None:
+    if reader_gone():
+        raise BrokenPipeError
 
 
 def _show(
