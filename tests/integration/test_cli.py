@@ -407,7 +407,7 @@ def test_a_second_ctrl_c_quits(running: Runtime, client: Client, env: dict[str, 
         finally:
             for process in reversed(frozen):
                 process.resume()
-    assert client.handle(operation_id).wait(30) == "canceled"
+    eventually(lambda: client.operation(operation_id).state == "canceled", timeout_s=30, what="it is cancelled")
     assert names(tmp_path) == []
 
 
