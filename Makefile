@@ -48,8 +48,8 @@ check: $(STAMP) ## types, lint, import contracts, wheel contents
 cov: $(STAMP) ## coverage, jitted code interpreted
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered -m "not integration and not slow" tests
 
-bench: $(STAMP) ## measure the targets against their peers; ONLY=P4 for one
-	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)")
+bench: $(STAMP) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
+	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)
 
 scenarios: $(STAMP) ## which entries of docs/scenarios.md are covered, and where
 	@$(BIN)/pytest -q --scenarios --collect-only tests

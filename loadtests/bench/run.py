@@ -1,6 +1,6 @@
 """Run the benchmarks, print both sides and the ratio of each, write `results/latest.json`.
 
-    python loadtests/bench/run.py [--only P4 …] [--quick]
+    python loadtests/bench/run.py [--only P4 …] [--quick] [--docs]
 
 Every `pNN_*.py` beside this file has `run(quick) -> list[dict]`; each row has
 `{id, what, ours, peer, unit, ratio, target, met}` and gets `machine` and `when` here.
@@ -23,13 +23,18 @@ from rich.table import Table
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "latest.json"
+DOCS = FOLDER.parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- figures -->\n", "<!-- end -->\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], help="a target's number, e.g. P4; repeatable")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: shows that it works, not how fast")
+    parser.add_argument("--docs", action="store_true", help=f"write the table of {DOCS.name}; needs a full run")
     arguments = parser.parse_args()
+    if arguments.docs and (arguments.only or arguments.quick):
+        parser.error("the docs have figures of one full run: leave out --only and --quick")
     wanted = {name.upper() for value in arguments.only for name in value.replace(",", " ").split()}
     known = {f"P{int(path.name[1:3])}": path for path in sorted(FOLDER.glob("p[0-9][0-9]_*.py"))}
     if unknown := wanted - known.keys():
@@ -49,6 +54,8 @@ def main() -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     _print(rows, machine)
+    if arguments.docs:
+        _document(rows, machine, when)
     return 0
 
 
@@ -78,6 +85,20 @@ def _print(rows: list[dict[str, Any]], machine: str) -> None:
             *(_number(row["ratio"]), row["target"], "yes" if row["met"] else "[bold]no[/bold]"),
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _document(rows: list[dict[str, Any]], machine: str, when: str) -> None:
+    lines = [f"{machine}, {when[:10]}.", "", "| target | what | ours | peer | unit | ratio | to reach | met |"]
+    lines.append("| --- | --- | ---: | ---: | --- | ---: | --- | --- |")
+    for row in rows:
+        ours, peer, ratio = (_number(row[key]) for key in ("ours", "peer", "ratio"))
+        met = "yes" if row["met"] else "**no**"
+        lines.append(
+            f"| {row['id']} | {row['what']} | {ours} | {peer} | {row['unit']} | {ratio} | {row['target']} | {met} |"
+        )
+    before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCS.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after, encoding="utf-8")
 
 
 def _number(value: float | None) -> str:

@@ -66,6 +66,7 @@ class Operation:
         self.view = plan(self.request)
         self.grid = grid_of(self.request)
         self.frame = Frame(Path(begin.frame), self.grid)
+        self.touched = False
         self.kernel = kernel(self.view.formula, julia=self.view.is_julia, interior_tests=self.view.interior_tests)
 
 
@@ -247,6 +248,9 @@ class Worker:
         return pipe.Done(task=task, iterations=iterations, cpu_ns=cpu_ns, weights=weights, artifacts=artifacts)
 
     def _iterate(self, operation: Operation, task: Task) -> int:
+        if not operation.touched:
+            operation.touched = True
+            operation.frame.touch()
         if task.fresh:
             operation.frame.reset(task.x, task.y, task.width, task.height)
         n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)
