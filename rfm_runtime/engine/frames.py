@@ -81,9 +81,9 @@ class Frame:
 
     def _checksum(self, part: NDArray[np.int32] | NDArray[np.float32]) -> int:
         # Into the same memory every time: fresh memory for each copy costs more than copy and checksum together.
-        rows = self._scratch[: part.size].view(part.dtype).reshape(part.shape)
-        np.copyto(rows, part)
-        return zlib.crc32(rows)
+        flat = self._scratch[: part.size]
+        np.copyto(flat.view(part.dtype).reshape(part.shape), part)
+        return zlib.crc32(flat)
 
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
