@@ -83,7 +83,7 @@ class Frame:
         # Into the same memory every time: fresh memory for each copy costs more than copy and checksum together.
         flat = self._scratch[: part.size]
         np.copyto(flat.view(part.dtype).reshape(part.shape), part)
-        return zlib.crc32(flat)
+        return zlib.crc32(flat.data)
 
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
