@@ -167,12 +167,17 @@ def test_a_killed_gateway_costs_its_watchers_a_moment_and_no_event(
 def test_a_killed_engine_leaves_nothing_and_its_finished_tiles_are_kept(
     running: Runtime, client: Client, watcher: Recorder, truth: str
 ) -> None:
-    operation = client.submit(KIND, SMALL_TILES)
-    reached(operation, "last tiles")
-    workers = running.workers()
     helpers = running.processes()["engine-0"].children(recursive=True)
+    endless = client.submit(KIND, ENDLESS)
+    eventually(lambda: endless.state == "running", what="it runs")
     mapped = {area.path for process in helpers for area in process.memory_maps()}
     assert not [path for path in mapped if path.startswith("/dev/shm/")], "shared memory that a kill would leave"
+    endless.cancel()
+    assert endless.wait(10) == "canceled"
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "tiles")
+    workers = running.workers()
+    helpers = running.processes()["engine-0"].children(recursive=True)
     running.kill("engine-0")
     _, alive = psutil.wait_procs(helpers, timeout=10)
     assert not alive, "orphans of the engine"
