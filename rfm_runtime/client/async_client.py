@@ -614,7 +614,10 @@ class AsyncClient:
     async def handle(self, operation_id: str) -> AsyncOperation:
         """A handle for an operation that somebody submitted. Raises UnknownOperationError."""
         track = self._track(operation_id)
-        track.operation = await self.operation(operation_id)
+        known = await self.operation(operation_id)
+        # While the answer was on its way, an event may have told more than it says.
+        if track.operation is None or track.operation.at_seq <= known.at_seq:
+            track.operation = known
         return AsyncOperation(self, track)
 
     async def cancel(
