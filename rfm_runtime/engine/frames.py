@@ -13,12 +13,12 @@ import mmap
 import os
 import shutil
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import xxhash
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -34,7 +34,10 @@ RECORD = struct.Struct("<IIQ")
 """Commit record of a tile: attempt, 1, digest. Zeros: not committed."""
 
 TOUCH_LIMIT_BYTES = 128 * 1024 * 1024
-"""A plane: 20 ms once a worker. What is larger is computed for seconds, and might not fit into memory."""
+"""A plane: milliseconds once a worker. What is larger is computed for seconds, and might not fit into memory."""
+
+WRITE_BYTES = 1024 * 1024
+"""How much of a plane is filled by one write(2): the file system then takes large folios, which are mapped at once."""
 
 MADV_POPULATE_WRITE = 23  # madvise(2)
 ARTIFACTS = "artifacts.json"
@@ -57,7 +60,7 @@ class Frame:
         self.grid = grid
         self.n: NDArray[np.int32] = np.load(folder / "n.npy", mmap_mode="r+")
         self.nf: NDArray[np.float32] = np.load(folder / "nf.npy", mmap_mode="r+")
-        self._scratch = np.empty(grid.tile_px * grid.tile_px, np.int32)
+        self._scratch = np.empty(2 * grid.tile_px * grid.tile_px, np.int32)
         self._commits = os.open(folder / "commits.bin", os.O_RDWR | os.O_CLOEXEC)
 
     def tile(self, x: int, y: int, width: int, height: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -77,13 +80,11 @@ class Frame:
     def digest(self, index: int) -> int:
         """64 bits over both planes of a tile: against torn writes, not against people."""
         n, nf = self.tile(*rect(self.grid, index))
-        return self._checksum(n) | self._checksum(nf) << 32
-
-    def _checksum(self, part: NDArray[np.int32] | NDArray[np.float32]) -> int:
-        # Into the same memory every time: fresh memory for each copy costs more than copy and checksum together.
-        flat = self._scratch[: part.size]
-        np.copyto(flat.view(part.dtype).reshape(part.shape), part)
-        return zlib.crc32(flat.data)
+        # Into the same memory every time: fresh memory for each copy costs more than copy and digest together.
+        both = self._scratch[: 2 * n.size].reshape(2, *n.shape)
+        np.copyto(both[0], n)
+        np.copyto(both[1].view(np.float32), nf)
+        return xxhash.xxh3_64_intdigest(both.data)
 
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
@@ -154,9 +155,11 @@ def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int)
         size = shape[0] * shape[1] * dtype.itemsize
         # Fails now, where it can be told, instead of killing a worker by SIGBUS later.
         os.posix_fallocate(file.fileno(), start, size)
-    if value:
-        plane = np.load(path, mmap_mode="r+")
-        plane.fill(value)
+        # Written, not filled through a mapping: that would fault page by page here, and again in each worker.
+        if value or size <= TOUCH_LIMIT_BYTES:
+            chunk = memoryview(np.full(WRITE_BYTES // dtype.itemsize, value, dtype).data).cast("B")
+            while size:
+                size -= file.write(chunk[:size])
 
 
 def recover(folder: Path, info: FrameInfo) -> list[int] | None:

@@ -37,9 +37,9 @@ class Begin(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Run(Struct, frozen=True, tag=True):
-    """Do it after what you have."""
+    """Do these in turn, after what you have."""
 
-    task: Task
+    tasks: tuple[Task, ...]
 
 
 class StopWork(Struct, frozen=True, tag=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ log = logs.get("engine")
 
 OnMessage = Callable[[int, pipe.FromWorker], None]
 OnDeath = Callable[[int, str, bool], None]
+OnRead = Callable[[], None]
 
 PRELOAD = "rfm_runtime.engine.preload"
 
@@ -44,7 +46,10 @@ class PoolWorker:
 
 
 class Pool:
-    """Keeps `count` workers alive. Every message and every death is passed on."""
+    """Keeps `count` workers alive. Every message and every death is passed on.
+
+    on_read: called once all messages that were there have been passed on.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Pool:
         *,
         logs_folder: Path,
         on_message: OnMessage,
+        on_read: OnRead,
         on_death: OnDeath,
     ) -> None:
         self._loop = loop
@@ -61,16 +67,22 @@ class Pool:
         self._settings_of = settings_of
         self._logs = logs_folder
         self._on_message = on_message
+        self._on_read = on_read
         self._on_death = on_death
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([PRELOAD])
         self._workers: dict[int, PoolWorker] = {}
         self._numbers = 0
+        # All pipes under one descriptor: the loop looks away from them, and back, by one call.
+        self._pipes = select.epoll()
+        self._by_descriptor: dict[int, PoolWorker] = {}
+        self._resting: asyncio.TimerHandle | None = None
         self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def start(self) -> None:
         """Begin to start all workers."""
+        self._loop.add_reader(self._pipes.fileno(), self._read)
         for _ in range(self.count):
             self._start_one()
 
@@ -89,7 +101,8 @@ class Pool:
         theirs.close()
         worker = PoolWorker(number, process, ours)
         self._workers[number] = worker
-        self._loop.add_reader(ours.fileno(), self._readable, worker)
+        self._by_descriptor[ours.fileno()] = worker
+        self._pipes.register(ours.fileno(), select.EPOLLIN)
         self._loop.add_reader(process.sentinel, self._ended, worker)
         if self._closed:
             self.kill(number)
@@ -123,6 +136,9 @@ class Pool:
             await asyncio.wait([task])
         for worker in list(self._workers.values()):
             self._forget(worker)
+        self.attend()
+        self._loop.remove_reader(self._pipes.fileno())
+        self._pipes.close()
         deadline_s = self._loop.time() + timeout_s
         for worker in list(self._workers.values()):
             left_s = max(0.0, deadline_s - self._loop.time())
@@ -132,27 +148,53 @@ class Pool:
                 await asyncio.to_thread(worker.process.join)
         self._workers.clear()
 
+    def rest(self, for_s: float) -> None:
+        """Leave messages unread for a while. Deaths are told at once all the same, after what was said before."""
+        if self._resting is None:
+            self._loop.remove_reader(self._pipes.fileno())
+            self._resting = self._loop.call_later(for_s, self.attend)
+
+    def attend(self) -> None:
+        """Read messages from now on. Does nothing unless resting."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+            self._loop.add_reader(self._pipes.fileno(), self._read)
+
     def _forget(self, worker: PoolWorker) -> None:
         self._loop.remove_reader(worker.process.sentinel)
         if not worker.connection.closed:
-            self._loop.remove_reader(worker.connection.fileno())
+            self._leave(worker)
             worker.connection.close()
 
-    def _readable(self, worker: PoolWorker) -> None:
-        """All messages that are there; end-of-file is left to the sentinel, which comes with it."""
+    def _leave(self, worker: PoolWorker) -> None:
+        """Its pipe is read no more."""
+        descriptor = worker.connection.fileno()
+        if self._by_descriptor.pop(descriptor, None) is not None:
+            self._pipes.unregister(descriptor)
+
+    def _read(self) -> None:
+        """All messages that are there, of all workers."""
+        while ready := self._pipes.poll(0):
+            for descriptor, _ in ready:
+                self._read_one(self._by_descriptor[descriptor])
+        self._on_read()
+
+    def _read_one(self, worker: PoolWorker) -> None:
+        """One message that is there. An end, be it in mid-message, is left to the sentinel, which comes with it."""
         try:
-            while worker.connection.poll():
-                message = pipe.decode_from(worker.connection.recv_bytes())
-                if isinstance(message, pipe.Ready):
-                    worker.ready = True
-                self._on_message(worker.number, message)
-        except (EOFError, ConnectionResetError):
-            self._loop.remove_reader(worker.connection.fileno())
+            message = pipe.decode_from(worker.connection.recv_bytes())
+        except (EOFError, OSError):
+            self._leave(worker)
+            return
+        if isinstance(message, pipe.Ready):
+            worker.ready = True
+        self._on_message(worker.number, message)
 
     def _ended(self, worker: PoolWorker) -> None:
         # What it said before it died still counts: the pipe keeps it.
-        if not worker.connection.closed:
-            self._readable(worker)
+        while worker in self._by_descriptor.values() and worker.connection.poll():
+            self._read_one(worker)
         self._forget(worker)
         worker.process.join()
         self._workers.pop(worker.number, None)

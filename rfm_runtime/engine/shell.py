@@ -82,6 +82,7 @@ class EngineShell:
         self.core = EngineCore(_grid_of_assignment)
         self._requests: dict[str, RenderRequest] = {}
         self._begun: dict[str, set[int]] = {}
+        self._to_run: dict[int, list[core.Task]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._cancel_seen_s: dict[str, float] = {}
         self._ready_s: dict[str, float] = {}
@@ -104,6 +105,7 @@ class EngineShell:
             self._worker_settings,
             logs_folder=self._folders.logs,
             on_message=self._from_worker,
+            on_read=self._workers_read,
             on_death=self._worker_died,
         )
         self._pool.start()
@@ -318,10 +320,10 @@ class EngineShell:
             case pipe.Ready():
                 log.info("worker_ready", worker=number, worker_pid=message.pid)
                 self.pool_ready.set()
-                self._feed(core.WorkerUp(number))
+                self._handle(core.WorkerUp(number))
             case pipe.Done():
                 self._count(message.task.phase, "done", message.iterations, message.cpu_ns)
-                self._feed(
+                self._handle(
                     core.TaskDone(
                         worker=number,
                         task=message.task,
@@ -333,14 +335,14 @@ class EngineShell:
                 )
             case pipe.Stopped():
                 self._count(message.task.phase, "stopped", message.iterations, message.cpu_ns)
-                self._feed(
+                self._handle(
                     core.TaskStopped(
                         worker=number, task=message.task, iterations=message.iterations, cpu_ns=message.cpu_ns
                     )
                 )
             case pipe.Failed():
                 self._count(message.task.phase, "failed", 0, 0)
-                self._feed(core.TaskFailed(worker=number, task=message.task, error=message.error))
+                self._handle(core.TaskFailed(worker=number, task=message.task, error=message.error))
 
     def _count(self, phase: str, end: str, iterations: int, cpu_ns: int) -> None:
         self.metrics.tasks.labels(phase, end).inc()
@@ -357,8 +359,27 @@ class EngineShell:
     # --- the core's commands ----------------------------------------------------------------
 
     def _feed(self, message: Struct) -> None:
+        self._handle(message)
+        self._send_tasks()
+        if self.core.patience_s() <= 0.0:
+            self._pool.attend()
+
+    def _handle(self, message: Struct) -> None:
         for command in self.core.handle(message, self._loop.time(), _now_ms()):
             self._carry_out(command)
+
+    def _workers_read(self) -> None:
+        """All that workers had said is handled: send what follows at once, and let them compute for a while."""
+        self._send_tasks()
+        patience_s = self.core.patience_s()
+        if patience_s > 0.0:
+            self._pool.rest(patience_s)
+
+    def _send_tasks(self, *numbers: int) -> None:
+        """Tasks that were dispatched, one message a worker."""
+        for number in numbers or tuple(self._to_run):
+            if tasks := self._to_run.pop(number, None):
+                self._pool.send(number, pipe.Run(tuple(tasks)))
 
     def _carry_out(self, command: core.Command) -> None:
         match command:
@@ -367,6 +388,8 @@ class EngineShell:
             case core.Report():
                 self._report_progress(command)
             case core.Stop():
+                # It stops what was given before, not what is given after.
+                self._send_tasks(command.worker)
                 self._pool.send(command.worker, pipe.StopWork(command.operation_id, command.generation))
             case core.Kill():
                 log.warning("worker_killed", worker=command.worker, why="no answer to a cancel in time")
@@ -392,7 +415,7 @@ class EngineShell:
         if command.worker not in begun:
             begun.add(command.worker)
             self._pool.send(command.worker, self._begin(self.core.runs[task.operation_id].assign))
-        self._pool.send(command.worker, pipe.Run(task))
+        self._to_run.setdefault(command.worker, []).append(task)
 
     def _begin(self, assign: Assign) -> pipe.Begin:
         return pipe.Begin(

@@ -122,9 +122,9 @@ class Worker:
                 self._sample(push)
 
     def _read_pipe(self) -> bool:
+        """One message that is there; the poller tells of the next. False: the engine is gone."""
         try:
-            while self._connection.poll():
-                self._take(pipe.decode_to(self._connection.recv_bytes()))
+            self._take(pipe.decode_to(self._connection.recv_bytes()))
         except (EOFError, ConnectionResetError):
             return False
         return True
@@ -132,9 +132,10 @@ class Worker:
     def _take(self, message: pipe.ToWorker) -> None:
         match message:
             case pipe.Run():
-                held = Held(message.task)
-                self._held.setdefault(_key(message.task), []).append(held)
-                self._todo.put(held)
+                for task in message.tasks:
+                    held = Held(task)
+                    self._held.setdefault(_key(task), []).append(held)
+                    self._todo.put(held)
             case pipe.StopWork():
                 self._stop((message.operation_id, message.generation))
             case pipe.Begin():

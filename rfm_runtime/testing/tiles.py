@@ -50,11 +50,15 @@ __all__ = ["ARTIFACTS", "World", "assignment", "grid"]
 
 
 class World(Ledger):
-    """What a test does: it is the broker, the shell, each worker and time."""
+    """What a test does: it is the broker, the shell, each worker and time.
+
+    task_cpu_ns: what each finished task has cost. By default a worker then holds the next one, and no more.
+    """
 
     def __init__(self, workers: int = 1) -> None:
         super().__init__()
         self.now_s = 100.0
+        self.task_cpu_ns = 50_000_000
         self.numbers = 0
         self.boot(workers)
 
@@ -199,7 +203,12 @@ class World(Ledger):
         weights = ((task.index, 1.0 + task.index),) if task.phase == "preview" else ()
         artifacts = ARTIFACTS if task.phase == "image" else ()
         answer = TaskDone(
-            worker=process.number, task=task, iterations=iterations, cpu_ns=9, weights=weights, artifacts=artifacts
+            worker=process.number,
+            task=task,
+            iterations=iterations,
+            cpu_ns=self.task_cpu_ns,
+            weights=weights,
+            artifacts=artifacts,
         )
         self._say(process, answer)
 

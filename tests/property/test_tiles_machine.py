@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rfm_runtime.core.tiles.messages import PriorityChanged, TaskDone, WorkerUp
+from rfm_runtime.core.tiles.worker import FIRST_DEPTH, REST_S
 from rfm_runtime.testing.tiles import World
 
 IDS = ["op-0", "op-1", "op-2"]
@@ -129,9 +130,15 @@ class Tiles(RuleBasedStateMachine):
             else:
                 self.world.read_one(process)
 
-    @rule(data=st.data(), how=st.sampled_from(["finish"] * 8 + ["fail"]), iterations=st.integers(0, 3))
-    def compute(self, data, how, iterations):
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["finish"] * 8 + ["fail"]),
+        iterations=st.integers(0, 3),
+        cpu_ns=st.sampled_from([0, 9, 5_000_000, 10**9]),
+    )
+    def compute(self, data, how, iterations, cpu_ns):
         """What a worker runs comes to its end; one that was told to stop may be faster than the word."""
+        self.world.task_cpu_ns = cpu_ns
         process = self.process(data)
         if process is None:
             return
@@ -214,6 +221,15 @@ class Tiles(RuleBasedStateMachine):
         idle = [p for p in self.world.processes.values() if not p.known and not p.kill_asked]
         waiting = [run.operation_id for run in self.world.core.runs.values() if run.dispatchable]
         assert not (idle and waiting)
+
+    @invariant()
+    def nobody_rests_while_a_worker_stops_or_may_soon_have_nothing_to_do(self):
+        if not hasattr(self, "world"):
+            return
+        core = self.world.core
+        assert 0.0 <= core.patience_s() <= REST_S
+        if any(len(w.tasks) < FIRST_DEPTH or w.stopping or w.kill_sent for w in core.workers.values()):
+            assert core.patience_s() == 0.0
 
     @invariant()
     def whatever_waits_is_not_kept_from_a_worker_by_a_lower_priority(self):

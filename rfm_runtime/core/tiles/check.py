@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rfm_runtime.core.tiles.order import bitmap, rect
 from rfm_runtime.core.tiles.run import Run
-from rfm_runtime.core.tiles.worker import PREFETCH, Worker
+from rfm_runtime.core.tiles.worker import QUEUE_LIMIT, Worker
 
 __all__ = ["explain", "sanity_check"]
 
@@ -31,7 +31,7 @@ def sanity_check(runs: Mapping[str, Run], workers: Mapping[int, Worker]) -> None
 def _held(workers: Mapping[int, Worker]) -> Held:
     held: Held = {}
     for number, worker in workers.items():
-        if len(worker.tasks) > PREFETCH:
+        if len(worker.tasks) > QUEUE_LIMIT:
             raise AssertionError(f"worker {number} holds {len(worker.tasks)} tasks")
         operations = {(task.operation_id, task.generation) for task in worker.tasks}
         if not worker.stopping <= operations:

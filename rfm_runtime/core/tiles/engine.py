@@ -41,7 +41,7 @@ from rfm_runtime.core.tiles.messages import (
     WorkerUp,
 )
 from rfm_runtime.core.tiles.run import Run
-from rfm_runtime.core.tiles.worker import PREFETCH, Worker
+from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S, Worker, depth
 from rfm_runtime.protocol.internal import Assign
 from rfm_runtime.protocol.operation import TileGrid
 
@@ -260,7 +260,7 @@ class EngineCore:
         if isinstance(message, TaskStopped):
             run.put_back(task, begun=message.iterations > 0)
         else:
-            run.done(task, message.weights, message.artifacts)
+            run.done(task, message.cpu_ns, message.weights, message.artifacts)
         return []
 
     # --- what follows from the state --------------------------------------------------------
@@ -317,19 +317,31 @@ class EngineCore:
         )
 
     def _dispatch(self) -> list[Command]:
+        """A worker that has half of what it may hold, or less, is given the rest."""
         commands: list[Command] = []
-        # Round by round, so that an idle worker gets its first task before another gets its second.
-        for depth in range(PREFETCH):
+        low: set[int] = set()
+        run = self._next_run()
+        # Level by level, so that an idle worker gets its first task before another gets its second.
+        for level in range(QUEUE_LIMIT):
+            if run is None or level >= self._depth(run):
+                break
             for number, worker in self.workers.items():
-                if len(worker.tasks) > depth or worker.kill_sent or worker.stopping:
+                if len(worker.tasks) > level or worker.kill_sent or worker.stopping:
                     continue
-                run = self._next_run()
-                if run is None:
-                    return commands + self._preempt()
+                may_hold = self._depth(run)
+                if level >= may_hold or (number not in low and level > may_hold // 2):
+                    continue
+                low.add(number)
                 task = run.take(number)
                 worker.tasks.append(task)
                 commands.append(Dispatch(number, task))
+                run = self._next_run()
+                if run is None:
+                    break
         return commands + self._preempt()
+
+    def _depth(self, run: Run) -> int:
+        return depth(run.task_s, len(run.open), len(self.workers))
 
     def _next_run(self) -> Run | None:
         ready = [run for run in self.runs.values() if run.dispatchable]
@@ -378,6 +390,22 @@ class EngineCore:
                 run.changed = False
                 commands.append(Report(run.operation_id, run.measure(now_ms)))
         return commands
+
+    def patience_s(self) -> float:
+        """How long answers of workers may lie unread: no core runs dry meanwhile, and nobody waits for a word.
+
+        Half of what the worker with least in its hands has to do after its present task, at most `REST_S`.
+        """
+        leads_s: list[float] = []
+        for worker in self.workers.values():
+            if worker.stopping or worker.kill_sent or len(worker.tasks) < FIRST_DEPTH:
+                return 0.0
+            lead_s = 0.0
+            for task in worker.tasks[1:]:
+                run = self._run(task.operation_id, task.generation)
+                lead_s += run.task_s or 0.0 if run is not None else 0.0
+            leads_s.append(lead_s)
+        return min(REST_S, min(leads_s) / 2) if leads_s else 0.0
 
     # --- for tests and people ---------------------------------------------------------------
 

@@ -18,6 +18,9 @@ __all__ = ["Run"]
 DEATHS_LIMIT = 3
 """Unexpected deaths of workers with the same task before the operation fails: it is the task's fault."""
 
+NEWEST = 0.2
+"""Weight of the newest task in the mean: the next one is like those just before it."""
+
 STEPS: dict[Phase, tuple[int, str]] = {
     "preview": (1, "preview"),
     "tile": (2, "tiles"),
@@ -28,6 +31,7 @@ STEPS: dict[Phase, tuple[int, str]] = {
 class Run:
     """phase: what is dispatched now. running: task → workers' number, by (phase, index).
 
+    task_s: CPU time of the phase's tasks, as a moving mean; None before the first is back.
     dirty_tasks: whose pixels a dead worker may have left half-written. pixels: of committed tiles.
     successor: a newer claim of the same operation, which waits until nothing of this one runs.
     """
@@ -64,6 +68,7 @@ class Run:
         self.previewed = 0
         self.iterations = 0
         self.cpu_ns = 0
+        self.task_s: float | None = None
         self.counter = 0
         self.changed = True
 
@@ -141,10 +146,14 @@ class Run:
             fresh=fresh,
         )
 
-    def done(self, task: Task, weights: Iterable[tuple[int, float]], artifacts: tuple[Artifact, ...]) -> None:
+    def done(
+        self, task: Task, cpu_ns: int, weights: Iterable[tuple[int, float]], artifacts: tuple[Artifact, ...]
+    ) -> None:
         """A task that runs here is finished."""
         del self.running[task.phase, task.index]
         self.changed = True
+        cpu_s = cpu_ns / 1e9
+        self.task_s = cpu_s if self.task_s is None else self.task_s + NEWEST * (cpu_s - self.task_s)
         if task.phase == "preview":
             self.weights.update(weights)
             self.previewed += 1
@@ -189,11 +198,13 @@ class Run:
             self._begin_tiles()
         if self.phase == "tile" and not self.open and len(self.committed) == self.total_tiles:
             self.phase = "image"
+            self.task_s = None
             if self.artifacts is None:
                 self.open.append(("image", 0))
 
     def _begin_tiles(self) -> None:
         self.phase = "tile"
+        self.task_s = None
         left = (index for index in range(self.total_tiles) if index not in self.committed)
         self.open = deque(("tile", index) for index in tile_order(self.grid, left, self.weights))
 

@@ -1,13 +1,43 @@
-"""A worker process as the engine's core knows it. Owned by `EngineCore`."""
+"""A worker process as the engine's core knows it, and how much it is given at once. Owned by `EngineCore`."""
 
 from __future__ import annotations
 
+import math
+
 from rfm_runtime.core.tiles.messages import Task
 
-__all__ = ["PREFETCH", "Worker"]
+__all__ = ["FIRST_DEPTH", "LEAD_S", "LONG_S", "QUEUE_LIMIT", "REST_S", "Worker", "depth"]
 
-PREFETCH = 2
-"""Tasks in a worker's hands: the one that runs and the next, so that no core waits for the pipe."""
+FIRST_DEPTH = 2
+"""Tasks in a worker's hands while nothing is known of their cost: the one that runs, and the next."""
+
+LEAD_S = 0.025
+"""CPU time of what waits in a worker's hands: each message costs a core that computes 0.2 ms, so a cheap task
+travels with others."""
+
+LONG_S = 0.1
+"""CPU time of a task that is worth waiting for: the next one goes to whoever is free first, and not behind it."""
+
+QUEUE_LIMIT = 16
+"""Tasks in a worker's hands, however cheap they are."""
+
+REST_S = 0.01
+"""How long answers of workers that have enough to do may lie unread."""
+
+
+def depth(task_s: float | None, left: int, workers: int) -> int:
+    """How many tasks a worker may hold, the running one included.
+
+    task_s: mean CPU time of such tasks, None before the first. left: tasks that nobody holds; towards their end
+    workers hold fewer, so that none waits while another has a queue.
+    """
+    if task_s is None:
+        wanted = FIRST_DEPTH
+    elif task_s >= LONG_S:
+        wanted = 1
+    else:
+        wanted = 1 + max(1, min(QUEUE_LIMIT - 1, math.ceil(LEAD_S / max(task_s, 1e-9))))
+    return min(wanted, 1 + (left + workers) // (2 * max(1, workers)))
 
 
 class Worker:

@@ -28,7 +28,7 @@ from rfm_runtime.core.tiles.messages import (
     WorkerDied,
     WorkerUp,
 )
-from rfm_runtime.core.tiles.worker import PREFETCH
+from rfm_runtime.core.tiles.worker import FIRST_DEPTH, REST_S
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles import ARTIFACTS, World, assignment, grid
@@ -114,14 +114,97 @@ def test_what_has_no_outcome_yet_is_not_forgotten(world):
 
 def test_every_worker_gets_a_first_task_before_any_gets_a_second():
     world = World(workers=3)
-    numbers = [number for number, *_ in dispatched(world.begin(columns=5))]
-    assert numbers == [1, 2, 3, 1, 2]
+    numbers = [number for number, *_ in dispatched(world.begin(columns=9))]
+    assert numbers == [1, 2, 3, 1, 2, 3]
     world.run_to_end()
 
 
-def test_a_worker_has_no_more_than_it_runs_and_the_next(world):
-    assert len(dispatched(world.begin(columns=5))) == PREFETCH
+# --- how much a worker is given -------------------------------------------------------------------
+
+
+def test_a_worker_has_no_more_than_it_runs_and_the_next_while_nothing_is_known_of_their_cost(world):
+    assert len(dispatched(world.begin(columns=5))) == FIRST_DEPTH
     assert len(dispatched(finish(world))) == 1
+
+
+def test_a_long_task_is_given_alone(world):
+    world.task_cpu_ns = 3_000_000_000
+    world.begin(columns=5)
+    assert dispatched(finish(world)) == []
+    assert len(dispatched(finish(world))) == 1
+
+
+def test_cheap_tasks_come_many_at_once_and_the_next_ones_when_half_are_done(world):
+    world.task_cpu_ns = 3_000_000
+    world.begin(columns=15, rows=15)
+    until(world, "tile")
+    finish(world)
+    # 25 ms of work wait behind the first.
+    assert len(world.core.workers[1].tasks) == 10
+    given = [len(dispatched(finish(world))) for _ in range(10)]
+    assert given == [0, 0, 0, 0, 5, 0, 0, 0, 0, 5]
+
+
+def test_towards_the_end_nobody_has_a_queue_while_others_have_nothing():
+    world = World(workers=3)
+    world.task_cpu_ns = 1_000
+    world.begin(columns=9, rows=9)
+    until(world, "tile")
+    longest = 0
+    while world.core.runs["op"].phase == "tile":
+        for process in list(world.processes.values()):
+            world.step(process)
+            queues = [len(worker.tasks) for worker in world.core.workers.values()]
+            if not world.core.runs["op"].open:
+                longest = max(longest, *queues)
+    assert longest <= FIRST_DEPTH
+    world.run_to_end()
+
+
+def test_the_cost_of_the_preview_says_nothing_of_the_tiles(world):
+    world.task_cpu_ns = 3_000_000_000
+    world.begin(columns=9, rows=9)
+    until(world, "tile")
+    assert len(world.core.workers[1].tasks) == FIRST_DEPTH
+
+
+# --- how long answers may lie unread --------------------------------------------------------------
+
+
+def test_answers_are_read_at_once_while_a_worker_has_nothing_but_what_it_runs(world):
+    assert world.core.patience_s() == 0.0
+    world.begin(columns=1)
+    assert len(world.core.workers[1].tasks) == 1
+    assert world.core.patience_s() == 0.0
+
+
+def test_without_workers_there_is_nothing_to_be_patient_about():
+    assert EngineCore(grid).patience_s() == 0.0
+
+
+def test_answers_may_wait_for_half_of_what_the_least_busy_worker_has_to_do():
+    world = World(workers=2)
+    world.task_cpu_ns = 1_000_000
+    world.begin(columns=15, rows=15)
+    until(world, "tile")
+    finish(world, 1)
+    finish(world, 2)
+    waiting = [len(worker.tasks) - 1 for worker in world.core.workers.values()]
+    assert world.core.patience_s() == pytest.approx(min(REST_S, min(waiting) * 0.001 / 2))
+    while len(world.core.workers[1].tasks) > 10:
+        finish(world, 1)
+    assert world.core.patience_s() == pytest.approx(9 * 0.001 / 2)
+    world.run_to_end()
+
+
+def test_answers_are_read_at_once_while_anything_stops(world):
+    world.task_cpu_ns = 1_000_000
+    world.begin(columns=15, rows=15)
+    until(world, "tile")
+    finish(world)
+    assert world.core.patience_s() > 0.0
+    world.cancel(kill_after_s=5.0)
+    assert world.core.patience_s() == 0.0
 
 
 def test_a_worker_that_comes_later_gets_work_at_once(world):
@@ -491,7 +574,7 @@ def test_a_worker_that_is_to_stop_gets_nothing_before_all_that_is_meant_has_come
     assert not dispatched(world.pause(paused=False))
     assert not dispatched(world.begin("other", columns=1))
     world.stop(worker(world))
-    assert len(dispatched(world.hear(worker(world)))) == PREFETCH
+    assert len(dispatched(world.hear(worker(world)))) == FIRST_DEPTH
 
 
 def test_a_pause_of_another_generation_means_nothing(world):

@@ -23,7 +23,7 @@ def prepared(columns=3, rows=2, committed=()):
 
 def do(run, worker=1, weights=()):
     task = run.take(worker)
-    run.done(task, weights, ARTIFACTS if task.phase == "image" else ())
+    run.done(task, 9, weights, ARTIFACTS if task.phase == "image" else ())
     return task
 
 
@@ -73,9 +73,9 @@ def test_no_tile_is_open_while_a_preview_block_runs():
     run = prepared()
     last = [run.take(number) for number in range(6)][-1]
     for index in range(5):
-        run.done(task_of(run, index), (), ())
+        run.done(task_of(run, index), 9, (), ())
     assert not run.dispatchable
-    run.done(last, (), ())
+    run.done(last, 9, (), ())
     assert run.dispatchable
     assert run.phase == "tile"
 
@@ -92,7 +92,7 @@ def test_the_image_waits_for_the_last_tile():
     task = run.take(1)
     assert run.phase == "tile"
     assert not run.dispatchable
-    run.done(task, (), ())
+    run.done(task, 9, (), ())
     assert run.phase == "image"
     assert run.dispatchable
 
