@@ -1,44 +1,26 @@
 """`AsyncClient`: submit, watch, steer and fetch over one connection that is made again whenever it drops.
 
-One background task owns the connection; everything belongs to the loop the client was entered in. Decisions are
-in `link` (when to try again), `mirror` (what is known) and `outbox` (what waits to be sent).
+One background task owns the `Connection`; everything belongs to the loop the client was entered in. Decisions are
+in `mirror` (what is known) and `outbox` (what waits to be sent).
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
-import ssl
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from msgspec import Struct
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.typing import Subprotocol
 
-from rfm_runtime._version import __version__
 from rfm_runtime.client.artifacts import fetch
+from rfm_runtime.client.connection import OPEN_S, Connection, GetToken, Speaker
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.handle import AsyncOperation, Track
 from rfm_runtime.client.ids import ulid
-from rfm_runtime.client.link import (
-    Failure,
-    Link,
-    LinkState,
-    after_close,
-    after_status,
-    connected,
-    failed,
-    heard,
-    silent,
-)
+from rfm_runtime.client.link import Link, LinkState
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox, Pending
 from rfm_runtime.config import Settings, folders, load
@@ -46,23 +28,18 @@ from rfm_runtime.core.timing import Backoff
 from rfm_runtime.errors import (
     BadRequestError,
     InternalError,
-    NoRuntimeError,
+    RateLimitedError,
     RfmError,
-    UnauthorizedError,
     UnavailableError,
     UnknownOperationError,
 )
-from rfm_runtime.protocol.limits import OUTBOUND_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
     CancelOperation,
     CancelReply,
     ChangePriority,
-    ClientInfo,
     Explain,
     Explanation,
     GetOperation,
-    Goodbye,
-    Hello,
     Kind,
     Kinds,
     KindsReply,
@@ -85,21 +62,20 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent, OperationState, ProgressUpdate
-from rfm_runtime.protocol.wire import decode_batch, decode_message, encode, type_of
+from rfm_runtime.protocol.wire import type_of
 
 __all__ = ["AsyncClient", "Notice", "OnState"]
 
 T = TypeVar("T", bound=Struct)
 Notice = OperationEvent | ProgressUpdate | OperationList | Live
 OnState = Callable[[LinkState, dict[str, Any]], None]
-GetToken = Callable[[], str | Awaitable[str]]
 
 REQUEST_S = 30.0
-OPEN_S = 10.0
-BATCH_LIMIT = 1_000_000
-"""Envelopes in one message of our own server: bounded by its size, not by their number."""
+"""To be answered, the time without a connection included."""
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+REPEAT_S = 0.5
+"""Until a request that came too often is repeated, when the server does not say."""
+
 RENDER = "render.escape_time"
 
 
@@ -130,26 +106,34 @@ class AsyncClient:
     ) -> None:
         if encoding not in ("json", "msgpack"):
             raise BadRequestError(f"encoding is {encoding!r}", hint='choose "msgpack" or "json"')
-        self._url = url
-        self._token = token
+        chosen: Any = encoding
         self._connection_file = None if url is not None else _connection_file(settings)
-        self._link = Link(Backoff(initial_delay, max_delay, jitter), max_retries)
-        self._get_token = get_token
         self._on_state = on_state
-        self._name = name
         self._detail = detail
-        self._encoding: Any = encoding
         self._mirror = Mirror()
         self._outbox = Outbox()
+        speaker = Speaker(
+            resume_from=lambda: self._mirror.resume,
+            welcomed=self._welcomed,
+            to_send=self._outbox.to_send,
+            answered=self._answered,
+            noticed=self._noticed,
+            dropped=self._dropped,
+            told=self._told,
+        )
+        self._connection = Connection(
+            speaker,
+            Link(Backoff(initial_delay, max_delay, jitter), max_retries),
+            url=url,
+            token=token,
+            connection_file=self._connection_file,
+            get_token=get_token,
+            name=name,
+            encoding=chosen,
+        )
         self._answers: dict[int, asyncio.Future[Struct]] = {}
         self._tracks: dict[str, Track] = {}
         self._watchers: set[_Watch] = set()
-        self._connection: ClientConnection | None = None
-        self._heard_s = 0.0
-        self._silence: asyncio.Task[None] | None = None
-        self._closing = False
-        self._used_token = ""
-        self._goodbye: Goodbye | None = None
         self._task: asyncio.Task[None] | None = None
         self._live: asyncio.Future[None] | None = None
         self._stopped: RfmError | None = None
@@ -169,7 +153,7 @@ class AsyncClient:
     @property
     def state(self) -> LinkState:
         """connecting, live, stale, reconnecting, unauthorised, draining or closed."""
-        return self._link.state
+        return self._connection.link.state
 
     @property
     def waiting(self) -> list[str]:
@@ -182,9 +166,8 @@ class AsyncClient:
             if self._connection_file is not None:
                 # Nobody there is said at once; later the file is awaited, since a restart writes it anew.
                 ConnectionInfo.read(self._connection_file)
-            self._closing = False
             self._live = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._run(), name="rfm-client")
+            self._task = asyncio.create_task(self._keep(), name="rfm-client")
             self._task.add_done_callback(self._ended)
         if self._live is None:
             raise InternalError("the client has no connection task")
@@ -192,185 +175,46 @@ class AsyncClient:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._live)
         except TimeoutError:
-            reason = self._link.reason or "no answer"
+            reason = self._connection.link.reason or "no answer"
             await self.close()
-            raise UnavailableError(f"no connection to {self._url} within {timeout_s:g} s: {reason}") from None
+            raise UnavailableError(
+                f"no connection to {self._connection.url} within {timeout_s:g} s: {reason}"
+            ) from None
 
     async def close(self) -> None:
         """Close the connection; handles keep what they know. Idempotent."""
         task, self._task = self._task, None
-        self._closing = True
-        if self._connection is not None:
-            # With a code that says *done*: a cancelled task would close it as a fault.
-            await self._connection.close()
+        await self._connection.close()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._stop(UnavailableError("the client was closed"), "closed")
 
-    # --- the connection ---------------------------------------------------------------------
+    async def _keep(self) -> None:
+        try:
+            await self._connection.run()
+        except RfmError as error:
+            self._stop(error, "unauthorised" if self.state == "unauthorised" else "closed")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A fault, a callback of the user that raised, or a connection file that others can read."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        if not isinstance(error, RfmError):
-            error = InternalError(f"the client's connection task failed: {error!r}", hint="connect again")
-        self._stop(error, "closed")
-
-    async def _run(self) -> None:
-        while True:
-            failure = await self._try()
-            self._connection = None
-            if self._closing:
-                return
-            for pending in self._outbox.disconnected():
-                self._refuse(pending, UnavailableError("the connection dropped while a file was fetched"))
-            can_refresh = failure.fresh_token and self._can_refresh()
-            self._link, wait_s = failed(self._link, failure, time.monotonic(), random, can_refresh=can_refresh)
-            if wait_s is None:
-                unauthorised = self._link.state == "unauthorised"
-                error: RfmError = (
-                    UnauthorizedError(failure.reason) if unauthorised else UnavailableError(failure.reason)
-                )
-                self._stop(error, self._link.state)
-                self._tell(reason=failure.reason)
-                return
-            self._tell(attempt=self._link.attempt, next_try_in_s=wait_s, reason=failure.reason)
-            await asyncio.sleep(wait_s)
-            if failure.fresh_token and self._get_token is not None:
-                fresh = self._get_token()
-                self._token = fresh if isinstance(fresh, str) else await fresh
-
-    def _can_refresh(self) -> bool:
-        """Whether another token than the refused one can be had: from a callback, or a connection file written anew."""
-        if self._get_token is not None or self._connection_file is None:
-            return self._get_token is not None
-        try:
-            return ConnectionInfo.read(self._connection_file).token != self._used_token
-        except NoRuntimeError:
-            return True
-
-    async def _try(self) -> Failure:
-        """One connection, from opening to its end; why it ended."""
-        self._goodbye = None
-        try:
-            url, token = self._where()
-            self._used_token = token
-            async with connect(
-                url,
-                subprotocols=[Subprotocol(f"rfm.v1.{self._encoding}")],
-                max_size=OUTBOUND_LIMIT_BYTES,
-                compression=None,
-                open_timeout=OPEN_S,
-                close_timeout=1.0,
-                proxy=None,
-            ) as connection:
-                await self._converse(connection, token)
-                return Failure("closed", retry=True)
-        except ConnectionClosed as closed:
-            return self._closed(closed)
-        except InvalidStatus as refused:
-            return after_status(refused.response.status_code, _retry_after(refused.response.headers.get("Retry-After")))
-        except InvalidURI as bad:
-            return Failure(f"not a WebSocket address: {bad.uri}", retry=False)
-        except ssl.SSLCertVerificationError as bad_certificate:
-            return Failure(f"the server's certificate is not trusted: {bad_certificate.verify_message}", retry=False)
-        except BadRequestError as garbage:
-            return Failure(f"what listens there does not speak rfm.v1: {garbage.message}", retry=False)
-        except NoRuntimeError as nobody:
-            return Failure(nobody.message, retry=True, nearby=True)
-        except ConnectionRefusedError as nobody:
-            nearby = urlsplit(self._url or "").hostname in LOOPBACK
-            return Failure(f"no connection: {nobody.strerror}", retry=True, nearby=nearby)
-        except socket.gaierror as unknown:
-            return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
-        except (OSError, TimeoutError, InvalidHandshake) as broken:
-            return Failure(f"no connection: {str(broken) or type(broken).__name__}", retry=True)
-
-    def _closed(self, closed: ConnectionClosed) -> Failure:
-        code = closed.rcvd.code if closed.rcvd is not None else 1006
-        reason = closed.rcvd.reason if closed.rcvd is not None else ""
-        retry_after_s = None
-        if self._goodbye is not None:
-            code, reason = self._goodbye.code, self._goodbye.reason
-            if self._goodbye.retry_after_ms is not None:
-                retry_after_s = self._goodbye.retry_after_ms / 1000
-        return after_close(code, reason, retry_after_s)
-
-    def _where(self) -> tuple[str, str]:
-        if self._connection_file is None:
-            return self._url or "", self._token or ""
-        info = ConnectionInfo.read(self._connection_file)
-        self._url = info.url
-        return info.url, info.token
-
-    async def _converse(self, connection: ClientConnection, token: str) -> None:
-        hello = Hello(token=token, client=ClientInfo(self._name, __version__), resume=self._mirror.resume)
-        await connection.send(self._encode(hello, 0), text=self._encoding == "json")
-        try:
-            await self._listen(connection)
-        finally:
-            if self._silence is not None:
-                self._silence.cancel()
-
-    async def _notice_silence(self, heartbeat_s: float) -> None:
-        """Say so when nothing came for two heartbeats: a peer that vanished without a word is no live one."""
-        while True:
-            silent_s = time.monotonic() - self._heard_s
-            if silent_s >= 2.0 * heartbeat_s and self._link.state == "live":
-                self._link = silent(self._link, silent_s)
-                self._tell(silent_s=silent_s)
-            await asyncio.sleep(max(2.0 * heartbeat_s - silent_s, heartbeat_s / 4))
-
-    async def _listen(self, connection: ClientConnection) -> None:
-        welcomed = False
-        async for message in connection:
-            self._heard_s = time.monotonic()
-            if self._link.state == "stale":
-                self._link = heard(self._link)
-                self._tell()
-            encoding: Any = "json" if isinstance(message, str) else "msgpack"
-            for envelope in decode_batch(message, encoding, batch_limit=BATCH_LIMIT):
-                data = decode_message(envelope, encoding)
-                if data is None:
-                    continue
-                if isinstance(data, Welcome):
-                    welcomed = True
-                    await self._welcomed(connection, data)
-                elif envelope.re is not None and envelope.re > 0:
-                    self._answered(envelope.re, data)
-                elif welcomed or isinstance(data, Goodbye | ErrorInfo):
-                    self._noticed(data)
-
-    async def _welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:
-        self.server = welcome
-        self._silence = asyncio.create_task(self._notice_silence(welcome.heartbeat_s))
-        self._mirror.forget_log(welcome.epoch)
-        subscribe = Subscribe(operations="active", detail="tiles" if self._detail == "tiles" else "summary")
-        await connection.send(self._encode(subscribe, 0), text=self._encoding == "json")
-        self._connection = connection
-        await self._send_waiting()
-
-    def _encode(self, message: Struct, number: int) -> bytes:
-        return encode(message, self._encoding, ts=0, request_id=number)
-
-    async def _send_waiting(self) -> None:
-        connection = self._connection
-        if connection is None:
-            return
-        for pending in self._outbox.to_send():
-            if pending.sent:
-                continue
-            pending.sent = True
-            try:
-                await connection.send(self._encode(pending.message, pending.number), text=self._encoding == "json")
-            except ConnectionClosed:
-                # The reader sees it as well; what was not sent is sent by the next connection.
-                pending.sent = False
-                return
+        """A fault, or a callback of the user that raised."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._stop(InternalError(f"the client's connection task failed: {error!r}", hint="connect again"), "closed")
 
     # --- what comes in ----------------------------------------------------------------------
+
+    def _welcomed(self, welcome: Welcome) -> Struct:
+        self.server = welcome
+        self._mirror.forget_log(welcome.epoch)
+        return Subscribe(operations="active", detail="tiles" if self._detail == "tiles" else "summary")
+
+    def _dropped(self) -> None:
+        for pending in self._outbox.disconnected():
+            self._refuse(pending, UnavailableError("the connection dropped while a file was fetched"))
+
+    def _told(self, details: dict[str, Any]) -> None:
+        if self._on_state is not None:
+            self._on_state(self.state, details)
 
     def _answered(self, number: int, data: Struct) -> None:
         if self._outbox.answered(number) is None:
@@ -400,14 +244,10 @@ class AsyncClient:
             case Subscribed():
                 if not data.recovered:
                     self._look_after_handles()
-            case Goodbye():
-                self._goodbye = data
 
     def _now_live(self, live: Live) -> None:
         self._mirror.moved(live.epoch, live.seq)
-        if self._link.state != "live":
-            self._link = connected(self._link, time.monotonic())
-            self._tell()
+        self._connection.live()
         if self._live is not None and not self._live.done():
             self._live.set_result(None)
         self._show(live)
@@ -449,10 +289,6 @@ class AsyncClient:
         for watch in self._watchers:
             watch.put(notice)
 
-    def _tell(self, **details: Any) -> None:
-        if self._on_state is not None:
-            self._on_state(self._link.state, details)
-
     def _stop(self, error: RfmError, state: LinkState) -> None:
         """Nothing comes any more: whoever waits is told why."""
         if self._stopped is None or state != "closed":
@@ -471,25 +307,46 @@ class AsyncClient:
             track.bump()
         for watch in self._watchers:
             watch.stop(error)
-        if self._link.state != state:
-            self._link = Link(self._link.backoff, self._link.max_retries, state=state, reason=error.message)
-            self._tell(reason=error.message)
+        self._connection.ended(state, error.message)
 
     # --- requests ---------------------------------------------------------------------------
 
     async def request(self, message: Struct, reply: type[T], *, timeout_s: float = REQUEST_S) -> T:
-        """The server's answer. Queued while there is no connection. Raises the server's error or UnavailableError."""
-        if self._task is None or self._task.done():
-            raise self._stopped or UnavailableError(
-                "the client is not connected", hint="use `async with AsyncClient() as client`, or await connect()"
-            )
+        """The server's answer. Queued while there is no connection, repeated when the server asks for patience.
+
+        Raises the server's error, or UnavailableError after `timeout_s`.
+        """
         try:
             # What cannot be said must not wait in the queue: there it would end the connection, again and again.
-            self._encode(message, 0)
+            self._connection.encode(message)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadRequestError(
                 f"{type_of(message)} cannot be encoded: {error}", hint="use strings, numbers, lists and dictionaries"
             ) from None
+        answer: Struct | None = None
+        refused: RateLimitedError | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                while answer is None:
+                    try:
+                        answer = await self._ask(message)
+                    except RateLimitedError as too_many:
+                        refused = too_many
+                        await asyncio.sleep(too_many.retry_after_s or REPEAT_S)
+        except TimeoutError:
+            raise refused or UnavailableError(
+                f"no answer within {timeout_s:g} s ({self.state})", hint="repeating the request is safe"
+            ) from None
+        if not isinstance(answer, reply):
+            raise InternalError(f"expected {reply.__name__}, got {type(answer).__name__}")
+        return answer
+
+    async def _ask(self, message: Struct) -> Struct:
+        """One answer."""
+        if self._task is None or self._task.done():
+            raise self._stopped or UnavailableError(
+                "the client is not connected", hint="use `async with AsyncClient() as client`, or await connect()"
+            )
         pending, refused = self._outbox.add(message)
         if refused is not None:
             self._refuse(refused, UnavailableError("too many requests wait for a connection"))
@@ -498,19 +355,11 @@ class AsyncClient:
         future: asyncio.Future[Struct] = asyncio.get_running_loop().create_future()
         self._answers[pending.number] = future
         try:
-            await self._send_waiting()
-            async with asyncio.timeout(timeout_s):
-                answer = await future
-        except TimeoutError:
-            raise UnavailableError(
-                f"no answer within {timeout_s:g} s ({self._link.state})", hint="repeating the request is safe"
-            ) from None
+            await self._connection.send_waiting()
+            return await future
         finally:
             self._outbox.answered(pending.number)
             self._answers.pop(pending.number, None)
-        if not isinstance(answer, reply):
-            raise InternalError(f"expected {reply.__name__}, got {type(answer).__name__}")
-        return answer
 
     def _refuse(self, pending: Pending, error: RfmError) -> None:
         future = self._answers.pop(pending.number, None)
@@ -666,7 +515,7 @@ class AsyncClient:
         """
         watch = _Watch()
         known = list(self._mirror.operations.values())
-        if self._link.state == "live":
+        if self.state == "live":
             watch.put(OperationList(operations=known, more=False, first=True))
             watch.put(Live(self._mirror.epoch, self._mirror.seq))
         self._watchers.add(watch)
@@ -719,7 +568,3 @@ class _Watch:
 
 def _connection_file(settings: Settings | None) -> Path:
     return folders(settings if settings is not None else load().settings).connection
-
-
-def _retry_after(value: str | None) -> float | None:
-    return float(value) if value is not None and value.isdecimal() else None

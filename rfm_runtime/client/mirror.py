@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from rfm_runtime.protocol.messages import OperationList, ResumeFrom
-from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, Operation, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import (
+    TERMINAL_EVENTS,
+    TERMINAL_STATES,
+    Operation,
+    OperationEvent,
+    ProgressUpdate,
+    after_event,
+)
 
 __all__ = ["Mirror"]
 
@@ -38,22 +45,8 @@ class Mirror:
         if base is None:
             return True
         latest = event.final or (known.latest if known is not None else None) or base.latest
-        terminal = event.type in TERMINAL_EVENTS
-        self.operations[event.operation_id] = msgspec.structs.replace(
-            base,
-            state=event.state,
-            at_seq=event.seq,
-            generation=event.generation,
-            priority=base.priority if event.priority is None else event.priority,
-            latest=latest,
-            cancel_requested=event.cancel_requested,
-            forced=event.forced,
-            error=event.error,
-            artifacts=event.artifacts,
-            ended_at_ms=event.ts_ms if terminal else None,
-            stale=False,
-        )
-        if terminal:
+        self.operations[event.operation_id] = after_event(base, event, latest)
+        if event.type in TERMINAL_EVENTS:
             self._forget()
         return True
 

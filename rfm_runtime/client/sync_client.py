@@ -81,12 +81,24 @@ class Client:
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """An asynchronous iterator as a plain one."""
+        running: set[asyncio.Task[Any]] = set()
 
         async def step() -> tuple[bool, T | None]:
+            task = asyncio.ensure_future(anext(items))
+            running.add(task)
             try:
-                return True, await anext(items)
+                return True, await task
             except StopAsyncIteration:
                 return False, None
+            finally:
+                running.discard(task)
+
+        async def close() -> None:
+            # Ctrl-C may come while a step is being handed over, which then runs on; what runs cannot be closed.
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await _close(items)
 
         try:
             while True:
@@ -98,7 +110,7 @@ class Client:
             # A closed client has ended its iterators already.
             if os.getpid() == self._pid and not self._closed:
                 with contextlib.suppress(UnavailableError):
-                    self.call(_close(items))
+                    self.call(close())
 
     def close(self) -> None:
         """Close the connection and end the thread. Idempotent."""

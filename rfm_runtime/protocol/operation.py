@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Any, Final, Literal, get_args
 
+import msgspec
 from msgspec import Meta, Struct
 
 from rfm_runtime.errors import RfmError, Severity, from_code
@@ -39,6 +41,7 @@ __all__ = [
     "Text",
     "TileGrid",
     "TileMap",
+    "after_event",
     "error_info",
 ]
 
@@ -99,7 +102,7 @@ def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
         message=error.message,
         severity=error.severity,
         temporary=error.temporary,
-        retry_after_ms=None if error.retry_after_s is None else round(error.retry_after_s * 1000),
+        retry_after_ms=None if error.retry_after_s is None else ceil(round(error.retry_after_s * 1000, 3)),
         hint=error.hint,
     )
 
@@ -220,3 +223,21 @@ class OperationEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     artifacts: tuple[Artifact, ...] = ()
     cancel_requested: bool = False
     forced: bool = False
+
+
+def after_event(operation: Operation, event: OperationEvent, latest: ProgressUpdate | None) -> Operation:
+    """The operation once the event has happened. latest: its newest progress, which the event may have brought."""
+    return msgspec.structs.replace(
+        operation,
+        state=event.state,
+        at_seq=event.seq,
+        generation=event.generation,
+        priority=operation.priority if event.priority is None else event.priority,
+        latest=latest,
+        cancel_requested=event.cancel_requested,
+        forced=event.forced,
+        error=event.error,
+        artifacts=event.artifacts,
+        ended_at_ms=event.ts_ms if event.type in TERMINAL_EVENTS else None,
+        stale=False,
+    )

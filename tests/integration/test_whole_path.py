@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -59,31 +60,33 @@ def test_every_kind_of_watcher_sees_the_whole_story_in_order(running: Runtime, c
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert command.stdout is not None
-    lines = iter(command.stdout.readline, "")
-    eventually(lambda: json.loads(next(lines))["type"] == "live", what="the command watches")
-    with connect(running.url, max_size=None) as foreign:
-        foreign.send(json.dumps({"type": "hello", "data": {"token": running.info.token}}))
-        foreign.send(json.dumps({"type": "subscribe", "data": {"operations": "all"}}))
-        operation = client.submit(KIND, SECONDS)
-        assert operation.wait(60) == "completed"
-        seen = foreign_story(foreign, operation.id)
-    assert seen == STORY
-    for watcher in watchers:
-        watcher.await_end(operation.id)
-        watcher.check_story(operation.id)
-        assert watcher.types(operation.id) == STORY
-        assert len(watcher.progress(operation.id)) >= 5
-        watcher.close()
-    told = []
-    for line in lines:
-        notice = json.loads(line)
-        if notice["type"].startswith("operation_") and notice["data"].get("operation_id") == operation.id:
-            told.append(notice["type"].removeprefix("operation_"))
-            if told[-1] == "completed":
-                break
-    command.kill()
-    command.communicate()
+    with command:
+        assert command.stdout is not None
+        lines = iter(command.stdout.readline, "")
+        try:
+            eventually(lambda: json.loads(next(lines))["type"] == "live", what="the command watches")
+            with connect(running.url, max_size=None) as foreign:
+                foreign.send(json.dumps({"type": "hello", "data": {"token": running.info.token}}))
+                foreign.send(json.dumps({"type": "subscribe", "data": {"operations": "all"}}))
+                operation = client.submit(KIND, SECONDS)
+                assert operation.wait(60) == "completed"
+                seen = foreign_story(foreign, operation.id)
+            assert seen == STORY
+            for watcher in watchers:
+                watcher.await_end(operation.id)
+                watcher.check_story(operation.id)
+                assert watcher.types(operation.id) == STORY
+                assert len(watcher.progress(operation.id)) >= 5
+                watcher.close()
+            told = []
+            for line in lines:
+                notice = json.loads(line)
+                if notice["type"].startswith("operation_") and notice["data"].get("operation_id") == operation.id:
+                    told.append(notice["type"].removeprefix("operation_"))
+                    if told[-1] == "completed":
+                        break
+        finally:
+            command.kill()
     assert told == STORY
 
 
@@ -339,6 +342,35 @@ def test_many_threads_share_one_client(client: Client) -> None:
     for thread in threads:
         thread.join(60)
     assert states == ["completed"] * 8
+
+
+@pytest.mark.scenario("J7")
+def test_ctrl_c_in_a_loop_that_watches_ends_the_loop_and_nothing_else(client: Client) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    this = threading.get_ident()
+    try:
+        for _ in range(5):
+            threading.Timer(0.2, signal.pthread_kill, (this, signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                list(client.watch())
+            assert client.state == "live"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert client.operations(limit=1) is not None
+
+
+@pytest.mark.scenario("J7")
+def test_requests_that_come_too_fast_are_slowed_down_and_all_answered(running: Runtime) -> None:
+    async def ask() -> None:
+        async with AsyncClient(running.url, running.info.token) as client:
+            assert client.server is not None
+            limits = client.server.limits
+            begin_s = time.monotonic()
+            answers = await asyncio.gather(*(client.kinds() for _ in range(limits.commands_burst + 25)))
+            assert len(answers) == limits.commands_burst + 25
+            assert time.monotonic() - begin_s >= 20 / limits.commands_per_s
+
+    asyncio.run(ask())
 
 
 @pytest.mark.scenario("J7")

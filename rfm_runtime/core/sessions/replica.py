@@ -23,7 +23,14 @@ from rfm_runtime.protocol.internal import (
     Snapshot,
     SnapshotPage,
 )
-from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, Operation, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import (
+    TERMINAL_EVENTS,
+    TERMINAL_STATES,
+    Operation,
+    OperationEvent,
+    ProgressUpdate,
+    after_event,
+)
 
 __all__ = ["Ask", "Replica"]
 
@@ -232,24 +239,10 @@ class Replica:
         self.ring.append(EncodedEvent(event, self.operations.get(event.operation_id)))
 
     def _change(self, event: OperationEvent, operation: Operation, known: Operation | None) -> None:
-        terminal = event.type in TERMINAL_EVENTS
         # What an operation starts with again may be older than what was shown of it.
         latest = event.final or _newer(operation.latest, known.latest if known is not None else None)
-        self.operations[event.operation_id] = msgspec.structs.replace(
-            operation,
-            state=event.state,
-            at_seq=event.seq,
-            generation=event.generation,
-            priority=operation.priority if event.priority is None else event.priority,
-            latest=latest,
-            cancel_requested=event.cancel_requested,
-            forced=event.forced,
-            error=event.error,
-            artifacts=event.artifacts,
-            ended_at_ms=event.ts_ms if terminal else None,
-            stale=False,
-        )
-        if terminal:
+        self.operations[event.operation_id] = after_event(operation, event, latest)
+        if event.type in TERMINAL_EVENTS:
             self.progress.pop(event.operation_id, None)
             self.changed.discard(event.operation_id)
             self.ended.add(event.operation_id)

@@ -1,0 +1,287 @@
+"""One connection to a runtime, made again whenever it drops.
+
+`link` decides when to try again; what is said on the connection belongs to its `Speaker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from rfm_runtime._version import __version__
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.client.link import (
+    Failure,
+    Link,
+    LinkState,
+    after_close,
+    after_status,
+    connected,
+    failed,
+    heard,
+    silent,
+)
+from rfm_runtime.client.outbox import Pending
+from rfm_runtime.errors import BadRequestError, NoRuntimeError, UnauthorizedError, UnavailableError
+from rfm_runtime.protocol.limits import OUTBOUND_LIMIT_BYTES
+from rfm_runtime.protocol.messages import ClientInfo, Goodbye, Hello, ResumeFrom, Welcome
+from rfm_runtime.protocol.wire import decode_batch, decode_message, encode
+
+__all__ = ["OPEN_S", "Connection", "Encoding", "GetToken", "Speaker"]
+
+GetToken = Callable[[], str | Awaitable[str]]
+Encoding = Literal["json", "msgpack"]
+
+OPEN_S = 10.0
+"""To open a connection, the server's first word included."""
+
+BATCH_LIMIT = 1_000_000
+"""Envelopes in one message of our own server: bounded by its size, not by their number."""
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """Who speaks and listens on a connection. All are called in its event loop.
+
+    resume_from: where to go on; None at first. welcomed: the server has let us in; answered with what is said before
+    everything that waits. to_send: what was not sent on this connection, in the order to send it. answered: the
+    answer to a request, by its number. noticed: something that nobody asked for. dropped: the connection is gone,
+    another one may come. told: `state` has changed; details for people.
+    """
+
+    resume_from: Callable[[], ResumeFrom | None]
+    welcomed: Callable[[Welcome], Struct]
+    to_send: Callable[[], list[Pending]]
+    answered: Callable[[int, Struct], None]
+    noticed: Callable[[Struct], None]
+    dropped: Callable[[], None]
+    told: Callable[[dict[str, Any]], None]
+
+
+class Connection:
+    """url, token: of the server; with a connection file both are read from it before each try.
+
+    link: state, and how lost connections are made again.
+    """
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        link: Link,
+        *,
+        url: str | None,
+        token: str | None,
+        connection_file: Path | None,
+        get_token: GetToken | None,
+        name: str,
+        encoding: Encoding,
+    ) -> None:
+        self._speaker = speaker
+        self.link = link
+        self.url = url
+        self._token = token
+        self._connection_file = connection_file
+        self._get_token = get_token
+        self._name = name
+        self._encoding = encoding
+        self._socket: ClientConnection | None = None
+        self._heard_s = 0.0
+        self._closing = False
+        self._used_token = ""
+        self._goodbye: Goodbye | None = None
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep it until it is closed. Raises UnauthorizedError and UnavailableError once there is no other try."""
+        self._closing = False
+        while True:
+            failure = await self._try()
+            self._socket = None
+            if self._closing:
+                return
+            self._speaker.dropped()
+            can_refresh = failure.fresh_token and self._can_refresh()
+            self.link, wait_s = failed(self.link, failure, time.monotonic(), random, can_refresh=can_refresh)
+            if wait_s is None:
+                self._speaker.told({"reason": failure.reason})
+                unauthorised = self.link.state == "unauthorised"
+                raise UnauthorizedError(failure.reason) if unauthorised else UnavailableError(failure.reason)
+            self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
+            await asyncio.sleep(wait_s)
+            if failure.fresh_token and self._get_token is not None:
+                fresh = self._get_token()
+                self._token = fresh if isinstance(fresh, str) else await fresh
+
+    async def close(self) -> None:
+        """Close it with a code that says *done*: a cancelled task would close it as a fault."""
+        self._closing = True
+        if self._socket is not None:
+            await self._socket.close()
+
+    def ended(self, state: LinkState, reason: str) -> None:
+        """Nothing comes any more."""
+        if self.link.state != state:
+            self.link = Link(self.link.backoff, self.link.max_retries, state=state, reason=reason)
+            self._speaker.told({"reason": reason})
+
+    def live(self) -> None:
+        """All that was to be known first has come."""
+        if self.link.state != "live":
+            self.link = connected(self.link, time.monotonic())
+            self._speaker.told({})
+
+    # --- one try ----------------------------------------------------------------------------
+
+    def _can_refresh(self) -> bool:
+        """Whether another token than the refused one can be had: from a callback, or a connection file written anew."""
+        if self._get_token is not None or self._connection_file is None:
+            return self._get_token is not None
+        try:
+            return ConnectionInfo.read(self._connection_file).token != self._used_token
+        except NoRuntimeError:
+            return True
+
+    async def _try(self) -> Failure:
+        """One connection, from opening to its end; why it ended."""
+        self._goodbye = None
+        try:
+            url, token = self._where()
+            self._used_token = token
+            async with connect(
+                url,
+                subprotocols=[Subprotocol(f"rfm.v1.{self._encoding}")],
+                max_size=OUTBOUND_LIMIT_BYTES,
+                compression=None,
+                open_timeout=OPEN_S,
+                close_timeout=1.0,
+                proxy=None,
+            ) as connection:
+                await self._converse(connection, token)
+                return Failure("closed", retry=True)
+        except ConnectionClosed as closed:
+            return self._closed(closed)
+        except InvalidStatus as refused:
+            return after_status(refused.response.status_code, _retry_after(refused.response.headers.get("Retry-After")))
+        except InvalidURI as bad:
+            return Failure(f"not a WebSocket address: {bad.uri}", retry=False)
+        except ssl.SSLCertVerificationError as bad_certificate:
+            return Failure(f"the server's certificate is not trusted: {bad_certificate.verify_message}", retry=False)
+        except BadRequestError as garbage:
+            return Failure(f"what listens there does not speak rfm.v1: {garbage.message}", retry=False)
+        except NoRuntimeError as nobody:
+            return Failure(nobody.message, retry=True, nearby=True)
+        except ConnectionRefusedError as nobody:
+            nearby = urlsplit(self.url or "").hostname in LOOPBACK
+            return Failure(f"no connection: {nobody.strerror}", retry=True, nearby=nearby)
+        except socket.gaierror as unknown:
+            return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
+        except (OSError, TimeoutError, InvalidHandshake) as broken:
+            return Failure(f"no connection: {str(broken) or type(broken).__name__}", retry=True)
+
+    def _where(self) -> tuple[str, str]:
+        if self._connection_file is None:
+            return self.url or "", self._token or ""
+        info = ConnectionInfo.read(self._connection_file)
+        self.url = info.url
+        return info.url, info.token
+
+    def _closed(self, closed: ConnectionClosed) -> Failure:
+        code = closed.rcvd.code if closed.rcvd is not None else 1006
+        reason = closed.rcvd.reason if closed.rcvd is not None else ""
+        retry_after_s = None
+        if self._goodbye is not None:
+            code, reason = self._goodbye.code, self._goodbye.reason
+            if self._goodbye.retry_after_ms is not None:
+                retry_after_s = self._goodbye.retry_after_ms / 1000
+        return after_close(code, reason, retry_after_s)
+
+    # --- what is said -----------------------------------------------------------------------
+
+    def encode(self, message: Struct, number: int = 0) -> bytes:
+        """In this connection's encoding. Raises what the encoder raises."""
+        return encode(message, self._encoding, ts=0, request_id=number)
+
+    async def send_waiting(self) -> None:
+        """Send what the speaker has; without a connection it waits for the next one."""
+        connection = self._socket
+        if connection is None:
+            return
+        for pending in self._speaker.to_send():
+            if pending.sent:
+                continue
+            pending.sent = True
+            try:
+                await self._send(connection, pending.message, pending.number)
+            except ConnectionClosed:
+                # The reader sees it as well; what was not sent is sent by the next connection.
+                pending.sent = False
+                return
+
+    async def _send(self, connection: ClientConnection, message: Struct, number: int = 0) -> None:
+        await connection.send(self.encode(message, number), text=self._encoding == "json")
+
+    async def _converse(self, connection: ClientConnection, token: str) -> None:
+        hello = Hello(token=token, client=ClientInfo(self._name, __version__), resume=self._speaker.resume_from())
+        await self._send(connection, hello)
+        silence: asyncio.Task[None] | None = None
+        try:
+            async for message in connection:
+                self._heard()
+                for number, data in self._decode(message):
+                    if isinstance(data, Welcome):
+                        silence = silence or asyncio.create_task(self._notice_silence(data.heartbeat_s))
+                        await self._send(connection, self._speaker.welcomed(data))
+                        self._socket = connection
+                        await self.send_waiting()
+                    elif number > 0:
+                        self._speaker.answered(number, data)
+                    elif isinstance(data, Goodbye):
+                        self._goodbye = data
+                    elif self._socket is not None:
+                        self._speaker.noticed(data)
+        finally:
+            if silence is not None:
+                silence.cancel()
+
+    def _decode(self, message: str | bytes) -> Iterator[tuple[int, Struct]]:
+        """(number of the request that it answers, or 0; what is said), without what this version does not know."""
+        encoding: Encoding = "json" if isinstance(message, str) else "msgpack"
+        for envelope in decode_batch(message, encoding, batch_limit=BATCH_LIMIT):
+            data = decode_message(envelope, encoding)
+            if data is not None:
+                yield envelope.re or 0, data
+
+    def _heard(self) -> None:
+        self._heard_s = time.monotonic()
+        if self.link.state == "stale":
+            self.link = heard(self.link)
+            self._speaker.told({})
+
+    async def _notice_silence(self, heartbeat_s: float) -> None:
+        """Say so when nothing came for two heartbeats: a peer that vanished without a word is no live one."""
+        while True:
+            silent_s = time.monotonic() - self._heard_s
+            if silent_s >= 2.0 * heartbeat_s and self.link.state == "live":
+                self.link = silent(self.link, silent_s)
+                self._speaker.told({"silent_s": silent_s})
+            await asyncio.sleep(max(2.0 * heartbeat_s - silent_s, heartbeat_s / 4))
+
+
+def _retry_after(value: str | None) -> float | None:
+    return float(value) if value is not None and value.isdecimal() else None
