@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 # Unit and property tests first, then what starts whole runtimes, then what has seconds to keep and runs by itself.
 JOBS ?= auto
 ONLY ?=
@@ -48,7 +49,11 @@ check: $(STAMP) ## types, lint, import contracts, wheel contents
 cov: $(STAMP) ## coverage, jitted code interpreted
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered -m "not integration and not slow" tests
 
-bench: $(STAMP) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
+$(PEERS): requirements/bench.lock $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.lock
+	@touch $@
+
+bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)
 
 scenarios: $(STAMP) ## which entries of docs/scenarios.md are covered, and where
