@@ -392,7 +392,7 @@ class EngineShell:
                 self._send_tasks(command.worker)
                 self._pool.send(command.worker, pipe.StopWork(command.operation_id, command.generation))
             case core.Kill():
-                log.warning("worker_killed", worker=command.worker, why="no answer to a cancel in time")
+                log.warning("worker_killed", worker=command.worker, why="it did not put its task down in time")
                 self._pool.kill(command.worker)
             case core.Prepare():
                 self._spawn(self._prepare(command.assign))

@@ -45,10 +45,16 @@ from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S, Work
 from rfm_runtime.protocol.internal import Assign
 from rfm_runtime.protocol.operation import TileGrid
 
-__all__ = ["EngineCore", "GridOf"]
+__all__ = ["FENCED_S", "MAKE_ROOM_S", "EngineCore", "GridOf"]
 
 GridOf = Callable[[Assign], TileGrid]
 """Geometry of an assignment's tiles. Raises RfmError for parameters that cannot be."""
+
+FENCED_S = 5.0
+"""A worker that does not put down what somebody else has claimed is killed after this time."""
+
+MAKE_ROOM_S = 0.2
+"""After the deadline of a cancel: a worker whose first task is another render's has this long to put it down."""
 
 
 class EngineCore:
@@ -176,7 +182,7 @@ class EngineCore:
                 kill_at_s = now_s + kill_after_s
                 run.kill_at_s = kill_at_s if run.kill_at_s is None else min(run.kill_at_s, kill_at_s)
                 if kill_after_s <= 0.0:
-                    commands += self._kill(run)
+                    commands += self._kill(run, innocent=False)
         return commands
 
     def _stop(self, run: Run) -> list[Command]:
@@ -193,11 +199,14 @@ class EngineCore:
         worker.stopping.add(key)
         return [Stop(number, *key)]
 
-    def _kill(self, run: Run) -> list[Command]:
+    def _kill(self, run: Run, *, innocent: bool) -> list[Command]:
+        """Kill the workers that compute it. innocent: also those where it only waits behind another render's task."""
         commands: list[Command] = []
         for number in sorted(set(run.running.values())):
             worker = self.workers[number]
-            if not worker.kill_sent:
+            first = worker.tasks[0]
+            is_first = (first.operation_id, first.generation) == (run.operation_id, run.generation)
+            if (is_first or innocent) and not worker.kill_sent:
                 worker.kill_sent = True
                 run.forced = True
                 commands.append(Kill(number))
@@ -385,8 +394,12 @@ class EngineCore:
         for run in self.runs.values():
             if run.ended:
                 continue
-            if run.cancelled and run.kill_at_s is not None and now_s >= run.kill_at_s:
-                commands += self._kill(run)
+            if run.dropped and run.running and run.kill_at_s is None:
+                # Whoever has it now waits for this one to be idle.
+                run.kill_at_s = now_s + FENCED_S
+            if (run.cancelled or run.dropped) and run.kill_at_s is not None and now_s >= run.kill_at_s:
+                # What computes for another render was told to make room, and does unless it is stuck.
+                commands += self._kill(run, innocent=now_s >= run.kill_at_s + MAKE_ROOM_S)
             if run.changed and run.prepared and not run.dropped:
                 run.changed = False
                 commands.append(Report(run.operation_id, run.measure(now_ms)))

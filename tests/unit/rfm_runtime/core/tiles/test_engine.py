@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from rfm_runtime.core.tiles.engine import EngineCore
+from rfm_runtime.core.tiles.engine import FENCED_S, MAKE_ROOM_S, EngineCore
 from rfm_runtime.core.tiles.messages import (
     Assigned,
     Discard,
@@ -478,16 +478,27 @@ def test_a_worker_that_is_to_be_killed_gets_nothing_even_when_it_has_stopped_by_
     assert {number for number, *_ in dispatched(world.die(worker(world)))} == {2}
 
 
-def test_a_kill_is_not_held_against_the_task_of_another_render(world):
+def test_a_hard_cancel_of_what_only_waits_in_a_worker_kills_nobody(world):
     world.begin("a", columns=1)
     world.begin("b", columns=1)
     world.read(worker(world))
     assert [held.task.operation_id for held in worker(world).todo] == ["a", "b"]
+    assert set(world.cancel("b", kill_after_s=0.0)) == {Stop(1, "b", 1), Stop(1, "a", 1)}
+    commands = world.obey()
+    assert (outcome(commands).operation_id, outcome(commands).forced) == ("b", False)
+
+
+def test_one_that_does_not_make_room_is_killed_which_is_not_held_against_its_task(world):
+    world.begin("a", columns=1)
+    world.begin("b", columns=1)
+    world.read(worker(world))
     world.cancel("b", kill_after_s=0.0)
+    assert not only(world.tick(MAKE_ROOM_S / 2), Kill)
+    assert only(world.tick(MAKE_ROOM_S), Kill) == [Kill(1)]
     world.die(worker(world), "SIGKILL")
     run = world.core.runs["a"]
     assert (run.deaths, run.forced, run.error) == ({}, False, None)
-    assert outcome(world.log).operation_id == "b"
+    assert (outcome(world.log).operation_id, outcome(world.log).forced) == ("b", True)
 
 
 def test_a_cancel_does_not_wait_for_the_tile_of_another_render(world):
@@ -816,6 +827,16 @@ def test_an_assignment_that_cannot_be_is_refused_before_anything_changes():
     with pytest.raises(BadRequestError, match="no width"):
         core.handle(Assigned(assignment()), 0.0, 0)
     assert core.runs == {}
+
+
+def test_a_stuck_worker_does_not_keep_the_next_claim_waiting_for_ever(world):
+    world.begin()
+    world.read(worker(world))
+    world.assign(generation=2)
+    assert not only(world.tick(0.05) + world.tick(FENCED_S - 0.1), Kill)
+    assert only(world.tick(0.2), Kill) == [Kill(1)]
+    commands = world.die(worker(world), "SIGKILL")
+    assert only(commands, Prepare) == [Prepare(assignment(generation=2))]
 
 
 # --- draining -----------------------------------------------------------------------------------
