@@ -14,6 +14,7 @@ import psutil
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings
 from rfm_runtime.errors import AlreadyRunningError, NoRuntimeError, PortTakenError, SetupError
+from rfm_runtime.observe.temporaries import remove_temporaries
 
 __all__ = ["claim", "holder", "listen", "prepare", "remove_run_files"]
 
@@ -119,7 +120,7 @@ def holder(port: int) -> str:
 
 
 def remove_run_files(folders: Folders) -> None:
-    """Remove sockets, secrets and the connection file; only the holder of the lock may."""
+    """Remove sockets, secrets, the connection file and temporary folders; only the holder of the lock may."""
     for path in (
         *folders.runtime.glob("*.sock"),
         folders.connection,
@@ -128,6 +129,8 @@ def remove_run_files(folders: Folders) -> None:
         *_temporaries(folders.runtime),
     ):
         path.unlink(missing_ok=True)
+    for link in folders.runtime.glob("*.tmp"):
+        remove_temporaries(link)
 
 
 def _temporaries(folder: Path) -> list[Path]:

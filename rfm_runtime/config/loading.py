@@ -84,6 +84,10 @@ class Folders(Struct, frozen=True):
         """The ipc endpoint of a socket, e.g. `command`."""
         return f"ipc://{self.runtime / (name + '.sock')}"
 
+    def temporaries(self, name: str) -> Path:
+        """The link to a process's temporary folder."""
+        return self.runtime / f"{name}.tmp"
+
     @property
     def kernels(self) -> Path:
         """Compiled kernels, one folder a cache key."""

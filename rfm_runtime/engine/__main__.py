@@ -17,6 +17,7 @@ from rfm_runtime.engine.shell import EngineShell
 from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot, bootstrap
+from rfm_runtime.observe.temporaries import keep_temporaries
 
 COMPLETE = "complete"
 """Marker in the cache folder: every kernel is there."""
@@ -29,6 +30,8 @@ async def serve(boot: Boot) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stops.put_nowait, number)
     await _use_cache(boot)
+    # multiprocessing binds its forkserver's socket in a temporary folder, which a killed engine would leave behind.
+    keep_temporaries(boot.folders.temporaries(boot.source.name))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     shell = EngineShell(boot, context)
     shell.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -35,8 +36,15 @@ def work(running: Runtime) -> None:
         assert digest(client, operation.id)
 
 
-def cycles(folder: Path, count: int) -> None:
+def cycles(folder: Path, count: int, patch: pytest.MonkeyPatch) -> None:
     """`count` times start, render, stop; then the same with kill −9 of the supervisor in between."""
+    with tempfile.TemporaryDirectory(prefix="rfm-") as temporary:
+        patch.setenv("TMPDIR", temporary)
+        _cycles(folder, count)
+        assert list(Path(temporary).iterdir()) == []
+
+
+def _cycles(folder: Path, count: int) -> None:
     with runtime(folder, workers=2, drain_timeout_s=1.0) as running:
         running.stop()
         assert left_behind(running) == []
@@ -66,15 +74,15 @@ def cycles(folder: Path, count: int) -> None:
 
 
 @pytest.mark.scenario("F5", "J8")
-def test_a_few_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
-    cycles(tmp_path, 2)
+def test_a_few_starts_and_stops_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cycles(tmp_path, 2, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.scenario("F5", "J8")
-def test_twenty_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
-    cycles(tmp_path, 20)
+def test_twenty_starts_and_stops_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cycles(tmp_path, 20, monkeypatch)
 
 
 @pytest.mark.scenario("J9")

@@ -58,13 +58,17 @@ def test_a_taken_port_names_its_holder() -> None:
             listen(config.load({"port": port}, environ={}).settings)
 
 
-def test_run_files_are_removed_and_nothing_else(settings: Settings) -> None:
+def test_run_files_are_removed_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
     where = folders(settings)
     prepare(where)
     for name in ("command.sock", "token", "settings.json", "connection.json", ".token.123"):
         (where.runtime / name).touch()
     (where.runtime / "lock").touch()
     where.journal.touch()
+    temporary = tmp_path / "temporary"
+    (temporary / "pymp-1").mkdir(parents=True)
+    where.temporaries("engine-0").symlink_to(temporary)
     remove_run_files(where)
+    assert not temporary.exists()
     assert [path.name for path in where.runtime.iterdir()] == ["lock"]
     assert where.journal.exists()
