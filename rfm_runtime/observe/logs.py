@@ -23,7 +23,7 @@ Logger = structlog.stdlib.BoundLogger
 
 
 def configure(component: str, level: str, folder: Path | None) -> None:
-    """Send this process's logs to `folder/component.log`, and its warnings to stderr.
+    """Send this process's logs to `folder/component.log`, and its errors to stderr, readable if that is a terminal.
 
     Without a folder everything goes to stderr.
     """
@@ -44,30 +44,39 @@ def configure(component: str, level: str, folder: Path | None) -> None:
         # Not bound to the context: other threads have another one.
         return {"component": component, "pid": os.getpid(), **event}
 
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[
-            name_process,
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.JSONRenderer(),
-        ],
-    )
+    def formatter(*last: structlog.typing.Processor) -> logging.Formatter:
+        return structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+
+    lines = formatter(name_process, structlog.processors.JSONRenderer())
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
     root.setLevel(level.upper())
     console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(formatter)
+    console.setFormatter(formatter(_for_people()) if sys.stderr.isatty() else lines)
     root.addHandler(console)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = logging.handlers.RotatingFileHandler(
             folder / f"{component}.log", maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8"
         )
-        file.setFormatter(formatter)
+        file.setFormatter(lines)
         root.addHandler(file)
         console.setLevel(logging.ERROR)
+
+
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    # Values as Python writes them: what others made up must not move the terminal's cursor.
+    return structlog.dev.ConsoleRenderer(
+        colors="NO_COLOR" not in os.environ,
+        pad_event_to=0,
+        repr_native_str=True,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
 
 
 def get(name: str) -> Logger:

@@ -6,6 +6,8 @@ Each test configures a fresh interpreter, since logging belongs to the whole pro
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +162,27 @@ for number in range(1000): logs.get("x").info("event", number=number)
 def test_a_folder_that_is_made_for_logs_is_private(tmp_path: Path) -> None:
     run(tmp_path / "state" / "logs", 'logs.configure("broker", "info", folder)')
     assert (tmp_path / "state" / "logs").stat().st_mode & 0o077 == 0
+
+
+def test_on_a_terminal_errors_are_readable_and_move_no_cursor(tmp_path: Path) -> None:
+    code = """
+logs.configure("broker", "info", folder)
+logs.get("x").error("process_died", process="engine-0", tail="\\x1b[2Jgone")
+"""
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", PREAMBLE + code, str(tmp_path)],
+            stderr=theirs,
+            env=os.environ | {"NO_COLOR": "1"},
+            check=True,
+            timeout=60,
+        )
+        shown = os.read(ours, 10_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "process_died" in shown
+    assert "process='engine-0'" in shown
+    assert "\x1b" not in shown
+    assert "{" not in shown
