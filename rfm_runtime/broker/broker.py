@@ -7,6 +7,7 @@ makes one and calls `start` and `stop`; the process of the same name is `__main_
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -382,7 +383,9 @@ class Broker:
     def _kill(self, source: Source) -> None:
         if is_alive(source.pid, source.start_time):
             log.warning("owner_replaced_and_killed", owner=source.name, owner_pid=source.pid)
-            os.kill(source.pid, signal.SIGKILL)
+            # It may be gone, or not ours to kill: it is fenced either way.
+            with contextlib.suppress(OSError):
+                os.kill(source.pid, signal.SIGKILL)
 
     # --- time -------------------------------------------------------------------------------
 

@@ -166,6 +166,8 @@ class Connection:
             async with connect(
                 url,
                 subprotocols=[Subprotocol(f"rfm.v1.{self._encoding}")],
+                # Said again in `hello`; here it keeps us out of the queue of those who have none.
+                additional_headers={"Authorization": f"Bearer {token}"} if _fits_header(token) else None,
                 max_size=OUTBOUND_LIMIT_BYTES,
                 compression=None,
                 open_timeout=OPEN_S,
@@ -281,6 +283,10 @@ class Connection:
                 self.link = silent(self.link, silent_s)
                 self._speaker.told({"silent_s": silent_s})
             await asyncio.sleep(max(2.0 * heartbeat_s - silent_s, heartbeat_s / 4))
+
+
+def _fits_header(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable()
 
 
 def _retry_after(value: str | None) -> float | None:

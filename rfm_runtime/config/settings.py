@@ -39,6 +39,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lease_s: Positive = 120.0
     attempts: Count = 5
     """Claims of one operation before losing its owner fails it."""
+    operations_per_user: Count = 20_000
+    """That have not ended."""
     progress_per_s: Positive = 100.0
     history_events: Count = 10_000
     finished_keep: Count = 10_000

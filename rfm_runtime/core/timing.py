@@ -38,10 +38,12 @@ class TokenBucket:
         """The bucket after trying to take `cost`, and the seconds to wait (0.0: taken)."""
         elapsed_s = max(0.0, now_s - self.at_s)
         tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
-        if tokens >= cost:
-            return replace(self, tokens=tokens - cost, at_s=max(self.at_s, now_s)), 0.0
         bucket = replace(self, tokens=tokens, at_s=max(self.at_s, now_s))
-        return bucket, (min(cost, self.burst) - tokens) / self.rate_per_s
+        # What costs more than fits in is taken from a full bucket, which then owes the rest.
+        needed = min(cost, self.burst)
+        if tokens >= needed:
+            return replace(bucket, tokens=tokens - cost), 0.0
+        return bucket, (needed - tokens) / self.rate_per_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ class EngineShell:
                     welcome = await self._rpc.request(hello, OwnerWelcome, timeout_s=REPEAT_S)
                 except RfmError as error:
                     log.info("hello_unanswered", error=error.message)
+                    await asyncio.sleep(error.retry_after_s or 0.1)
                     continue
                 self._welcomed(welcome)
                 return

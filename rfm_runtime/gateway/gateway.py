@@ -112,7 +112,8 @@ class Gateway:
         self._connections: dict[int, ServerConnection] = {}
         self._engines: dict[str, Rpc] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._prefilled = False
+        self._prefilling = False
+        self.core.filled = False
         self._closed = False
 
     def authenticate(self, offered: str) -> Principal | None:
@@ -207,6 +208,7 @@ class Gateway:
                 welcome = await self.rpc.request(hello, GatewayWelcome, timeout_s=ASK_S)
             except RfmError as error:
                 log.info("hello_unanswered", error=error.message)
+                await asyncio.sleep(error.retry_after_s or 0.1)
                 continue
             self.core.durable = welcome.durable
             return
@@ -224,9 +226,10 @@ class Gateway:
             log.info("ask_unanswered", type=type(ask.message).__name__, error=error.message)
             return
         self._ask(self.core.answered(answer, ask.attempt))
-        if self.core.replica.is_live and not self._prefilled:
-            self._prefilled = True
+        if self.core.replica.is_live and not self._prefilling:
+            self._prefilling = True
             await self._prefill()
+            self.core.filled = True
         self._after_change()
 
     async def _prefill(self) -> None:
@@ -249,7 +252,7 @@ class Gateway:
         replica.prefill(epoch, tuple(found))
 
     def _after_change(self) -> None:
-        if self.core.replica.is_live and self._prefilled:
+        if self.core.replica.is_live and self.core.filled:
             self.ready.set()
         self._flush_all()
 
@@ -358,6 +361,10 @@ class Gateway:
     async def _read(self, connection: ServerConnection, session: Session) -> None:
         welcomed = False
         async for message in connection:
+            wait_s = self.core.wait_s(session.number, self._loop.time())
+            while wait_s > 0.0:
+                await asyncio.sleep(wait_s)
+                wait_s = self.core.wait_s(session.number, self._loop.time())
             self._carry_out(self.core.received(session.number, message, self._loop.time(), _now_ms()))
             self._flush(session.number)
             if not welcomed and session.max_hz:
@@ -396,7 +403,12 @@ class Gateway:
 
     def _flush_all(self) -> None:
         for number in self.core.pending():
-            self._flush(number)
+            try:
+                self._flush(number)
+            except Exception:
+                # One watcher's fault is not the others': it connects again, and resumes.
+                log.exception("flush_failed", session=f"s{number}")
+                self._connections[number].transport.abort()
 
     def _flush(self, number: int) -> None:
         connection = self._connections.get(number)

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
+from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
 from rfm_runtime.errors import RfmError, UnknownOperationError
@@ -61,6 +61,13 @@ class Http:
 
     async def process(self, connection: ServerConnection, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
+        try:
+            return await self._process(connection, request)
+        except (ValueError, MultipleValuesError) as error:
+            # Two hosts, a port beyond 65535, half an IPv6 address: urlsplit and the headers say so by raising.
+            return _plain(http.HTTPStatus.BAD_REQUEST, f"not a request that makes sense: {error}\n")
+
+    async def _process(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.method != "GET":
             refusal = _plain(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here\n")
             refusal.headers["Allow"] = "GET"
@@ -69,6 +76,7 @@ class Http:
         if not self._is_local(connection, request):
             return _plain(http.HTTPStatus.FORBIDDEN, "this origin may not use the runtime\n")
         if request.headers.get("Upgrade", "").lower() == "websocket":
+            bearer(request.headers)  # Two of them are refused here, where there is an answer.
             return None if path in ("/", "/v1/ws") else _plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
         try:
             return await self._answer(request, path)

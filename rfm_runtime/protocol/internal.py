@@ -25,6 +25,7 @@ from rfm_runtime.protocol.messages import (
     ListOperations,
     ListReply,
     OperationReply,
+    Params,
     SubmitReply,
     SubmitRequest,
 )
@@ -100,7 +101,10 @@ VERSION = 1
 
 
 class Source(Struct, frozen=True):
-    """Who speaks. (host, boot_id, pid, start_time) names a process for good; `incarnation` its start."""
+    """Who speaks. (host, boot_id, pid, start_time) names a process for good; `incarnation` its start.
+
+    start_time: in seconds, since the boot where the system says so.
+    """
 
     name: str
     host: str
@@ -551,7 +555,7 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     step: str = ""
     steps: tuple[int, int] | None = None
     message: str = ""
-    details: dict[str, Any] | None = None
+    details: Params | None = None
     tiles_total: int = 0
     tiles_done: int = 0
     committed: bytes = b""

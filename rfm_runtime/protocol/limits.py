@@ -16,6 +16,7 @@ __all__ = [
     "NAME_LIMIT",
     "OUTBOUND_LIMIT_BYTES",
     "PAGE_LIMIT",
+    "PAGE_LIMIT_BYTES",
     "PARAMS_DEPTH",
     "PARAMS_LIMIT_BYTES",
     "PRIORITY_MAX",
@@ -55,6 +56,9 @@ INTERNAL_LIMIT_BYTES = 16 * 1024 * 1024
 
 PAGE_LIMIT = 500
 """Operations in one page of a snapshot or listing."""
+
+PAGE_LIMIT_BYTES = 512 * 1024
+"""One page of operations or events in MessagePack; the same in JSON, escaped at worst, is within the outbound limit."""
 
 ID_LIMIT = 128
 NAME_LIMIT = 256

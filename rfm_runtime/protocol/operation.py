@@ -239,5 +239,6 @@ def after_event(operation: Operation, event: OperationEvent, latest: ProgressUpd
         error=event.error,
         artifacts=event.artifacts,
         ended_at_ms=event.ts_ms if event.type in TERMINAL_EVENTS else None,
-        stale=False,
+        # What its owner does not say leaves it as silent as it was.
+        stale=operation.stale and event.type in ("operation_cancelling", "operation_priority"),
     )

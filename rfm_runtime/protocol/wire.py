@@ -24,6 +24,7 @@ __all__ = [
     "decode_message",
     "decode_request",
     "encode",
+    "encode_part",
     "join",
     "type_of",
 ]
@@ -98,6 +99,11 @@ def encode(
         data=Raw(encoder.encode(data)),
     )
     return encoder.encode(envelope)
+
+
+def encode_part(data: Struct, encoding: Encoding) -> Raw:
+    """A struct for a place in another one, which is encoded around it."""
+    return Raw(_ENCODERS[encoding].encode(data))
 
 
 def join(parts: list[bytes], encoding: Encoding) -> bytes:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import psutil
 import zmq
 from msgspec import Struct
 
 from rfm_runtime import config
-from rfm_runtime.observe.process import source
+from rfm_runtime.observe.process import source, start_time_s
 from rfm_runtime.protocol.internal import (
     ControlFrame,
     DoSubmit,
@@ -288,7 +287,7 @@ def hello(name: str = "engine-0", *, process: subprocess.Popen[bytes] | None = N
     """An owner whose process is `process` (default: this one)."""
     me = source(name, 1)
     if process is not None:
-        start_time = psutil.Process(process.pid).create_time()
+        start_time = start_time_s(process.pid) or 0.0
         me = msgspec.structs.replace(me, pid=process.pid, start_time=start_time)
     kinds = (Kind(kind=KIND, description="counts", params_schema={}),)
     given: dict[str, Any] = {"role": "engine", "slots": 2, "resumable": (KIND,), **fields}

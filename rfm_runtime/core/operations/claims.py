@@ -14,10 +14,13 @@ __all__ = ["Owner", "Owners", "same_process"]
 
 
 def same_process(one: Source, other: Source) -> bool:
-    """Whether two sources are the same process (start times drift with clock corrections)."""
-    return (one.host, one.boot_id, one.pid) == (other.host, other.boot_id, other.pid) and abs(
-        one.start_time - other.start_time
-    ) < 1.0
+    """Whether two sources are the same process."""
+    return (one.host, one.boot_id, one.pid, one.start_time) == (
+        other.host,
+        other.boot_id,
+        other.pid,
+        other.start_time,
+    )
 
 
 class Owner:

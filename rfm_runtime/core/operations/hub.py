@@ -7,6 +7,7 @@ shell is its only caller, from one thread. What users ask is in `requests`, what
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ from rfm_runtime.core.operations.record import (
     Tick,
     Told,
 )
-from rfm_runtime.core.operations.schedule import Usage
+from rfm_runtime.core.operations.schedule import Usage, Waiting
 from rfm_runtime.core.operations.table import Trigger, step
 from rfm_runtime.errors import ConflictError, RfmError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, OperationMeasure, TileMeasure
@@ -92,6 +93,8 @@ class Hub:
         self.handles: dict[int, str] = {}
         self.owners = Owners()
         self.usage = Usage()
+        self.waiting = Waiting()
+        self.live_of: Counter[str] = Counter()
         self.cancel_set: dict[str, Cancellation] = {}
         self.cancel_version = 0
         self.draining = False
@@ -115,10 +118,19 @@ class Hub:
             self.children.setdefault(operation.parent_id, set()).add(operation.operation_id)
         if not record.terminal:
             self.live.add(operation.operation_id)
+            self.live_of[operation.owner] += 1
+            self.index(record)
             record.merge.generation = operation.generation
             if row.cancellation is not None:
                 self.cancel_set[operation.operation_id] = row.cancellation
         return record
+
+    def index(self, record: Record) -> None:
+        """Its state, claim, priority or time in the queue has changed."""
+        if record.operation.state == "queued" and record.row.claim is None:
+            self.waiting.put(record.candidate(), record.operation.kind)
+        else:
+            self.waiting.drop(record.operation.operation_id)
 
     def missing(self, message: Struct) -> tuple[str, list[str], list[str]] | None:
         """What a request names and only the journal may still know: (user, request keys, operation ids)."""
@@ -252,10 +264,10 @@ class Hub:
     ) -> OperationEvent:
         """Number an event and bring the operation to its state."""
         seq = self.log.next_seq()
-        changes: dict[str, Any] = {"at_seq": seq, "stale": False}
+        final = state in TERMINAL_STATES
+        changes: dict[str, Any] = {"at_seq": seq, "stale": record.merge.stale and not final}
         if state is not None:
             changes["state"] = state
-        final = state in TERMINAL_STATES
         if record.merge.owner is not None:
             changes["latest"] = self._shown(record, seq, now)
         if final:
@@ -263,6 +275,7 @@ class Hub:
         record.change_operation(**changes)
         if final:
             record.change(claim=None, cancellation=None, pause_wanted=False)
+        self.index(record)
         operation = record.operation
         if event_type in ("operation_accepted", "operation_started"):
             fields["operation"] = operation
@@ -283,6 +296,7 @@ class Hub:
         final = record.merge.update(operation_id, self.incarnation, seq, now.wall_ms, outcome=state)
         fields["final"] = final
         self.live.discard(operation_id)
+        self.live_of[record.operation.owner] -= 1
         self.release_claim(record)
         if self.cancel_set.pop(operation_id, None) is not None:
             self.cancel_version += 1
@@ -308,6 +322,7 @@ class Hub:
         record.stop_sent_s = None
         record.merge.stale = False
         record.change(claim=None)
+        self.index(record)
 
     def control(self, now: Now) -> Control:
         """The cancel set as it is now, for everybody."""
@@ -409,6 +424,13 @@ class Hub:
             self._check_record(operation_id, record)
         for handle, operation_id in self.handles.items():
             _require(self.records[operation_id].handle == handle, "a handle of another", operation_id)
+        queued = {oid for oid, r in self.records.items() if r.operation.state == "queued" and r.row.claim is None}
+        waiting = {candidate.operation_id: candidate for candidate in self.waiting.candidates()}
+        _require(waiting.keys() == queued, "waiting operations", waiting.keys() ^ queued)
+        for operation_id, candidate in waiting.items():
+            _require(candidate == self.records[operation_id].candidate(), "waits as something else", operation_id)
+        by_user = Counter(self.records[operation_id].operation.owner for operation_id in live)
+        _require(by_user == self.live_of, "live operations of users", self.live_of)
         _require(set(self.cancel_set) <= live, "cancel set of live operations", set(self.cancel_set) - live)
         for owner in self.owners:
             for operation_id in owner.operations:

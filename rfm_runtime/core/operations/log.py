@@ -6,8 +6,9 @@ belongs to is on disk. One `Log` per broker, touched by its hub alone.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rfm_runtime.core.operations.record import Batch, Command, Journal, Loaded, Publish, StoredOperation
 from rfm_runtime.protocol.operation import Operation, OperationEvent
@@ -66,12 +67,11 @@ class Log:
             commands += then
         return commands
 
-    def since(self, seq: int, limit: int) -> tuple[OperationEvent, ...] | None:
-        """At most `limit` committed events after `seq`; None if that is outside floor..head."""
+    def since(self, seq: int) -> Iterator[OperationEvent] | None:
+        """Committed events after `seq`; None if that is outside floor..head."""
         if not self.floor <= seq <= self.head:
             return None
-        skip = seq - self.floor
-        return tuple(self.events[i] for i in range(skip, min(len(self.events), skip + limit)))
+        return itertools.islice(self.events, seq - self.floor, None)
 
     def forget(self, operation_id: str) -> None:
         """Drop a finished operation from memory; the store keeps it."""

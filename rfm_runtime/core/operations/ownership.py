@@ -24,7 +24,7 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
-from rfm_runtime.core.operations.schedule import Candidate, effective_priority, order
+from rfm_runtime.core.operations.schedule import rank
 from rfm_runtime.core.operations.table import Trigger
 from rfm_runtime.errors import ConflictError, UnavailableError
 from rfm_runtime.protocol.internal import (
@@ -118,7 +118,7 @@ def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Comm
     _lose(hub, known, lost, now, events, changed)
     welcome = OwnerWelcome(incarnation=hub.incarnation, keep=tuple(keep), drop=tuple(drop), control=hub.control_frame())
     answer = Send(asked.routing, asked.request_id, welcome)
-    return [*commands, hub.log.commit((r.row for r in changed.values()), events, [answer])]
+    return [hub.log.commit((r.row for r in changed.values()), events, [answer]), *commands]
 
 
 def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation], now: Now) -> tuple[list[Assign], list[str]]:
@@ -235,6 +235,7 @@ def _fail_lost(hub: Hub, record: Record, message: str, now: Now) -> OperationEve
 def _wait_again(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
     """It waits for its next owner; what the last one was asked and did not confirm is done now."""
     record.queued_s = now.mono_s
+    hub.index(record)
     wanted = record.row.pause_wanted
     record.change(started=False, pause_wanted=False)
     if wanted and record.operation.state == "queued":
@@ -250,44 +251,54 @@ def _wait_again(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
 def assign(hub: Hub, now: Now, *, overbook: bool = True) -> list[Command]:
     """Give queued operations to owners with room. The claim is journalled before the owner hears of it.
 
-    overbook: look also for a priority that needs no free slot, which costs a look at all that waits.
+    overbook: look also for a priority that needs no free slot.
     """
     if hub.draining or hub.log.failing is not None:
         return []
     if not any(owner.takes_new and (overbook or owner.free_slots > 0) for owner in hub.owners):
         return []
-    waiting = [
-        record.candidate()
-        for record in (hub.records[operation_id] for operation_id in hub.live)
-        if record.operation.state == "queued" and record.row.claim is None and _settled(hub, record)
-    ]
-    if not waiting:
-        return []
+    heads = hub.waiting.heads()
+    turns = in_hand(hub) if heads else {}
     rows: list[StoredOperation] = []
     pushes: list[Command] = []
-    for candidate in order(waiting, hub.usage, in_hand(hub), now.mono_s):
+    while heads:
+        line = min(heads, key=lambda key: (rank(heads[key], hub.usage, turns, now.mono_s), heads[key].operation_id))
+        candidate = heads[line]
         record = hub.records[candidate.operation_id]
-        owner = _room_for(hub, record, candidate, now)
+        owner = _room_for(hub, record) if _settled(hub, record) else None
         if owner is None or owner.routing is None:
+            # Who stands behind it waits for the same.
+            del heads[line]
             continue
-        record.change_operation(
-            generation=record.operation.generation + 1,
-            attempts=record.operation.attempts + 1,
-            location=owner.hello.location if owner.hello else None,
-        )
-        record.change(
-            claim=owner.source,
-            claim_local=owner.local,
-            claim_resumable=owner.hello is not None and record.operation.kind in owner.hello.resumable,
-            started=False,
-        )
-        record.merge.claimed(record.operation.generation)
-        _mint(hub, record)
-        owner.operations.add(candidate.operation_id)
-        record.assigned_s = now.mono_s
+        _claim(hub, record, owner, now)
+        turns[candidate.owner] = turns.get(candidate.owner, 0) + 1
         rows.append(record.row)
         pushes.append(Push(owner.routing, _assignment(record)))
+        following = hub.waiting.first(line)
+        if following is None:
+            del heads[line]
+        else:
+            heads[line] = following
     return [hub.log.commit(rows, (), pushes)] if rows else []
+
+
+def _claim(hub: Hub, record: Record, owner: Owner, now: Now) -> None:
+    record.change_operation(
+        generation=record.operation.generation + 1,
+        attempts=record.operation.attempts + 1,
+        location=owner.hello.location if owner.hello else None,
+    )
+    record.change(
+        claim=owner.source,
+        claim_local=owner.local,
+        claim_resumable=owner.hello is not None and record.operation.kind in owner.hello.resumable,
+        started=False,
+    )
+    record.merge.claimed(record.operation.generation)
+    _mint(hub, record)
+    owner.operations.add(record.operation.operation_id)
+    record.assigned_s = now.mono_s
+    hub.index(record)
 
 
 def in_hand(hub: Hub) -> dict[str, int]:
@@ -305,13 +316,16 @@ def _settled(hub: Hub, record: Record) -> bool:
     return record.operation.operation_id in hub.log.committed
 
 
-def _room_for(hub: Hub, record: Record, candidate: Candidate, now: Now) -> Owner | None:
-    """The least loaded owner with a free slot; a higher priority than all it has needs no free slot."""
+def _room_for(hub: Hub, record: Record) -> Owner | None:
+    """The least loaded owner with a free slot; a higher priority than all it has needs no free slot.
+
+    Owners compare what is set, not what has grown by waiting, so that is what is compared here.
+    """
     able = [owner for owner in hub.owners if owner.takes_new and owner.offers(record.operation.kind)]
     free = [owner for owner in able if owner.free_slots > 0]
     if free:
         return max(free, key=lambda owner: owner.free_slots)
-    wanted = effective_priority(candidate, now.mono_s)
+    wanted = record.operation.priority
     for owner in able:
         held = [hub.records[operation_id].operation.priority for operation_id in owner.operations]
         if owner.hello is not None and len(held) < 2 * owner.hello.slots and all(p < wanted for p in held):
@@ -423,12 +437,16 @@ def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Comma
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.started:
         return [hub.log.commit((), (), [done])]
+    record.change_operation(grid=message.grid)
+    event = _start(hub, record, now)
+    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+
+
+def _start(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
     record.change(started=True)
     if record.operation.started_at_ms is None:
         record.change_operation(started_at_ms=now.wall_ms)
-    record.change_operation(grid=message.grid)
-    event = hub.apply(record, "start", now)
-    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+    return hub.apply(record, "start", now)
 
 
 def on_pause_state(hub: Hub, asked: Asked, message: PauseState, now: Now) -> list[Command]:
@@ -460,6 +478,8 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
         return [hub.log.commit((), (), [done])]
     record = _own(hub, asked, message.operation_id, message.generation)
     record.merge.reported(message.final, now.mono_s)
+    # It may overtake the start: watchers learn from that event where the operation's files are.
+    started = None if record.row.started else _start(hub, record, now)
     fields: dict[str, Any] = {"artifacts": message.artifacts, "forced": message.forced}
     if message.state == "failed":
         fields["error"] = message.error or ErrorInfo(code="failed", message="its owner gave no reason")
@@ -467,8 +487,8 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
         fields["reason"] = message.error.message
     claim = record.row.claim
     record.change(ended_by=(claim.name, message.generation) if claim else None)
-    event = hub.apply(record, OUTCOMES[message.state], now, **fields)
-    return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
+    ended = hub.apply(record, OUTCOMES[message.state], now, **fields)
+    return [hub.log.commit((record.row,), (event for event in (started, ended) if event is not None), [done])]
 
 
 def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Command]:

@@ -10,7 +10,10 @@ import math
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from rfm_runtime.protocol.internal import OperationMeasure, TileMeasure
+from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES
 from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
 
 __all__ = ["Merge", "Pace", "is_committed"]
@@ -20,6 +23,9 @@ SHOWN_AT_MOST = 99.0
 
 PACE_SAMPLES = 48
 """Samples of (time, done) kept per operation; when full, every second one goes and the spacing doubles."""
+
+CLOCK_S = 1e-6
+"""Measurements that are closer than this have no rate."""
 
 PACE_SPACING_S = 0.25
 SOURCES_LIMIT = 4096
@@ -92,7 +98,7 @@ class Pace:
         total = weights = squares = 0.0
         rates = []
         for (t0, d0), (t1, d1) in itertools.pairwise(samples):
-            if t1 <= t0:
+            if t1 - t0 < CLOCK_S:
                 continue
             weight = (t1 - t0) * math.exp(-(end_s - t1) / horizon_s)
             rate = (d1 - d0) / (t1 - t0)
@@ -121,7 +127,7 @@ class Merge:
     """What is known of the progress of one live operation, and what was shown of it.
 
     shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
-    shown before its owner's first own measure.
+    shown before its owner's first own measure; until then `latest`, the newest update, says what is known.
     """
 
     __slots__ = (
@@ -131,6 +137,7 @@ class Merge:
         "_in_hand",
         "_windows",
         "generation",
+        "latest",
         "owner",
         "pace",
         "revision",
@@ -140,12 +147,13 @@ class Merge:
         "total_iterations",
     )
 
-    def __init__(self, shown: float = 0.0, revision: int = 0) -> None:
+    def __init__(self, latest: ProgressUpdate | None = None) -> None:
         self.generation = 0
+        self.latest = latest
         self.owner: OperationMeasure | None = None
         self.pace = Pace()
-        self.revision = revision
-        self.shown = shown
+        self.revision = 0
+        self.shown = 0.0 if latest is None else latest.done
         self.stale = False
         self.total_iterations = 0
         self.total_cpu_s = 0.0
@@ -178,7 +186,7 @@ class Merge:
         if isinstance(measure, OperationMeasure):
             if self.owner is not None and measure.counter <= self.owner.counter:
                 return False
-            self.owner = measure
+            self.owner = _bounded(measure)
         else:
             self._in_hand[source] = measure
         self._advance(now_s)
@@ -187,7 +195,7 @@ class Merge:
     def reported(self, measure: OperationMeasure, now_s: float) -> None:
         """Take what the owner said on `command`: acknowledged and in order, so its counter is not asked."""
         if measure.generation == self.generation and is_sound(measure):
-            self.owner = measure
+            self.owner = _bounded(measure)
             self._advance(now_s)
 
     def too_fast(self, source: int, counter: int, limit_per_s: float, now_s: float) -> bool:
@@ -249,8 +257,8 @@ class Merge:
     ) -> ProgressUpdate:
         """What watchers are told, with the next revision. outcome: the terminal state it is part of."""
         self.revision += 1
-        owner = self.owner
-        total = None if owner is None else owner.total
+        owner, before = self.owner, self.latest
+        total = owner.total if owner is not None else before.total if before is not None else None
         rates = None if outcome else self.pace.rates()
         remaining = None if total is None else total - self.shown
         fields: dict[str, Any] = {}
@@ -263,7 +271,9 @@ class Merge:
                 "details": owner.details,
                 "tiles": _tiles(owner),
             }
-        return ProgressUpdate(
+        elif before is not None:
+            fields = {name: getattr(before, name) for name in ("unit", "step", "steps", "message", "details", "tiles")}
+        self.latest = ProgressUpdate(
             operation_id=operation_id,
             rev=(incarnation, self.revision),
             at_seq=at_seq,
@@ -278,6 +288,7 @@ class Merge:
             stale=self.stale and outcome is None,
             **fields,
         )
+        return self.latest
 
     def _percent(self, total: float | None, outcome: str | None) -> float:
         if outcome == "completed":
@@ -285,6 +296,17 @@ class Merge:
         if not total:
             return 0.0
         return min(SHOWN_AT_MOST, 100.0 * self.shown / total)
+
+
+def _bounded(measure: OperationMeasure) -> OperationMeasure:
+    """Without details that are too large to be kept and sent to everybody; a text says so."""
+    if measure.details is None:
+        return measure
+    size = len(msgspec.msgpack.encode(measure.details))
+    if size <= DETAILS_LIMIT_BYTES:
+        return measure
+    said = f"{size} bytes, {DETAILS_LIMIT_BYTES} are allowed"
+    return msgspec.structs.replace(measure, details={"details_left_out": said})
 
 
 def _tiles(owner: OperationMeasure) -> TileMap | None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from rfm_runtime.core.operations.claims import Owner
 from rfm_runtime.core.operations.record import Record
 from rfm_runtime.core.operations.schedule import Usage, effective_priority, order
 from rfm_runtime.errors import BadRequestError, ForbiddenError
 from rfm_runtime.protocol.internal import Principal
+from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ListOperations, ListReply, OperationFilter
 from rfm_runtime.protocol.operation import Operation
 
-__all__ = ["check", "explain", "list_page", "matches"]
+__all__ = ["check", "explain", "list_page", "matches", "page_of"]
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 ROLES_SEE = frozenset({"admin", "operator", "viewer", "reporter"})
 ROLES_SUBMIT = frozenset({"admin", "operator"})
@@ -50,8 +57,22 @@ def matches(operation: Operation, wanted: OperationFilter) -> bool:
     return True
 
 
-def list_page(operations: Iterable[Operation], request: ListOperations) -> ListReply:
-    """A page, newest first. Raises BadRequestError for a cursor that is none."""
+def page_of(items: Iterable[T], limit: int) -> list[T]:
+    """The first `limit` items, or as many of them as fit into PAGE_LIMIT_BYTES; at least one if there is one."""
+    page: list[T] = []
+    left = PAGE_LIMIT_BYTES
+    for item in itertools.islice(items, limit):
+        left -= len(msgspec.msgpack.encode(item))
+        if left < 0 and page:
+            break
+        page.append(item)
+    return page
+
+
+def list_page(
+    operations: Iterable[Operation], request: ListOperations, describe: Callable[[Operation], Operation]
+) -> ListReply:
+    """A page, newest first, each operation as `describe` shows it. Raises BadRequestError for a cursor that is none."""
     ordered = sorted(
         (operation for operation in operations if matches(operation, request.filter)),
         key=lambda operation: (-operation.created_at_ms, operation.operation_id),
@@ -62,7 +83,7 @@ def list_page(operations: Iterable[Operation], request: ListOperations) -> ListR
             raise BadRequestError("not a cursor of an earlier page", hint="pass the cursor as it came")
         after = (-int(created), operation_id)
         ordered = [o for o in ordered if (-o.created_at_ms, o.operation_id) > after]
-    page = ordered[: request.limit]
+    page = page_of(map(describe, ordered), request.limit)
     more = len(ordered) > len(page)
     return ListReply(operations=page, cursor=f"{page[-1].created_at_ms}:{page[-1].operation_id}" if more else None)
 

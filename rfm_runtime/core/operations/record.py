@@ -76,8 +76,7 @@ class Record:
         self.handle: int | None = None
         self.assigned_s: float | None = None
         self.stop_sent_s: float | None = None
-        latest = row.operation.latest
-        self.merge = Merge(latest.done if latest else 0.0)
+        self.merge = Merge(row.operation.latest)
 
     @property
     def operation(self) -> Operation:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rfm_runtime.core.operations.ownership import in_hand, push_pause
-from rfm_runtime.core.operations.queries import check, explain, list_page
+from rfm_runtime.core.operations.queries import check, explain, list_page, page_of
 from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
     DrainingError,
+    QuotaExceededError,
     TooLargeError,
     UnknownOperationError,
     UnsupportedError,
@@ -108,6 +109,7 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
         else:
             _validate(hub, message.principal, submission, {new.operation_id for new, _ in fresh})
             fresh.append((submission, digest))
+    _check_quota(hub, message.principal, len(fresh))
     rows: list[StoredOperation] = []
     events: list[OperationEvent] = []
     for submission, digest in fresh:
@@ -120,6 +122,16 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
     answer = _answer(asked, Submitted(tuple(replies[s.operation_id] for s in message.submissions)))
     # A duplicate is answered after a commit as well: its first request may not be on disk yet.
     return [hub.log.commit(rows, events, [answer])]
+
+
+def _check_quota(hub: Hub, principal: Principal, more: int) -> None:
+    limit = hub.settings.operations_per_user
+    if more and hub.live_of[principal.user] + more > limit:
+        raise QuotaExceededError(
+            f"{principal.user} has {hub.live_of[principal.user]} operations that have not ended, {limit} are allowed",
+            hint="wait for some to end, or cancel some",
+            retry_after_s=1.0,
+        )
 
 
 def _digest(submission: SubmitRequest) -> bytes:
@@ -296,6 +308,7 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
         event = hub.apply(record, "pause" if message.paused else "resume", now, by=message.principal.user)
         if event is not None:
             record.queued_s = now.mono_s
+            hub.index(record)
         events = () if event is None else (event,)
         return [hub.log.commit((record.row,), events, [done])]
     record.change(pause_wanted=message.paused)
@@ -341,9 +354,8 @@ def on_kinds(hub: Hub, asked: Asked, _message: DoKinds, _now: Now) -> list[Comma
 def on_list(hub: Hub, asked: Asked, message: DoList, now: Now) -> list[Command]:
     """A page of committed operations."""
     check(message.principal, "see")
-    page = list_page(hub.log.committed.values(), message.request)
-    described = [_with_progress(hub, operation, now) for operation in page.operations]
-    return [_answer(asked, msgspec.structs.replace(page, operations=described))]
+    page = list_page(hub.log.committed.values(), message.request, lambda operation: _with_progress(hub, operation, now))
+    return [_answer(asked, page)]
 
 
 def on_get(hub: Hub, asked: Asked, message: DoGet, now: Now) -> list[Command]:
@@ -406,14 +418,14 @@ def on_gateway_hello(hub: Hub, asked: Asked, _message: GatewayHello, _now: Now) 
 
 def on_events_since(hub: Hub, asked: Asked, message: EventsSince, _now: Now) -> list[Command]:
     """Committed events after a position, or the advice to take a snapshot."""
-    events = hub.log.since(message.seq, EVENTS_PAGE) if message.epoch == hub.log.epoch else None
+    events = hub.log.since(message.seq) if message.epoch == hub.log.epoch else None
     answer = Events(
         epoch=hub.log.epoch,
         incarnation=hub.incarnation,
         floor=hub.log.floor,
         head=hub.log.head,
         recovered=events is not None,
-        events=events or (),
+        events=() if events is None else tuple(page_of(events, EVENTS_PAGE)),
     )
     return [_answer(asked, answer)]
 
@@ -421,13 +433,13 @@ def on_events_since(hub: Hub, asked: Asked, message: EventsSince, _now: Now) -> 
 def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, now: Now) -> list[Command]:
     """A page of committed operations in the order of their ids."""
     ids = sorted(operation_id for operation_id in hub.log.committed if operation_id > message.cursor)
-    page = ids[:PAGE_LIMIT]
+    page = page_of((_with_progress(hub, hub.log.committed[oid], now) for oid in ids), PAGE_LIMIT)
     answer = SnapshotPage(
         epoch=hub.log.epoch,
         incarnation=hub.incarnation,
         seq=hub.log.head,
-        operations=tuple(_with_progress(hub, hub.log.committed[oid], now) for oid in page),
-        cursor=page[-1] if len(ids) > len(page) else "",
+        operations=tuple(page),
+        cursor=page[-1].operation_id if len(ids) > len(page) else "",
     )
     return [_answer(asked, answer)]
 

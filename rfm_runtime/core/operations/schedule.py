@@ -7,11 +7,12 @@ Source: C. Waldspurger, W. Weihl, "Stride Scheduling", MIT/LCS/TM-528, 1995.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["AGEING_S", "Candidate", "Usage", "effective_priority", "order"]
+__all__ = ["AGEING_S", "Candidate", "Usage", "Waiting", "effective_priority", "order", "rank"]
 
 AGEING_S = 60.0
 """Waiting this long is worth one step of priority: nothing waits for ever behind a stream of others."""
@@ -52,6 +53,62 @@ class Usage:
         return used * math.exp2(-max(0.0, now_s - at_s) / FORGET_S)
 
 
+class Waiting:
+    """The queued operations that nobody has claimed, so that the next one is found without looking at all of them.
+
+    Of one user, priority and kind whoever waits longest goes first; so only the first of each such line matters.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, int, str], list[tuple[float, str]]] = {}
+        self._entries: dict[str, tuple[Candidate, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, candidate: Candidate, kind: str) -> None:
+        """It waits, or waits as something else than before."""
+        if self._entries.get(candidate.operation_id) == (candidate, kind):
+            return
+        self._entries[candidate.operation_id] = candidate, kind
+        line = self._lines.setdefault((candidate.owner, candidate.priority, kind), [])
+        heapq.heappush(line, (candidate.queued_s, candidate.operation_id))
+
+    def drop(self, operation_id: str) -> None:
+        """It does not wait any more."""
+        self._entries.pop(operation_id, None)
+
+    def candidates(self) -> list[Candidate]:
+        """All of them, in no order."""
+        return [candidate for candidate, _ in self._entries.values()]
+
+    def first(self, line: tuple[str, int, str]) -> Candidate | None:
+        """Who is first in a line."""
+        entries = self._lines[line]
+        while entries:
+            queued_s, operation_id = entries[0]
+            candidate, kind = self._entries.get(operation_id, (None, ""))
+            if candidate is not None and (candidate.owner, candidate.priority, kind, candidate.queued_s) == (
+                *line,
+                queued_s,
+            ):
+                return candidate
+            # It left the line, or stands in another.
+            heapq.heappop(entries)
+        del self._lines[line]
+        return None
+
+    def heads(self) -> dict[tuple[str, int, str], Candidate]:
+        """The first of each line; lines are (user, priority, kind)."""
+        return {line: first for line in list(self._lines) if (first := self.first(line)) is not None}
+
+
+def rank(candidate: Candidate, usage: Usage, in_hand: Mapping[str, int], now_s: float) -> tuple[float, ...]:
+    """The candidate with the smallest rank is assigned next. in_hand: operations owners have, by user."""
+    turn = in_hand.get(candidate.owner, 0)
+    return -effective_priority(candidate, now_s), turn, usage.of(candidate.owner, now_s), candidate.queued_s
+
+
 def order(candidates: Iterable[Candidate], usage: Usage, in_hand: Mapping[str, int], now_s: float) -> list[Candidate]:
     """Candidates in the order in which they are to be assigned. in_hand: operations owners have, by user."""
     waiting = sorted(candidates, key=lambda c: (-effective_priority(c, now_s), c.queued_s, c.operation_id))
@@ -59,8 +116,7 @@ def order(candidates: Iterable[Candidate], usage: Usage, in_hand: Mapping[str, i
     turns = dict(in_hand)
     keyed = []
     for candidate in waiting:
-        turn = turns.get(candidate.owner, 0)
-        turns[candidate.owner] = turn + 1
-        keyed.append((-effective_priority(candidate, now_s), turn, usage.of(candidate.owner, now_s), candidate))
-    keyed.sort(key=lambda key: key[:3])
-    return [candidate for *_, candidate in keyed]
+        keyed.append((rank(candidate, usage, turns, now_s), candidate))
+        turns[candidate.owner] = turns.get(candidate.owner, 0) + 1
+    keyed.sort(key=lambda key: key[0])
+    return [candidate for _, candidate in keyed]

@@ -126,7 +126,10 @@ Authenticate = Callable[[str], Principal | None]
 
 
 class GatewayCore:
-    """State of one gateway."""
+    """State of one gateway.
+
+    filled: the ring has the older events that the broker has; before that nobody can resume from them.
+    """
 
     def __init__(self, settings: Settings, identity: Identity, authenticate: Authenticate, now_s: float) -> None:
         self.settings = settings
@@ -136,6 +139,7 @@ class GatewayCore:
         self.draining = False
         self.last_frame_s = now_s
         self.durable = True
+        self.filled = True
         self.counts: Counter[str] = Counter()
         self.superseded = 0
         self._authenticate = authenticate
@@ -206,28 +210,36 @@ class GatewayCore:
         """A WebSocket handshake was made; `principal` if it carried a valid token already."""
         if self.draining:
             return Refused(CloseCode.DRAINING, 1000)
-        self._handshakes, wait_s = self._handshakes.take(now_s)
-        if wait_s > 0.0:
-            self.counts["refused_handshakes"] += 1
-            return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
-        if self._by_address[address] >= self.settings.connections_per_address:
-            self.counts["refused_address"] += 1
-            return Refused(CloseCode.CONNECTION_LIMIT, None)
-        if principal is not None and self._by_user[principal.user] >= self.settings.connections_per_user:
+        if principal is None:
+            # Whoever has not shown a token yet must not keep out those who have.
+            self._handshakes, wait_s = self._handshakes.take(now_s)
+            if wait_s > 0.0:
+                self.counts["refused_handshakes"] += 1
+                return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
+            if self._by_address[address] >= self.settings.connections_per_address:
+                self.counts["refused_address"] += 1
+                return Refused(CloseCode.RATE_LIMITED, round(self.settings.hello_timeout_s * 1000))
+        elif self._by_user[principal.user] >= self.settings.connections_per_user:
             self.counts["refused_user"] += 1
             return Refused(CloseCode.CONNECTION_LIMIT, None)
         self._numbers += 1
         bucket = TokenBucket.full(self.settings.commands_per_s, self.settings.commands_burst, now_s)
-        session = Session(self._numbers, address, encoding, bucket, now_s)
+        half = self.settings.inbound_per_s / 2
+        inbound = TokenBucket.full(half, half, now_s)
+        session = Session(self._numbers, address, encoding, bucket, inbound, now_s)
         self.sessions[session.number] = session
-        self._by_address[address] += 1
-        if principal is not None:
-            self._admit(session, principal)
+        if principal is None:
+            self._by_address[address] += 1
+        else:
+            session.principal = principal
+            self._by_user[principal.user] += 1
         return session
 
     def _admit(self, session: Session, principal: Principal) -> None:
+        """It said hello: it counts for its user from now on, and not for its address."""
         session.principal = principal
         self._by_user[principal.user] += 1
+        self._by_address[session.address] -= 1
 
     def disconnected(self, number: int) -> None:
         """The connection is gone."""
@@ -235,24 +247,38 @@ class GatewayCore:
         if session is None:
             return
         self.superseded += session.superseded
-        self._by_address[session.address] -= 1
-        if session.principal is not None:
+        if session.principal is None:
+            self._by_address[session.address] -= 1
+        else:
             self._by_user[session.principal.user] -= 1
         self._by_address += Counter()
         self._by_user += Counter()
 
     # --- what watchers say ------------------------------------------------------------------
 
+    def wait_s(self, number: int, now_s: float) -> float:
+        """How long the next message of this session waits before it is taken; 0.0: take it.
+
+        A flood is slowed down, not refused: it fills its own socket, and what others say is not behind it.
+        """
+        session = self.sessions.get(number)
+        if session is None:
+            return 0.0
+        inbound, wait_s = session.inbound.take(now_s)
+        if wait_s > 0.0:
+            self.counts["slowed_client"] += 1
+            return wait_s
+        self._inbound, wait_s = self._inbound.take(now_s)
+        if wait_s > 0.0:
+            self.counts["slowed_global"] += 1
+            return wait_s
+        session.inbound = inbound
+        return 0.0
+
     def received(self, number: int, message: bytes | str, now_s: float, now_ms: int) -> list[Command]:
         """A WebSocket message. Errors of a request are answered; what is not the protocol closes."""
         session = self.sessions.get(number)
         if session is None or session.closing is not None:
-            return []
-        self._inbound, wait_s = self._inbound.take(now_s)
-        if wait_s > 0.0:
-            self.counts["limited_global"] += 1
-            limited = RateLimitedError("too many messages to this server", retry_after_s=wait_s)
-            self._error(session, limited, None, now_ms)
             return []
         encoding: Encoding = "json" if isinstance(message, str) else "msgpack"
         try:
@@ -437,7 +463,7 @@ class GatewayCore:
     def _place(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
         """Replay, snapshot, or wait: for this gateway to be contiguous, or to reach the watcher's position."""
         replica, resume = self.replica, session.resume
-        if not replica.is_live or session.is_lost(replica):
+        if not replica.is_live or session.is_lost(replica) or (resume is not None and not self.filled):
             return []
         self._greet(session, now_ms)
         recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
@@ -567,7 +593,7 @@ class GatewayCore:
     def sanity_check(self) -> None:
         """Raise AssertionError if counts and tables disagree."""
         self.replica.sanity_check()
-        by_address = Counter(session.address for session in self.sessions.values())
+        by_address = Counter(session.address for session in self.sessions.values() if session.principal is None)
         if by_address != +self._by_address:
             raise AssertionError(f"connections by address: {self._by_address} against {by_address}")
         for session in self.sessions.values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from rfm_runtime.core.sessions.pace import Pace, flushed, skipped
 from rfm_runtime.core.sessions.replica import Replica
 from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.protocol.internal import Principal
+from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
     Live,
     OperationFilter,
@@ -27,7 +28,7 @@ from rfm_runtime.protocol.messages import (
     Throttled,
 )
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
-from rfm_runtime.protocol.wire import Encoding, encode
+from rfm_runtime.protocol.wire import Encoding, encode, encode_part
 
 __all__ = ["Payload", "Session"]
 
@@ -50,13 +51,16 @@ class Payload(Struct, frozen=True):
 
 
 class Session:
-    """State of one connection, from its handshake on."""
+    """State of one connection, from its handshake on. bucket: of its commands; inbound: of all that it says."""
 
-    def __init__(self, number: int, address: str, encoding: Encoding, bucket: TokenBucket, now_s: float) -> None:
+    def __init__(
+        self, number: int, address: str, encoding: Encoding, bucket: TokenBucket, inbound: TokenBucket, now_s: float
+    ) -> None:
         self.number = number
         self.address = address
         self.encoding = encoding
         self.bucket = bucket
+        self.inbound = inbound
         self.connected_s = now_s
         self.principal: Principal | None = None
         self.client = ""
@@ -222,11 +226,14 @@ class Session:
 
     def _pull_snapshot(self, replica: Replica, out: list[Payload], left: int, ts_ms: int) -> int:
         while self.mode == "snapshot" and left > 0:
-            page: list[Operation] = []
-            while self._pages and len(page) < PAGE_OPERATIONS:
+            # Encoded one by one: what they need in this encoding decides how many make a page.
+            page: list[Any] = []
+            room = PAGE_LIMIT_BYTES
+            while self._pages and len(page) < PAGE_OPERATIONS and room > 0:
                 operation = replica.operations.get(self._pages.popleft())
                 if operation is not None:
-                    page.append(operation)
+                    page.append(encode_part(operation, self.encoding))
+                    room -= len(page[-1])
                     self._sent_at[operation.operation_id] = operation.at_seq
             message = OperationList(operations=page, more=bool(self._pages), first=self._first_page)
             self._first_page = False

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -19,6 +20,17 @@ def test_this_process_is_alive_and_its_pid_at_another_time_is_not() -> None:
     assert started is not None
     assert is_alive(os.getpid(), started)
     assert not is_alive(os.getpid(), started - 100.0)
+
+
+@pytest.mark.scenario("F10")
+def test_a_process_is_the_same_whatever_happens_to_the_clock() -> None:
+    # What psutil and ps show is computed from the time of day; this must not be.
+    started = start_time_s(os.getpid())
+    assert started is not None
+    assert 0.0 < started <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    code = "import os; from rfm_runtime.observe.process import start_time_s; print(start_time_s(os.getppid()))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(run.stdout) == started
 
 
 def test_an_ended_process_is_not_alive() -> None:

@@ -25,7 +25,9 @@ def whole(counter, done, *, generation=1, committed=b"", total=TOTAL, **fields):
 
 
 def claimed(generation=1, shown=0.0):
-    merge = Merge(shown)
+    before = Merge()
+    before.shown = shown
+    merge = Merge(before.update("op", 0, 1, 0))
     merge.claimed(generation)
     return merge
 

@@ -158,14 +158,31 @@ def test_nobody_is_welcomed_before_the_name_of_the_log_is_known():
 # --- how many -------------------------------------------------------------------------------------
 
 
-def test_too_many_connections_of_an_address_are_refused_with_4504():
-    scene = Scene(connections_per_address=2)
+def test_too_many_connections_of_an_address_that_said_no_hello_are_refused_for_now():
+    scene = Scene(connections_per_address=2, hello_timeout_s=5.0)
     first = scene.gate.connect(address="x")
     scene.gate.connect(address="x")
-    assert scene.gate.try_connect(address="x") == Refused(4504, None)
+    assert scene.gate.try_connect(address="x") == Refused(4013, 5000)
     scene.gate.connect(address="y")
     scene.gate.drop(first)
     scene.gate.connect(address="x")
+    scene.gate.core.sanity_check()
+
+
+def test_strangers_do_not_keep_out_who_has_a_token():
+    scene = Scene(connections_per_address=2, handshakes_per_s=2.0)
+    for _ in range(2):
+        scene.gate.connect(address="x")
+    assert isinstance(scene.gate.try_connect(address="x"), Refused)
+    assert scene.gate.connect(address="x", principal=TOKENS["ann"]).hello().all(Welcome)
+
+
+def test_who_said_hello_takes_no_place_of_strangers():
+    scene = Scene(connections_per_address=1)
+    watcher = scene.gate.connect(address="x").hello()
+    scene.gate.connect(address="x")
+    scene.gate.drop(watcher)
+    assert isinstance(scene.gate.try_connect(address="x"), Refused)
     scene.gate.core.sanity_check()
 
 
@@ -460,18 +477,27 @@ def test_a_client_that_asks_too_much_is_told_when_to_go_on_and_others_are_not_af
 
 
 @pytest.mark.scenario("G8")
-def test_all_clients_together_are_limited_too():
+def test_a_client_that_floods_is_slowed_down_and_what_others_say_is_not_behind_it():
     scene = Scene(inbound_per_s=10.0)
-    watchers = [scene.gate.connect().hello(token) for token in ("ann", "bob")]
-    for _ in range(5):
-        for watcher in watchers:
-            watcher.say(Ping())
-    assert sum(len(watcher.all(Pong)) for watcher in watchers) == 8
-    assert [errors(watcher) for watcher in watchers] == [["rate_limited"]] * 2
-    assert scene.gate.core.counts["limited_global"] == 2
-    scene.gate.now_s += 0.101
-    watchers[0].say(Ping())
-    assert len(watchers[0].all(Pong)) == 5
+    core, now_s = scene.gate.core, scene.gate.now_s
+    loud, quiet = scene.gate.connect().hello(), scene.gate.connect().hello("bob")
+    waits = [core.wait_s(loud.number, now_s) for _ in range(50)]
+    assert waits[:5] == [0.0] * 5
+    assert waits[5:] == [pytest.approx(0.2)] * 45
+    assert core.wait_s(quiet.number, now_s) == 0.0
+    assert core.wait_s(loud.number, now_s + 0.201) == 0.0
+    assert core.counts["slowed_client"] == 45
+
+
+@pytest.mark.scenario("G8")
+def test_all_clients_together_are_slowed_down_too_and_then_taken():
+    scene = Scene(inbound_per_s=10.0)
+    core, now_s = scene.gate.core, scene.gate.now_s
+    watchers = [scene.gate.connect().hello(token) for token in ("ann", "ann", "bob")]
+    waits = [core.wait_s(watcher.number, now_s) for _ in range(4) for watcher in watchers]
+    assert waits == [0.0] * 10 + [pytest.approx(0.1)] * 2
+    # What was not taken cost nothing.
+    assert core.wait_s(watchers[-1].number, now_s + 0.101) == 0.0
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, 20.0), (5.0, 5.0), (60.0, 20.0)])
