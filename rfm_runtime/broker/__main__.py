@@ -28,6 +28,7 @@ async def serve(boot: Boot) -> None:
         SqliteJournal(boot.folders.journal),
         validators={"render.escape_time": validate},
         context=context,
+        shown=boot.folders.shown,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)

@@ -62,8 +62,15 @@ from rfm_runtime.protocol.internal import (
     unpack_body,
     unpack_progress,
 )
-from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, OperationEvent, error_info
+from rfm_runtime.protocol.operation import (
+    TERMINAL_EVENTS,
+    TERMINAL_STATES,
+    OperationEvent,
+    ProgressUpdate,
+    error_info,
+)
 from rfm_runtime.store.journal import Journal as Store
+from rfm_runtime.store.shown import Shown
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain as SocketDrain
 
@@ -85,7 +92,10 @@ class Endpoints(Struct, frozen=True):
 
 
 class Broker:
-    """One broker. Everything happens in the loop's thread except the journal's writing."""
+    """One broker. Everything happens in the loop's thread except the journal's writing.
+
+    shown: the file that keeps what watchers were shown; without it a killed broker goes on with the journal's word.
+    """
 
     def __init__(
         self,
@@ -95,10 +105,13 @@ class Broker:
         *,
         validators: Mapping[str, Validator],
         context: zmq.Context[zmq.Socket[bytes]],
+        shown: Path | None = None,
     ) -> None:
         self._settings = settings
         self._endpoints = endpoints
         self._store = store
+        self._shown_file = shown
+        self._shown: Shown | None = None
         self._validators = validators
         self._context = context
         self._loop = asyncio.get_running_loop()
@@ -120,13 +133,22 @@ class Broker:
         loaded = self._store.load(
             history_events=self._settings.history_events, finished_keep=self._settings.finished_keep
         )
+        if self._shown_file is not None:
+            try:
+                self._shown = Shown(self._shown_file, loaded.epoch)
+            except OSError as error:
+                self._show_no_more(error)
         self.hub = Hub(
             loaded,
             self._settings,
             validators=self._validators,
             mint_handle=lambda: secrets.randbits(64),
             now=self._now(),
+            shown={} if self._shown is None else self._shown.before,
         )
+        if self._shown is not None:
+            for operation_id in self._shown.before.keys() - self.hub.live:
+                self._shown.drop(operation_id)
         self._published_seq = loaded.head
         self._store.start(self._on_written, self._on_failed)
         for endpoint in (
@@ -178,6 +200,9 @@ class Broker:
             self._unwatch(descriptor)
         for endpoint in msgspec.structs.astuple(self._endpoints):
             _unlink(endpoint)
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
         self.hub.sanity_check()
         log.info("broker_stopped", seq=self.hub.log.head)
 
@@ -292,6 +317,8 @@ class Broker:
                 correlation_id=self._correlation(event.operation_id),
                 reason=event.reason,
             )
+            if self._shown is not None and event.type in TERMINAL_EVENTS:
+                self._shown.drop(event.operation_id)
             asked_s = self._cancels.pop(event.operation_id, None) if event.type in TERMINAL_EVENTS else None
             if asked_s is not None:
                 self.metrics.cancel_idle.observe(self._loop.time() - asked_s)
@@ -399,8 +426,26 @@ class Broker:
         self._merge(now)
         self._carry_out(self.hub.handle(Tick(), now))
         progress = self.hub.progress(now)
+        self._keep_shown(progress)
         if progress or now.mono_s - self._frame_sent_s >= self._settings.feed_keepalive_s:
             self._send_frame((), progress)
+
+    def _keep_shown(self, updates: tuple[ProgressUpdate, ...]) -> None:
+        """Before anybody sees it."""
+        if self._shown is None:
+            return
+        try:
+            for update in updates:
+                self._shown.put(update.operation_id, update.done)
+        except OSError as error:
+            self._show_no_more(error)
+
+    def _show_no_more(self, error: OSError) -> None:
+        """No room for the file: a broker that is killed now may show less when it is back, and nothing else."""
+        log.warning("shown_not_kept", error=str(error))
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
 
     def _merge(self, now: Now) -> None:
         fates = self.metrics.progress

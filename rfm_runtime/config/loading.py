@@ -46,6 +46,16 @@ class Folders(Struct, frozen=True):
         return self.state / "journal.db"
 
     @property
+    def journal_lock(self) -> Path:
+        """Held by the supervisor while it lives: a journal has one writer, wherever the runtime folder is."""
+        return self.state / "journal.lock"
+
+    @property
+    def shown(self) -> Path:
+        """What watchers were last shown of live operations."""
+        return self.state / "shown"
+
+    @property
     def frames(self) -> Path:
         """One folder an unfinished render."""
         return self.state / "frames"

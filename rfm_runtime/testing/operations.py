@@ -132,9 +132,8 @@ class World:
             validators={KIND: _validate},
             mint_handle=lambda: next(self._handles),
             now=self.now,
+            shown={operation_id: update.done for operation_id, update in self.shown.items()},
         )
-        # A broker that restarts goes on from what the journal says was shown, not necessarily from the last frame.
-        self.shown = {oid: row.operation.latest for oid, row in self.rows.items() if row.operation.latest is not None}
         self._carry_out(self.hub.start(self.now))
 
     # --- towards the hub --------------------------------------------------------------------

@@ -18,7 +18,6 @@ from rfm_runtime.app.daemon import start_daemon, stop
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.errors import StartError
-from rfm_runtime.observe.process import is_alive
 
 __all__ = ["Runtime", "eventually", "runtime"]
 
@@ -106,8 +105,14 @@ class Runtime:
 def _await_end(tree: list[psutil.Process], of: str) -> None:
     """Every process has ended. A zombie has: when it is reaped is up to the machine's process 1."""
 
+    def is_there(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
     def alive() -> list[psutil.Process]:
-        return [process for process in tree if is_alive(process.pid, process.create_time())]
+        return [process for process in tree if is_there(process)]
 
     try:
         eventually(lambda: not alive(), what="the end of all processes")

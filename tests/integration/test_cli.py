@@ -708,7 +708,7 @@ def test_a_private_runtime_leaves_nothing(alone: dict[str, str], tmp_path: Path)
         assert names(tmp_path) == ["x.png"]
         with terminal("render", *ENDLESS_OPTIONS, "-o", "y.png", env=env, cwd=tmp_path) as shown:
             shown.until("0.0 %")
-            [folder] = temporary.glob("rfm-*")
+            [folder] = [found.parent for found in temporary.glob("rfm-*/run")]
             pid = json.loads((folder / "run" / "connection.json").read_bytes())["pid"]
             tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
             shown.process.kill()

@@ -135,6 +135,32 @@ def test_a_killed_broker_comes_back_with_the_same_operations_and_outcomes(
 
 
 @pytest.mark.scenario("F2")
+def test_a_killed_broker_shows_no_less_than_it_had_shown(running: Runtime, client: Client, watcher: Recorder) -> None:
+    # Tiles of a second each: most of what is shown is in workers' hands, and the engine does not know it.
+    operation = client.submit(KIND, {**SECONDS, "tile_px": 512})
+    incarnation = 0
+    for share in (0.1, 0.3, 0.5):
+        incarnation = shown(watcher, operation, share, since=incarnation)
+        running.kill("broker")
+    assert operation.wait(60) == "completed"
+    watcher.await_end(operation.id)
+    watcher.check_story(operation.id)
+
+
+def shown(watcher: Recorder, operation: Operation, share: float, *, since: int) -> int:
+    """Incarnation of the broker after `since` that has shown so much of it."""
+
+    def look() -> int:
+        updates = watcher.progress(operation.id)
+        if not updates or updates[-1].rev[0] <= since or updates[-1].done < share * (updates[-1].total or 1.0):
+            return 0
+        return updates[-1].rev[0]
+
+    found: int = eventually(look, what=f"{share:.0%} is shown", timeout_s=30)
+    return found
+
+
+@pytest.mark.scenario("F2")
 def test_a_cancel_survives_the_broker_that_took_it(running: Runtime, client: Client, watcher: Recorder) -> None:
     operation = client.submit(KIND, ENDLESS)
     workers = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")

@@ -68,6 +68,7 @@ LEASE_GAP_S = 1.0
 class Hub:
     """State of the broker. Construct it from what the journal knows, call `start`, then `handle`.
 
+    shown: `done` as the last broker showed it, where that is more than the journal has.
     forgetful: the journal may know operations that are not here any more, so ask it for what is `missing`.
     """
 
@@ -79,6 +80,7 @@ class Hub:
         validators: Mapping[str, Validator],
         mint_handle: Callable[[], int],
         now: Now,
+        shown: Mapping[str, float] | None = None,
     ) -> None:
         self.settings = settings
         self.incarnation = loaded.incarnation
@@ -105,7 +107,9 @@ class Hub:
         self.limited = 0
         self.checkpoint_s = now.mono_s
         for row in loaded.rows:
-            self.adopt(row, now)
+            record = self.adopt(row, now)
+            if shown is not None and not record.terminal:
+                record.merge.shown = max(record.merge.shown, shown.get(row.operation.operation_id, 0.0))
         self.forgetful = len(self.records) - len(self.live) >= settings.finished_keep
 
     def adopt(self, row: StoredOperation, now: Now) -> Record:
