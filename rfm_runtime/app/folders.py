@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from rfm_runtime.config import Folders, Settings
 from rfm_runtime.errors import AlreadyRunningError, NoRuntimeError, PortTakenError, SetupError
 from rfm_runtime.observe.temporaries import remove_temporaries
 
-__all__ = ["claim", "holder", "listen", "prepare", "remove_run_files"]
+__all__ = ["Claim", "claim", "holder", "listen", "prepare", "remove_run_files", "run_files"]
 
 BACKLOG = 1024
 """Connections that wait while a gateway restarts: the socket is the supervisor's and stays open."""
@@ -43,29 +44,69 @@ def prepare(folders: Folders) -> None:
     if found.st_uid != os.getuid():
         raise SetupError(f"{folders.runtime} belongs to another user", hint="choose another folder with --runtime-dir")
     if stat.S_IMODE(found.st_mode) & 0o077:
+        # A new one, and one of ours, is closed; a folder with other things in it may have to be open.
+        if any(folders.runtime.iterdir()) and not folders.lock.exists():
+            raise SetupError(
+                f"{folders.runtime} is open to other users (mode {stat.S_IMODE(found.st_mode):o}), and not empty",
+                hint="choose a folder of its own with --runtime-dir, or close this one: chmod 700",
+            )
         folders.runtime.chmod(0o700)
 
 
-def claim(folders: Folders) -> int:
-    """Lock the folders for this process; the descriptor of the lock, released when the process ends.
+class Claim:
+    """Locks on the runtime's two folders, held until it is closed or this process ends."""
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+
+    def lock(self, path: Path, taken: Callable[[], AlreadyRunningError], hint: str) -> None:
+        """Lock a file. Raises what `taken` makes if another process has it, SetupError with what the system said."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SetupError(f"cannot write {path}: {error.strerror}", hint=hint) from None
+        self._descriptors.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise taken() from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+
+    def close(self) -> None:
+        """Let others have them. Idempotent."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def claim(folders: Folders) -> Claim:
+    """Lock both folders for this process: a journal has one writer, whichever runtime folder is used with it.
 
     Raises AlreadyRunningError that says where the other one is; SetupError with what the system said.
     """
-    try:
-        descriptor = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SetupError(
-            f"cannot write {folders.lock}: {error.strerror}", hint="choose another folder with --runtime-dir"
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise AlreadyRunningError(
+
+    def runs() -> AlreadyRunningError:
+        return AlreadyRunningError(
             f"a runtime is already running {_where(folders)}",
-            hint="stop it with `rfm-runtime stop`, or use other folders: --state-dir and --runtime-dir",
-        ) from None
-    return descriptor
+            hint="stop it with `rfm-runtime stop`, or use other folders and another port: "
+            "--state-dir, --runtime-dir and --port 0",
+        )
+
+    def has_the_state() -> AlreadyRunningError:
+        pid = folders.journal_lock.read_text(encoding="ascii", errors="replace").strip()
+        return AlreadyRunningError(
+            f"another runtime (pid {pid or 'unknown'}) uses the state folder {folders.state}",
+            hint="stop it, or choose another folder with --state-dir",
+        )
+
+    claim = Claim()
+    try:
+        claim.lock(folders.lock, runs, "choose another folder with --runtime-dir")
+        claim.lock(folders.journal_lock, has_the_state, "choose another folder with --state-dir")
+    except BaseException:
+        claim.close()
+        raise
+    return claim
 
 
 def _where(folders: Folders) -> str:
@@ -119,19 +160,17 @@ def holder(port: int) -> str:
     return " by a process of another user" if pids else ""
 
 
+def run_files(folders: Folders) -> list[Path]:
+    """What a runtime has in its folder and leaves there when it is killed: sockets, secrets, links."""
+    names = ("*.sock", "*.tmp", ".token.*", ".settings.json.*", ".connection.json.*")
+    found = [path for name in names for path in sorted(folders.runtime.glob(name))]
+    return found + [path for path in (folders.connection, folders.token, folders.settings) if path.exists()]
+
+
 def remove_run_files(folders: Folders) -> None:
-    """Remove sockets, secrets, the connection file and temporary folders; only the holder of the lock may."""
-    for path in (
-        *folders.runtime.glob("*.sock"),
-        folders.connection,
-        folders.token,
-        folders.settings,
-        *_temporaries(folders.runtime),
-    ):
-        path.unlink(missing_ok=True)
-    for link in folders.runtime.glob("*.tmp"):
-        remove_temporaries(link)
-
-
-def _temporaries(folder: Path) -> list[Path]:
-    return [*folder.glob(".token.*"), *folder.glob(".settings.json.*"), *folder.glob(".connection.json.*")]
+    """Remove them; only the holder of the lock may."""
+    for path in run_files(folders):
+        if path.is_symlink():
+            remove_temporaries(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
         if ephemeral:
             shutil.rmtree(where.state, ignore_errors=True)
             shutil.rmtree(where.runtime, ignore_errors=True)
-        os.close(lock)
+        lock.close()
 
 
 @contextmanager

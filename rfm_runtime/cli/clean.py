@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +13,9 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption,
 from rfm_runtime.cli.text import printable
 from rfm_runtime.config import Folders, folders
 from rfm_runtime.errors import AlreadyRunningError
+
+if TYPE_CHECKING:
+    from rfm_runtime.app.folders import Claim
 
 __all__ = ["clean"]
 
@@ -34,21 +36,25 @@ def clean(
 
     The journal and unfinished renders are never touched.
     """
+    from rfm_runtime.app.folders import remove_run_files, run_files
+
     where = folders(settings(state_dir=state_dir, runtime_dir=runtime_dir))
     lock = _claimed(where)
     try:
         found = _old_artifacts(where, older_than_days)
         if lock is not None:
-            found += _leftovers(where)
+            found += [*run_files(where), *sorted(where.frames.glob(".op-*"))]
         if kernels:
             found += sorted(where.kernels.glob("*"))
         sizes = {str(path): _size(path) for path in found}
         if not dry_run:
+            if lock is not None:
+                remove_run_files(where)
             for path in found:
                 _remove(path)
     finally:
         if lock is not None:
-            os.close(lock)
+            lock.close()
     if as_json:
         print_json({"removed": sizes, "dry_run": dry_run})
         return
@@ -59,11 +65,11 @@ def clean(
     typer.echo(f"{verb} {what}")
 
 
-def _claimed(where: Folders) -> int | None:
-    """The runtime's lock, if no runtime runs or starts: what lies about is nobody's then, and stays so meanwhile."""
+def _claimed(where: Folders) -> Claim | None:
+    """The runtime's locks, if no runtime runs or starts: what lies about is nobody's then, and stays so meanwhile."""
     from rfm_runtime.app.folders import claim
 
-    if not where.lock.exists():
+    if not where.lock.exists() or not where.state.is_dir():
         return None
     try:
         return claim(where)
@@ -74,11 +80,6 @@ def _claimed(where: Folders) -> int | None:
 def _old_artifacts(where: Folders, days: float) -> list[Path]:
     limit_s = time.time() - days * DAY_S
     return sorted(path for path in where.artifacts.glob("op-*") if path.stat().st_mtime < limit_s)
-
-
-def _leftovers(where: Folders) -> list[Path]:
-    """Sockets, and frames that were not complete yet. A complete one goes on at the next start."""
-    return [*sorted(where.runtime.glob("*.sock")), *sorted(where.frames.glob(".op-*"))]
 
 
 def _remove(path: Path) -> None:

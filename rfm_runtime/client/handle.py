@@ -285,11 +285,18 @@ class Operation:
 
 def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     """The path, if a file may be written there. Raises OutputExistsError or SetupError."""
+    if str(path) == "-":
+        raise SetupError("- is no file", hint="name a file, e.g. picture.png; ./- if it is really to be called that")
     target = Path(path)
-    if target.exists() and not force:
-        raise OutputExistsError(f"{target} exists and was kept")
+    if force and target.is_symlink() and target.exists():
+        # What a link points to is replaced, not the link.
+        target = target.resolve()
     if target.is_dir():
         raise SetupError(f"{target} is a folder", hint="name a file, e.g. picture.png")
+    if target.exists() and not target.is_file():
+        raise SetupError(f"{target} is no regular file", hint="name a file, e.g. picture.png")
+    if target.exists() and not force:
+        raise OutputExistsError(f"{target} exists and was kept")
     if not target.absolute().parent.is_dir():
         raise SetupError(f"the folder {target.absolute().parent} does not exist", hint="create it first")
     return target

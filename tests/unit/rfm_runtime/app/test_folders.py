@@ -7,6 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rfm_runtime import config
@@ -46,8 +47,32 @@ def test_folders_have_one_owner(settings: Settings) -> None:
     with pytest.raises(AlreadyRunningError, match="already running") as caught:
         claim(where)
     assert caught.value.exit_code == 3
-    os.close(lock)
-    os.close(claim(where))
+    lock.close()
+    claim(where).close()
+
+
+@pytest.mark.scenario("I2")
+def test_a_state_folder_has_one_owner_whatever_the_runtime_folder(settings: Settings, tmp_path: Path) -> None:
+    where = folders(settings)
+    other = folders(msgspec.structs.replace(settings, runtime_dir=str(tmp_path / "other")))
+    prepare(where)
+    prepare(other)
+    lock = claim(where)
+    with pytest.raises(AlreadyRunningError, match=rf"\(pid {os.getpid()}\) uses the state folder {where.state}"):
+        claim(other)
+    lock.close()
+    claim(other).close()
+
+
+@pytest.mark.scenario("I8")
+def test_a_folder_that_is_open_to_others_is_refused_and_left_as_it_is(settings: Settings) -> None:
+    where = folders(settings)
+    where.runtime.mkdir(parents=True)
+    where.runtime.chmod(0o755)
+    (where.runtime / "something").touch()
+    with pytest.raises(SetupError, match=r"open to other users \(mode 755\)"):
+        prepare(where)
+    assert stat.S_IMODE(where.runtime.stat().st_mode) == 0o755
 
 
 @pytest.mark.scenario("I3")

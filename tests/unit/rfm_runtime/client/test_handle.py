@@ -242,6 +242,27 @@ def test_a_target_that_cannot_be_is_refused_before_anything_is_fetched(tmp_path:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, force: bool) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, Path("/dev/null")):
+        with pytest.raises(SetupError, match="no regular file"):
+            check_target(path, force=force)
+    with pytest.raises(SetupError, match="no file") as caught:
+        check_target("-", force=force)
+    assert "./-" in (caught.value.hint or "")
+
+
+def test_with_force_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real.png").write_bytes(b"old")
+    link = tmp_path / "link.png"
+    link.symlink_to("real.png")
+    write_file(check_target(link, force=True), b"new", force=True)
+    assert link.is_symlink()
+    assert (tmp_path / "real.png").read_bytes() == b"new"
+
+
 def test_a_file_that_cannot_be_written_says_why_and_where_the_result_still_is(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="No such file or directory") as caught:
         write_file(tmp_path / "none" / "picture.png", b"", force=False)
