@@ -23,6 +23,7 @@ from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import NoRuntimeError, RfmError, StartError
 from rfm_runtime.observe.process import is_alive
+from rfm_runtime.observe.temporaries import remove_temporaries
 
 __all__ = ["private", "start_daemon", "stop"]
 
@@ -101,6 +102,8 @@ def private(overrides: Mapping[str, Any], *, on_status: OnStatus | None = None) 
                 process.kill()
                 process.wait()
     finally:
+        for link in (folder / "run").glob("*.tmp"):
+            remove_temporaries(link)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -15,7 +16,14 @@ def main() -> None:
         # As Ctrl-C: the cursor is shown again and a private runtime stopped. Under nohup it stays ignored.
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminated)
-    from rfm_runtime.cli.app import run, silence
+    for stream in (sys.stdout, sys.stderr):
+        # A name that this terminal has no letters for is shown by their codes.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        from rfm_runtime.cli.app import run, silence
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
 
     code = run()
     try:

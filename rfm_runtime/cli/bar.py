@@ -72,10 +72,10 @@ def interruption(link: str, state: str, *, stale: bool) -> str:
 
 def follow(client: Client, operation: Operation) -> None:
     """Show progress until the outcome."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not console(stderr=True).is_dumb_terminal:
         _bar(client, operation)
     else:
-        _lines(operation)
+        _lines(client, operation)
 
 
 def _bar(client: Client, operation: Operation) -> None:
@@ -115,10 +115,18 @@ def _bar(client: Client, operation: Operation) -> None:
             progress.update(task, completed=update.progress, description=text)
 
 
-def _lines(operation: Operation) -> None:
+def _lines(client: Client, operation: Operation) -> None:
     rate = Rate()
     said_s = time.monotonic()
-    for update in interruptible(operation.progress()):
+    lost = False
+
+    def look() -> None:
+        nonlocal lost
+        if lost != (client.state not in ("live", "closed")):
+            lost = not lost
+            print("connection lost, trying again" if lost else "connected again", file=sys.stderr, flush=True)
+
+    for update in interruptible(operation.progress(), look):
         text = details(update, rate.measured(update), 200)
         now_s = time.monotonic()
         if now_s - said_s >= PLAIN_S:

@@ -27,7 +27,7 @@ def show(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show all settings and where they come from.
+    """Show all settings, with --origin also where each comes from.
 
     Command line > environment (RFM_…) > settings file > default.
     """

@@ -13,7 +13,14 @@ import typer
 from rfm_runtime.cli import completion
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
 from rfm_runtime.cli.text import duration, number
-from rfm_runtime.errors import BadRequestError, NoRuntimeError, OperationCanceled, SetupError
+from rfm_runtime.errors import (
+    BadRequestError,
+    NoRuntimeError,
+    OperationCanceled,
+    SetupError,
+    StartError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from rfm_runtime.client.handle import Operation
@@ -23,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 RENDER = "render.escape_time"
+
+PRIVATE_RETRIES = 8
+"""Of a lost connection to a private runtime, a second apart at most."""
 
 CANCEL_S = 10.0
 """A kernel stops within milliseconds; beyond this something is wrong that waiting does not mend."""
@@ -141,7 +151,9 @@ def _size(size: str | None) -> dict[str, int]:
         return {}
     match = regex.fullmatch(r"([0-9]{1,6})[x×]([0-9]{1,6})", size)
     if match is None:
-        raise BadRequestError(f"--size is {size!r}", hint="write it like 1920x1080")
+        raise BadRequestError(
+            f"--size is {size!r}", hint="write it like 1920x1080, with up to six digits for each side"
+        )
     return {"width_px": int(match[1]), "height_px": int(match[2])}
 
 
@@ -170,7 +182,17 @@ def _runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client,
     with ExitStack() as stack:
         with starting("starting") as tell:
             info = stack.enter_context(private({}, on_status=tell))
-        yield stack.enter_context(Client(url=info.url, token=info.token, name="render", detail="tiles")), True
+        # Its supervisor starts again what dies; nobody starts the supervisor again, so a longer silence is the end.
+        connected = Client(
+            url=info.url, token=info.token, name="render", detail="tiles", max_retries=PRIVATE_RETRIES, max_delay=1.0
+        )
+        try:
+            yield stack.enter_context(connected), True
+        except UnavailableError as gone:
+            raise StartError(
+                f"the private runtime of this render is gone: {gone.message}",
+                hint="render it again; a runtime of its own (`rfm-runtime start --daemon`) keeps what is finished",
+            ) from None
 
 
 def _follow(client: Client, operation: Operation) -> None:
@@ -180,10 +202,28 @@ def _follow(client: Client, operation: Operation) -> None:
     try:
         follow(client, operation)
     except KeyboardInterrupt:
-        console(stderr=True).print("cancelling; Ctrl-C again quits at once", style="dim")
+        _cancel(client, operation)
+
+
+def _cancel(client: Client, operation: Operation) -> None:
+    reached = client.state == "live"
+    console(stderr=True).print(
+        "cancelling; Ctrl-C again quits at once"
+        if reached
+        else "no connection: the cancel waits for it; Ctrl-C again quits, and the render is not cancelled",
+        style="dim",
+    )
+    try:
         operation.cancel(reason="Ctrl-C")
         if operation.wait(CANCEL_S) == "canceled":
             raise OperationCanceled("cancelled", hint="nothing was written") from None
+    except KeyboardInterrupt:
+        if client.waiting:
+            raise UnavailableError(
+                "not cancelled: there was no connection to the runtime",
+                hint=f"when it is back: `rfm-runtime cancel {operation.id}`",
+            ) from None
+        raise
 
 
 def _save(operation: Operation, target: Path, *, force: bool, private: bool) -> Path:

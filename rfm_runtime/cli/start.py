@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ def start(
             fields = msgspec.structs.asdict(info)
             print_json({name: fields[name] for name in ("url", "pid", "version", "state_dir")})
         else:
-            _ready(f"{info.url}, pid {info.pid}; stop it with `rfm-runtime stop`")
+            where = "" if runtime_dir is None else f" --runtime-dir {shlex.quote(runtime_dir)}"
+            _ready(f"{info.url}, pid {info.pid}; stop it with `rfm-runtime stop{where}`")
         return
     out = console(stderr=True)
     with starting("starting a runtime") as tell_start:

@@ -62,7 +62,7 @@ def watch(
     connection = Connection()
     with client(runtime_dir, on_state=connection.changed) as connected:
         wanted = find(connected, operation) if operation is not None else None
-        screen = not as_json and sys.stdout.isatty()
+        screen = not as_json and sys.stdout.isatty() and not console().is_dumb_terminal
         display = _Json() if as_json else _Screen(connection) if screen else _Lines()
         connection.aloud = not screen
         try:
@@ -165,8 +165,8 @@ class _Lines:
         elif isinstance(notice, OperationEvent):
             if notice.operation is not None:
                 self._names[notice.operation_id] = notice.operation.name
-            reason = f": {notice.error.message}" if notice.error is not None else ""
-            self._say(notice.operation_id, notice.type.removeprefix("operation_") + reason)
+            why = notice.error.message if notice.error is not None else notice.reason
+            self._say(notice.operation_id, notice.type.removeprefix("operation_") + (f": {why}" if why else ""))
             if notice.state in TERMINAL_STATES:
                 self._names.pop(notice.operation_id, None)
                 self._percent.pop(notice.operation_id, None)

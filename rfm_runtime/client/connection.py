@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 import socket
 import ssl
@@ -190,7 +192,9 @@ class Connection:
             return Failure(nobody.message, retry=True, nearby=True)
         except ConnectionRefusedError as nobody:
             nearby = urlsplit(self.url or "").hostname in LOOPBACK
-            return Failure(f"no connection: {nobody.strerror}", retry=True, nearby=nearby)
+            # asyncio's own words would be "Connect call failed ('127.0.0.1', 8765)".
+            reason = os.strerror(nobody.errno or errno.ECONNREFUSED)
+            return Failure(f"no connection: {reason}", retry=True, nearby=nearby)
         except socket.gaierror as unknown:
             return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
         except (OSError, TimeoutError, InvalidHandshake) as broken:

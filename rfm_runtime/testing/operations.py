@@ -288,6 +288,9 @@ class World:
         if before is not None:
             _require(update.done >= before.done, "done went back", (before, update))
             _require(update.rev > before.rev, "revision went back", (before, update))
+            # The journal has it a second later, so a broker that is killed at once may not know it.
+            lost = update.total is None and before.total is not None and update.rev[0] == before.rev[0]
+            _require(not (ended and lost), "the total was lost", update)
         row = self.rows[update.operation_id]
         if not ended:
             _require(update.progress <= 99.0, "promised too much", update)

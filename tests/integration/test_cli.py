@@ -30,7 +30,7 @@ from typer.core import TyperGroup
 from rfm_runtime import Client
 from rfm_runtime.cli.app import app
 from rfm_runtime.config import cache_home
-from rfm_runtime.testing.runtime import Runtime, eventually
+from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.whole import ENDLESS, KIND, QUICK
 
 pytestmark = pytest.mark.integration
@@ -271,7 +271,7 @@ WRONG = {
     "render home --palette gray": "gray",
     "render home -o picture.jpg": "picture.jpg",
     "render home -o nowhere/picture.png": "nowhere",
-    "render home -o .": "kept",
+    "render home -o .": "is a folder",
     "render home --detach -o x.png": "-o",
     "render --re=nan --im=0 --width=1": "nan",
     "priority X 101": "100",
@@ -388,6 +388,63 @@ def test_ctrl_c_in_render_cancels(client: Client, env: dict[str, str], tmp_path:
 
 
 @pytest.mark.scenario("I6")
+def test_ctrl_c_without_a_connection_says_that_nothing_is_cancelled(tmp_path: Path) -> None:
+    with runtime(tmp_path) as stopped:
+        env = environment(
+            tmp_path, RFM_STATE_DIR=stopped.settings.state_dir, RFM_RUNTIME_DIR=stopped.settings.runtime_dir
+        )
+        with terminal("render", *ENDLESS_OPTIONS, "-o", "x.png", env=env, cwd=tmp_path) as shown:
+            shown.until("%")
+            stopped.stop(now=True)
+            shown.until("connection lost")
+            shown.press_ctrl_c()
+            shown.until("the cancel waits for it")
+            shown.press_ctrl_c()
+            assert shown.end() == 6
+        assert "not cancelled" in shown.text
+        assert "rfm-runtime cancel" in shown.text
+
+
+@pytest.mark.scenario("I6")
+def test_a_private_runtime_that_dies_ends_its_render(alone: dict[str, str], tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="rfm-") as temporary:
+        env = {**alone, "TMPDIR": temporary}
+        command = [*COMMAND, "render", *ENDLESS_OPTIONS, "-o", "x.png"]
+        with subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as render:
+            assert render.stderr is not None
+            while "%" not in render.stderr.readline():
+                assert render.poll() is None
+            [file] = Path(temporary).glob("rfm-*/run/connection.json")
+            os.kill(json.loads(file.read_bytes())["pid"], signal.SIGKILL)
+            _, said = render.communicate(timeout=40)
+        assert render.returncode == 1
+        assert "the private runtime of this render is gone" in said
+        assert list(Path(temporary).iterdir()) == []
+
+
+@pytest.mark.scenario("I5")
+def test_a_cancel_that_takes_long_says_why(running: Runtime, client: Client, env: dict[str, str]) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    eventually(lambda: operation.state == "running", what="it runs")
+    frozen = [running.processes()["engine-0"], *running.workers()]
+    for process in frozen:
+        process.suspend()
+    try:
+        with subprocess.Popen(
+            [*COMMAND, "cancel", operation.id], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command:
+            assert command.stderr is not None
+            assert "nothing of it runs any more" in command.stderr.readline()
+            assert "has been silent" in command.stderr.readline()
+            for process in frozen:
+                process.resume()
+            assert command.communicate(timeout=30)[0] == f"{operation.id} is canceled\n"
+    finally:
+        for process in frozen:
+            process.resume()
+
+
+@pytest.mark.scenario("I6")
 def test_a_second_ctrl_c_quits(running: Runtime, client: Client, env: dict[str, str], tmp_path: Path) -> None:
     with terminal("render", *ENDLESS_OPTIONS, "-o", "x.png", env=env, cwd=tmp_path) as shown:
         shown.until("%")
@@ -489,6 +546,23 @@ def test_without_a_terminal(env: dict[str, str], finished: str, tmp_path: Path) 
     for arguments in (["ps", "--all"], ["status"], ["doctor"], ["presets"]):
         assert "\x1b" not in output(*arguments, env=env)
     assert finished[-8:] in output("ps", "--all", env=env)
+
+
+@pytest.mark.scenario("I7")
+def test_a_terminal_that_can_do_nothing_gets_lines(env: dict[str, str], finished: str) -> None:
+    with terminal("watch", env={**env, "TERM": "dumb"}) as shown:
+        shown.until(finished[-8:])
+        shown.press_ctrl_c()
+        shown.end()
+    assert "\x1b" not in shown.raw
+
+
+@pytest.mark.scenario("I7")
+def test_a_name_without_letters_here_is_shown_by_codes(env: dict[str, str], client: Client) -> None:
+    operation = client.submit(KIND, QUICK, name="é→日本")
+    assert operation.wait(30) == "completed"
+    ascii_only = {**env, "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "\\xe9\\u2192" in output("ps", "--all", env=ascii_only)
 
 
 @pytest.mark.scenario("I7")
@@ -641,7 +715,8 @@ def test_clean_removes_only_what_nobody_needs(alone: dict[str, str], tmp_path: P
     half = state / "frames" / ".op-half.1"
     half.mkdir()
     (half / "n.npy").write_bytes(bytes(1000))
-    left = sorted([*sockets, half])
+    files = ("connection.json", "token", "settings.json", "engine-0.tmp")
+    left = sorted([*sockets, *(run / name for name in files), half])
     assert sorted(document("clean", "--dry-run", env=alone)["removed"]) == sorted(map(str, left))
     assert all(path.exists() for path in left)
     assert document("clean", env=alone)["removed"][str(half)] == 1000

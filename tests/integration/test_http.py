@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import socket
+import threading
+import time
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,6 +71,62 @@ def test_operations_and_their_files_are_readable_with_the_token_alone(running: R
     assert hashlib.sha256(picture).hexdigest() == described["sha256"]
     assert ask(running, "/v1/operations/nothing")[0] == 404
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def raw(running: Runtime, *lines: str) -> bytes:
+    """The answer's first line to a request as it is written here."""
+    where = urlsplit(running.url)
+    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
+        connection.sendall("\r\n".join(["GET /healthz HTTP/1.1", *lines, "", ""]).encode())
+        return connection.makefile("rb").readline()
+
+
+@pytest.mark.scenario("G12")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Host: localhost", "Host: localhost"],
+        ["Host: [::1"],
+        ["Host: localhost", "Origin: http://localhost:99999"],
+        ["Host: localhost", "Origin: //["],
+        ["Host: localhost", "Upgrade: websocket", "Upgrade: websocket"],
+        ["Host: localhost", "Upgrade: websocket", "Authorization: Bearer a", "Authorization: Bearer b"],
+    ],
+)
+def test_a_request_that_makes_no_sense_is_answered_and_no_fault_of_the_server(
+    running: Runtime, lines: list[str]
+) -> None:
+    before = running.logs().count("Traceback")
+    assert raw(running, *lines).split()[1] in (b"400", b"403")
+    assert running.logs().count("Traceback") == before
+
+
+@pytest.mark.scenario("G8")
+def test_strangers_and_a_flood_keep_nobody_from_cancelling(running: Runtime, client: Client) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    eventually(lambda: operation.state == "running", what="it runs")
+    stop = threading.Event()
+
+    def flood() -> None:
+        with connect(running.url, additional_headers={"Authorization": f"Bearer {running.info.token}"}) as loud:
+            loud.send(json.dumps({"type": "hello", "data": {}}))
+            while not stop.is_set():
+                loud.send(json.dumps({"type": "ping"}))
+
+    flooding = threading.Thread(target=flood)
+    with ExitStack() as strangers:
+        for _ in range(running.settings.connections_per_address):
+            strangers.enter_context(connect(running.url))
+        flooding.start()
+        try:
+            with Client(url=running.url, token=running.info.token) as other:
+                begin_s = time.monotonic()
+                assert other.cancel(operation.id) == "cancelling"
+                assert time.monotonic() - begin_s < 2.0
+            assert operation.wait(10) == "canceled"
+        finally:
+            stop.set()
+            flooding.join()
 
 
 @pytest.mark.scenario("G12", "J3")

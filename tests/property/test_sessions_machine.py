@@ -79,6 +79,7 @@ class Broker(World):
         """The journal is that of a backup: its numbers are given once more, so the log has another name."""
         self.rows, self.events = dict(backup[0]), list(backup[1])
         self.feed.clear()
+        self.shown.clear()
         self.epoch = f"log-{len(self.logs)}"
         self.logs[self.epoch] = self.events
         self.boot()

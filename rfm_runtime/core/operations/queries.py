@@ -109,18 +109,10 @@ def explain(
         return (*lines, f"A change of it is being written to the journal{failing}.")
     claim = f" by {row.claim.name} as generation {operation.generation}" if row.claim else ""
     lines = [f"{operation.operation_id} is {operation.state}{claim}."]
-    if operation.state == "queued" and row.claim is not None:
-        lines.append(f"It was handed to {row.claim.name}, which has not begun yet.")
-    elif operation.state == "queued":
+    if operation.state == "queued" and row.claim is None:
         lines += _why_queued(record, records, owners, usage, in_hand, now_s, draining=draining)
-    elif operation.state == "running" and row.pause_wanted:
-        lines.append("It was asked to pause; tiles that run are being stopped.")
-    elif operation.state == "paused":
-        lines.append("It was paused; `resume` lets it go on.")
-    elif operation.state == "cancelling":
-        lines.append("It was asked to stop; the outcome follows when nothing of it runs any more.")
-    elif record.terminal and operation.error is not None:
-        lines.append(f"{operation.error.code}: {operation.error.message}")
+    else:
+        lines += _why(record, records, owners)
     owner = next((o for o in owners if row.claim and o.source.name == row.claim.name), None)
     if row.claim is not None and not record.terminal and (owner is None or owner.routing is None):
         lines.append(f"{row.claim.name} is not connected; it is awaited.")
@@ -131,6 +123,38 @@ def explain(
     if journal_failing is not None:
         lines.append(f"The journal cannot be written: {journal_failing}")
     return tuple(lines)
+
+
+def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner]) -> list[str]:
+    """What an operation that somebody has, or that has ended, waits for."""
+    operation, row = record.operation, record.row
+    if record.terminal:
+        return [] if operation.error is None else [f"{operation.error.code}: {operation.error.message}"]
+    if operation.state == "queued" and row.claim is not None:
+        return [f"It was handed to {row.claim.name}, which has not begun yet."]
+    if operation.state == "running" and row.pause_wanted:
+        return ["It was asked to pause; tiles that run are being stopped."]
+    if operation.state == "running":
+        return _why_slow(record, records, owners)
+    if operation.state == "paused":
+        return ["It was paused; `resume` lets it go on."]
+    if operation.state == "cancelling":
+        return ["It was asked to stop; the outcome follows when nothing of it runs any more."]
+    return []
+
+
+def _why_slow(record: Record, records: Mapping[str, Record], owners: Sequence[Owner]) -> list[str]:
+    """An owner works on the highest priority that it has, and on the others with what that leaves."""
+    owner = next((owner for owner in owners if record.operation.operation_id in owner.operations), None)
+    before = [
+        other
+        for other in sorted(owner.operations if owner is not None else ())
+        if records[other].operation.state == "running" and records[other].operation.priority > record.operation.priority
+    ]
+    if not before:
+        return []
+    others = f" and {len(before) - 1} more" if len(before) > 1 else ""
+    return [f"It waits for {before[0]}{others}, of a higher priority, to leave workers free."]
 
 
 def _why_queued(

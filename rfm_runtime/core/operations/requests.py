@@ -301,7 +301,8 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
     record = _find(hub, message.principal, message.operation_id, "change")
     state = record.operation.state
     if record.terminal or state == "cancelling":
-        raise ConflictError(f"{message.operation_id} is {state}", hint="only what runs or waits can be paused")
+        hint = "only what runs or waits can be paused or resumed"
+        raise ConflictError(f"{message.operation_id} is {state}", hint=hint)
     hub.writable()
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.claim is None:

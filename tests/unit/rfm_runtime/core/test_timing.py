@@ -48,6 +48,15 @@ def test_a_cost_above_the_burst_waits_for_a_full_bucket_at_most() -> None:
     assert bucket.take(0.0, 100.0)[1] == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("rate_per_s", [0.1, 0.5, 3.0])
+def test_the_long_run_rate_holds_also_below_one_in_a_burst(rate_per_s: float) -> None:
+    bucket, taken = TokenBucket.full(rate_per_s, rate_per_s, 0.0), 0
+    for step in range(10_000):
+        bucket, wait_s = bucket.take(step / 100)
+        taken += wait_s == 0.0
+    assert taken == pytest.approx(100.0 * rate_per_s, abs=1 + rate_per_s)
+
+
 @given(st.integers(0, 10_000), st.floats(0.0, 1.0), st.integers(0, 2**32))
 def test_backoff_stays_within_its_bound(attempt: int, jitter: float, seed: int) -> None:
     backoff = Backoff(base_s=0.5, cap_s=30.0, jitter=jitter)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from rfm_runtime.core.operations import ownership
+from rfm_runtime.core.operations.queries import page_of
 from rfm_runtime.core.operations.record import Drain
+from rfm_runtime.core.operations.schedule import AGEING_S
 from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
@@ -39,7 +43,9 @@ from rfm_runtime.protocol.internal import (
     StatusReply,
     Submitted,
     TileMeasure,
+    pack_reply,
 )
+from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
     CancelOperation,
     CancelReply,
@@ -48,7 +54,7 @@ from rfm_runtime.protocol.messages import (
     OperationReply,
     SubmitRequest,
 )
-from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.protocol.operation import ErrorInfo, after_event
 from rfm_runtime.testing.operations import ADMIN, KIND, World, owner_hello
 
 ANN = Principal("ann", ("operator",))
@@ -647,3 +653,167 @@ def test_what_is_asked_about_everything_is_answered(world):
     cancel = DoCancel(ADMIN, CancelOperation(operation_id="nobody"))
     assert world.refused(G, cancel).code == "unknown_operation"
     assert isinstance(world.replies[world.cancel("nobody")], ErrorInfo)
+
+
+# --- much of everything ---------------------------------------------------------------------------
+
+LABELS = {f"{number:02}{'k' * 250}": "é" * 256 for number in range(32)}
+"""As large as labels may be: 24 KB of them."""
+
+
+def everything(world, first, following):
+    """All pages of something, each as it travels."""
+    pages = [first]
+    while (request := following(pages[-1])) is not None:
+        pages.append(world.replies[world.ask(G, request)])
+        assert len(pages) < 1000
+    assert all(sum(map(len, pack_reply(1, page))) < 2 * PAGE_LIMIT_BYTES for page in pages)
+    return pages
+
+
+def test_pages_of_large_operations_are_short_and_together_everything():
+    world = World()
+    greet(world)
+    ids = [f"op-{number:03}" for number in range(120)]
+    for operation_id in ids:
+        world.submit(operation_id, labels=LABELS)
+    world.write()
+    pages = everything(
+        world,
+        world.replies[world.ask(G, Snapshot())],
+        lambda page: Snapshot(page.cursor) if page.cursor else None,
+    )
+    assert len(pages) > 3
+    assert [operation.operation_id for page in pages for operation in page.operations] == ids
+    pages = everything(
+        world,
+        world.replies[world.ask(G, DoList(ADMIN, ListOperations(limit=500)))],
+        lambda page: DoList(ADMIN, ListOperations(limit=500, cursor=page.cursor)) if page.cursor else None,
+    )
+    assert len(pages) > 3
+    assert sorted(operation.operation_id for page in pages for operation in page.operations) == ids
+    pages = everything(
+        world,
+        world.replies[world.ask(G, EventsSince("log", 0))],
+        lambda page: EventsSince("log", page.events[-1].seq) if page.events else None,
+    )
+    assert len(pages) > 3
+    assert [event.seq for page in pages for event in page.events] == list(range(1, world.events[-1].seq + 1))
+
+
+def test_one_that_is_larger_than_a_page_still_comes_through():
+    assert page_of([ErrorInfo(code="x", message="y" * (PAGE_LIMIT_BYTES + 1))] * 3, 10) != []
+
+
+def test_a_user_has_a_limit_of_live_operations_and_others_are_not_affected():
+    world = World(operations_per_user=3)
+    running(world)
+    for operation_id in ("op-1", "op-2"):
+        submitted(world, operation_id)
+    one_more = DoSubmit(principal=ADMIN, submissions=(SubmitRequest(operation_id="x", kind=KIND, request_key="x"),))
+    assert world.refused(G, one_more).code == "quota_exceeded"
+    submitted(world, "bobs", principal=BOB)
+    # A repeated submit is no new operation.
+    submitted(world, "op-2")
+    world.cancel("op-2")
+    world.write()
+    submitted(world, "op-3")
+    world.check()
+
+
+def test_who_waits_is_found_without_looking_at_all_who_wait():
+    world = World()
+    greet(world, slots=1)
+    for number in range(3000):
+        world.submit(f"op-{number}", priority=number % 3)
+    world.write()
+    looked = 0
+
+    class Counted(dict):
+        def __getitem__(self, key):
+            nonlocal looked
+            looked += 1
+            return super().__getitem__(key)
+
+    world.hub.records = Counted(world.hub.records)
+    ownership.assign(world.hub, world.now)
+    assert looked < 20
+
+
+# --- what an owner says late, or not at all -------------------------------------------------------
+
+
+def test_an_outcome_that_overtakes_the_start_implies_it(world):
+    greet(world)
+    submitted(world, "op")
+    assign = pushed(world, Assign, "op")[-1]
+    world.call(E, outcome(assign), Ack)
+    assert types(world) == ["accepted", "queued", "started", "completed"]
+    begun = next(event for event in world.feed if event.type == "operation_started")
+    assert begun.operation.location == "ipc://data"
+    assert world.rows["op"].operation.started_at_ms is not None
+
+
+def test_a_final_without_a_word_of_its_last_owner_keeps_what_was_known(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 60.0))
+    world.tick(2.0)
+    world.write()
+    world.die(owner_hello().source)
+    world.write()
+    world.boot()
+    world.cancel("op")
+    world.write()
+    final = world.feed[-1].final
+    assert (world.feed[-1].type, final.done, final.total, final.progress) == ("operation_canceled", 60.0, 100.0, 60.0)
+
+
+def test_a_silent_owner_stays_silent_when_its_operation_is_cancelled(world):
+    running(world)
+    for _ in range(40):
+        world.tick(0.1)
+    assert world.hub.records["op"].merge.stale
+    world.cancel("op")
+    world.write()
+    assert world.rows["op"].operation.stale
+    before = msgspec.structs.replace(world.rows["op"].operation, at_seq=0)
+    assert after_event(before, world.feed[-1], None).stale
+
+
+def test_waiting_longer_books_no_slot_twice(world):
+    greet(world, slots=1)
+    submitted(world, "first")
+    submitted(world, "second")
+    world.tick(AGEING_S * 3)
+    world.write()
+    assert pushed(world, Assign, "second") == []
+
+
+def test_details_that_are_too_large_are_left_out_and_it_is_said(world):
+    assign = running(world)
+    large = msgspec.structs.replace(measure(assign, 1, 10.0), details={"text": "x" * DETAILS_LIMIT_BYTES})
+    world.report(assign.handle, 1, large)
+    [update] = world.tick()
+    assert update.done == 10.0
+    assert "bytes" in update.details["details_left_out"]
+
+
+def test_a_broker_goes_on_with_what_the_last_one_had_shown(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 10.0))
+    world.tick(2.0)
+    world.write()
+    world.report(assign.handle, 1, measure(assign, 2, 40.0))
+    world.tick()
+    world.boot()
+    held = HeldOperation(operation_id="op", generation=1, state="running", measure=measure(assign, 3, 20.0))
+    greet(world, held=(held,))
+    assert [update.done for update in world.tick()] == [40.0]
+
+
+def test_what_runs_behind_a_higher_priority_says_so(world):
+    running(world, "low", priority=-5)
+    running(world, "high", priority=5)
+    [_, why] = world.call(G, DoExplain(ADMIN, "low"), Explained).lines
+    assert why == "It waits for high, of a higher priority, to leave workers free."
+    assert len(world.call(G, DoExplain(ADMIN, "high"), Explained).lines) == 1

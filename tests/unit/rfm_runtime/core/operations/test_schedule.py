@@ -7,7 +7,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfm_runtime.core.operations.schedule import AGEING_S, FORGET_S, Candidate, Usage, effective_priority, order
+from rfm_runtime.core.operations.schedule import (
+    AGEING_S,
+    FORGET_S,
+    Candidate,
+    Usage,
+    Waiting,
+    effective_priority,
+    order,
+)
 
 candidates = st.lists(
     st.builds(
@@ -70,3 +78,31 @@ def test_usage_is_forgotten_by_half_lives():
     usage.charge("ann", 8.0, 0.0)
     assert usage.of("ann", 2 * FORGET_S) == 2.0
     assert usage.of("nobody", 1.0) == 0.0
+
+
+kinds = st.sampled_from(["render", "train"])
+ids_of = st.sampled_from([f"op-{number}" for number in range(12)])
+changes = st.lists(
+    st.tuples(ids_of, st.none() | st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.integers(0, 9), kinds)),
+    max_size=60,
+)
+
+
+@given(changes)
+def test_the_first_of_each_line_is_the_one_that_waits_longest_of_those_who_wait(steps):
+    line = Waiting()
+    known = {}
+    for operation_id, entry in steps:
+        if entry is None:
+            line.drop(operation_id)
+            known.pop(operation_id, None)
+            continue
+        owner, priority, queued_s, kind = entry
+        known[operation_id] = Candidate(operation_id, owner, priority, float(queued_s)), kind
+        line.put(*known[operation_id])
+    firsts = {}
+    for candidate, kind in sorted(known.values(), key=lambda entry: (entry[0].queued_s, entry[0].operation_id)):
+        firsts.setdefault((candidate.owner, candidate.priority, kind), candidate)
+    assert line.heads() == firsts
+    assert Counter(line.candidates()) == Counter(candidate for candidate, _ in known.values())
+    assert len(line) == len(known)

@@ -254,6 +254,21 @@ def test_a_position_of_another_log_or_before_the_ring_gets_the_list(scene, resum
     assert watcher.all(Live) == [Live("log", 8)]
 
 
+@pytest.mark.scenario("D6")
+def test_nobody_resumes_from_a_ring_that_is_still_being_filled(scene):
+    scene.event(5)
+    scene.gate.core.filled = False
+    watcher = scene.gate.connect().hello(resume=ResumeFrom("log", 4)).subscribe()
+    newcomer = scene.gate.connect().hello().subscribe()
+    scene.gate.tick(0.1)
+    assert watcher.all(Subscribed) == []
+    assert newcomer.all(Live)
+    scene.gate.core.filled = True
+    scene.gate.tick(0.1)
+    assert watcher.all(Subscribed) == [Subscribed(True)]
+    assert seqs(watcher) == [5, 6, 7, 8]
+
+
 @pytest.mark.scenario("D15")
 def test_a_position_ahead_of_this_gateway_waits_until_it_is_reached(scene):
     watcher = scene.gate.connect().hello(resume=ResumeFrom("log", 5)).subscribe()

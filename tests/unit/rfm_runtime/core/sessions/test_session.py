@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rfm_runtime.core.sessions.session import CONTROL_LIMIT_BYTES, FINISHED_SHOWN, PAGE_OPERATIONS
+from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
     ArtifactChunk,
     FetchArtifact,
@@ -114,6 +115,21 @@ def test_the_list_comes_in_pages_as_the_socket_drains(scene):
     pages = watcher.all(OperationList)
     assert [(page.first, page.more) for page in pages] == [(True, True), (False, True), (False, False)]
     assert len(set(listed(watcher))) == 3 * PAGE_OPERATIONS
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_a_page_of_large_operations_is_short(scene, encoding):
+    labels = {f"{number:02}": "é" * 256 for number in range(32)}
+    ids = [f"op-{number:03}" for number in range(2 * PAGE_OPERATIONS)]
+    for operation_id in ids:
+        scene.story.accept(operation_id, labels=labels)
+    scene.gate.feed(scene.story.frame())
+    watcher = scene.gate.connect(encoding).hello().subscribe()
+    scene.gate.ticks(0.5)
+    pages = watcher.all(OperationList)
+    assert len(pages) > 2
+    assert all(len(encode(page, encoding, ts=0)) < 2 * PAGE_LIMIT_BYTES for page in pages)
+    assert set(ids) <= set(listed(watcher))
 
 
 def test_what_a_page_shows_already_is_not_told_again_and_what_it_does_not_show_is(scene):
