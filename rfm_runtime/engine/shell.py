@@ -36,6 +36,7 @@ from rfm_runtime.protocol.internal import (
     ControlFrame,
     DoGet,
     HeldOperation,
+    HelloAsked,
     OperationMeasure,
     Outcome,
     OwnerHeartbeat,
@@ -273,6 +274,8 @@ class EngineShell:
         match message:
             case Assign():
                 self._assigned(message)
+            case HelloAsked():
+                self._spawn(self._hello())
             case PauseOwner():
                 self._feed(core.PauseAsked(message.operation_id, message.generation, message.paused))
             case PriorityOwner():

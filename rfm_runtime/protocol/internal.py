@@ -62,6 +62,7 @@ __all__ = [
     "GatewayHello",
     "GatewayWelcome",
     "HeldOperation",
+    "HelloAsked",
     "KindsKnown",
     "Metrics",
     "MetricsText",
@@ -421,6 +422,10 @@ class Assign(Struct, frozen=True, kw_only=True):
     correlation_id: str
 
 
+class HelloAsked(Struct, frozen=True):
+    """To whoever speaks as an owner and is none here: introduce yourself. Answered by `OwnerHello`."""
+
+
 class PauseOwner(Struct, frozen=True):
     """Stop dispatching, or go on. Confirmed by `PauseState`."""
 
@@ -629,6 +634,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         OwnerHeartbeat,
         OwnerHello,
         OwnerWelcome,
+        HelloAsked,
         PauseOwner,
         PauseState,
         PriorityOwner,

@@ -31,6 +31,7 @@ from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
     HeldOperation,
+    HelloAsked,
     Outcome,
     OwnerHeartbeat,
     OwnerHello,
@@ -170,6 +171,8 @@ def told(hub: Hub, message: Told, now: Now) -> list[Command]:
             owner.routing = message.routing
             _heard(hub, owner, now)
             return []
+        # Taken for dead, or never heard of: it lives, and would wait for work that nobody gives it.
+        return [Push(message.routing, HelloAsked())]
     hub.ignored += 1
     return []
 

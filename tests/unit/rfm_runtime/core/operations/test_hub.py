@@ -24,6 +24,7 @@ from rfm_runtime.protocol.internal import (
     EventsSince,
     Explained,
     HeldOperation,
+    HelloAsked,
     KindsKnown,
     OperationMeasure,
     Outcome,
@@ -817,3 +818,17 @@ def test_what_runs_behind_a_higher_priority_says_so(world):
     [_, why] = world.call(G, DoExplain(ADMIN, "low"), Explained).lines
     assert why == "It waits for high, of a higher priority, to leave workers free."
     assert len(world.call(G, DoExplain(ADMIN, "high"), Explained).lines) == 1
+
+
+def test_a_living_owner_that_is_taken_for_dead_is_asked_to_introduce_itself(world):
+    running(world)
+    world.die(owner_hello().source)
+    world.write()
+    world.pushes.clear()
+    world.tell(E, OwnerHeartbeat(owner_hello().source, 1))
+    assert world.pushes == [(E, HelloAsked())]
+    welcome = greet(world)
+    assert welcome.keep == ()
+    world.tick()
+    world.write()
+    assert pushed(world, Assign, "op")[-1].generation == 2
