@@ -22,7 +22,7 @@ from rfm_runtime.app.supervisor import OnStatus
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import NoRuntimeError, RfmError, StartError
-from rfm_runtime.observe.process import is_alive
+from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.observe.temporaries import remove_temporaries
 
 __all__ = ["private", "start_daemon", "stop"]

@@ -27,7 +27,7 @@ from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import StartError
 from rfm_runtime.observe import logs
-from rfm_runtime.observe.process import start_time_s
+from rfm_runtime.observe.alive import start_time_s
 from rfm_runtime.security import token
 
 __all__ = ["OnStatus", "run"]
@@ -36,6 +36,9 @@ OnStatus = Callable[[str, bool], None]
 
 STOP_GRACE_S = 5.0
 """What a process gets beyond its own time-outs before it is killed."""
+
+START_AGAIN_S = 0.5
+"""After a process could not be started: what is missing does not come back within milliseconds."""
 
 ROOM_BYTES = 16 * 1024 * 1024
 """With less, journal and logs of an empty runtime do not get far."""
@@ -50,6 +53,8 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
     how starting goes. ephemeral: the state and runtime folders are removed at the end.
     Raises AlreadyRunningError, PortTakenError, StartError, SetupError. Call it in the main thread.
     """
+    # Journal, frames, pictures and logs are nobody else's, whatever the mode of the folders that were there before.
+    os.umask(0o077)
     where = folders(settings)
     prepare(where)
     lock = claim(where)
@@ -194,7 +199,13 @@ class _Supervisor:
         now_s = time.monotonic()
         for name in [name for name, due_s in self._due.items() if due_s <= now_s]:
             del self._due[name]
-            self._start(name)
+            try:
+                self._start(name)
+            except OSError as error:
+                # No process or descriptor left. The others go on; this one is tried again.
+                self._restarts[name], delay_s = ended(self._restarts.get(name, Restarts()), now_s)
+                self._due[name] = now_s + max(delay_s, START_AGAIN_S)
+                self._log.error("process_not_started", process=name, error=str(error), restart_in_s=delay_s)
 
     # --- events -----------------------------------------------------------------------------
 

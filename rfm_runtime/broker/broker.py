@@ -46,7 +46,7 @@ from rfm_runtime.core.operations.record import (
 )
 from rfm_runtime.errors import BadRequestError, JournalError, RfmError, UnavailableError
 from rfm_runtime.observe import logs
-from rfm_runtime.observe.process import is_alive
+from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.internal import (
     DoCancel,

@@ -23,7 +23,7 @@ __all__ = ["doctor"]
 
 EXTRAS = {
     "server": ("sqlalchemy", "structlog", "prometheus_client", "psutil", "jwt", "cryptography"),
-    "engine": ("numpy", "numba", "gmpy2", "PIL", "psutil"),
+    "engine": ("numpy", "numba", "gmpy2", "PIL", "psutil", "xxhash"),
 }
 ROOM_BYTES = 1024**3
 

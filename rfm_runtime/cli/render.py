@@ -206,19 +206,20 @@ def _follow(client: Client, operation: Operation) -> None:
 
 
 def _cancel(client: Client, operation: Operation) -> None:
-    reached = client.state == "live"
-    console(stderr=True).print(
-        "cancelling; Ctrl-C again quits at once"
-        if reached
-        else "no connection: the cancel waits for it; Ctrl-C again quits, and the render is not cancelled",
-        style="dim",
-    )
+    asked = False
     try:
+        console(stderr=True).print(
+            "cancelling; Ctrl-C again quits at once"
+            if client.state == "live"
+            else "no connection: the cancel waits for it; Ctrl-C again quits, and the render is not cancelled",
+            style="dim",
+        )
         operation.cancel(reason="Ctrl-C")
+        asked = True
         if operation.wait(CANCEL_S) == "canceled":
             raise OperationCanceled("cancelled", hint="nothing was written") from None
     except KeyboardInterrupt:
-        if client.waiting:
+        if not asked and client.state != "live":
             raise UnavailableError(
                 "not cancelled: there was no connection to the runtime",
                 hint=f"when it is back: `rfm-runtime cancel {operation.id}`",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
-from rfm_runtime.errors import InternalError
+from rfm_runtime.errors import InternalError, UnavailableError
 from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ArtifactChunk, FetchArtifact
 
@@ -17,6 +18,9 @@ __all__ = ["fetch"]
 
 WINDOW = 4
 """Chunks asked for at once: 1 MiB hides the way to the engine and back, and is all that anybody buffers."""
+
+AGAIN_S = 30.0
+"""How long a chunk is asked for again and again."""
 
 
 async def fetch(client: AsyncClient, operation_id: str, name: str) -> bytes:
@@ -33,14 +37,26 @@ async def fetch(client: AsyncClient, operation_id: str, name: str) -> bytes:
                 raise InternalError(f"{name} of {operation_id} ends early", hint="fetch it again")
             content[offset : offset + len(chunk.chunk)] = chunk.chunk
 
-    async with asyncio.TaskGroup() as group:
-        for offset in range(len(first.chunk), first.size_bytes, CHUNK_LIMIT_BYTES):
-            group.create_task(one(offset))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for offset in range(len(first.chunk), first.size_bytes, CHUNK_LIMIT_BYTES):
+                group.create_task(one(offset))
+    except ExceptionGroup as failed:
+        # One reason is enough, and it is one of ours or nobody's.
+        raise failed.exceptions[0] from None
     if hashlib.sha256(content).hexdigest() != first.sha256:
         raise InternalError(f"{name} of {operation_id} is damaged", hint="render it again")
     return bytes(content)
 
 
 async def _chunk(client: AsyncClient, operation_id: str, name: str, offset: int) -> ArtifactChunk:
+    """Asked for again after a lost connection, or while the engine does not answer."""
     request = FetchArtifact(operation_id=operation_id, name=name, offset=offset)
-    return await client.request(request, ArtifactChunk)
+    deadline_s = time.monotonic() + AGAIN_S
+    while True:
+        try:
+            return await client.request(request, ArtifactChunk)
+        except UnavailableError as error:
+            if client.state in ("closed", "unauthorised") or time.monotonic() > deadline_s:
+                raise
+            await asyncio.sleep(error.retry_after_s or 0.1)

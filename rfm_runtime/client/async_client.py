@@ -7,6 +7,7 @@ in `mirror` (what is known) and `outbox` (what waits to be sent).
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -132,7 +133,9 @@ class AsyncClient:
             encoding=chosen,
         )
         self._answers: dict[int, asyncio.Future[Struct]] = {}
-        self._tracks: dict[str, Track] = {}
+        # Of what nobody has a handle any more, nothing is kept.
+        self._tracks: weakref.WeakValueDictionary[str, Track] = weakref.WeakValueDictionary()
+        self._submitting: set[str] = set()
         self._watchers: set[_Watch] = set()
         self._task: asyncio.Task[None] | None = None
         self._live: asyncio.Future[None] | None = None
@@ -255,7 +258,8 @@ class AsyncClient:
     def _look_after_handles(self) -> None:
         """A snapshot shows the newest of what is finished; a handle's operation may be older than that."""
         for operation_id, track in self._tracks.items():
-            if not track.terminal:
+            # One that is still being submitted is not unknown, only not there yet.
+            if not track.terminal and operation_id not in self._submitting:
                 task = asyncio.ensure_future(self._refresh(operation_id))
                 track.refreshing = task
 
@@ -280,6 +284,7 @@ class AsyncClient:
         operation = self._mirror.operations.get(operation_id)
         if operation is not None:
             track.operation = operation
+            track.lost = None
         elif track.lost is None:
             # Something happened to what the mirror has forgotten, and an event alone does not say what it is.
             track.refreshing = asyncio.ensure_future(self._refresh(operation_id))
@@ -391,9 +396,15 @@ class AsyncClient:
             parent_id=parent_id,
             correlation_id=ulid()[-12:],
         )
-        self._track(submission.operation_id)
-        answer = await self.request(submission, SubmitReply, timeout_s=timeout_s)
-        return AsyncOperation(self, self._track(answer.operation_id))
+        track = self._track(submission.operation_id)
+        self._submitting.add(submission.operation_id)
+        try:
+            answer = await self.request(submission, SubmitReply, timeout_s=timeout_s)
+        finally:
+            self._submitting.discard(submission.operation_id)
+        return AsyncOperation(
+            self, track if answer.operation_id == track.operation_id else self._track(answer.operation_id)
+        )
 
     async def submit_many(self, submissions: Sequence[SubmitRequest]) -> list[AsyncOperation]:
         """Submit several; all are accepted, or none."""
@@ -515,8 +526,10 @@ class AsyncClient:
         """
         watch = _Watch()
         known = list(self._mirror.operations.values())
-        if self.state == "live":
+        if self._mirror.epoch:
+            # What comes next may go on from here, without a list of its own.
             watch.put(OperationList(operations=known, more=False, first=True))
+        if self.state in ("live", "stale"):
             watch.put(Live(self._mirror.epoch, self._mirror.seq))
         self._watchers.add(watch)
         try:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rfm_runtime.errors import NoRuntimeError, SetupError
+from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.security.token import write_private
 
 __all__ = ["ConnectionInfo"]
@@ -43,20 +44,10 @@ class ConnectionInfo(Struct, frozen=True, kw_only=True):
             info = msgspec.json.decode(content, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise NoRuntimeError(f"{path} is not a connection file", hint="restart the runtime") from None
-        if not _runs(info.pid):
+        if not is_alive(info.pid, info.start_time):
             raise NoRuntimeError(f"the runtime that wrote {path} (pid {info.pid}) is gone")
         return info
 
     def write(self, path: Path) -> None:
         """Replace the file, mode 0600, in one step."""
         write_private(path, msgspec.json.encode(self).decode())
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -41,7 +41,7 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 class Track:
     """What handles of one operation share: the newest that is known, and who waits for more."""
 
-    __slots__ = ("_version", "_waiting", "lost", "operation", "operation_id", "refreshing", "stopped")
+    __slots__ = ("__weakref__", "_version", "_waiting", "lost", "operation", "operation_id", "refreshing", "stopped")
 
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
@@ -103,9 +103,10 @@ class RenderResult:
     @cached_property
     def image(self) -> Image:
         """The picture, as a PIL image."""
-        from PIL import Image
+        from PIL.PngImagePlugin import PngImageFile
 
-        picture = Image.open(io.BytesIO(self._file("image.png")))
+        # Not by `Image.open`, which takes what is larger than 179 megapixels for an attack.
+        picture = PngImageFile(io.BytesIO(self._file("image.png")))
         picture.load()
         return picture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
@@ -76,6 +77,14 @@ async def _use_cache(boot: Boot) -> None:
     if (folder / COMPLETE).exists():
         return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("w") as lock:
+        # Two runtimes that compile into one folder at once would damage it.
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not (folder / COMPLETE).exists():
+            await _compile(boot, folder)
+
+
+async def _compile(boot: Boot, folder: Path) -> None:
     boot.tell("compiling kernels")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "rfm_runtime.engine.compiling"),

@@ -13,6 +13,7 @@ import mmap
 import os
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,23 @@ from numpy.typing import NDArray
 from rfm_runtime.core.tiles.order import rect
 from rfm_runtime.protocol.operation import Artifact, TileGrid
 
-__all__ = ["ARTIFACTS", "PENDING", "Frame", "FrameInfo", "create", "folder_name", "operation_of", "recover"]
+__all__ = [
+    "ARTIFACTS",
+    "PENDING",
+    "Frame",
+    "FrameInfo",
+    "Interrupted",
+    "IsStopped",
+    "Recovered",
+    "create",
+    "describe",
+    "flush",
+    "flush_folder",
+    "folder_name",
+    "operation_of",
+    "read_artifacts",
+    "recover",
+]
 
 PENDING = -2
 """Of `rfm_kernels.escape_time`, which the engine's own process does not import: a pixel that is to be computed."""
@@ -43,6 +60,8 @@ MADV_POPULATE_WRITE = 23  # madvise(2)
 ARTIFACTS = "artifacts.json"
 PREFIX = "op-"
 
+IsStopped = Callable[[], bool]
+
 
 class FrameInfo(Struct, frozen=True, kw_only=True):
     """frame.json. params: digest of the parameters; another digest is another picture."""
@@ -50,6 +69,17 @@ class FrameInfo(Struct, frozen=True, kw_only=True):
     operation_id: str
     params: str
     grid: TileGrid
+
+
+class Interrupted(Exception):
+    """It was told to stop."""
+
+
+class Recovered(Struct, frozen=True):
+    """Verified tiles of an earlier claim, and the nominal iterations in them."""
+
+    tiles: tuple[int, ...]
+    iterations: int
 
 
 class Frame:
@@ -95,19 +125,24 @@ class Frame:
                 with contextlib.suppress(OSError):
                     mapping.madvise(MADV_POPULATE_WRITE)
 
-    def committed(self) -> list[int]:
-        """Tiles whose record fits their pixels; the others are reset."""
+    def committed(self, max_iter: int, is_stopped: IsStopped) -> Recovered:
+        """Tiles whose record fits their pixels; the others are reset. Raises Interrupted."""
         good = []
+        iterations = 0
         for index in range(self.grid.columns * self.grid.rows):
+            if is_stopped():
+                raise Interrupted
             record = os.pread(self._commits, RECORD.size, index * RECORD.size)
             attempt, written, digest = RECORD.unpack(record) if len(record) == RECORD.size else (0, 0, 0)
             del attempt
             if written and digest == self.digest(index):
                 good.append(index)
+                n, _ = self.tile(*rect(self.grid, index))
+                iterations += int(np.where(n < 0, max_iter, n).sum(dtype=np.int64))
             else:
                 os.pwrite(self._commits, bytes(RECORD.size), index * RECORD.size)
                 self.reset(*rect(self.grid, index))
-        return good
+        return Recovered(tuple(good), iterations)
 
     def close(self) -> None:
         """Close files and mappings. Idempotent."""
@@ -127,26 +162,26 @@ def operation_of(folder: Path) -> str | None:
     return folder.name.removeprefix(PREFIX) if folder.name.startswith(PREFIX) else None
 
 
-def create(folder: Path, info: FrameInfo) -> None:
-    """A new frame with every pixel pending, complete under its name or not there. Raises OSError."""
+def create(folder: Path, info: FrameInfo, is_stopped: IsStopped = bool) -> None:
+    """A new frame with every pixel pending, complete under its name or not there. Raises OSError, Interrupted."""
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True, mode=0o700)
     try:
         shape = info.grid.height_px, info.grid.width_px
-        _plane(building / "n.npy", shape, np.dtype(np.int32), PENDING)
-        _plane(building / "nf.npy", shape, np.dtype(np.float32), 0)
+        _plane(building / "n.npy", shape, np.dtype(np.int32), PENDING, is_stopped)
+        _plane(building / "nf.npy", shape, np.dtype(np.float32), 0, is_stopped)
         tiles = info.grid.columns * info.grid.rows
         (building / "commits.bin").write_bytes(bytes(tiles * RECORD.size))
         (building / "frame.json").write_bytes(msgspec.json.encode(info))
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
-    except OSError:
+    except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
 
 
-def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int) -> None:
+def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int, is_stopped: IsStopped) -> None:
     with path.open("xb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -159,20 +194,26 @@ def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int)
         if value or size <= TOUCH_LIMIT_BYTES:
             chunk = memoryview(np.full(WRITE_BYTES // dtype.itemsize, value, dtype).data).cast("B")
             while size:
+                if is_stopped():
+                    raise Interrupted
                 size -= file.write(chunk[:size])
 
 
-def recover(folder: Path, info: FrameInfo) -> list[int] | None:
-    """The verified committed tiles of a frame of an earlier claim; None if there is no frame of this picture."""
+def recover(folder: Path, info: FrameInfo, max_iter: int, is_stopped: IsStopped = bool) -> Recovered | None:
+    """What an earlier claim has left; None if there is no frame of this picture.
+
+    Raises OSError if the frame is there and cannot be opened now: what is finished is not thrown away for want of a
+    descriptor. Raises Interrupted.
+    """
     try:
         known = msgspec.json.decode((folder / "frame.json").read_bytes(), type=FrameInfo)
         if known != info:
             return None
         frame = Frame(folder, info.grid)
-    except (OSError, ValueError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, EOFError, msgspec.DecodeError):
         return None
     try:
-        return frame.committed()
+        return frame.committed(max_iter, is_stopped)
     finally:
         frame.close()
 
@@ -183,6 +224,26 @@ def read_artifacts(folder: Path) -> tuple[Artifact, ...] | None:
         return msgspec.json.decode((folder / ARTIFACTS).read_bytes(), type=tuple[Artifact, ...])
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def flush(folder: Path) -> None:
+    """Have the disk know the files of a folder, and the folder."""
+    for path in folder.iterdir():
+        _sync(path, os.O_RDONLY)
+    flush_folder(folder)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk know which files a folder has."""
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def describe(folder: Path, name: str, media_type: str) -> Artifact:

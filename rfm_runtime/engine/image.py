@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from rfm_kernels.colour import colour
-from rfm_runtime.engine.frames import ARTIFACTS, Frame, describe
+from rfm_runtime.engine.frames import ARTIFACTS, Frame, Interrupted, IsStopped, describe
 from rfm_runtime.protocol.operation import Artifact
 from rfm_runtime.render.image_metadata import to_text
 from rfm_runtime.render.palettes import palette
@@ -22,19 +21,13 @@ from rfm_runtime.render.request import RenderRequest
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Interrupted", "finish"]
+__all__ = ["finish"]
 
 STRIP_ROWS = 256
 """Rows coloured between two looks at the stop flag: milliseconds at 4K."""
 
 COMPRESS_LEVEL = 3
 """zlib's: a fifth larger than the default of 6 on smooth pictures, at a third of its time (measured at 4K)."""
-
-IsStopped = Callable[[], bool]
-
-
-class Interrupted(Exception):
-    """The task was told to stop."""
 
 
 class _Stoppable(io.BytesIO):
@@ -77,7 +70,10 @@ def finish(frame: Frame, request: RenderRequest, is_stopped: IsStopped) -> tuple
         if is_stopped():
             raise Interrupted
         artifacts.append(describe(frame.folder, name, media_type))
-    (frame.folder / ARTIFACTS).write_bytes(msgspec.json.encode(artifacts))
+    # Whole or not there: a folder with this file is finished.
+    description = frame.folder / f"{ARTIFACTS}.part"
+    description.write_bytes(msgspec.json.encode(artifacts))
+    description.rename(frame.folder / ARTIFACTS)
     return tuple(artifacts)
 
 

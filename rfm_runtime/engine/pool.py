@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.entry import enter
 from rfm_runtime.engine.settings import WorkerSettings
@@ -32,6 +33,9 @@ OnDeath = Callable[[int, str, bool], None]
 OnRead = Callable[[], None]
 
 PRELOAD = "rfm_runtime.engine.preload"
+
+AGAIN = Backoff(base_s=0.1, cap_s=10.0)
+"""Between starts that come to nothing."""
 
 
 class PoolWorker:
@@ -48,6 +52,7 @@ class PoolWorker:
 class Pool:
     """Keeps `count` workers alive. Every message and every death is passed on.
 
+    settings_of: of worker `number`, which its successors inherit, and the how-manieth start of this pool.
     on_read: called once all messages that were there have been passed on.
     """
 
@@ -55,7 +60,7 @@ class Pool:
         self,
         loop: asyncio.AbstractEventLoop,
         count: int,
-        settings_of: Callable[[int], WorkerSettings],
+        settings_of: Callable[[int, int], WorkerSettings],
         *,
         logs_folder: Path,
         on_message: OnMessage,
@@ -72,7 +77,10 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([PRELOAD])
         self._workers: dict[int, PoolWorker] = {}
-        self._numbers = 0
+        self._starts = 0
+        # Of starts in a row that came to nothing.
+        self._failures = 0
+        self._due: dict[int, asyncio.TimerHandle] = {}
         # All pipes under one descriptor: the loop looks away from them, and back, by one call.
         self._pipes = select.epoll()
         self._by_descriptor: dict[int, PoolWorker] = {}
@@ -83,22 +91,41 @@ class Pool:
     def start(self) -> None:
         """Begin to start all workers."""
         self._loop.add_reader(self._pipes.fileno(), self._read)
-        for _ in range(self.count):
-            self._start_one()
+        for number in range(1, self.count + 1):
+            self._start_one(number)
 
-    def _start_one(self) -> None:
-        self._numbers += 1
-        task = self._loop.create_task(self._spawn(self._numbers))
+    def _start_one(self, number: int) -> None:
+        self._due.pop(number, None)
+        task = self._loop.create_task(self._spawn(number))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
+    def _start_again(self, number: int) -> None:
+        """At once after a worker that worked; later and later while none comes up."""
+        if self._closed:
+            return
+        if self._failures == 0:
+            self._start_one(number)
+            return
+        self._due[number] = self._loop.call_later(AGAIN.bound_s(self._failures - 1), self._start_one, number)
+
     async def _spawn(self, number: int) -> None:
+        self._starts += 1
         ours, theirs = self._context.Pipe()
-        encoded = msgspec.msgpack.encode(self._settings_of(number))
+        encoded = msgspec.msgpack.encode(self._settings_of(number, self._starts))
         process = self._context.Process(target=enter, args=(theirs, encoded), name=f"worker-{number}", daemon=True)
-        # Waits until the forkserver has loaded the kernels.
-        await asyncio.to_thread(process.start)
-        theirs.close()
+        try:
+            # Waits until the forkserver has loaded the kernels.
+            await asyncio.to_thread(process.start)
+        except (OSError, EOFError) as error:
+            # No process or descriptor left, or the forkserver has died, which the next try starts again.
+            self._failures += 1
+            log.warning("worker_not_started", worker=number, error=str(error) or type(error).__name__)
+            ours.close()
+            self._start_again(number)
+            return
+        finally:
+            theirs.close()
         worker = PoolWorker(number, process, ours)
         self._workers[number] = worker
         self._by_descriptor[ours.fileno()] = worker
@@ -132,6 +159,8 @@ class Pool:
     async def close(self, timeout_s: float = 1.0) -> None:
         """Close the pipes, which ends idle workers; kill the rest. Idempotent."""
         self._closed = True
+        for due in self._due.values():
+            due.cancel()
         for task in list(self._starting):
             await asyncio.wait([task])
         for worker in list(self._workers.values()):
@@ -189,6 +218,7 @@ class Pool:
             return
         if isinstance(message, pipe.Ready):
             worker.ready = True
+            self._failures = 0
         self._on_message(worker.number, message)
 
     def _ended(self, worker: PoolWorker) -> None:
@@ -200,9 +230,10 @@ class Pool:
         self._workers.pop(worker.number, None)
         cause = self._cause(worker)
         worker.process.close()
+        if not worker.ready:
+            self._failures += 1
         self._on_death(worker.number, cause, worker.killed)
-        if not self._closed:
-            self._start_one()
+        self._start_again(worker.number)
 
     def _cause(self, worker: PoolWorker) -> str:
         code = worker.process.exitcode

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import threading
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -84,6 +85,7 @@ class EngineShell:
         self._requests: dict[str, RenderRequest] = {}
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
+        self._preparing: dict[str, threading.Event] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._cancel_seen_s: dict[str, float] = {}
         self._ready_s: dict[str, float] = {}
@@ -129,7 +131,7 @@ class EngineShell:
             self._folders.artifacts,
             self.metrics_text,
         )
-        self._spawn(self._hello())
+        self._spawn(self._come_up())
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
         self._heartbeat_s = self._loop.time()
 
@@ -137,11 +139,11 @@ class EngineShell:
         """A socket file that a killed predecessor left would make the bind fail."""
         Path(self._location.removeprefix("ipc://")).unlink(missing_ok=True)
 
-    def _worker_settings(self, number: int) -> WorkerSettings:
+    def _worker_settings(self, number: int, start: int) -> WorkerSettings:
         return WorkerSettings(
             number=number,
-            # The engine's own measures have source 0; workers count on through all their successors.
-            source=number,
+            # The engine's own measures have source 0. A successor counts anew, so it is another source.
+            source=start,
             control=self._folders.endpoint("control"),
             ingest=self._folders.endpoint("ingest"),
             logs=str(self._folders.logs),
@@ -181,6 +183,15 @@ class EngineShell:
             log.error("background_task_failed", exc_info=error)
 
     # --- the broker -------------------------------------------------------------------------
+
+    async def _come_up(self) -> None:
+        """What a predecessor left half-made goes before anything is assigned: afterwards it could be our own."""
+        self._welcome_under_way = True
+        for folder in sorted(self._folders.frames.glob(".op-*")):
+            log.info("half_made_frame_removed", folder=folder.name)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self._welcome_under_way = False
+        await self._hello()
 
     async def _hello(self) -> None:
         """Say who we are and what we hold, until it is answered."""
@@ -358,6 +369,7 @@ class EngineShell:
         self.metrics.deaths.labels("killed on purpose" if wanted else cause.partition(" ")[0]).inc()
         for begun in self._begun.values():
             begun.discard(number)
+        self._to_run.pop(number, None)
         self._feed(core.WorkerDied(number, cause))
 
     # --- the core's commands ----------------------------------------------------------------
@@ -365,6 +377,10 @@ class EngineShell:
     def _feed(self, message: Struct) -> None:
         self._handle(message)
         self._send_tasks()
+        for operation_id, stop in self._preparing.items():
+            run = self.core.runs.get(operation_id)
+            if run is not None and run.stopping:
+                stop.set()
         if self.core.patience_s() <= 0.0:
             self._pool.attend()
 
@@ -451,26 +467,51 @@ class EngineShell:
                 core.FrameReady(operation_id=assign.operation_id, generation=assign.generation, artifacts=finished)
             )
             return
-        folder = self._frame(assign.operation_id)
+        stop = self._preparing[assign.operation_id] = threading.Event()
+        recovered: frames.Recovered | None = None
         try:
-            committed = await asyncio.to_thread(frames.recover, folder, info)
-            if committed is None:
-                await asyncio.to_thread(frames.create, folder, info)
+            recovered = await asyncio.to_thread(self._make_frame, assign.operation_id, info, stop)
+        except frames.Interrupted:
+            bound.info("frame_given_up")
         except OSError as error:
             bound.error("frame_failed", error=str(error))
-            failure = ErrorInfo(
-                code="no_frame",
-                message=f"no room for the frame: {error.strerror}",
-                hint=f"make room below {self._folders.frames}, or render a smaller picture",
-            )
-            self._feed(core.FrameFailed(assign.operation_id, assign.generation, failure))
+            reason = error.strerror or str(error)
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, self._no_frame(reason)))
             return
-        bound.info("frame_ready", recovered_tiles=len(committed or ()))
+        except Exception as error:
+            # A fault of ours; but somebody waits for the outcome.
+            log.exception("frame_failed", operation_id=assign.operation_id, correlation_id=assign.correlation_id)
+            reason = f"{type(error).__name__}: {error}"
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, self._no_frame(reason)))
+            return
+        finally:
+            if self._preparing.get(assign.operation_id) is stop:
+                del self._preparing[assign.operation_id]
+        committed = () if recovered is None else recovered.tiles
+        bound.info("frame_ready", recovered_tiles=len(committed))
         self._ready_s[assign.operation_id] = self._loop.time()
         self._feed(
             core.FrameReady(
-                operation_id=assign.operation_id, generation=assign.generation, committed=tuple(committed or ())
+                operation_id=assign.operation_id,
+                generation=assign.generation,
+                committed=committed,
+                iterations=0 if recovered is None else recovered.iterations,
             )
+        )
+
+    def _make_frame(self, operation_id: str, info: frames.FrameInfo, stop: threading.Event) -> frames.Recovered | None:
+        """What an earlier claim has left, or a new frame (None). In a thread of its own."""
+        folder = self._frame(operation_id)
+        recovered = frames.recover(folder, info, self._requests[operation_id].max_iter, stop.is_set)
+        if recovered is None:
+            frames.create(folder, info, stop.is_set)
+        return recovered
+
+    def _no_frame(self, reason: str) -> ErrorInfo:
+        return ErrorInfo(
+            code="no_frame",
+            message=f"the frame cannot be made: {reason}",
+            hint=f"make room below {self._folders.frames}, or render a smaller picture",
         )
 
     def _info(self, assign: Assign) -> frames.FrameInfo:
@@ -532,10 +573,13 @@ class EngineShell:
         source, target = self._frame(operation_id), self._artifacts(operation_id)
         if not source.exists() and frames.read_artifacts(target) is not None:
             return
-        for name in ("commits.bin", "frame.json"):
-            (source / name).unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Whoever is told of them after a power cut must find them.
+        frames.flush(source)
         source.replace(target)
+        frames.flush_folder(target.parent)
+        for name in ("commits.bin", "frame.json"):
+            (target / name).unlink(missing_ok=True)
 
     async def _say_released(self, command: core.SayReleased) -> None:
         self._close_in_workers(command.operation_id, command.generation)
@@ -563,22 +607,24 @@ class EngineShell:
         return self._folders.artifacts / frames.folder_name(operation_id)
 
     async def _remove_leftovers(self) -> None:
-        """Frames of operations that have ended or that nobody knows, and half-made ones."""
+        """Frames of operations that have ended or that nobody knows."""
         system = Principal("engine", ("admin",))
-        for folder in sorted(self._folders.frames.glob("*")) + sorted(self._folders.frames.glob(".op-*")):
+        for folder in sorted(self._folders.frames.glob("op-*")):
             operation_id = frames.operation_of(folder)
-            if operation_id is not None and operation_id in self.core.runs:
+            if operation_id is None or operation_id in self.core.runs:
                 continue
-            if operation_id is not None:
-                try:
-                    reply = await self._rpc.request(DoGet(system, operation_id), OperationReply, timeout_s=REQUEST_S)
-                    if reply.operation.state not in TERMINAL_STATES:
-                        continue
-                except UnknownOperationError:
-                    log.info("frame_of_unknown_operation", operation_id=operation_id)
-                except RfmError as error:
-                    log.info("leftover_kept", operation_id=operation_id, error=error.message)
+            try:
+                reply = await self._rpc.request(DoGet(system, operation_id), OperationReply, timeout_s=REQUEST_S)
+                if reply.operation.state not in TERMINAL_STATES:
                     continue
+            except UnknownOperationError:
+                log.info("frame_of_unknown_operation", operation_id=operation_id)
+            except RfmError as error:
+                log.info("leftover_kept", operation_id=operation_id, error=error.message)
+                continue
+            if operation_id in self.core.runs:
+                # Assigned while the broker was asked.
+                continue
             log.info("leftover_removed", folder=folder.name)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

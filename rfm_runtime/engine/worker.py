@@ -24,7 +24,7 @@ from rfm_kernels.catalog import kernel
 from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.core.tiles.order import grid_of
 from rfm_runtime.engine import image, pipe
-from rfm_runtime.engine.frames import Frame
+from rfm_runtime.engine.frames import Frame, Interrupted
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
@@ -109,7 +109,8 @@ class Worker:
         poller.register(self._connection.fileno(), zmq.POLLIN)
         next_sample_s = time.monotonic() + SAMPLE_S
         while True:
-            wait_s = max(0.0, next_sample_s - time.monotonic()) if self._current else 10.0
+            # Also of what the compute thread has not begun yet: nobody wakes this one when it does.
+            wait_s = max(0.0, next_sample_s - time.monotonic()) if any(self._held.values()) else 10.0
             ready = dict(poller.poll(int(wait_s * 1000) + 1))
             if control in ready:
                 self._read_control(control)
@@ -139,7 +140,12 @@ class Worker:
             case pipe.StopWork():
                 self._stop((message.operation_id, message.generation))
             case pipe.Begin():
-                self._operations[message.operation_id, message.generation] = Operation(message)
+                key = (message.operation_id, message.generation)
+                if key in self._operations:
+                    # Of a new broker: the handle is another, the frame is the same.
+                    self._operations[key].begin = message
+                    return
+                self._operations[key] = Operation(message)
                 self._log.info(
                     "operation_begun", operation_id=message.operation_id, correlation_id=message.correlation_id
                 )
@@ -237,7 +243,7 @@ class Worker:
                 try:
                     artifacts = image.finish(operation.frame, operation.request, lambda: held.stop)
                     stopped = False
-                except image.Interrupted:
+                except Interrupted:
                     stopped = True
             else:
                 stopped = self._iterate(operation, task) != 0

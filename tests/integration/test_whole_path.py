@@ -269,7 +269,7 @@ def test_a_failure_carries_code_message_and_what_to_do(running: Runtime, client:
     try:
         watcher = Recorder(running)
         operation = client.submit(KIND, QUICK)
-        with pytest.raises(OperationFailedError, match="no room for the frame") as caught:
+        with pytest.raises(OperationFailedError, match="the frame cannot be made: Not a directory") as caught:
             operation.result(20)
         assert caught.value.cause_code == "no_frame"
         assert caught.value.hint

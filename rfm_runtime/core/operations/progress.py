@@ -133,6 +133,7 @@ class Merge:
     __slots__ = (
         "_beside_tiles",
         "_counters",
+        "_cpu_before_s",
         "_dirty",
         "_in_hand",
         "_windows",
@@ -155,8 +156,10 @@ class Merge:
         self.revision = 0
         self.shown = 0.0 if latest is None else latest.done
         self.stale = False
-        self.total_iterations = 0
-        self.total_cpu_s = 0.0
+        self.total_iterations = 0 if latest is None else latest.iterations
+        self.total_cpu_s = 0.0 if latest is None else latest.cpu_s
+        # CPU time is spent for good; iterations of tiles that are kept are counted by their next owner.
+        self._cpu_before_s = 0.0
         self._beside_tiles = 0
         self._counters: dict[int, int] = {}
         self._in_hand: dict[int, TileMeasure] = {}
@@ -165,6 +168,8 @@ class Merge:
 
     def claimed(self, generation: int) -> None:
         """A new claim begins: what its predecessor had in hand does not count any more."""
+        if generation != self.generation:
+            self._cpu_before_s = self.total_cpu_s
         self.generation = generation
         self.owner = None
         self._counters.clear()
@@ -233,7 +238,7 @@ class Merge:
         if done > self.shown:
             self.shown = done
         self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
-        self.total_cpu_s = max(self.total_cpu_s, cpu_ns / 1e9)
+        self.total_cpu_s = max(self.total_cpu_s, self._cpu_before_s + cpu_ns / 1e9)
         self.pace.measured(self.shown, now_s)
         self._dirty = True
 

@@ -135,7 +135,7 @@ class EngineCore:
         if message.artifacts is not None:
             run.finished_before(message.artifacts)
         else:
-            run.prepare(message.committed)
+            run.prepare(message.committed, message.iterations)
         if run.dropped:
             return []
         pixels = float(run.grid.width_px * run.grid.height_px)
@@ -220,7 +220,7 @@ class EngineCore:
                 run.released = True
                 if at_once or not run.prepared:
                     commands += self._stop(run)
-                # What is only queued in a worker need not be waited for, but comes back the same way.
+                # What is queued in a worker is computed too: 25 ms, or the one long tile that runs.
         return commands
 
     def _forget(self, operation_id: str, generation: int) -> list[Command]:
@@ -267,7 +267,7 @@ class EngineCore:
         run.iterations += message.iterations
         run.cpu_ns += message.cpu_ns
         if isinstance(message, TaskStopped):
-            run.put_back(task, begun=message.iterations > 0)
+            run.put_back(task, begun=message.iterations > 0, iterations=message.iterations)
         else:
             run.done(task, message.cpu_ns, message.weights, message.artifacts)
         return []

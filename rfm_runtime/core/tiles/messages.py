@@ -73,12 +73,14 @@ class Assigned(Struct, frozen=True):
 class FrameReady(Struct, frozen=True, kw_only=True):
     """Planes are there, space is reserved. committed: tiles recovered from an earlier claim, verified.
 
+    iterations: nominal, in these tiles.
     artifacts: not None if an earlier claim finished everything but the outcome.
     """
 
     operation_id: str
     generation: int
     committed: tuple[int, ...] = ()
+    iterations: int = 0
     artifacts: tuple[Artifact, ...] | None = None
 
 

@@ -63,6 +63,8 @@ class Run:
         self.bitmap = bytearray(bitmap((), self.total_tiles))
         self.attempts: dict[tuple[Phase, int], int] = {}
         self.deaths: dict[tuple[Phase, int], int] = {}
+        # Iterations of tasks that were stopped in the middle: what they did is kept, unless their pixels are reset.
+        self.partial: dict[tuple[Phase, int], int] = {}
         self.dirty_tasks: set[tuple[Phase, int]] = set()
         self.weights: dict[int, float] = {}
         self.previewed = 0
@@ -92,9 +94,10 @@ class Run:
         """Whether a worker can be given something of it now."""
         return self.prepared and not self.stopping and not self.paused and bool(self.open)
 
-    def prepare(self, committed: Iterable[int]) -> None:
-        """The frame is there; tiles that an earlier claim committed are done."""
+    def prepare(self, committed: Iterable[int], iterations: int = 0) -> None:
+        """The frame is there; tiles that an earlier claim committed are done, with so many iterations in them."""
         self.prepared = True
+        self.iterations = iterations
         for index in committed:
             self._commit(index)
         if self.committed:
@@ -151,6 +154,7 @@ class Run:
     ) -> None:
         """A task that runs here is finished."""
         del self.running[task.phase, task.index]
+        self.partial.pop((task.phase, task.index), None)
         self.changed = True
         cpu_s = cpu_ns / 1e9
         self.task_s = cpu_s if self.task_s is None else self.task_s + NEWEST * (cpu_s - self.task_s)
@@ -163,10 +167,12 @@ class Run:
             self.artifacts = artifacts
         self._advance()
 
-    def put_back(self, task: Task, *, begun: bool) -> None:
-        """It came back before its end: first in line again, going on where it was."""
+    def put_back(self, task: Task, *, begun: bool, iterations: int = 0) -> None:
+        """It came back before its end, after so many iterations: first in line again, going on where it was."""
         key = (task.phase, task.index)
         del self.running[key]
+        if iterations:
+            self.partial[key] = self.partial.get(key, 0) + iterations
         self.open.appendleft(key)
         if task.fresh and not begun:
             # Nobody has reset its pixels yet: what the dead attempt left is still there.
@@ -180,6 +186,8 @@ class Run:
         key = (task.phase, task.index)
         self.put_back(task, begun=True)
         self.dirty_tasks.add(key)
+        # They are done, and counted, once more.
+        self.iterations -= self.partial.pop(key, 0)
         if not guilty:
             return
         self.deaths[key] = self.deaths.get(key, 0) + 1

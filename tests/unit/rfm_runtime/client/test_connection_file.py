@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.errors import NoRuntimeError, SetupError
+from rfm_runtime.observe.alive import start_time_s
 
 
-def info(pid: int | None = None) -> ConnectionInfo:
+def info(pid: int | None = None, start_time: float | None = None) -> ConnectionInfo:
+    pid = os.getpid() if pid is None else pid
     return ConnectionInfo(
         url="ws://127.0.0.1:8765/",
         token="s3cret",
-        pid=os.getpid() if pid is None else pid,
-        start_time=1.5,
+        pid=pid,
+        start_time=start_time_s(pid) or 0.0 if start_time is None else start_time,
         version="0.1",
         state_dir="/s",
     )
@@ -71,6 +73,13 @@ def test_a_process_of_somebody_else_runs(tmp_path: Path) -> None:
     path = tmp_path / "connection.json"
     info(1).write(path)
     assert ConnectionInfo.read(path).pid == 1
+
+
+def test_a_number_that_another_process_has_now_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "connection.json"
+    info(start_time=1.5).write(path)
+    with pytest.raises(NoRuntimeError, match="is gone"):
+        ConnectionInfo.read(path)
 
 
 @pytest.fixture(scope="module")

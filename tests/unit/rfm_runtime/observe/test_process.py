@@ -11,7 +11,8 @@ import time
 import psutil
 import pytest
 
-from rfm_runtime.observe.process import available_cores, is_alive, source, start_time_s
+from rfm_runtime.observe.alive import is_alive, start_time_s
+from rfm_runtime.observe.process import available_cores, source
 from rfm_runtime.testing.runtime import eventually
 
 
@@ -28,7 +29,7 @@ def test_a_process_is_the_same_whatever_happens_to_the_clock() -> None:
     started = start_time_s(os.getpid())
     assert started is not None
     assert 0.0 < started <= time.clock_gettime(time.CLOCK_BOOTTIME)
-    code = "import os; from rfm_runtime.observe.process import start_time_s; print(start_time_s(os.getppid()))"
+    code = "import os; from rfm_runtime.observe.alive import start_time_s; print(start_time_s(os.getppid()))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(run.stdout) == started
 
