@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -54,6 +57,16 @@ def check(client: Client, watcher: Recorder, operation: Operation, truth: str) -
     watcher.await_end(operation.id)
     watcher.check_story(operation.id)
     assert digest(client, operation.id) == truth
+    check_iterations(client, operation)
+
+
+def check_iterations(client: Client, operation: Operation) -> None:
+    """What is said of the work fits the picture, whoever died: a preview may be computed twice, which is a 64th."""
+    n = np.load(io.BytesIO(client.fetch_artifact(operation.id, "n.npy")))
+    nominal = int(np.where(n < 0, SECONDS["max_iter"], n).sum(dtype=np.int64))
+    assert operation.info is not None
+    assert operation.info.latest is not None
+    assert nominal <= operation.info.latest.iterations <= 1.03 * nominal
 
 
 @pytest.mark.scenario("F1", "C2")
@@ -187,6 +200,22 @@ def test_a_killed_gateway_costs_its_watchers_a_moment_and_no_event(
     running.kill("gateway-0")
     check(client, watcher, operation, truth)
     assert watcher.types(operation.id) == ["accepted", "queued", "started", "completed"]
+
+
+@pytest.mark.scenario("F3", "C10")
+def test_files_are_fetched_whole_while_the_gateway_is_killed(running: Runtime, client: Client) -> None:
+    operation = client.submit(KIND, {**QUICK, "width_px": 6000, "height_px": 4000})
+    assert operation.wait(60) == "completed"
+    assert operation.info is not None
+    described = next(a for a in operation.info.artifacts if a.name == "n.npy")
+    fetched: list[str] = []
+    fetching = threading.Thread(target=lambda: fetched.append(digest(client, operation.id)))
+    fetching.start()
+    time.sleep(0.1)
+    assert fetching.is_alive()
+    running.kill("gateway-0")
+    fetching.join(60)
+    assert fetched == [described.sha256]
 
 
 @pytest.mark.scenario("F4", "C2", "C11")

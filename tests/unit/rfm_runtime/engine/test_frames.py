@@ -1,0 +1,110 @@
+"""Frames on disk: whole or not there, what is finished is found again, and nothing is thrown away by mistake."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rfm_runtime.core.tiles.order import rect
+from rfm_runtime.engine.frames import PENDING, Frame, FrameInfo, Interrupted, Recovered, create, flush, recover
+from rfm_runtime.protocol.operation import TileGrid
+
+MAX_ITER = 1000
+GRID = TileGrid(width_px=50, height_px=30, tile_px=16, columns=4, rows=2)
+INFO = FrameInfo(operation_id="op", params="digest", grid=GRID)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "op-1"
+    create(folder, INFO)
+    return folder
+
+
+def compute(folder: Path, *tiles: int) -> int:
+    """Fill and commit tiles; their nominal iterations."""
+    frame = Frame(folder, GRID)
+    iterations = 0
+    for index in tiles:
+        n, nf = frame.tile(*rect(GRID, index))
+        n[:] = np.arange(n.size).reshape(n.shape) % 900
+        n[0, 0] = -1
+        nf[:] = 0.5
+        iterations += int(n[n >= 0].sum()) + MAX_ITER
+        frame.commit(index, attempt=1)
+    frame.close()
+    return iterations
+
+
+def test_a_new_frame_is_pending_everywhere_and_nothing_else_is_there(folder: Path) -> None:
+    frame = Frame(folder, GRID)
+    assert (frame.n == PENDING).all()
+    assert frame.n.shape == frame.nf.shape == (30, 50)
+    frame.close()
+    assert sorted(path.name for path in folder.iterdir()) == ["commits.bin", "frame.json", "n.npy", "nf.npy"]
+    assert [path.name for path in folder.parent.iterdir()] == ["op-1"]
+
+
+def test_committed_tiles_are_found_again_with_the_iterations_in_them(folder: Path) -> None:
+    iterations = compute(folder, 0, 5, 7)
+    flush(folder)
+    assert recover(folder, INFO, MAX_ITER) == Recovered((0, 5, 7), iterations)
+
+
+def test_a_tile_that_does_not_fit_its_record_is_reset(folder: Path) -> None:
+    compute(folder, 2, 3)
+    frame = Frame(folder, GRID)
+    x, y, _, _ = rect(GRID, 3)
+    frame.n[y, x + 1] += 1
+    frame.close()
+    recovered = recover(folder, INFO, MAX_ITER)
+    assert recovered is not None
+    assert recovered.tiles == (2,)
+    frame = Frame(folder, GRID)
+    assert (frame.tile(*rect(GRID, 3))[0] == PENDING).all()
+    frame.close()
+
+
+def test_another_picture_and_no_frame_at_all_are_none(folder: Path, tmp_path: Path) -> None:
+    other = FrameInfo(operation_id="op", params="other", grid=GRID)
+    assert recover(folder, other, MAX_ITER) is None
+    assert recover(tmp_path / "nowhere", INFO, MAX_ITER) is None
+
+
+@pytest.mark.parametrize("name", ["frame.json", "n.npy", "nf.npy", "commits.bin"])
+@pytest.mark.parametrize("damage", ["empty", "garbage", "missing"])
+def test_a_damaged_frame_is_none_or_has_no_tiles(folder: Path, name: str, damage: str) -> None:
+    compute(folder, 1)
+    if damage == "missing":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(b"" if damage == "empty" else b"no such thing" * 5)
+    recovered = recover(folder, INFO, MAX_ITER)
+    assert recovered is None or recovered.tiles == ()
+
+
+def test_a_frame_that_cannot_be_opened_now_is_no_missing_frame(folder: Path) -> None:
+    compute(folder, 1)
+    (folder / "n.npy").rename(folder / "kept")
+    (folder / "n.npy").symlink_to("n.npy")
+    with pytest.raises(OSError, match="symbolic links"):
+        recover(folder, INFO, MAX_ITER)
+
+
+def test_making_and_checking_a_frame_can_be_stopped_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+    folder = tmp_path / "op-1"
+    for calls in (0, 1):
+        counted = itertools.count()
+        with pytest.raises(Interrupted):
+            create(folder, INFO, lambda counted=counted, calls=calls: next(counted) >= calls)
+        assert list(tmp_path.iterdir()) == []
+    create(folder, INFO)
+    compute(folder, 0, 1)
+    with pytest.raises(Interrupted):
+        recover(folder, INFO, MAX_ITER, lambda: True)
+    recovered = recover(folder, INFO, MAX_ITER)
+    assert recovered is not None
+    assert recovered.tiles == (0, 1)
