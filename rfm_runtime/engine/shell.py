@@ -86,6 +86,7 @@ class EngineShell:
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
         self._preparing: dict[str, threading.Event] = {}
+        self._heard: list[core.WorkerUp | core.TaskDone | core.TaskStopped | core.TaskFailed] = []
         self._running: set[asyncio.Task[None]] = set()
         self._cancel_seen_s: dict[str, float] = {}
         self._ready_s: dict[str, float] = {}
@@ -335,10 +336,10 @@ class EngineShell:
             case pipe.Ready():
                 log.info("worker_ready", worker=number, worker_pid=message.pid)
                 self.pool_ready.set()
-                self._handle(core.WorkerUp(number))
+                self._heard.append(core.WorkerUp(number))
             case pipe.Done():
                 self._count(message.task.phase, "done", message.iterations, message.cpu_ns)
-                self._handle(
+                self._heard.append(
                     core.TaskDone(
                         worker=number,
                         task=message.task,
@@ -350,14 +351,14 @@ class EngineShell:
                 )
             case pipe.Stopped():
                 self._count(message.task.phase, "stopped", message.iterations, message.cpu_ns)
-                self._handle(
+                self._heard.append(
                     core.TaskStopped(
                         worker=number, task=message.task, iterations=message.iterations, cpu_ns=message.cpu_ns
                     )
                 )
             case pipe.Failed():
                 self._count(message.task.phase, "failed", 0, 0)
-                self._handle(core.TaskFailed(worker=number, task=message.task, error=message.error))
+                self._heard.append(core.TaskFailed(worker=number, task=message.task, error=message.error))
 
     def _count(self, phase: str, end: str, iterations: int, cpu_ns: int) -> None:
         self.metrics.tasks.labels(phase, end).inc()
@@ -370,6 +371,7 @@ class EngineShell:
         for begun in self._begun.values():
             begun.discard(number)
         self._to_run.pop(number, None)
+        self._take_heard()
         self._feed(core.WorkerDied(number, cause))
 
     # --- the core's commands ----------------------------------------------------------------
@@ -388,8 +390,14 @@ class EngineShell:
         for command in self.core.handle(message, self._loop.time(), _now_ms()):
             self._carry_out(command)
 
+    def _take_heard(self) -> None:
+        if self._heard:
+            heard, self._heard = self._heard, []
+            self._handle(core.Heard(tuple(heard)))
+
     def _workers_read(self) -> None:
-        """All that workers had said is handled: send what follows at once, and let them compute for a while."""
+        """All that workers had said has been read: do what follows, and let them compute for a while."""
+        self._take_heard()
         self._send_tasks()
         patience_s = self.core.patience_s()
         if patience_s > 0.0:

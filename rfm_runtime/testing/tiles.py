@@ -22,6 +22,7 @@ from rfm_runtime.core.tiles.messages import (
     Dropped,
     FrameFailed,
     FrameReady,
+    Heard,
     PauseAsked,
     Reported,
     Stop,
@@ -237,6 +238,14 @@ class World(Ledger):
 
     def hear(self, process: Process) -> list[Command]:
         """The core hears the oldest thing that the worker said."""
+        return self.handle(self._next_answer(process))
+
+    def hear_all(self) -> list[Command]:
+        """The core hears all that workers have said, at once."""
+        said = [self._next_answer(process) for process in self.processes.values() for _ in range(len(process.outbox))]
+        return self.handle(Heard(tuple(said)))
+
+    def _next_answer(self, process: Process) -> Answer:
         answer = process.outbox.popleft()
         task = answer.task
         claim = self.claims[task.operation_id, task.generation]
@@ -245,9 +254,14 @@ class World(Ledger):
             claim.broken = True
         else:
             claim.iterations += answer.iterations
+        key = task.phase, task.index
+        if isinstance(answer, TaskStopped):
+            claim.partial[key] += answer.iterations
+        elif isinstance(answer, TaskDone):
+            del claim.partial[key]
         if not isinstance(answer, TaskDone):
             claim.returned[task.phase, task.index] += 1
-        return self.handle(answer)
+        return answer
 
     def kill(self, process: Process) -> None:
         """It is gone in the middle of what it does; what it said before is still in the pipe."""
@@ -266,6 +280,9 @@ class World(Ledger):
         for position, task in enumerate(process.known):
             claim = self.claims[task.operation_id, task.generation]
             claim.returned[task.phase, task.index] += 1
+            if position == 0:
+                # Its pixels are computed once more, from the first.
+                claim.iterations -= claim.partial.pop((task.phase, task.index), 0)
             if position == 0 and not process.kill_asked:
                 claim.deaths[task.phase, task.index] += 1
                 claim.broken = claim.broken or claim.deaths[task.phase, task.index] >= 3

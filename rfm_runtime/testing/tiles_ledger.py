@@ -122,6 +122,7 @@ class Claim:
     done: float = 0.0
     bitmap: int = 0
     iterations: int = 0
+    partial: Counter[tuple[str, int]] = field(default_factory=Counter)
     dispatched: Counter[tuple[str, int]] = field(default_factory=Counter)
     returned: Counter[tuple[str, int]] = field(default_factory=Counter)
     deaths: Counter[tuple[str, int]] = field(default_factory=Counter)

@@ -171,6 +171,12 @@ class Tiles(RuleBasedStateMachine):
                 self.heard.append(process.outbox[0])
             self.world.hear(process)
 
+    @rule()
+    def hear_all(self):
+        for process in self.world.processes.values():
+            self.heard += [answer for answer in process.outbox if isinstance(answer, TaskDone)]
+        self.world.hear_all()
+
     @precondition(lambda self: self.heard)
     @rule(data=st.data())
     def hear_again(self, data):

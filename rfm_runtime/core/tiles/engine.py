@@ -22,6 +22,7 @@ from rfm_runtime.core.tiles.messages import (
     Dropped,
     FrameFailed,
     FrameReady,
+    Heard,
     Kill,
     PauseAsked,
     Prepare,
@@ -74,6 +75,7 @@ class EngineCore:
             TaskDone: lambda message, _s, _ms: self._task_back(message),
             TaskStopped: lambda message, _s, _ms: self._task_back(message),
             TaskFailed: lambda message, _s, _ms: self._task_back(message),
+            Heard: lambda message, _s, _ms: self._heard(message),
             CancelSet: lambda message, now_s, _ms: self._cancel(message, now_s),
             PauseAsked: lambda message, _s, _ms: self._pause(message),
             PriorityChanged: lambda message, _s, _ms: self._priority(message),
@@ -228,6 +230,14 @@ class EngineCore:
         return [] if run is None or not run.ended else self._discard(run)
 
     # --- workers ----------------------------------------------------------------------------
+
+    def _heard(self, message: Heard) -> list[Command]:
+        for said in message.said:
+            if isinstance(said, WorkerUp):
+                self._worker_up(said)
+            else:
+                self._task_back(said)
+        return []
 
     def _worker_up(self, message: WorkerUp) -> list[Command]:
         self.workers.setdefault(message.worker, Worker())

@@ -19,6 +19,7 @@ __all__ = [
     "Dropped",
     "FrameFailed",
     "FrameReady",
+    "Heard",
     "Kill",
     "PauseAsked",
     "Phase",
@@ -90,6 +91,12 @@ class FrameFailed(Struct, frozen=True):
     operation_id: str
     generation: int
     error: ErrorInfo
+
+
+class Heard(Struct, frozen=True):
+    """All that workers had said when their pipes were read, in order; what follows from it is decided once."""
+
+    said: tuple[WorkerUp | TaskDone | TaskStopped | TaskFailed, ...]
 
 
 class WorkerUp(Struct, frozen=True):
