@@ -36,6 +36,7 @@ from rfm_runtime.core.operations.record import (
     JournalFailed,
     Journalled,
     Kill,
+    Loaded,
     Now,
     Publish,
     Push,
@@ -130,14 +131,7 @@ class Broker:
 
     def start(self) -> None:
         """Load the journal, bind, begin to tick. Raises JournalError or zmq.ZMQError."""
-        loaded = self._store.load(
-            history_events=self._settings.history_events, finished_keep=self._settings.finished_keep
-        )
-        if self._shown_file is not None:
-            try:
-                self._shown = Shown(self._shown_file, loaded.epoch)
-            except OSError as error:
-                self._show_no_more(error)
+        loaded = self._load()
         self.hub = Hub(
             loaded,
             self._settings,
@@ -175,6 +169,24 @@ class Broker:
             operations=len(loaded.rows),
             seq=loaded.head,
         )
+
+    def _load(self) -> Loaded:
+        loaded = self._store.load(
+            history_events=self._settings.history_events, finished_keep=self._settings.finished_keep
+        )
+        if self._shown_file is None:
+            return loaded
+        try:
+            self._shown = Shown(self._shown_file, loaded.epoch)
+        except OSError as error:
+            self._show_no_more(error)
+            return loaded
+        if self._shown.head <= loaded.head:
+            return loaded
+        log.warning("journal_is_a_backup", seq=loaded.head, told=self._shown.head, kept="it goes on as another log")
+        self._shown.close()
+        self._store.renew()
+        return self._load()
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -307,6 +319,8 @@ class Broker:
             self._store.append(batch)
 
     def _publish(self, events: tuple[OperationEvent, ...]) -> None:
+        if self._shown is not None:
+            self._shown.head = events[-1].seq
         for event in events:
             self.metrics.events.labels(event.type).inc()
             log.info(

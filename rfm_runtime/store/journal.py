@@ -94,6 +94,10 @@ class Journal(Protocol):
         """What it knows: all live operations, the newest `finished_keep` finished, the newest events."""
         ...
 
+    def renew(self) -> None:
+        """Give the log another name, before it is started: it is older than what watchers know of it."""
+        ...
+
     def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
         """Begin to write what is appended."""
         ...
@@ -123,7 +127,7 @@ class SqliteJournal:
         with _explained(path), self._engine.begin() as connection:
             _check_file(connection, path)
             _metadata.create_all(connection)
-            self._epoch, self._incarnation = _open_log(connection)
+            self._epoch, self._incarnation = _open_log(connection, path.stat().st_ino)
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
         with _explained(self._path), self._engine.connect() as connection:
@@ -149,6 +153,11 @@ class SqliteJournal:
             rows=(*reversed(ended), *rows),
             events=tuple(events),
         )
+
+    def renew(self) -> None:
+        with _explained(self._path), self._engine.begin() as connection:
+            self._epoch = _new_epoch()
+            _put_meta(connection, "epoch", self._epoch)
 
     def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
         self._thread = threading.Thread(target=self._write, args=(on_written, on_failed), name="journal", daemon=True)
@@ -312,15 +321,28 @@ def _check_file(connection: Connection, path: Path) -> None:
         )
 
 
-def _open_log(connection: Connection) -> tuple[str, int]:
-    """The log's name and the number of this start; both are in the journal before anybody hears of them."""
+def _open_log(connection: Connection, inode: int) -> tuple[str, int]:
+    """The log's name and the number of this start; both are in the journal before anybody hears of them.
+
+    A file in another place on the disk is a copy of the one that was written: what followed in that one is not in
+    this one, so its numbers will mean other events, and it needs another name.
+    """
     known: dict[str, str] = dict(connection.execute(select(_meta.c.key, _meta.c.value)).all())
-    epoch = known.get("epoch") or f"log0-{secrets.token_hex(8)}"
+    is_copy = known.get("inode") != str(inode)
+    epoch = _new_epoch() if is_copy or "epoch" not in known else known["epoch"]
     incarnation = int(known.get("incarnation", "0")) + 1
-    for key, value in (("epoch", epoch), ("incarnation", str(incarnation))):
-        statement = upsert(_meta).values(key=key, value=value)
-        connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+    for key, value in (("epoch", epoch), ("incarnation", str(incarnation)), ("inode", str(inode))):
+        _put_meta(connection, key, value)
     return epoch, incarnation
+
+
+def _new_epoch() -> str:
+    return f"log0-{secrets.token_hex(8)}"
+
+
+def _put_meta(connection: Connection, key: str, value: str) -> None:
+    statement = upsert(_meta).values(key=key, value=value)
+    connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 _put_operation = upsert(_operations)

@@ -39,6 +39,9 @@ class MemoryJournal:
             events=events,
         )
 
+    def renew(self) -> None:
+        self._epoch = f"mem-{secrets.token_hex(8)}"
+
     def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
         del on_failed  # memory does not fail
         self._on_written = on_written

@@ -2,7 +2,8 @@
 
 The journal has it once a second; a broker that is killed in between would go on with less than it has shown. The file
 is mapped, so the kernel keeps what is put there whatever happens to the process, and nothing waits for a disk. After
-a power cut it may be older than the journal, which then counts.
+a power cut it may be older than the journal, which then counts. It is never newer: a journal that is older than this
+file is a restored backup.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from rfm_runtime.protocol.limits import ID_LIMIT
 
 __all__ = ["Shown"]
 
-HEADER = struct.Struct("=8s120s")
+HEADER = struct.Struct("=8s112s")
 MAGIC = b"rfmshow1"
+HEAD = struct.Struct("=Q")
+"""Number of the newest event that was published; behind the header."""
+
+ENTRIES = HEADER.size + HEAD.size
 DONE = struct.Struct("=d")
 """Aligned: it is stored by one instruction, so a kill finds the old value or the new one."""
 
@@ -27,7 +32,10 @@ FIRST_ENTRIES = 256
 
 
 class Shown:
-    """before: what the last process put there, of the same log. Raises OSError if there is no room for the file."""
+    """before: what the last process put there, of the same log. head: the newest event that anybody was told of.
+
+    Raises OSError if there is no room for the file.
+    """
 
     def __init__(self, path: Path, epoch: str) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -38,7 +46,7 @@ class Shown:
             size = 0
         self._places: dict[str, int] = {}
         self._free: list[int] = []
-        self._map = self._grown(max(size, HEADER.size + FIRST_ENTRIES * ENTRY_BYTES))
+        self._map = self._grown(max(size, ENTRIES + FIRST_ENTRIES * ENTRY_BYTES))
         self._map[: HEADER.size] = header
         found = {oid: DONE.unpack_from(self._map, place)[0] for oid, place in self._look().items()}
         self.before: dict[str, float] = {oid: done for oid, done in found.items() if 0.0 <= done < math.inf}
@@ -49,7 +57,7 @@ class Shown:
         return mmap.mmap(self._file, size)
 
     def _look(self) -> dict[str, int]:
-        for place in range(HEADER.size, len(self._map) - ENTRY_BYTES + 1, ENTRY_BYTES):
+        for place in range(ENTRIES, len(self._map) - ENTRY_BYTES + 1, ENTRY_BYTES):
             operation_id = self._map[place + DONE.size : place + ENTRY_BYTES].rstrip(b"\0")
             if operation_id:
                 self._places[operation_id.decode("utf-8", "replace")] = place
@@ -57,6 +65,16 @@ class Shown:
                 self._free.append(place)
         self._free.reverse()
         return self._places
+
+    @property
+    def head(self) -> int:
+        """Number of the newest event that was published."""
+        head: int = HEAD.unpack_from(self._map, HEADER.size)[0]
+        return head
+
+    @head.setter
+    def head(self, seq: int) -> None:
+        HEAD.pack_into(self._map, HEADER.size, seq)
 
     def put(self, operation_id: str, done: float) -> None:
         """Watchers are shown `done`. Raises OSError if the file would have to grow and cannot."""
@@ -74,7 +92,7 @@ class Shown:
     def _room(self) -> int:
         if not self._free:
             old = len(self._map)
-            size = HEADER.size + 2 * (old - HEADER.size)
+            size = ENTRIES + 2 * (old - ENTRIES)
             fresh = self._grown(size)
             self._map.close()
             self._map = fresh

@@ -195,6 +195,40 @@ def test_bad_parameters_of_a_render_are_refused_at_submit(broker):
     assert "render.escape_time" in refused.hint
 
 
+@pytest.mark.scenario("F11", "D7")
+@pytest.mark.parametrize("how", ["in its place", "another file"])
+def test_a_restored_backup_is_another_log(broker, how):
+    gateway, engine = broker.peer(), broker.peer()
+    greet(engine)
+    submit(gateway, "before")
+    first = gateway.ask(GatewayHello(hello().source))
+    broker.stop()
+    backup = broker.folders.journal.read_bytes()
+    broker.start()
+    assert gateway.ask(GatewayHello(hello().source)).epoch == first.epoch
+    greet(engine)
+    submit(gateway, "after")
+    known = gateway.ask(GatewayHello(hello().source)).head
+    broker.kill()
+
+    journal = broker.folders.journal
+    for name in ("-wal", "-shm"):
+        journal.with_name(journal.name + name).unlink(missing_ok=True)
+    if how == "another file":
+        journal.rename(journal.with_name("damaged.db"))
+    journal.write_bytes(backup)
+    broker.start()
+
+    welcome = gateway.ask(GatewayHello(hello().source))
+    assert welcome.epoch != first.epoch
+    assert welcome.head < known
+    assert not gateway.ask(EventsSince(first.epoch, welcome.head)).recovered
+    # Once: the log that it is now goes on as itself.
+    broker.kill()
+    broker.start()
+    assert gateway.ask(GatewayHello(hello().source)).epoch == welcome.epoch
+
+
 @pytest.mark.scenario("F2")
 @pytest.mark.fault
 def test_killed_and_started_again_it_knows_the_same_operations_and_the_feed_goes_on(broker):

@@ -53,6 +53,21 @@ def test_what_has_ended_is_gone_and_its_place_is_used_again(tmp_path: Path) -> N
     assert path.stat().st_size == size
 
 
+def test_the_newest_event_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "shown"
+    shown = Shown(path, "log")
+    assert shown.head == 0
+    shown.head = 2**40
+    shown.put("op", 1.0)
+    shown.close()
+    again = Shown(path, "log")
+    assert (again.head, again.before) == (2**40, {"op": 1.0})
+    again.close()
+    other = Shown(path, "other")
+    assert other.head == 0
+    other.close()
+
+
 def test_another_log_begins_with_nothing(tmp_path: Path) -> None:
     path = tmp_path / "shown"
     shown = Shown(path, "log")
