@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -214,20 +214,17 @@ class Hub:
 
     def progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
         """What changed in the shown progress of live operations since the last call."""
-        updates = []
-        for operation_id in self.live:
-            record = self.records[operation_id]
-            if record.merge.take_dirty():
-                updates.append(self._update(record, now))
-        return tuple(updates)
+        return tuple(self._update(record, now) for record in self._in_hand() if record.merge.take_dirty())
+
+    def _in_hand(self) -> Iterator[Record]:
+        """What owners have: of thousands that wait nothing moves."""
+        for owner in self.owners:
+            for operation_id in owner.operations:
+                yield self.records[operation_id]
 
     def all_progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
         """The newest progress of every live operation that has shown any."""
-        return tuple(
-            self._update(record, now)
-            for record in (self.records[operation_id] for operation_id in self.live)
-            if record.merge.owner is not None
-        )
+        return tuple(self._update(record, now) for record in self._in_hand() if record.merge.owner is not None)
 
     def _shown(self, record: Record, at_seq: int, now: Now) -> ProgressUpdate:
         return record.merge.update(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)
@@ -369,12 +366,11 @@ class Hub:
             return []
         self.checkpoint_s = now.mono_s
         moved = []
-        for operation_id in self.live:
-            record = self.records[operation_id]
+        for record in self._in_hand():
             latest = record.operation.latest
             ahead = record.merge.shown - (latest.done if latest is not None else 0.0)
             if ahead > 0.0 and record.merge.owner is not None:
-                moved.append((ahead / (record.merge.owner.total or record.merge.shown), operation_id))
+                moved.append((ahead / (record.merge.owner.total or record.merge.shown), record.operation.operation_id))
         moved.sort(reverse=True)
         records = [self.records[operation_id] for _, operation_id in moved[:CHECKPOINT_ROWS]]
         for record in records:
