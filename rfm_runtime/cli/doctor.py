@@ -9,9 +9,11 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, console, print_json, settings
@@ -43,6 +45,11 @@ def doctor(as_json: JsonOption = False, state_dir: StateDirOption = None, runtim
     Every problem comes with what to do; exit code 1 if there is one.
     """
     resolved = settings(state_dir=state_dir, runtime_dir=runtime_dir)
+    if state_dir is None:
+        # A runtime that runs knows best where its files are.
+        with suppress(NoRuntimeError, SetupError):
+            running = ConnectionInfo.read(folders(resolved).connection)
+            resolved = msgspec.structs.replace(resolved, state_dir=running.state_dir)
     findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_runtime(resolved)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})

@@ -320,7 +320,9 @@ def on_priority(hub: Hub, asked: Asked, message: DoPriority, now: Now) -> list[C
     """A higher priority runs first; what runs already is told."""
     record = _find(hub, message.principal, message.operation_id, "change")
     if record.terminal:
-        raise ConflictError(f"{message.operation_id} is {record.operation.state}")
+        raise ConflictError(
+            f"{message.operation_id} is {record.operation.state}", hint="only what has not ended has a priority"
+        )
     hub.writable()
     record.change_operation(priority=message.priority)
     event = hub.event(record, "operation_priority", now, priority=message.priority, by=message.principal.user)
