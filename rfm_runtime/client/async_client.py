@@ -181,7 +181,8 @@ class AsyncClient:
             reason = self._connection.link.reason or "no answer"
             await self.close()
             raise UnavailableError(
-                f"no connection to {self._connection.url} within {timeout_s:g} s: {reason}"
+                f"no connection to {self._connection.url} within {timeout_s:g} s: {reason}",
+                hint="see `rfm-runtime status`",
             ) from None
 
     async def close(self) -> None:
