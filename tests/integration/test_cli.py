@@ -116,10 +116,10 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self._seen = b""
-        # setsid: Ctrl-C is a signal only in the terminal that controls the process.
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *COMMAND, *arguments], env=env, cwd=cwd, stdin=slave, stdout=slave, stderr=slave
-        )
+        # setsid: Ctrl-C is a signal only in the terminal that controls the process. env: and not one that is ignored,
+        # as it is below a shell that runs the tests in the background.
+        command = ["setsid", "--ctty", "env", "--default-signal=INT", *COMMAND, *arguments]
+        self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
