@@ -189,6 +189,8 @@ def _runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client,
         try:
             yield stack.enter_context(connected), True
         except UnavailableError as gone:
+            if connected.state != "closed":
+                raise
             raise StartError(
                 f"the private runtime of this render is gone: {gone.message}",
                 hint="render it again; a runtime of its own (`rfm-runtime start --daemon`) keeps what is finished",

@@ -111,21 +111,25 @@ class Pool:
 
     async def _spawn(self, number: int) -> None:
         self._starts += 1
-        ours, theirs = self._context.Pipe()
-        encoded = msgspec.msgpack.encode(self._settings_of(number, self._starts))
-        process = self._context.Process(target=enter, args=(theirs, encoded), name=f"worker-{number}", daemon=True)
+        pipes: list[Connection] = []
         try:
+            pipes += self._context.Pipe()
+            encoded = msgspec.msgpack.encode(self._settings_of(number, self._starts))
+            process = self._context.Process(
+                target=enter, args=(pipes[1], encoded), name=f"worker-{number}", daemon=True
+            )
             # Waits until the forkserver has loaded the kernels.
             await asyncio.to_thread(process.start)
         except (OSError, EOFError) as error:
             # No process or descriptor left, or the forkserver has died, which the next try starts again.
             self._failures += 1
             log.warning("worker_not_started", worker=number, error=str(error) or type(error).__name__)
-            ours.close()
+            for end in pipes:
+                end.close()
             self._start_again(number)
             return
-        finally:
-            theirs.close()
+        ours, theirs = pipes
+        theirs.close()
         worker = PoolWorker(number, process, ours)
         self._workers[number] = worker
         self._by_descriptor[ours.fileno()] = worker

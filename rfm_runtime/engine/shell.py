@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import shutil
 import threading
 import time
@@ -22,6 +23,7 @@ from msgspec import Struct
 from rfm_runtime.core.tiles import messages as core
 from rfm_runtime.core.tiles.engine import EngineCore
 from rfm_runtime.core.tiles.order import grid_of
+from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import frames, pipe
 from rfm_runtime.engine.data import DataServer
 from rfm_runtime.engine.metrics import Metrics
@@ -70,6 +72,10 @@ REPEAT_S = 1.0
 """How long an unanswered report waits for its repetition."""
 REQUEST_S = 5.0
 
+RECOVER_RETRIES = 6
+RECOVER_AGAIN = Backoff(base_s=0.5, cap_s=10.0)
+"""A frame that is there and cannot be opened: half a minute in all."""
+
 
 class EngineShell:
     """One engine. Owned by the loop's thread."""
@@ -86,7 +92,7 @@ class EngineShell:
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
         self._preparing: dict[str, threading.Event] = {}
-        self._heard: list[core.WorkerUp | core.TaskDone | core.TaskStopped | core.TaskFailed] = []
+        self._heard: list[core.FromWorker] = []
         self._running: set[asyncio.Task[None]] = set()
         self._cancel_seen_s: dict[str, float] = {}
         self._ready_s: dict[str, float] = {}
@@ -368,16 +374,23 @@ class EngineShell:
     def _worker_died(self, number: int, cause: str, wanted: bool) -> None:
         log.log(20 if wanted else 40, "worker_died", worker=number, cause=cause, wanted=wanted)
         self.metrics.deaths.labels("killed on purpose" if wanted else cause.partition(" ")[0]).inc()
+        # Its last words and its death are one thing to decide upon: in between it would be given something more, and
+        # its successor, which has the same number, would be taken for one that knows of it.
+        self._heard.append(core.WorkerDied(number, cause))
+        self._take_heard()
         for begun in self._begun.values():
             begun.discard(number)
         self._to_run.pop(number, None)
-        self._take_heard()
-        self._feed(core.WorkerDied(number, cause))
+        self._settle()
 
     # --- the core's commands ----------------------------------------------------------------
 
     def _feed(self, message: Struct) -> None:
         self._handle(message)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What follows from the core's new state beside its commands."""
         self._send_tasks()
         for operation_id, stop in self._preparing.items():
             run = self.core.runs.get(operation_id)
@@ -478,7 +491,9 @@ class EngineShell:
         stop = self._preparing[assign.operation_id] = threading.Event()
         recovered: frames.Recovered | None = None
         try:
-            recovered = await asyncio.to_thread(self._make_frame, assign.operation_id, info, stop)
+            recovered = await self._recover(assign.operation_id, info, stop)
+            if recovered is None:
+                await asyncio.to_thread(frames.create, self._frame(assign.operation_id), info, stop.is_set)
         except frames.Interrupted:
             bound.info("frame_given_up")
         except OSError as error:
@@ -507,13 +522,26 @@ class EngineShell:
             )
         )
 
-    def _make_frame(self, operation_id: str, info: frames.FrameInfo, stop: threading.Event) -> frames.Recovered | None:
-        """What an earlier claim has left, or a new frame (None). In a thread of its own."""
-        folder = self._frame(operation_id)
-        recovered = frames.recover(folder, info, self._requests[operation_id].max_iter, stop.is_set)
-        if recovered is None:
-            frames.create(folder, info, stop.is_set)
-        return recovered
+    async def _recover(
+        self, operation_id: str, info: frames.FrameInfo, stop: threading.Event
+    ) -> frames.Recovered | None:
+        """What an earlier claim has left, None if that is nothing.
+
+        A frame that cannot be opened now is tried again for a while: what is finished is not thrown away for want of
+        a descriptor.
+        """
+        folder, max_iter = self._frame(operation_id), self._requests[operation_id].max_iter
+        for attempt in itertools.count():
+            try:
+                return await asyncio.to_thread(frames.recover, folder, info, max_iter, stop.is_set)
+            except OSError as error:
+                if attempt >= RECOVER_RETRIES:
+                    raise
+                log.warning("frame_not_opened", operation_id=operation_id, error=str(error))
+                await asyncio.sleep(RECOVER_AGAIN.bound_s(attempt))
+                if stop.is_set():
+                    raise frames.Interrupted from None
+        return None
 
     def _no_frame(self, reason: str) -> ErrorInfo:
         return ErrorInfo(

@@ -333,10 +333,10 @@ class Gateway:
         request = connection.request
         offered = bearer(request.headers) if request is not None else None
         principal = None if offered is None else self.authenticate(offered)
-        if offered is not None and principal is None:
-            await self._refuse(connection, encoding, Refused(CloseCode.INVALID_TOKEN, None))
-            return
         address = str(connection.remote_address[0]) if connection.remote_address else "local"
+        if offered is not None and principal is None:
+            await self._refuse(connection, encoding, self.core.wrong_token(address, now_s))
+            return
         session = self.core.connected(address, encoding, principal, now_s)
         if isinstance(session, Refused):
             await self._refuse(connection, encoding, session)

@@ -548,7 +548,8 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
 
     done: units finished for good (a render: pixels of committed tiles). committed: bitmap of
     committed tiles, tile i is bit i % 8 of byte i // 8; tiles in it are not counted again from
-    `TileMeasure`. steps: (current, total).
+    `TileMeasure`. steps: (current, total). ended: of tiles that were put down or lost, the last such attempt, whose
+    work is counted here and not again from its `TileMeasure`.
     """
 
     generation: int
@@ -567,6 +568,7 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     previewed: int = 0
     iterations: int = 0
     cpu_ns: int = 0
+    ended: tuple[tuple[int, int], ...] = ()
 
 
 PROGRESS_HEADER = 18

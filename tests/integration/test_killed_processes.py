@@ -87,6 +87,38 @@ def test_a_killed_worker_costs_its_tile_and_nothing_else(
     assert not list(running.folders.frames.iterdir())
 
 
+@pytest.mark.scenario("F1", "F6")
+def test_a_worker_that_dies_while_the_engine_is_late_costs_nothing_more(
+    running: Runtime, client: Client, watcher: Recorder, truth: str
+) -> None:
+    # Its last words are read together with its death, and its successor has its number.
+    for _ in range(3):
+        operation = client.submit(KIND, SMALL_TILES)
+        reached(operation, "tiles")
+        engine = running.processes()["engine-0"]
+        victim = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")[0]
+        engine.suspend()
+        time.sleep(0.2)
+        victim.kill()
+        time.sleep(0.1)
+        engine.resume()
+        check(client, watcher, operation, truth)
+
+
+@pytest.mark.scenario("F1", "F6")
+def test_what_was_put_down_is_counted_once(client: Client) -> None:
+    operation = client.submit(KIND, {**SECONDS, "tile_px": 512})
+    reached(operation, "tiles")
+    for _ in range(3):
+        operation.pause()
+        eventually(lambda: operation.state == "paused", what="it is paused")
+        time.sleep(0.2)
+        operation.resume()
+        reached(operation, "more tiles")
+    assert operation.wait(60) == "completed"
+    check_iterations(client, operation)
+
+
 @pytest.mark.scenario("F1")
 def test_a_worker_killed_while_it_is_being_cancelled_is_a_cancelled_operation(
     running: Runtime, client: Client, watcher: Recorder

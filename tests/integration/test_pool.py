@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -99,6 +100,25 @@ def test_a_worker_that_cannot_come_up_is_tried_again_later_and_later_and_comes_u
             assert len({start for _, start in scene.starts}) == len(scene.starts)
             scene.logs.unlink()
             (tmp_path / "away").rename(scene.logs)
+            await scene.until(lambda: scene.pool.ready == 2, "both are there again")
+
+    asyncio.run(story())
+
+
+@pytest.mark.scenario("F1", "F12")
+def test_without_a_descriptor_left_it_waits_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with started(tmp_path, monkeypatch) as scene:
+            await scene.until(lambda: scene.pool.ready == 2, "both are there")
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            try:
+                scene.pool.kill(1)
+                await scene.until(lambda: len(scene.deaths) == 1, "its death is told")
+                await asyncio.sleep(0.5)
+                assert scene.pool.ready == 1
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             await scene.until(lambda: scene.pool.ready == 2, "both are there again")
 
     asyncio.run(story())

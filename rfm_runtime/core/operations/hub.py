@@ -222,9 +222,9 @@ class Hub:
             for operation_id in owner.operations:
                 yield self.records[operation_id]
 
-    def all_progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
+    def all_progress(self) -> tuple[ProgressUpdate, ...]:
         """The newest progress of every live operation that has shown any."""
-        return tuple(self._update(record, now) for record in self._in_hand() if record.merge.owner is not None)
+        return tuple(record.merge.latest for record in self._in_hand() if record.merge.latest is not None)
 
     def _shown(self, record: Record, at_seq: int, now: Now) -> ProgressUpdate:
         return record.merge.update(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)

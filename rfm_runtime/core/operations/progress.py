@@ -128,15 +128,16 @@ class Merge:
 
     shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
     shown before its owner's first own measure; until then `latest`, the newest update, says what is known.
+    cpu_before_s: what earlier claims have used.
     """
 
     __slots__ = (
         "_beside_tiles",
         "_counters",
-        "_cpu_before_s",
         "_dirty",
         "_in_hand",
         "_windows",
+        "cpu_before_s",
         "generation",
         "latest",
         "owner",
@@ -148,7 +149,7 @@ class Merge:
         "total_iterations",
     )
 
-    def __init__(self, latest: ProgressUpdate | None = None) -> None:
+    def __init__(self, latest: ProgressUpdate | None = None, cpu_before_s: float = 0.0) -> None:
         self.generation = 0
         self.latest = latest
         self.owner: OperationMeasure | None = None
@@ -159,7 +160,7 @@ class Merge:
         self.total_iterations = 0 if latest is None else latest.iterations
         self.total_cpu_s = 0.0 if latest is None else latest.cpu_s
         # CPU time is spent for good; iterations of tiles that are kept are counted by their next owner.
-        self._cpu_before_s = 0.0
+        self.cpu_before_s = cpu_before_s
         self._beside_tiles = 0
         self._counters: dict[int, int] = {}
         self._in_hand: dict[int, TileMeasure] = {}
@@ -169,7 +170,7 @@ class Merge:
     def claimed(self, generation: int) -> None:
         """A new claim begins: what its predecessor had in hand does not count any more."""
         if generation != self.generation:
-            self._cpu_before_s = self.total_cpu_s
+            self.cpu_before_s = self.total_cpu_s
         self.generation = generation
         self.owner = None
         self._counters.clear()
@@ -223,7 +224,10 @@ class Merge:
         best: dict[int, int] = {}
         iterations, cpu_ns = owner.iterations, owner.cpu_ns
         self._beside_tiles = 0
+        ended = dict(owner.ended)
         for measure in self._in_hand.values():
+            if measure.attempt <= ended.get(measure.tile, -1):
+                continue
             if 0 < owner.tiles_total <= measure.tile:
                 # Counted only until the owner counts it: its end is not told by a commit.
                 self._beside_tiles += measure.iterations if owner.tiles_done == 0 else 0
@@ -238,7 +242,7 @@ class Merge:
         if done > self.shown:
             self.shown = done
         self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
-        self.total_cpu_s = max(self.total_cpu_s, self._cpu_before_s + cpu_ns / 1e9)
+        self.total_cpu_s = max(self.total_cpu_s, self.cpu_before_s + cpu_ns / 1e9)
         self.pace.measured(self.shown, now_s)
         self._dirty = True
 

@@ -48,6 +48,7 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     claim_local, claim_resumable: whether its death is proven on this host, and whether a successor can go on; a
     broker that restarts has to know before it hears of the owner. losses: owners that died with it.
+    cpu_before_s: CPU time of earlier claims.
     ended_by: the claim that reported the outcome, so that its repetition is recognised.
     """
 
@@ -60,6 +61,7 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     claim_resumable: bool = True
     started: bool = False
     losses: int = 0
+    cpu_before_s: float = 0.0
     pause_wanted: bool = False
     cancellation: Cancellation | None = None
     ended_by: tuple[str, int] | None = None
@@ -76,7 +78,7 @@ class Record:
         self.handle: int | None = None
         self.assigned_s: float | None = None
         self.stop_sent_s: float | None = None
-        self.merge = Merge(row.operation.latest)
+        self.merge = Merge(row.operation.latest, row.cpu_before_s)
 
     @property
     def operation(self) -> Operation:

@@ -354,29 +354,29 @@ def on_kinds(hub: Hub, asked: Asked, _message: DoKinds, _now: Now) -> list[Comma
     return [_answer(asked, KindsKnown(tuple(_kinds(hub))))]
 
 
-def on_list(hub: Hub, asked: Asked, message: DoList, now: Now) -> list[Command]:
+def on_list(hub: Hub, asked: Asked, message: DoList, _now: Now) -> list[Command]:
     """A page of committed operations."""
     check(message.principal, "see")
-    page = list_page(hub.log.committed.values(), message.request, lambda operation: _with_progress(hub, operation, now))
+    page = list_page(hub.log.committed.values(), message.request, lambda operation: _with_progress(hub, operation))
     return [_answer(asked, page)]
 
 
-def on_get(hub: Hub, asked: Asked, message: DoGet, now: Now) -> list[Command]:
+def on_get(hub: Hub, asked: Asked, message: DoGet, _now: Now) -> list[Command]:
     """One committed operation with its parameters."""
     record = _find(hub, message.principal, message.operation_id, "see")
     committed = hub.log.committed.get(message.operation_id)
     if committed is None:
         raise UnknownOperationError(f"no operation {message.operation_id}")
-    operation = _with_progress(hub, committed, now)
+    operation = _with_progress(hub, committed)
     return [_answer(asked, OperationReply(operation=operation, params=record.row.params))]
 
 
-def _with_progress(hub: Hub, operation: Operation, now: Now) -> Operation:
+def _with_progress(hub: Hub, operation: Operation) -> Operation:
     record = hub.records.get(operation.operation_id)
-    if record is None or operation.state in TERMINAL_STATES or record.merge.owner is None:
+    if record is None or operation.state in TERMINAL_STATES or record.merge.latest is None:
         return operation
-    latest = record.merge.update(operation.operation_id, hub.incarnation, operation.at_seq, now.wall_ms)
-    return msgspec.structs.replace(operation, latest=latest, stale=record.merge.stale)
+    # What the last tick has shown, and nothing newer: that is what a broker that is killed now comes back with.
+    return msgspec.structs.replace(operation, latest=record.merge.latest, stale=record.merge.stale)
 
 
 def on_explain(hub: Hub, asked: Asked, message: DoExplain, now: Now) -> list[Command]:
@@ -433,10 +433,10 @@ def on_events_since(hub: Hub, asked: Asked, message: EventsSince, _now: Now) -> 
     return [_answer(asked, answer)]
 
 
-def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, now: Now) -> list[Command]:
+def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, _now: Now) -> list[Command]:
     """A page of committed operations in the order of their ids."""
     ids = sorted(operation_id for operation_id in hub.log.committed if operation_id > message.cursor)
-    page = page_of((_with_progress(hub, hub.log.committed[oid], now) for oid in ids), PAGE_LIMIT)
+    page = page_of((_with_progress(hub, hub.log.committed[oid]) for oid in ids), PAGE_LIMIT)
     answer = SnapshotPage(
         epoch=hub.log.epoch,
         incarnation=hub.incarnation,
@@ -447,9 +447,9 @@ def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, now: Now) -> list[Com
     return [_answer(asked, answer)]
 
 
-def on_progress_state(hub: Hub, asked: Asked, _message: ProgressState, now: Now) -> list[Command]:
+def on_progress_state(hub: Hub, asked: Asked, _message: ProgressState, _now: Now) -> list[Command]:
     """The newest progress of everything alive; `frame_no` is filled in by the shell."""
-    reply = ProgressStateReply(incarnation=hub.incarnation, frame_no=0, progress=hub.all_progress(now))
+    reply = ProgressStateReply(incarnation=hub.incarnation, frame_no=0, progress=hub.all_progress())
     return [_answer(asked, reply)]
 
 

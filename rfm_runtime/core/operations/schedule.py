@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -53,6 +54,10 @@ class Usage:
         return used * math.exp2(-max(0.0, now_s - at_s) / FORGET_S)
 
 
+Line = tuple[str, int, str]
+"""User, priority, kind."""
+
+
 class Waiting:
     """The queued operations that nobody has claimed, so that the next one is found without looking at all of them.
 
@@ -60,8 +65,9 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, int, str], list[tuple[float, str]]] = {}
+        self._lines: dict[Line, list[tuple[float, str]]] = {}
         self._entries: dict[str, tuple[Candidate, str]] = {}
+        self._lengths: Counter[Line] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -70,35 +76,54 @@ class Waiting:
         """It waits, or waits as something else than before."""
         if self._entries.get(candidate.operation_id) == (candidate, kind):
             return
+        self.drop(candidate.operation_id)
         self._entries[candidate.operation_id] = candidate, kind
-        line = self._lines.setdefault((candidate.owner, candidate.priority, kind), [])
-        heapq.heappush(line, (candidate.queued_s, candidate.operation_id))
+        line = (candidate.owner, candidate.priority, kind)
+        self._lengths[line] += 1
+        heapq.heappush(self._lines.setdefault(line, []), (candidate.queued_s, candidate.operation_id))
 
     def drop(self, operation_id: str) -> None:
         """It does not wait any more."""
-        self._entries.pop(operation_id, None)
+        candidate, kind = self._entries.pop(operation_id, (None, ""))
+        if candidate is None:
+            return
+        line = (candidate.owner, candidate.priority, kind)
+        self._lengths[line] -= 1
+        if len(self._lines[line]) > 2 * self._lengths[line] + 16:
+            self._tidy(line)
+
+    def _tidy(self, line: Line) -> None:
+        """More entries of a line mean nothing any more than do."""
+        entries = [entry for entry in self._lines[line] if self._stands(line, *entry) is not None]
+        # One that left and came back at the same moment stands there twice.
+        self._lines[line] = sorted(set(entries))
+        if not entries:
+            del self._lines[line], self._lengths[line]
+
+    def _stands(self, line: Line, queued_s: float, operation_id: str) -> Candidate | None:
+        """Who an entry of a line is, None if it left or stands in another."""
+        candidate, kind = self._entries.get(operation_id, (None, ""))
+        if candidate is None or (candidate.owner, candidate.priority, kind) != line or candidate.queued_s != queued_s:
+            return None
+        return candidate
 
     def candidates(self) -> list[Candidate]:
         """All of them, in no order."""
         return [candidate for candidate, _ in self._entries.values()]
 
-    def first(self, line: tuple[str, int, str]) -> Candidate | None:
+    def first(self, line: Line) -> Candidate | None:
         """Who is first in a line."""
-        entries = self._lines[line]
+        entries = self._lines.get(line, [])
         while entries:
-            queued_s, operation_id = entries[0]
-            candidate, kind = self._entries.get(operation_id, (None, ""))
-            if candidate is not None and (candidate.owner, candidate.priority, kind, candidate.queued_s) == (
-                *line,
-                queued_s,
-            ):
+            candidate = self._stands(line, *entries[0])
+            if candidate is not None:
                 return candidate
-            # It left the line, or stands in another.
             heapq.heappop(entries)
-        del self._lines[line]
+        self._lines.pop(line, None)
+        del self._lengths[line]
         return None
 
-    def heads(self) -> dict[tuple[str, int, str], Candidate]:
+    def heads(self) -> dict[Line, Candidate]:
         """The first of each line; lines are (user, priority, kind)."""
         return {line: first for line in list(self._lines) if (first := self.first(line)) is not None}
 

@@ -211,14 +211,8 @@ class GatewayCore:
         if self.draining:
             return Refused(CloseCode.DRAINING, 1000)
         if principal is None:
-            # Whoever has not shown a token yet must not keep out those who have.
-            self._handshakes, wait_s = self._handshakes.take(now_s)
-            if wait_s > 0.0:
-                self.counts["refused_handshakes"] += 1
-                return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
-            if self._by_address[address] >= self.settings.connections_per_address:
-                self.counts["refused_address"] += 1
-                return Refused(CloseCode.RATE_LIMITED, round(self.settings.hello_timeout_s * 1000))
+            if refused := self._stranger(address, now_s):
+                return refused
         elif self._by_user[principal.user] >= self.settings.connections_per_user:
             self.counts["refused_user"] += 1
             return Refused(CloseCode.CONNECTION_LIMIT, None)
@@ -234,6 +228,22 @@ class GatewayCore:
             session.principal = principal
             self._by_user[principal.user] += 1
         return session
+
+    def wrong_token(self, address: str, now_s: float) -> Refused:
+        """A handshake was made with a token that is none."""
+        self.counts["refused_token"] += 1
+        return self._stranger(address, now_s) or Refused(CloseCode.INVALID_TOKEN, None)
+
+    def _stranger(self, address: str, now_s: float) -> Refused | None:
+        """Whoever has not shown a token yet must not keep out those who have."""
+        self._handshakes, wait_s = self._handshakes.take(now_s)
+        if wait_s > 0.0:
+            self.counts["refused_handshakes"] += 1
+            return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
+        if self._by_address[address] >= self.settings.connections_per_address:
+            self.counts["refused_address"] += 1
+            return Refused(CloseCode.RATE_LIMITED, round(self.settings.hello_timeout_s * 1000))
+        return None
 
     def _admit(self, session: Session, principal: Principal) -> None:
         """It said hello: it counts for its user from now on, and not for its address."""

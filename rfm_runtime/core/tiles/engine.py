@@ -235,6 +235,8 @@ class EngineCore:
         for said in message.said:
             if isinstance(said, WorkerUp):
                 self._worker_up(said)
+            elif isinstance(said, WorkerDied):
+                self._worker_died(said)
             else:
                 self._task_back(said)
         return []

@@ -19,6 +19,7 @@ __all__ = [
     "Dropped",
     "FrameFailed",
     "FrameReady",
+    "FromWorker",
     "Heard",
     "Kill",
     "PauseAsked",
@@ -96,7 +97,7 @@ class FrameFailed(Struct, frozen=True):
 class Heard(Struct, frozen=True):
     """All that workers had said when their pipes were read, in order; what follows from it is decided once."""
 
-    said: tuple[WorkerUp | TaskDone | TaskStopped | TaskFailed, ...]
+    said: tuple[FromWorker, ...]
 
 
 class WorkerUp(Struct, frozen=True):
@@ -141,6 +142,9 @@ class TaskFailed(Struct, frozen=True, kw_only=True):
     worker: int
     task: Task
     error: ErrorInfo
+
+
+FromWorker = WorkerUp | WorkerDied | TaskDone | TaskStopped | TaskFailed
 
 
 class CancelSet(Struct, frozen=True):

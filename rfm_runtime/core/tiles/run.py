@@ -65,6 +65,7 @@ class Run:
         self.deaths: dict[tuple[Phase, int], int] = {}
         # Iterations of tasks that were stopped in the middle: what they did is kept, unless their pixels are reset.
         self.partial: dict[tuple[Phase, int], int] = {}
+        self.ended_attempts: dict[int, int] = {}
         self.dirty_tasks: set[tuple[Phase, int]] = set()
         self.weights: dict[int, float] = {}
         self.previewed = 0
@@ -155,6 +156,7 @@ class Run:
         """A task that runs here is finished."""
         del self.running[task.phase, task.index]
         self.partial.pop((task.phase, task.index), None)
+        self.ended_attempts.pop(self._tile_number(task), None)
         self.changed = True
         cpu_s = cpu_ns / 1e9
         self.task_s = cpu_s if self.task_s is None else self.task_s + NEWEST * (cpu_s - self.task_s)
@@ -171,6 +173,7 @@ class Run:
         """It came back before its end, after so many iterations: first in line again, going on where it was."""
         key = (task.phase, task.index)
         del self.running[key]
+        self.ended_attempts[self._tile_number(task)] = task.attempt
         if iterations:
             self.partial[key] = self.partial.get(key, 0) + iterations
         self.open.appendleft(key)
@@ -235,4 +238,9 @@ class Run:
             previewed=self.previewed,
             iterations=self.iterations,
             cpu_ns=self.cpu_ns,
+            ended=tuple(self.ended_attempts.items()),
         )
+
+    def _tile_number(self, task: Task) -> int:
+        """As workers number what they measure: tiles, then preview blocks."""
+        return task.index if task.phase == "tile" else self.total_tiles + task.index

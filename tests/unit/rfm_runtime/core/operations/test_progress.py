@@ -211,3 +211,24 @@ def test_work_beside_the_tiles_shows_as_iterations_until_the_owner_counts_it():
     merge.reported(whole(2, 25.0, tiles_total=4, tiles_done=1, committed=b"\x01", iterations=900), 0.2)
     assert merge.update("op", 1, 1, 0).iterations == 900
     assert merge.update("op", 1, 1, 0, outcome="canceled").iterations == 900
+
+
+def test_an_attempt_that_its_owner_has_counted_is_not_counted_again():
+    merge = claimed()
+    merge.measured(7, tile(1, tile=3, done=40, attempt=1, cpu_ns=4_000_000_000), 0.0)
+    merge.measured(0, whole(1, 0.0, iterations=400, cpu_ns=4_000_000_000, ended=((3, 1),)), 0.1)
+    assert (shown(merge).iterations, shown(merge).cpu_s) == (400, 4.0)
+    merge.measured(8, tile(1, tile=3, done=10, attempt=2, cpu_ns=1_000_000_000), 0.2)
+    assert (shown(merge).iterations, shown(merge).cpu_s) == (500, 5.0)
+
+
+def test_cpu_time_of_earlier_claims_stays_spent_and_survives_the_broker():
+    merge = claimed()
+    merge.measured(0, whole(1, 10.0, cpu_ns=70_000_000_000), 0.0)
+    merge.claimed(2)
+    again = Merge(merge.update("op", 1, 1, 0), merge.cpu_before_s)
+    again.generation = 2
+    again.claimed(2)
+    for one in (merge, again):
+        one.measured(0, whole(1, 20.0, generation=2, cpu_ns=60_000_000_000), 1.0)
+        assert shown(one).cpu_s == 130.0

@@ -106,3 +106,18 @@ def test_the_first_of_each_line_is_the_one_that_waits_longest_of_those_who_wait(
     assert line.heads() == firsts
     assert Counter(line.candidates()) == Counter(candidate for candidate, _ in known.values())
     assert len(line) == len(known)
+
+
+def test_who_comes_and_goes_leaves_nothing():
+    line = Waiting()
+    line.put(Candidate("first", "ann", 0, 0.0), "render")
+    for number in range(10_000):
+        line.put(Candidate(f"op-{number}", "ann", 0, 1.0), "render")
+        line.put(Candidate(f"op-{number}", "ann", 1, 1.0), "render")
+        line.put(Candidate(f"op-{number}", "ann", 0, 1.0), "render")
+        line.drop(f"op-{number}")
+    assert sum(len(entries) for entries in line._lines.values()) < 100
+    assert line.heads() == {("ann", 0, "render"): Candidate("first", "ann", 0, 0.0)}
+    line.drop("first")
+    assert line.heads() == {}
+    assert (line._lines, +line._lengths) == ({}, {})

@@ -177,6 +177,14 @@ def test_strangers_do_not_keep_out_who_has_a_token():
     assert scene.gate.connect(address="x", principal=TOKENS["ann"]).hello().all(Welcome)
 
 
+def test_a_wrong_token_is_no_way_around_the_limits_of_strangers():
+    scene = Scene(handshakes_per_s=3.0)
+    core = scene.gate.core
+    codes = [core.wrong_token("x", scene.gate.now_s).code for _ in range(6)]
+    assert codes == [4501] * 3 + [4013] * 3
+    assert core.counts["refused_token"] == 6
+
+
 def test_who_said_hello_takes_no_place_of_strangers():
     scene = Scene(connections_per_address=1)
     watcher = scene.gate.connect(address="x").hello()
