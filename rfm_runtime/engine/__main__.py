@@ -9,16 +9,19 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
 
 from rfm_kernels.cache_key import cache_key
-from rfm_runtime.engine.pool import prepare_main
-from rfm_runtime.engine.shell import EngineShell
+from rfm_runtime.engine.pool import begin_forkserver, prepare_main
 from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot, bootstrap
 from rfm_runtime.observe.temporaries import keep_temporaries
+
+if TYPE_CHECKING:
+    from rfm_runtime.engine.shell import EngineShell
 
 COMPLETE = "complete"
 """Marker in the cache folder: every kernel is there."""
@@ -33,6 +36,10 @@ async def serve(boot: Boot) -> None:
     await _use_cache(boot)
     # multiprocessing binds its forkserver's socket in a temporary folder, which a killed engine would leave behind.
     keep_temporaries(boot.folders.temporaries(boot.source.name))
+    # Loading the kernels takes longest of all that a start needs, so it begins before our own imports go on.
+    begin_forkserver()
+    from rfm_runtime.engine.shell import EngineShell
+
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     shell = EngineShell(boot, context)
     shell.start()

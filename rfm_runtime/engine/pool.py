@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -24,7 +25,7 @@ from rfm_runtime.engine.entry import enter
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.observe import logs
 
-__all__ = ["Pool", "PoolWorker", "prepare_main"]
+__all__ = ["Pool", "PoolWorker", "begin_forkserver", "prepare_main"]
 
 log = logs.get("engine")
 
@@ -258,6 +259,12 @@ class Pool:
         except OSError:
             return ""
         return f" ({lines[0].strip()})" if lines else ""
+
+
+def begin_forkserver() -> None:
+    """Have the forkserver load the kernels from now on. Once the environment is what workers are to have."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
+    forkserver.ensure_running()
 
 
 def prepare_main() -> None:
