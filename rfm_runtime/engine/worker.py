@@ -308,7 +308,9 @@ def _weights(operation: Operation, task: Task) -> tuple[tuple[int, float], ...]:
             bottom, right = min(y + grid.tile_px, grid.height_px), min(x + grid.tile_px, grid.width_px)
             samples = operation.frame.n[top:bottom:PREVIEW_STEP, left:right:PREVIEW_STEP]
             if samples.size:
-                cost = float(np.where(samples < 0, inside, samples).mean()) * (bottom - y) * (right - x)
+                # Inside is -1.
+                sampled = int(samples.sum()) + int(np.count_nonzero(samples < 0)) * (inside + 1)
+                cost = sampled / samples.size * (bottom - y) * (right - x)
                 weights.append((row * grid.columns + column, cost))
     return tuple(weights)
 

@@ -222,7 +222,7 @@ class EngineCore:
                 run.released = True
                 if at_once or not run.prepared:
                     commands += self._stop(run)
-                # What is queued in a worker is computed too: 25 ms, or the one long tile that runs.
+                # What is queued in a worker is computed too: 50 ms, or the one long tile that runs.
         return commands
 
     def _forget(self, operation_id: str, generation: int) -> list[Command]:

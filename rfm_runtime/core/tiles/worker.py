@@ -11,7 +11,7 @@ __all__ = ["FIRST_DEPTH", "LEAD_S", "LONG_S", "QUEUE_LIMIT", "REST_S", "Worker",
 FIRST_DEPTH = 2
 """Tasks in a worker's hands while nothing is known of their cost: the one that runs, and the next."""
 
-LEAD_S = 0.025
+LEAD_S = 0.05
 """CPU time of what waits in a worker's hands: each message costs a core that computes 0.2 ms, so a cheap task
 travels with others."""
 
@@ -21,7 +21,7 @@ LONG_S = 0.1
 QUEUE_LIMIT = 16
 """Tasks in a worker's hands, however cheap they are."""
 
-REST_S = 0.01
+REST_S = 0.02
 """How long answers of workers that have enough to do may lie unread."""
 
 

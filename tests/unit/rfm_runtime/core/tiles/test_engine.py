@@ -135,11 +135,11 @@ def test_a_long_task_is_given_alone(world):
 
 
 def test_cheap_tasks_come_many_at_once_and_the_next_ones_when_half_are_done(world):
-    world.task_cpu_ns = 3_000_000
+    world.task_cpu_ns = 6_000_000
     world.begin(columns=15, rows=15)
     until(world, "tile")
     finish(world)
-    # 25 ms of work wait behind the first.
+    # 50 ms of work wait behind the first.
     assert len(world.core.workers[1].tasks) == 10
     given = [len(dispatched(finish(world))) for _ in range(10)]
     assert given == [0, 0, 0, 0, 5, 0, 0, 0, 0, 5]

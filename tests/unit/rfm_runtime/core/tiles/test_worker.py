@@ -14,7 +14,7 @@ counts = st.integers(0, 10_000)
 
 @pytest.mark.parametrize(
     ("task_s", "expected"),
-    [(None, FIRST_DEPTH), (0.0, QUEUE_LIMIT), (0.001, QUEUE_LIMIT), (0.005, 6), (0.0125, 3), (0.05, 2), (LONG_S, 1)],
+    [(None, FIRST_DEPTH), (0.0, QUEUE_LIMIT), (0.001, QUEUE_LIMIT), (0.005, 11), (0.0125, 5), (0.05, 2), (LONG_S, 1)],
 )
 def test_what_waits_is_a_lead_of_cheap_tasks_and_no_long_one(task_s, expected):
     assert depth(task_s, 1_000, 2) == expected
