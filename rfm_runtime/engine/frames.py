@@ -29,6 +29,7 @@ from rfm_runtime.protocol.operation import Artifact, TileGrid
 __all__ = [
     "ARTIFACTS",
     "PENDING",
+    "WRITE_BYTES",
     "Frame",
     "FrameInfo",
     "Interrupted",
@@ -53,8 +54,9 @@ RECORD = struct.Struct("<IIQ")
 TOUCH_LIMIT_BYTES = 128 * 1024 * 1024
 """A plane: milliseconds once a worker. What is larger is computed for seconds, and might not fit into memory."""
 
-WRITE_BYTES = 1024 * 1024
-"""How much of a plane is filled by one write(2): the file system then takes large folios, which are mapped at once."""
+WRITE_BYTES = 2 * 1024 * 1024
+"""A plane is filled by writes that end at multiples of this: the file system can then keep it in pages of this size,
+which are mapped at once, and seldom miss in the TLB."""
 
 MADV_POPULATE_WRITE = 23  # madvise(2)
 ARTIFACTS = "artifacts.json"
@@ -193,10 +195,11 @@ def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int,
         # Written, not filled through a mapping: that would fault page by page here, and again in each worker.
         if value or size <= TOUCH_LIMIT_BYTES:
             chunk = memoryview(np.full(WRITE_BYTES // dtype.itemsize, value, dtype).data).cast("B")
-            while size:
+            end = start + size
+            for at in range(0, end, WRITE_BYTES):
                 if is_stopped():
                     raise Interrupted
-                size -= file.write(chunk[:size])
+                file.write(chunk[: min(at + WRITE_BYTES, end) - max(at, start)])
 
 
 def recover(folder: Path, info: FrameInfo, max_iter: int, is_stopped: IsStopped = bool) -> Recovered | None:

@@ -6,7 +6,7 @@ import math
 
 from rfm_runtime.core.tiles.messages import Task
 
-__all__ = ["FIRST_DEPTH", "LEAD_S", "LONG_S", "QUEUE_LIMIT", "REST_S", "Worker", "depth"]
+__all__ = ["FIRST_DEPTH", "LEAD_S", "LONG_S", "QUEUE_LIMIT", "REST_S", "ROUND_TRIP_S", "Worker", "depth"]
 
 FIRST_DEPTH = 2
 """Tasks in a worker's hands while nothing is known of their cost: the one that runs, and the next."""
@@ -21,6 +21,9 @@ LONG_S = 0.1
 QUEUE_LIMIT = 16
 """Tasks in a worker's hands, however cheap they are."""
 
+ROUND_TRIP_S = 0.002
+"""CPU time that a worker may hold to the very end of a phase: about what it would wait for the next message."""
+
 REST_S = 0.02
 """How long answers of workers that have enough to do may lie unread."""
 
@@ -29,7 +32,7 @@ def depth(task_s: float | None, left: int, workers: int) -> int:
     """How many tasks a worker may hold, the running one included.
 
     task_s: mean CPU time of such tasks, None before the first. left: tasks that nobody holds; towards their end
-    workers hold fewer, so that none waits while another has a queue.
+    workers hold fewer, so that none waits for long while another has a queue.
     """
     if task_s is None:
         wanted = FIRST_DEPTH
@@ -37,7 +40,10 @@ def depth(task_s: float | None, left: int, workers: int) -> int:
         wanted = 1
     else:
         wanted = 1 + max(1, min(QUEUE_LIMIT - 1, math.ceil(LEAD_S / max(task_s, 1e-9))))
-    return min(wanted, 1 + (left + workers) // (2 * max(1, workers)))
+    fair = (left + workers) // (2 * max(1, workers))
+    if task_s is not None:
+        fair = max(fair, math.floor(ROUND_TRIP_S / max(task_s, 1e-9)))
+    return min(wanted, 1 + fair)
 
 
 class Worker:

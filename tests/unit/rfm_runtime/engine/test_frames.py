@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from rfm_runtime.core.tiles.order import rect
-from rfm_runtime.engine.frames import PENDING, Frame, FrameInfo, Interrupted, Recovered, create, flush, recover
+from rfm_runtime.engine.frames import (
+    PENDING,
+    WRITE_BYTES,
+    Frame,
+    FrameInfo,
+    Interrupted,
+    Recovered,
+    create,
+    flush,
+    recover,
+)
 from rfm_runtime.protocol.operation import TileGrid
 
 MAX_ITER = 1000
@@ -46,6 +56,20 @@ def test_a_new_frame_is_pending_everywhere_and_nothing_else_is_there(folder: Pat
     frame.close()
     assert sorted(path.name for path in folder.iterdir()) == ["commits.bin", "frame.json", "n.npy", "nf.npy"]
     assert [path.name for path in folder.parent.iterdir()] == ["op-1"]
+
+
+@pytest.mark.parametrize("height_px", [511, 512, 513, 1300])
+def test_a_plane_of_many_writes_is_whole(tmp_path: Path, height_px: int) -> None:
+    width_px = WRITE_BYTES // 4 // 512
+    grid = TileGrid(width_px=width_px, height_px=height_px, tile_px=512, columns=2, rows=-(-height_px // 512))
+    create(tmp_path / "op-1", FrameInfo(operation_id="op", params="digest", grid=grid))
+    frame = Frame(tmp_path / "op-1", grid)
+    assert frame.n.shape == (height_px, width_px)
+    assert (frame.n == PENDING).all()
+    assert (frame.nf == 0.0).all()
+    frame.close()
+    size = (tmp_path / "op-1" / "n.npy").stat().st_size
+    assert size == 128 + 4 * width_px * height_px
 
 
 def test_committed_tiles_are_found_again_with_the_iterations_in_them(folder: Path) -> None:

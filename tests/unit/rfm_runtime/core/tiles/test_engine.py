@@ -147,7 +147,7 @@ def test_cheap_tasks_come_many_at_once_and_the_next_ones_when_half_are_done(worl
 
 def test_towards_the_end_nobody_has_a_queue_while_others_have_nothing():
     world = World(workers=3)
-    world.task_cpu_ns = 1_000
+    world.task_cpu_ns = 2_500_000
     world.begin(columns=9, rows=9)
     until(world, "tile")
     longest = 0
