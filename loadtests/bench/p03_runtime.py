@@ -42,12 +42,12 @@ PLAIN = {**VIEW, "interior_tests": False, "max_iter": 500_000}
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    rounds = 2 if quick else 9
+    rounds = 2 if quick else 21
     with tempfile.TemporaryDirectory(prefix="rfm-") as folder, runtime(Path(folder)) as running, _watched(running):
         eventually(lambda: len(running.workers()) == available_cores(), what="all workers")
         return [
             _compare(running, VIEW, "view (b) at 3840×2160, 20,000 it", rounds),
-            _compare(running, PLAIN, "the same without interior tests, 500,000 it", max(2, rounds // 3)),
+            _compare(running, PLAIN, "the same without interior tests, 500,000 it", max(2, rounds // 7)),
         ]
 
 

@@ -87,7 +87,8 @@ class EngineShell:
         self._loop = asyncio.get_running_loop()
         self._context = context
         self.metrics = Metrics()
-        self.core = EngineCore(_grid_of_assignment)
+        self._workers = self._settings.workers or available_cores()
+        self.core = EngineCore(_grid_of_assignment, self._workers)
         self._requests: dict[str, RenderRequest] = {}
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
@@ -107,11 +108,10 @@ class EngineShell:
 
     def start(self) -> None:
         """Start the pool, connect, begin to tick."""
-        count = self._settings.workers or available_cores()
         self._location = self._folders.endpoint(f"data-{self._boot.source.name}")
         self._pool = Pool(
             self._loop,
-            count,
+            self._workers,
             self._worker_settings,
             logs_folder=self._folders.logs,
             on_message=self._from_worker,

@@ -22,7 +22,7 @@ import zmq
 
 from rfm_kernels.catalog import kernel
 from rfm_runtime.core.tiles.messages import Task
-from rfm_runtime.core.tiles.order import grid_of
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, rect, tiles_under
 from rfm_runtime.engine import image, pipe
 from rfm_runtime.engine.frames import Frame, Interrupted
 from rfm_runtime.engine.settings import WorkerSettings
@@ -40,7 +40,6 @@ __all__ = ["run"]
 SAMPLE_S = 0.05
 """Progress of the tile in hand, 20 times a second."""
 
-PREVIEW_STEP = 8
 NICE = 10
 """Of the compute thread alone: on a full machine everything that answers people goes first."""
 
@@ -301,17 +300,14 @@ def _weights(operation: Operation, task: Task) -> tuple[tuple[int, float], ...]:
     grid = operation.grid
     inside = min(operation.request.max_iter, 500 if operation.request.interior_tests else operation.request.max_iter)
     weights = []
-    for row in range(task.y // grid.tile_px, -(-(task.y + task.height) // grid.tile_px)):
-        for column in range(task.x // grid.tile_px, -(-(task.x + task.width) // grid.tile_px)):
-            y, x = row * grid.tile_px, column * grid.tile_px
-            top, left = y + -y % PREVIEW_STEP, x + -x % PREVIEW_STEP
-            bottom, right = min(y + grid.tile_px, grid.height_px), min(x + grid.tile_px, grid.width_px)
-            samples = operation.frame.n[top:bottom:PREVIEW_STEP, left:right:PREVIEW_STEP]
-            if samples.size:
-                # Inside is -1.
-                sampled = int(samples.sum()) + int(np.count_nonzero(samples < 0)) * (inside + 1)
-                cost = sampled / samples.size * (bottom - y) * (right - x)
-                weights.append((row * grid.columns + column, cost))
+    for index in tiles_under(grid, (task.x, task.y, task.width, task.height)):
+        x, y, width, height = rect(grid, index)
+        columns = slice(x + -x % PREVIEW_STEP, x + width, PREVIEW_STEP)
+        samples = operation.frame.n[y + -y % PREVIEW_STEP : y + height : PREVIEW_STEP, columns]
+        if samples.size:
+            # Inside is -1.
+            sampled = int(samples.sum()) + int(np.count_nonzero(samples < 0)) * (inside + 1)
+            weights.append((index, sampled / samples.size * height * width))
     return tuple(weights)
 
 

@@ -34,6 +34,7 @@ from rfm_runtime.core.tiles.messages import (
     WorkerDied,
     WorkerUp,
 )
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, tiles_under
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles_ledger import (
     ARTIFACTS,
@@ -54,10 +55,12 @@ class World(Ledger):
     """What a test does: it is the broker, the shell, each worker and time.
 
     task_cpu_ns: what each finished task has cost. By default a worker then holds the next one, and no more.
+    previews_weigh: whether previews say what tiles will cost, and cost a 64th themselves.
     """
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, *, previews_weigh: bool = False) -> None:
         super().__init__()
+        self.previews_weigh = previews_weigh
         self.now_s = 100.0
         self.task_cpu_ns = 50_000_000
         self.numbers = 0
@@ -69,7 +72,7 @@ class World(Ledger):
             self.kill(process)
         for claim in self.claims.values():
             claim.ended = claim.ended or "lost"
-        self.core = EngineCore(lambda assign: grid(assign.params["columns"], assign.params["rows"]))
+        self.core = EngineCore(lambda assign: grid(assign.params["columns"], assign.params["rows"]), workers)
         self.processes.clear()
         self.preparing.clear()
         self.reports.clear()
@@ -201,13 +204,19 @@ class World(Ledger):
         require((task.phase, task.index) not in disk.torn, "half-written pixels count as computed", task)
         if task.phase == "tile":
             disk.committed.add(task.index)
-        weights = ((task.index, 1.0 + task.index),) if task.phase == "preview" else ()
+        weights: tuple[tuple[int, float], ...] = ()
+        cpu_ns = self.task_cpu_ns
+        if task.phase == "preview" and self.previews_weigh:
+            size = self.claims[task.operation_id, task.generation].grid
+            tiles = tiles_under(size, (task.x, task.y, task.width, task.height))
+            weights = tuple((index, 1.0 + index / 1000) for index in tiles)
+            cpu_ns = self.task_cpu_ns * len(weights) // PREVIEW_STEP**2
         artifacts = ARTIFACTS if task.phase == "image" else ()
         answer = TaskDone(
             worker=process.number,
             task=task,
             iterations=iterations,
-            cpu_ns=self.task_cpu_ns,
+            cpu_ns=cpu_ns,
             weights=weights,
             artifacts=artifacts,
         )

@@ -28,7 +28,7 @@ kills = st.none() | st.sampled_from([0.0, 0.2, 5.0])
 class Tiles(RuleBasedStateMachine):
     @initialize(workers=st.integers(1, 3))
     def boot(self, workers):
-        self.world = World(workers)
+        self.world = World(workers, previews_weigh=True)
         self.wanted: dict[str, int] = {}
         self.heard: list[TaskDone] = []
         self.assign("op-1", newer=True, priority=0, paused=False)

@@ -59,10 +59,11 @@ MAKE_ROOM_S = 0.2
 
 
 class EngineCore:
-    """State of one engine."""
+    """State of one engine. pool: how many workers it is to have."""
 
-    def __init__(self, grid_of: GridOf) -> None:
+    def __init__(self, grid_of: GridOf, pool: int) -> None:
         self._grid_of = grid_of
+        self._pool = pool
         self.runs: dict[str, Run] = {}
         self.workers: dict[int, Worker] = {}
         self.draining = False
@@ -111,7 +112,7 @@ class EngineCore:
             return []
         if self.draining:
             return [] if known is None else self._drop(assign.operation_id)
-        run = Run(assign, self._grid_of(assign))
+        run = Run(assign, self._grid_of(assign), self._pool)
         if known is None:
             return self._begin(run)
         # An older claim of ours that was fenced off has to be idle before the frame is used again. The newer one is
@@ -362,7 +363,7 @@ class EngineCore:
         return commands + self._preempt()
 
     def _depth(self, run: Run) -> int:
-        return depth(run.task_s, len(run.open), len(self.workers))
+        return depth(run.next_s, len(run.open), len(self.workers))
 
     def _next_run(self) -> Run | None:
         ready = [run for run in self.runs.values() if run.dispatchable]

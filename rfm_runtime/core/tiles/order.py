@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from rfm_runtime.protocol.operation import TileGrid
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["bitmap", "grid_of", "preview_blocks", "rect", "tile_order"]
+__all__ = ["PREVIEW_STEP", "bitmap", "grid_of", "preview_blocks", "rect", "tile_order", "tiles_under"]
 
-PREVIEW_TILES = 8
-"""Tiles along the edge of the largest preview block: at every 8th pixel each way it costs what a tile does."""
+PREVIEW_STEP = 8
+"""A preview computes every 8th pixel each way."""
+
+PREVIEW_TILES = PREVIEW_STEP
+"""Tiles along the edge of the largest preview block, which then costs what a tile does."""
 
 PREVIEW_BLOCKS = 16
 """Small pictures get smaller blocks, so that there are at least about this many for the workers to share."""
 
 TAIL = 0.25
 """Share of the expected work that is ordered longest first, so that no core waits for a straggler."""
+
+HASTE = 1.5
+"""A tile begins early if all that is left, shared among the workers, is not this many times as much: 1 would do if
+costs were known exactly."""
 
 
 def grid_of(request: RenderRequest) -> TileGrid:
@@ -50,8 +57,19 @@ def preview_blocks(grid: TileGrid) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def tile_order(grid: TileGrid, open_tiles: Iterable[int], weights: Mapping[int, float]) -> list[int]:
-    """Open tiles in the order to run them. weights: expected cost; tiles without one count as average."""
+def tiles_under(grid: TileGrid, block: tuple[int, int, int, int]) -> Iterator[int]:
+    """The tiles that a preview block consists of."""
+    x, y, width, height = block
+    for row in range(y // grid.tile_px, -(-(y + height) // grid.tile_px)):
+        for column in range(x // grid.tile_px, -(-(x + width) // grid.tile_px)):
+            yield row * grid.columns + column
+
+
+def tile_order(grid: TileGrid, open_tiles: Iterable[int], weights: Mapping[int, float], workers: int) -> list[int]:
+    """Open tiles in the order to run them: outwards, but the longest in time for the others to last as long.
+
+    weights: expected cost; tiles without one count as average. workers: how many share them.
+    """
 
     def distance(index: int) -> float:
         x, y, width, height = rect(grid, index)
@@ -59,17 +77,24 @@ def tile_order(grid: TileGrid, open_tiles: Iterable[int], weights: Mapping[int, 
         dy = y + height / 2 - grid.height_px / 2
         return dx * dx + dy * dy
 
-    outwards: Sequence[int] = sorted(open_tiles, key=lambda index: (distance(index), index))
     average = sum(weights.values()) / len(weights) if weights else 1.0
-    left = total = sum(weights.get(index, average) for index in outwards)
-    head: list[int] = []
-    for index in outwards:
-        if left <= TAIL * total:
-            break
-        head.append(index)
-        left -= weights.get(index, average)
-    tail = sorted(outwards[len(head) :], key=lambda index: (-weights.get(index, average), distance(index), index))
-    return head + tail
+    outwards = sorted((distance(index), index) for index in open_tiles)
+    costs = {index: weights.get(index, average) for _, index in outwards}
+    longest = [index for _, _, index in sorted((-costs[index], away, index) for away, index in outwards)]
+    nearest = [index for _, index in outwards]
+    left = total = sum(costs.values())
+    # Both are gone through once; a tile that the other one has given is passed over.
+    order: dict[int, None] = {}
+    near = far = 0
+    while left > TAIL * total and len(order) < len(nearest):
+        while longest[far] in order:
+            far += 1
+        while nearest[near] in order:
+            near += 1
+        index = longest[far] if left <= HASTE * workers * costs[longest[far]] else nearest[near]
+        order[index] = None
+        left -= costs[index]
+    return [*order, *(index for index in longest if index not in order)]
 
 
 def bitmap(tiles: Iterable[int], count: int) -> bytes:

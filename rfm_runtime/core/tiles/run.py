@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from rfm_runtime.core.tiles.messages import Phase, Task
-from rfm_runtime.core.tiles.order import bitmap, preview_blocks, rect, tile_order
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, bitmap, preview_blocks, rect, tile_order
 from rfm_runtime.protocol.internal import Assign, OperationMeasure
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, TileGrid
 
@@ -31,14 +31,17 @@ STEPS: dict[Phase, tuple[int, str]] = {
 class Run:
     """phase: what is dispatched now. running: task → workers' number, by (phase, index).
 
-    task_s: CPU time of the phase's tasks, as a moving mean; None before the first is back.
+    workers: among how many its tiles are shared. task_s: CPU time of the phase's tasks, as a moving mean; None before
+    the first is back. weights: expected cost of tiles, from the preview, in a unit of its own: weighed_s seconds of CPU
+    time are weighed of it, by the preview itself and by the tiles that are done.
     dirty_tasks: whose pixels a dead worker may have left half-written. pixels: of committed tiles.
     successor: a newer claim of the same operation, which waits until nothing of this one runs.
     """
 
-    def __init__(self, assign: Assign, grid: TileGrid) -> None:
+    def __init__(self, assign: Assign, grid: TileGrid, workers: int) -> None:
         self.assign = assign
         self.grid = grid
+        self.workers = workers
         self.total_tiles = grid.columns * grid.rows
         self.priority = assign.priority
         self.paused = assign.paused
@@ -68,6 +71,8 @@ class Run:
         self.ended_attempts: dict[int, int] = {}
         self.dirty_tasks: set[tuple[Phase, int]] = set()
         self.weights: dict[int, float] = {}
+        self.weighed = 0.0
+        self.weighed_s = 0.0
         self.previewed = 0
         self.iterations = 0
         self.cpu_ns = 0
@@ -94,6 +99,17 @@ class Run:
     def dispatchable(self) -> bool:
         """Whether a worker can be given something of it now."""
         return self.prepared and not self.stopping and not self.paused and bool(self.open)
+
+    @property
+    def next_s(self) -> float | None:
+        """Expected CPU time of the task that is open first, rather too long than too short; None if nothing is known.
+
+        Like those just before it, unless the preview says that it is dearer than they were.
+        """
+        phase, index = self.open[0] if self.open else (self.phase, 0)
+        if phase != "tile" or index not in self.weights or self.weighed <= 0.0:
+            return self.task_s
+        return max(self.task_s or 0.0, self.weights[index] * self.weighed_s / self.weighed)
 
     def prepare(self, committed: Iterable[int], iterations: int = 0) -> None:
         """The frame is there; tiles that an earlier claim committed are done, with so many iterations in them."""
@@ -161,10 +177,16 @@ class Run:
         cpu_s = cpu_ns / 1e9
         self.task_s = cpu_s if self.task_s is None else self.task_s + NEWEST * (cpu_s - self.task_s)
         if task.phase == "preview":
-            self.weights.update(weights)
+            costs = dict(weights)
+            self.weights.update(costs)
+            self.weighed += sum(costs.values())
+            self.weighed_s += cpu_s * PREVIEW_STEP**2 if costs else 0.0
             self.previewed += 1
         elif task.phase == "tile":
             self._commit(task.index)
+            if task.index in self.weights:
+                self.weighed += self.weights[task.index]
+                self.weighed_s += cpu_s
         else:
             self.artifacts = artifacts
         self._advance()
@@ -217,7 +239,7 @@ class Run:
         self.phase = "tile"
         self.task_s = None
         left = (index for index in range(self.total_tiles) if index not in self.committed)
-        self.open = deque(("tile", index) for index in tile_order(self.grid, left, self.weights))
+        self.open = deque(("tile", index) for index in tile_order(self.grid, left, self.weights, self.workers))
 
     def measure(self, now_ms: int) -> OperationMeasure:
         """The cumulative measure, with the next counter."""

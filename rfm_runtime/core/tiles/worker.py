@@ -31,7 +31,7 @@ REST_S = 0.02
 def depth(task_s: float | None, left: int, workers: int) -> int:
     """How many tasks a worker may hold, the running one included.
 
-    task_s: mean CPU time of such tasks, None before the first. left: tasks that nobody holds; towards their end
+    task_s: expected CPU time of the next one, None before the first. left: tasks that nobody holds; towards their end
     workers hold fewer, so that none waits for long while another has a queue.
     """
     if task_s is None:

@@ -28,7 +28,7 @@ from rfm_runtime.core.tiles.messages import (
     WorkerDied,
     WorkerUp,
 )
-from rfm_runtime.core.tiles.worker import FIRST_DEPTH, REST_S
+from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles import ARTIFACTS, World, assignment, grid
@@ -161,7 +161,23 @@ def test_towards_the_end_nobody_has_a_queue_while_others_have_nothing():
     world.run_to_end()
 
 
-def test_the_cost_of_the_preview_says_nothing_of_the_tiles(world):
+def test_tiles_that_the_preview_says_are_dear_are_given_alone_from_the_first():
+    world = World(previews_weigh=True)
+    world.task_cpu_ns = 3_000_000_000
+    world.begin(columns=9, rows=9)
+    until(world, "tile")
+    assert len(world.core.workers[1].tasks) == 1
+
+
+def test_tiles_that_the_preview_says_are_cheap_are_given_many_at_once_from_the_first():
+    world = World(previews_weigh=True)
+    world.task_cpu_ns = 1_000_000
+    world.begin(columns=9, rows=9)
+    until(world, "tile")
+    assert len(world.core.workers[1].tasks) == QUEUE_LIMIT
+
+
+def test_without_a_word_of_their_cost_the_cost_of_the_preview_says_nothing_of_the_tiles(world):
     world.task_cpu_ns = 3_000_000_000
     world.begin(columns=9, rows=9)
     until(world, "tile")
@@ -179,7 +195,7 @@ def test_answers_are_read_at_once_while_a_worker_has_nothing_but_what_it_runs(wo
 
 
 def test_without_workers_there_is_nothing_to_be_patient_about():
-    assert EngineCore(grid).patience_s() == 0.0
+    assert EngineCore(grid, 2).patience_s() == 0.0
 
 
 def test_answers_may_wait_for_half_of_what_the_least_busy_worker_has_to_do():
@@ -823,7 +839,7 @@ def test_an_assignment_that_cannot_be_is_refused_before_anything_changes():
     def grid_of(assign):
         raise BadRequestError(f"{assign.operation_id} has no width")
 
-    core = EngineCore(grid_of)
+    core = EngineCore(grid_of, 2)
     with pytest.raises(BadRequestError, match="no width"):
         core.handle(Assigned(assignment()), 0.0, 0)
     assert core.runs == {}

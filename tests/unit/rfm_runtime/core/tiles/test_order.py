@@ -18,6 +18,7 @@ from rfm_runtime.core.tiles.order import (
     preview_blocks,
     rect,
     tile_order,
+    tiles_under,
 )
 from rfm_runtime.render.request import RenderRequest
 
@@ -69,6 +70,21 @@ def test_preview_blocks_consist_of_whole_tiles_and_are_never_too_large(grid):
         assert height % grid.tile_px == 0 or y + height == grid.height_px
 
 
+@given(grids)
+def test_every_tile_is_under_exactly_one_preview_block_and_inside_it(grid):
+    under = []
+    for block in preview_blocks(grid):
+        x, y, width, height = block
+        for index in tiles_under(grid, block):
+            tile_x, tile_y, tile_width, tile_height = rect(grid, index)
+            assert x <= tile_x
+            assert y <= tile_y
+            assert tile_x + tile_width <= x + width
+            assert tile_y + tile_height <= y + height
+            under.append(index)
+    assert sorted(under) == list(tiles(grid))
+
+
 def test_a_large_picture_has_the_largest_blocks():
     blocks = preview_blocks(grid(3200, 3200))
     assert blocks[0] == (0, 0, 10 * PREVIEW_TILES, 10 * PREVIEW_TILES)
@@ -93,42 +109,72 @@ def test_tiles_are_numbered_row_by_row():
 weights = st.dictionaries(st.integers(0, 400), st.floats(0, 1e12), max_size=30)
 
 
-@given(grids, weights, st.data())
-def test_each_open_tile_is_in_the_order_once_and_no_other(grid, weights, data):
+pools = st.integers(1, 200)
+
+
+@given(grids, weights, pools, st.data())
+def test_each_open_tile_is_in_the_order_once_and_no_other(grid, weights, workers, data):
     some = data.draw(st.sets(st.sampled_from(tiles(grid))))
-    assert Counter(tile_order(grid, some, weights)) == Counter(some)
+    assert Counter(tile_order(grid, some, weights, workers)) == Counter(some)
 
 
-@given(grids, weights, st.randoms(use_true_random=False))
-def test_the_order_does_not_depend_on_how_the_tiles_are_listed(grid, weights, random):
+@given(grids, weights, pools, st.randoms(use_true_random=False))
+def test_the_order_does_not_depend_on_how_the_tiles_are_listed(grid, weights, workers, random):
     shuffled = list(tiles(grid))
     random.shuffle(shuffled)
-    assert tile_order(grid, shuffled, weights) == tile_order(grid, tiles(grid), weights)
+    assert tile_order(grid, shuffled, weights, workers) == tile_order(grid, tiles(grid), weights, workers)
 
 
 def test_the_middle_comes_first():
-    assert tile_order(grid(50, 50), range(25), {})[0] == 12
-    assert set(tile_order(grid(50, 50), range(25), {})[1:5]) == {7, 11, 13, 17}
+    assert tile_order(grid(50, 50), range(25), {}, 1)[0] == 12
+    assert set(tile_order(grid(50, 50), range(25), {}, 1)[1:5]) == {7, 11, 13, 17}
 
 
 def test_the_head_goes_outwards_whatever_the_tiles_cost():
-    order = tile_order(grid(90, 10), range(9), dict.fromkeys(range(9), 1.0) | {0: 2.0})
+    order = tile_order(grid(90, 10), range(9), dict.fromkeys(range(9), 1.0) | {0: 2.0}, 1)
     assert order[:3] == [4, 3, 5]
 
 
 def test_the_last_quarter_of_the_work_is_longest_first():
     costs = {3: 30.0, 4: 30.0, 2: 1.0, 5: 4.0, 1: 2.0, 6: 3.0, 0: 5.0, 7: 5.0}
-    assert tile_order(grid(80, 10), range(8), costs) == [3, 4, 0, 7, 5, 6, 1, 2]
+    assert tile_order(grid(80, 10), range(8), costs, 1) == [3, 4, 0, 7, 5, 6, 1, 2]
     assert TAIL * sum(costs.values()) == 20.0
 
 
+def longest_of_all(order, costs):
+    return max(order, key=lambda index: (costs[index], -order.index(index)))
+
+
+@given(st.lists(st.integers(0, 1_000), min_size=1, max_size=80), st.integers(2, 70))
+def test_the_longest_tile_is_first_or_begins_while_the_others_can_last_as_long(costs, workers):
+    order = tile_order(grid(10 * len(costs), 10), range(len(costs)), dict(enumerate(costs)), workers)
+    longest = longest_of_all(order, costs)
+    left = sum(costs[index] for index in order[order.index(longest) :])
+    assert order[0] == longest or left >= workers * costs[longest]
+
+
+@pytest.mark.parametrize("dear", [0, 99, 40])
+@pytest.mark.parametrize("workers", [2, 4, 16])
+def test_no_core_waits_for_a_straggler_at_the_edge(dear, workers):
+    costs = dict.fromkeys(range(100), 1.0) | {dear: 60.0}
+    free_at = [0.0] * workers
+    for index in tile_order(grid(1000, 10), range(100), costs, workers):
+        free_at[free_at.index(min(free_at))] += costs[index]
+    assert max(free_at) <= max(60.0, sum(costs.values()) / workers) + 1.0
+
+
+def test_before_it_has_to_begin_the_longest_waits_and_after_it_the_order_goes_on_outwards():
+    costs = dict.fromkeys(range(9), 1.0) | {0: 2.0}
+    assert tile_order(grid(90, 10), range(9), costs, 3) == [4, 0, 3, 5, 2, 6, 1, 7, 8]
+
+
 def test_of_equal_costs_at_the_tail_the_nearer_comes_first():
-    assert tile_order(grid(80, 10), range(8), {}) == [3, 4, 2, 5, 1, 6, 0, 7]
+    assert tile_order(grid(80, 10), range(8), {}, 1) == [3, 4, 2, 5, 1, 6, 0, 7]
 
 
 def test_a_tile_of_unknown_cost_counts_as_average():
     # 4.0 each for tiles 3 and 4: the tail begins after tile 3, and tile 4 is the longest of it.
-    assert tile_order(grid(50, 10), range(5), {2: 12.0, 1: 0.0, 0: 0.0}) == [2, 1, 3, 4, 0]
+    assert tile_order(grid(50, 10), range(5), {2: 12.0, 1: 0.0, 0: 0.0}, 1) == [2, 1, 3, 4, 0]
 
 
 @given(st.integers(1, 200), st.data())

@@ -12,7 +12,7 @@ from rfm_runtime.testing.tiles import ARTIFACTS, assignment, grid
 
 
 def new(columns=3, rows=2, **fields):
-    return Run(assignment(**fields), grid(columns, rows))
+    return Run(assignment(**fields), grid(columns, rows), 1)
 
 
 def prepared(columns=3, rows=2, committed=()):
@@ -124,6 +124,35 @@ def test_the_preview_decides_the_order_of_the_tail():
     for index in range(8):
         do(run, weights=((index, {3: 60.0, 4: 60.0}.get(index, 1.0 + index)),))
     assert index_of(run.take(1) for _ in range(8)) == [3, 4, 7, 6, 5, 2, 1, 0]
+
+
+def test_the_preview_says_what_tiles_cost_and_is_corrected_by_those_that_are_done():
+    run = prepared(8, 1)
+    assert run.next_s is None
+    for index in range(8):
+        # A 64th of the pixels: 10 in 1 ms, 50 in 5 ms.
+        cost = 5 if index == 7 else 1
+        run.done(run.take(1), cost * 1_000_000 // 64, ((index, 10.0 * cost),), ())
+    assert run.next_s == pytest.approx(0.001)
+    while run.open[0] != ("tile", 7):
+        run.done(run.take(1), 2_000_000, (), ())
+        assert run.next_s >= 0.002
+    done = 8 - len(run.open)
+    assert run.next_s == pytest.approx((0.012 + done * 0.002) / (120 + done * 10) * 50)
+
+
+def test_the_next_tile_is_no_cheaper_than_the_last_ones():
+    run = prepared(8, 1)
+    for index in range(8):
+        run.done(run.take(1), 1_000, ((index, 1.0),), ())
+    run.done(run.take(1), 30_000_000, (), ())
+    assert run.next_s == pytest.approx(0.03)
+
+
+def test_the_cost_of_what_comes_next_is_a_guess_without_a_preview_too():
+    run = prepared(committed=(0,))
+    run.done(run.take(1), 2_000_000, (), ())
+    assert run.next_s == pytest.approx(0.002)
 
 
 # --- going back ---------------------------------------------------------------------------------
