@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import multiprocessing
 import platform
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ def main() -> int:
         if wanted and number not in wanted:
             continue
         print(f"{number} {path.stem} …", file=sys.stderr, flush=True)
-        rows += _load(path).run(quick=arguments.quick)
+        rows += _run(path, quick=arguments.quick)
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     machine = f"{_cpu()}, {psutil.cpu_count()} cores, {system}"
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -59,13 +61,21 @@ def main() -> int:
     return 0
 
 
-def _load(path: Path) -> Any:
+def _run(path: Path, *, quick: bool) -> list[dict[str, Any]]:
+    """In a process of its own: what one benchmark has loaded is neither there nor collected while another measures."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_rows, path, quick).result()
+
+
+def _rows(path: Path, quick: bool) -> list[dict[str, Any]]:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    rows: list[dict[str, Any]] = module.run(quick=quick)
+    return rows
 
 
 def _cpu() -> str:
