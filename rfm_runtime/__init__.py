@@ -13,6 +13,8 @@ from rfm_runtime._version import __version__
 if TYPE_CHECKING:
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.handle import AsyncOperation, Operation, RenderResult
+    from rfm_runtime.client.reporting.reporter import ProgressReporter
+    from rfm_runtime.client.reporting.tracking import Progress, current_operation, operation, progress, track
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.errors import OperationCanceled, OperationFailedError, RfmError
 
@@ -23,9 +25,15 @@ __all__ = [
     "Operation",
     "OperationCanceled",
     "OperationFailedError",
+    "Progress",
+    "ProgressReporter",
     "RenderResult",
     "RfmError",
     "__version__",
+    "current_operation",
+    "operation",
+    "progress",
+    "track",
 ]
 
 _HOMES = {
@@ -35,8 +43,14 @@ _HOMES = {
     "Operation": "rfm_runtime.client.handle",
     "OperationCanceled": "rfm_runtime.errors",
     "OperationFailedError": "rfm_runtime.errors",
+    "Progress": "rfm_runtime.client.reporting.tracking",
+    "ProgressReporter": "rfm_runtime.client.reporting.reporter",
     "RenderResult": "rfm_runtime.client.handle",
     "RfmError": "rfm_runtime.errors",
+    "current_operation": "rfm_runtime.client.reporting.tracking",
+    "operation": "rfm_runtime.client.reporting.tracking",
+    "progress": "rfm_runtime.client.reporting.tracking",
+    "track": "rfm_runtime.client.reporting.tracking",
 }
 
 

@@ -1,16 +1,38 @@
-"""Whether a process is the one that was meant: its number alone says nothing, numbers are used again."""
+"""Which process this is, and whether another is the one that was meant: numbers of processes are used again.
+
+Needs no extra, since every program that reports names itself.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
-__all__ = ["is_alive", "start_time_s"]
+from rfm_runtime.protocol.internal import Source
+
+__all__ = ["boot_id", "is_alive", "source", "start_time_s"]
 
 SAME_START_S = 0.005
 """Half a step of the clock of processes."""
 
 _HAS_PROC = Path("/proc/self/stat").exists()
+
+
+def boot_id() -> str:
+    """Changes with every start of the machine: a pid of before means nothing."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    if path.exists():
+        return path.read_text(encoding="ascii").strip()
+    import psutil
+
+    return f"{psutil.boot_time():.0f}"
+
+
+def source(name: str, incarnation: int) -> Source:
+    """This process, as it names itself to others."""
+    pid = os.getpid()
+    return Source(name, socket.gethostname(), boot_id(), pid, start_time_s(pid) or 0.0, incarnation)
 
 
 def start_time_s(pid: int) -> float | None:

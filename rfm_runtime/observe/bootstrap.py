@@ -18,7 +18,8 @@ import structlog
 
 from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.observe import logs
-from rfm_runtime.observe.process import die_with_parent, source
+from rfm_runtime.observe.alive import source
+from rfm_runtime.observe.process import die_with_parent
 from rfm_runtime.protocol.internal import Source
 
 __all__ = ["Boot", "bootstrap"]

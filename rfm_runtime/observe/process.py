@@ -1,34 +1,16 @@
-"""Identity and life of processes on this host. Linux; elsewhere what can be said without /proc."""
+"""Life of processes on this host, and what they may use. Linux; elsewhere what can be said without /proc."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
-import psutil
-
-from rfm_runtime.observe.alive import start_time_s
-from rfm_runtime.protocol.internal import Source
-
-__all__ = ["available_cores", "boot_id", "die_with_parent", "source"]
+__all__ = ["available_cores", "die_with_parent"]
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-def boot_id() -> str:
-    """Changes with every start of the machine: a pid of before means nothing."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text(encoding="ascii").strip() if path.exists() else f"{psutil.boot_time():.0f}"
-
-
-def source(name: str, incarnation: int) -> Source:
-    """This process, as it names itself to others."""
-    pid = os.getpid()
-    return Source(name, socket.gethostname(), boot_id(), pid, start_time_s(pid) or 0.0, incarnation)
 
 
 def die_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> None:

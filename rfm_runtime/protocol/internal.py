@@ -32,8 +32,11 @@ from rfm_runtime.protocol.messages import (
 from rfm_runtime.protocol.operation import (
     Artifact,
     ErrorInfo,
+    Labels,
+    Name,
     Operation,
     OperationEvent,
+    OperationId,
     ProgressUpdate,
     TileGrid,
 )
@@ -42,6 +45,7 @@ __all__ = [
     "PROGRESS_HEADER",
     "VERSION",
     "Ack",
+    "Announce",
     "Assign",
     "Cancellation",
     "ControlFrame",
@@ -355,6 +359,22 @@ class OwnerHeartbeat(Struct, frozen=True):
     operations: int
 
 
+class Announce(Struct, frozen=True, kw_only=True):
+    """A reporter begins an operation of its own: its program runs already. → `Assign` once journalled.
+
+    Repeated with the same operation_id until it is answered; `conflict` if that is not its own, or has ended.
+    pausable: its program looks whether it is to pause.
+    """
+
+    principal: Principal
+    operation_id: OperationId
+    kind: Name
+    name: Name
+    measure: OperationMeasure
+    labels: Labels = {}
+    pausable: bool = False
+
+
 class Started(Struct, frozen=True, kw_only=True):
     """The owner began. Confirms `Assign`. → `Ack` once journalled; `conflict` if fenced off."""
 
@@ -608,6 +628,7 @@ _MESSAGES: dict[str, type[Struct]] = {
     struct.__name__: struct
     for struct in (
         Ack,
+        Announce,
         Assign,
         CancelReply,
         ControlFrame,

@@ -19,8 +19,7 @@ import zmq
 from msgspec import Struct
 
 from rfm_runtime import config
-from rfm_runtime.observe.alive import start_time_s
-from rfm_runtime.observe.process import source
+from rfm_runtime.observe.alive import source, start_time_s
 from rfm_runtime.protocol.internal import (
     ControlFrame,
     DoSubmit,

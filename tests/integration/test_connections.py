@@ -24,7 +24,7 @@ from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.errors import UnauthorizedError
 from rfm_runtime.gateway.gateway import Gateway
-from rfm_runtime.observe.process import source
+from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Ack, Assign, OperationMeasure, Outcome, Started
 from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
 from rfm_runtime.testing.broker import BrokerProcess, Peer, hello, submit

@@ -35,7 +35,7 @@ from rfm_runtime.core.operations.record import (
 )
 from rfm_runtime.core.operations.schedule import Usage, Waiting
 from rfm_runtime.core.operations.table import Trigger, step
-from rfm_runtime.errors import ConflictError, RfmError, UnavailableError, UnsupportedError
+from rfm_runtime.errors import ConflictError, QuotaExceededError, RfmError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, OperationMeasure, TileMeasure
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
@@ -217,10 +217,11 @@ class Hub:
         return tuple(self._update(record, now) for record in self._in_hand() if record.merge.take_dirty())
 
     def _in_hand(self) -> Iterator[Record]:
-        """What owners have: of thousands that wait nothing moves."""
+        """What owners have: of thousands that wait nothing moves. Of what is not on disk yet nothing is said."""
         for owner in self.owners:
             for operation_id in owner.operations:
-                yield self.records[operation_id]
+                if operation_id in self.log.committed:
+                    yield self.records[operation_id]
 
     def all_progress(self) -> tuple[ProgressUpdate, ...]:
         """The newest progress of every live operation that has shown any."""
@@ -240,6 +241,16 @@ class Hub:
         """Raise UnavailableError while the journal cannot be written."""
         if self.log.failing is not None:
             raise self.unavailable()
+
+    def check_quota(self, user: str, more: int) -> None:
+        """Raise QuotaExceededError if `user` cannot have so many more operations that have not ended."""
+        live, limit = self.live_of[user], self.settings.operations_per_user
+        if more and live + more > limit:
+            raise QuotaExceededError(
+                f"{user} has {live} operations that have not ended, {limit} are allowed",
+                hint="wait for some to end, or cancel some",
+                retry_after_s=1.0,
+            )
 
     def unavailable(self) -> UnavailableError:
         """What is answered while the journal cannot be written."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from rfm_runtime.core.operations.claims import Owner, same_process
+from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.operations.record import (
     Asked,
     Command,
@@ -26,9 +27,10 @@ from rfm_runtime.core.operations.record import (
 )
 from rfm_runtime.core.operations.schedule import rank
 from rfm_runtime.core.operations.table import Trigger
-from rfm_runtime.errors import ConflictError, UnavailableError
+from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import (
     Ack,
+    Announce,
     Assign,
     HeldOperation,
     HelloAsked,
@@ -42,7 +44,7 @@ from rfm_runtime.protocol.internal import (
     Source,
     Started,
 )
-from rfm_runtime.protocol.operation import ErrorInfo, OperationEvent
+from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent
 
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
@@ -216,6 +218,8 @@ def _lose(
         made: list[OperationEvent | None]
         if was_cancelling:
             made = [hub.apply(record, "lost", now, forced=True, reason=reason)]
+        elif record.row.reported:
+            made = [_fail_lost(hub, record, f"its program ({reason}) ended without saying how it went", now)]
         elif not record.row.claim_resumable:
             made = [_fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)]
         elif record.row.losses >= hub.settings.attempts:
@@ -434,6 +438,60 @@ def _own(hub: Hub, asked: Asked, operation_id: str, generation: int) -> Record:
     return record
 
 
+def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Command]:
+    """A program reports an operation of its own: accepted, claimed and started in one."""
+    owner = hub.owners.at(asked.routing)
+    if owner is None or owner.hello is None:
+        raise UnavailableError("say hello first, then repeat this", retry_after_s=0.1)
+    if owner.hello.role != "reporter":
+        raise UnsupportedError("only a reporter has operations of its own", hint="say hello as a reporter")
+    check(message.principal, "report")
+    hub.writable()
+    record = hub.records.get(message.operation_id)
+    if record is not None:
+        if record.terminal or message.operation_id not in owner.operations:
+            raise ConflictError(
+                f"{message.operation_id} has ended or is another's", hint="begin an operation with a new id"
+            )
+        return [hub.log.commit((), (), [Send(asked.routing, asked.request_id, _assignment(record))])]
+    if hub.draining:
+        raise DrainingError("the runtime is shutting down and takes nothing new", retry_after_s=1.0)
+    hub.check_quota(message.principal.user, 1)
+    operation = Operation(
+        operation_id=message.operation_id,
+        kind=message.kind,
+        name=message.name or message.kind,
+        owner=message.principal.user,
+        state="pending",
+        at_seq=0,
+        created_at_ms=now.wall_ms,
+        generation=1,
+        attempts=1,
+        labels=dict(message.labels),
+        correlation_id=message.operation_id[-12:],
+    )
+    row = StoredOperation(
+        operation=operation,
+        params={},
+        request_key=message.operation_id,
+        body_digest=b"",
+        claim=owner.source,
+        claim_local=owner.local,
+        claim_resumable=False,
+        reported=True,
+        pausable=message.pausable,
+    )
+    record = hub.adopt(row, now)
+    record.merge.claimed(1)
+    _mint(hub, record)
+    owner.operations.add(message.operation_id)
+    accepted = hub.event(record, "operation_accepted", now)
+    record.merge.reported(message.measure, now.mono_s)
+    started = _start(hub, record, now)
+    events = [event for event in (accepted, started) if event is not None]
+    return [hub.log.commit((record.row,), events, [Send(asked.routing, asked.request_id, _assignment(record))])]
+
+
 def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Command]:
     """Confirms the assignment; `operation_started` once a claim."""
     record = _own(hub, asked, message.operation_id, message.generation)
@@ -514,6 +572,7 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
 
 HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {
     OwnerHello: on_hello,
+    Announce: on_announce,
     Started: on_started,
     PauseState: on_pause_state,
     Outcome: on_outcome,

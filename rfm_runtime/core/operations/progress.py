@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from rfm_runtime.protocol.internal import OperationMeasure, TileMeasure
-from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES
+from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
 
 __all__ = ["Merge", "Pace", "is_committed"]
@@ -23,6 +23,9 @@ SHOWN_AT_MOST = 99.0
 
 PACE_SAMPLES = 48
 """Samples of (time, done) kept per operation; when full, every second one goes and the spacing doubles."""
+
+ETA_LIMIT_S = 1e9
+"""Thirty years: what takes longer is not estimated."""
 
 CLOCK_S = 1e-6
 """Measurements that are closer than this have no rate."""
@@ -119,6 +122,8 @@ class Pace:
         if rates is None or rates[0] <= 0.0 or remaining < 0.0:
             return None
         mean, error = rates
+        if remaining > ETA_LIMIT_S * mean:
+            return None
         pessimistic = max(mean - Z90 * error, mean / 4.0)
         return Eta(p50=math.ceil(1000.0 * remaining / mean), p90=math.ceil(1000.0 * remaining / pessimistic))
 
@@ -308,14 +313,17 @@ class Merge:
 
 
 def _bounded(measure: OperationMeasure) -> OperationMeasure:
-    """Without details that are too large to be kept and sent to everybody; a text says so."""
-    if measure.details is None:
-        return measure
-    size = len(msgspec.msgpack.encode(measure.details))
-    if size <= DETAILS_LIMIT_BYTES:
-        return measure
-    said = f"{size} bytes, {DETAILS_LIMIT_BYTES} are allowed"
-    return msgspec.structs.replace(measure, details={"details_left_out": said})
+    """Without what is too large to be kept and sent to everybody: long texts are cut, large details replaced."""
+    changes: dict[str, Any] = {}
+    for field, limit in (("unit", NAME_LIMIT), ("step", NAME_LIMIT), ("message", MESSAGE_LIMIT)):
+        text = getattr(measure, field)
+        if len(text) > limit:
+            changes[field] = text[: limit - 1] + "…"
+    if measure.details is not None:
+        size = len(msgspec.msgpack.encode(measure.details))
+        if size > DETAILS_LIMIT_BYTES:
+            changes["details"] = {"details_left_out": f"{size} bytes, {DETAILS_LIMIT_BYTES} are allowed"}
+    return msgspec.structs.replace(measure, **changes) if changes else measure
 
 
 def _tiles(owner: OperationMeasure) -> TileMap | None:

@@ -23,14 +23,17 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 ROLES_SEE = frozenset({"admin", "operator", "viewer", "reporter"})
 ROLES_SUBMIT = frozenset({"admin", "operator"})
+ROLES_REPORT = frozenset({"admin", "operator", "reporter"})
 
 
 def check(principal: Principal, action: str, owner: str | None = None) -> None:
-    """Raise ForbiddenError unless the principal may `see`, `submit` or `change` (what `owner` submitted)."""
+    """Raise ForbiddenError unless the principal may `see`, `submit`, `report` or `change` (what `owner` submitted)."""
     roles = set(principal.roles)
     if action == "see" and roles & ROLES_SEE:
         return
     if action == "submit" and roles & ROLES_SUBMIT:
+        return
+    if action == "report" and roles & ROLES_REPORT:
         return
     if action == "change" and ("admin" in roles or ("operator" in roles and owner == principal.user)):
         return
@@ -132,12 +135,16 @@ def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner])
         return [] if operation.error is None else [f"{operation.error.code}: {operation.error.message}"]
     if operation.state == "queued" and row.claim is not None:
         return [f"It was handed to {row.claim.name}, which has not begun yet."]
+    if operation.state == "running" and row.pause_wanted and row.reported:
+        return ["Its program was asked to pause and goes on until it looks."]
     if operation.state == "running" and row.pause_wanted:
         return ["It was asked to pause; tiles that run are being stopped."]
     if operation.state == "running":
         return _why_slow(record, records, owners)
     if operation.state == "paused":
         return ["It was paused; `resume` lets it go on."]
+    if operation.state == "cancelling" and row.reported:
+        return ["Its program was asked to stop and has not answered; it cannot be killed from here."]
     if operation.state == "cancelling":
         return ["It was asked to stop; the outcome follows when nothing of it runs any more."]
     return []

@@ -50,6 +50,7 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     broker that restarts has to know before it hears of the owner. losses: owners that died with it.
     cpu_before_s: CPU time of earlier claims.
     ended_by: the claim that reported the outcome, so that its repetition is recognised.
+    reported: a program of its own works on it, which can only be asked. pausable: its owner can pause it.
     """
 
     operation: Operation
@@ -65,6 +66,8 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pause_wanted: bool = False
     cancellation: Cancellation | None = None
     ended_by: tuple[str, int] | None = None
+    reported: bool = False
+    pausable: bool = True
 
 
 class Record:

@@ -19,13 +19,13 @@ from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
     DrainingError,
-    QuotaExceededError,
     TooLargeError,
     UnknownOperationError,
     UnsupportedError,
 )
 from rfm_runtime.protocol.internal import (
     Ack,
+    Announce,
     Cancellation,
     DoCancel,
     DoExplain,
@@ -84,7 +84,7 @@ def named(message: msgspec.Struct) -> tuple[str, list[str], list[str]]:
         case DoSubmit():
             keys = [submission.request_key for submission in message.submissions]
             return message.principal.user, keys, [submission.operation_id for submission in message.submissions]
-        case DoGet() | DoExplain():
+        case DoGet() | DoExplain() | Announce():
             return message.principal.user, [], [message.operation_id]
         case _:
             return "", [], []
@@ -109,7 +109,7 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
         else:
             _validate(hub, message.principal, submission, {new.operation_id for new, _ in fresh})
             fresh.append((submission, digest))
-    _check_quota(hub, message.principal, len(fresh))
+    hub.check_quota(message.principal.user, len(fresh))
     rows: list[StoredOperation] = []
     events: list[OperationEvent] = []
     for submission, digest in fresh:
@@ -122,16 +122,6 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
     answer = _answer(asked, Submitted(tuple(replies[s.operation_id] for s in message.submissions)))
     # A duplicate is answered after a commit as well: its first request may not be on disk yet.
     return [hub.log.commit(rows, events, [answer])]
-
-
-def _check_quota(hub: Hub, principal: Principal, more: int) -> None:
-    limit = hub.settings.operations_per_user
-    if more and hub.live_of[principal.user] + more > limit:
-        raise QuotaExceededError(
-            f"{principal.user} has {hub.live_of[principal.user]} operations that have not ended, {limit} are allowed",
-            hint="wait for some to end, or cancel some",
-            retry_after_s=1.0,
-        )
 
 
 def _digest(submission: SubmitRequest) -> bytes:
@@ -225,7 +215,7 @@ def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Comma
     if record.terminal:
         hub.writable()
         return [hub.log.commit((), (), [_answer(asked, CancelReply(state="already_terminal"))])]
-    if request.mode == "hard" and _by_reporter(hub, record):
+    if request.mode == "hard" and record.row.reported:
         raise UnsupportedError(
             "a program of its own cannot be killed from here, only asked to stop",
             hint='cancel with mode "soft"',
@@ -245,12 +235,6 @@ def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Comma
         return [*commands, Send(asked.routing, asked.request_id, error_info(hub.unavailable()))]
     answer = _answer(asked, CancelReply(state="cancelling"))
     return [*commands, hub.log.commit((r.row for r in records), events, [answer])]
-
-
-def _by_reporter(hub: Hub, record: Record) -> bool:
-    """Whether a program of its own has it in hand, which is only ever asked."""
-    owner = hub.owners.get(record.row.claim.name) if record.row.claim else None
-    return owner is not None and owner.hello is not None and owner.hello.role == "reporter"
 
 
 def _stricter(entry: Cancellation | None, kill_after_ms: int | None) -> int | None:
@@ -281,7 +265,7 @@ def cancel_tree(
             entry = Cancellation(
                 operation_id=operation_id,
                 generation=record.operation.generation,
-                kill_after_ms=_stricter(known, None if _by_reporter(hub, record) else kill_after_ms),
+                kill_after_ms=_stricter(known, None if record.row.reported else kill_after_ms),
             )
             if known == entry:
                 continue
@@ -303,6 +287,11 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
     if record.terminal or state == "cancelling":
         hint = "only what runs or waits can be paused or resumed"
         raise ConflictError(f"{message.operation_id} is {state}", hint=hint)
+    if message.paused and not record.row.pausable:
+        raise UnsupportedError(
+            "the program that works on it does not look whether it is to pause",
+            hint="a program that does says so with `pausable=True`",
+        )
     hub.writable()
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.claim is None:
@@ -469,7 +458,8 @@ def on_status(hub: Hub, asked: Asked, _message: Status, now: Now) -> list[Comman
             workers=owner.hello.workers,
         )
         for owner in hub.owners
-        if owner.hello is not None
+        # A program that reports nothing any more may run for days.
+        if owner.hello is not None and (owner.hello.role != "reporter" or owner.operations)
     )
     reply = StatusReply(
         epoch=hub.log.epoch,

@@ -31,7 +31,8 @@ class Step(NamedTuple):
 
 
 TABLE: dict[tuple[OperationState, Trigger], Step] = {
-    # The owner began.
+    # The owner began; a program that reports did so before anybody was told.
+    ("pending", "start"): Step("running", "operation_started"),
     ("queued", "start"): Step("running", "operation_started"),
     ("paused", "start"): Step("paused", "operation_started"),
     ("cancelling", "start"): Step("cancelling", None),

@@ -30,9 +30,15 @@ NAMES = [
     "Operation",
     "OperationCanceled",
     "OperationFailedError",
+    "Progress",
+    "ProgressReporter",
     "RenderResult",
     "RfmError",
     "__version__",
+    "current_operation",
+    "operation",
+    "progress",
+    "track",
 ]
 
 

@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
-from rfm_runtime.observe.alive import is_alive, start_time_s
-from rfm_runtime.observe.process import available_cores, source
+from rfm_runtime.observe.alive import is_alive, source, start_time_s
+from rfm_runtime.observe.process import available_cores
 from rfm_runtime.testing.runtime import eventually
 
 

@@ -11,6 +11,7 @@ from rfm_runtime.core.operations.record import Drain
 from rfm_runtime.core.operations.schedule import AGEING_S
 from rfm_runtime.protocol.internal import (
     Ack,
+    Announce,
     Assign,
     DoCancel,
     DoExplain,
@@ -46,7 +47,7 @@ from rfm_runtime.protocol.internal import (
     TileMeasure,
     pack_reply,
 )
-from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, PAGE_LIMIT_BYTES
+from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, MESSAGE_LIMIT, NAME_LIMIT, PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
     CancelOperation,
     CancelReply,
@@ -318,9 +319,7 @@ def test_a_parent_takes_its_children_with_it(world):
 
 
 def test_a_program_of_its_own_is_asked_and_never_killed(world):
-    greet(world, role="reporter", resumable=())
-    submitted(world, "op")
-    started(world)
+    announced(world)
     assert world.replies[world.cancel("op", mode="hard")].code == "unsupported"
     world.cancel("op", deadline_ms=5)
     world.write()
@@ -338,6 +337,114 @@ def test_the_set_is_repeated_until_the_owner_is_dead(world):
     world.die(owner_hello().source)
     world.write()
     assert (world.feed[-1].type, world.feed[-1].forced) == ("operation_canceled", True)
+
+
+# --- programs that report -------------------------------------------------------------------------
+
+
+def announce(operation_id="op", **fields):
+    measure = OperationMeasure(1, 1, 0, done=3.0, total=10.0, unit="files")
+    given = {"kind": "convert", "name": "Convert", "measure": measure, **fields}
+    return Announce(principal=ADMIN, operation_id=operation_id, **given)
+
+
+def announced(world, operation_id="op", **fields):
+    greet(world, role="reporter", resumable=())
+    return world.call(E, announce(operation_id, **fields), Assign)
+
+
+@pytest.mark.scenario("B1")
+def test_a_program_begins_an_operation_of_its_own(world):
+    assign = announced(world, labels={"run": "7"})
+    assert [event.type for event in world.feed] == ["operation_accepted", "operation_started"]
+    operation = world.feed[-1].operation
+    assert (operation.kind, operation.name, operation.owner, operation.state) == (
+        "convert",
+        "Convert",
+        "local",
+        "running",
+    )
+    assert operation.labels == {"run": "7"}
+    assert operation.latest.done == 3.0
+    world.report(assign.handle, 0, OperationMeasure(1, 2, 0, done=5.0, total=10.0))
+    assert [update.progress for update in world.tick()] == [50.0]
+    world.call(E, outcome(assign), Ack)
+    assert state(world, "op") == "completed"
+
+
+def test_an_announcement_that_is_repeated_changes_nothing(world):
+    first = announced(world)
+    assert world.call(E, announce(), Assign) == first
+    assert len(world.feed) == 2
+
+
+def test_only_a_reporter_that_said_hello_may_announce(world):
+    assert world.refused(E, announce()).code == "unavailable"
+    greet(world)
+    assert world.refused(E, announce()).code == "unsupported"
+    greet(world, b"R", name="reporter-1", pid=200, role="reporter", resumable=())
+    viewer = msgspec.structs.replace(announce(), principal=Principal("eve", ("viewer",)))
+    assert world.refused(b"R", viewer).code == "forbidden"
+
+
+def test_an_operation_that_has_ended_or_is_anothers_is_not_begun_again(world):
+    assign = announced(world)
+    greet(world, b"R", name="reporter-2", pid=200, role="reporter", resumable=())
+    assert world.refused(b"R", announce()).code == "conflict"
+    world.call(E, outcome(assign), Ack)
+    assert world.refused(E, announce()).code == "conflict"
+
+
+@pytest.mark.scenario("B8")
+def test_a_program_that_ends_without_a_word_has_failed(world):
+    announced(world)
+    world.die(owner_hello().source)
+    world.write()
+    (error,) = [event.error for event in world.feed if event.type == "operation_failed"]
+    assert error.code == "worker_lost"
+    assert "without saying how it went" in error.message
+
+
+def test_programs_are_bound_by_the_quota_and_by_the_end_of_the_runtime():
+    world = World(operations_per_user=1)
+    announced(world)
+    assert world.refused(E, announce("another")).code == "quota_exceeded"
+    world.handle(Drain())
+    assert world.refused(E, announce("later")).code == "draining"
+
+
+@pytest.mark.scenario("B12")
+def test_only_a_program_that_looks_for_it_can_be_paused(world):
+    announced(world)
+    assert world.refused(b"gateway", DoPause(ADMIN, "op", True)).code == "unsupported"
+    assign = world.call(E, announce("other", pausable=True), Assign)
+    world.call(b"gateway", DoPause(ADMIN, "other", True), Ack)
+    assert world.pushes[-1][1] == PauseOwner("other", 1, True)
+    world.call(E, PauseState("other", assign.generation, True), Ack)
+    assert state(world, "other") == "paused"
+
+
+def test_a_program_goes_on_with_a_restarted_broker(world):
+    assign = announced(world)
+    world.boot()
+    measure = OperationMeasure(1, 9, 0, done=7.0, total=10.0)
+    held = (HeldOperation(operation_id="op", generation=1, state="running", measure=measure),)
+    (kept,) = greet(world, role="reporter", resumable=(), held=held).keep
+    assert kept.handle != assign.handle
+    assert world.tick()[-1].done == 7.0
+    assert world.replies[world.cancel("op", mode="hard")].code == "unsupported"
+    world.call(E, outcome(kept), Ack)
+    assert state(world, "op") == "completed"
+
+
+def test_long_texts_of_a_program_are_cut(world):
+    assign = announced(world)
+    measure = OperationMeasure(1, 2, 0, done=4.0, step="s" * 5000, message="m" * 50_000, unit="u" * 500)
+    world.report(assign.handle, 0, measure)
+    (update,) = world.tick()
+    assert len(update.step) == len(update.unit) == NAME_LIMIT
+    assert len(update.message) == MESSAGE_LIMIT
+    assert update.message.endswith("…")
 
 
 # --- owners ---------------------------------------------------------------------------------------

@@ -1,0 +1,176 @@
+"""Local bars: what a program shows of its operations where no runtime does. In the background thread alone.
+
+In a terminal rich draws them; in a notebook one line is written over and over; elsewhere nothing is shown.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rfm_runtime.client.reporting.session import Reported
+from rfm_runtime.core.reporting.desk import End
+from rfm_runtime.protocol.internal import OperationMeasure
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
+
+__all__ = ["Bars", "describe"]
+
+DELAY_S = 0.5
+"""What is done sooner needs no bar, and what a runtime knows of by then needs none either."""
+
+
+class _Row:
+    def __init__(self, operation: Reported, measure: OperationMeasure) -> None:
+        self.operation = operation
+        self.measure = measure
+        self.began_s = time.monotonic()
+        self.ended: str | None = None
+        self.task: TaskID | None = None
+
+
+class Bars:
+    """Rows of what lives, and of what has ended since the display began."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._progress: Progress | None = None
+        self._written = 0
+
+    def show(self, operation: Reported, measure: OperationMeasure) -> None:
+        """It stands there."""
+        row = self._rows.get(operation.operation_id)
+        if row is None:
+            if operation.bar is not False:
+                self._rows[operation.operation_id] = _Row(operation, measure)
+        else:
+            row.measure = measure
+
+    def end(self, operation: Reported, message: End) -> None:
+        """It ended; its row stays if it is to, and if it was there."""
+        row = self._rows.get(operation.operation_id)
+        if row is None:
+            return
+        row.measure = message.measure
+        row.ended = message.state
+        if row.task is None:
+            del self._rows[operation.operation_id]
+
+    def draw(self, *, seen: bool) -> None:
+        """Bring the display up to date. seen: whether a runtime shows it."""
+        now_s = time.monotonic()
+        for operation_id, row in list(self._rows.items()):
+            wanted = row.operation.bar or not seen
+            if row.task is None and row.ended is None and wanted and now_s - row.began_s >= DELAY_S:
+                self._begin(row)
+            elif row.task is not None and not wanted:
+                self._remove(operation_id, row)
+            if row.task is not None:
+                self._update(row)
+        if self._progress is not None:
+            self._progress.refresh()
+
+    def close(self) -> None:
+        """Leave what is to stay, and the terminal as it was. Idempotent."""
+        for operation_id, row in list(self._rows.items()):
+            if row.task is not None:
+                self._update(row)
+                if not getattr(row.operation, "leave", True):
+                    self._remove(operation_id, row)
+        if self._progress is not None:
+            self._progress.refresh()
+            self._progress.stop()
+            self._progress = None
+        self._rows.clear()
+
+    def write(self, text: str) -> None:
+        """A line above the bars."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+
+    def _begin(self, row: _Row) -> None:
+        progress = self._progress or self._make()
+        if progress is None:
+            return
+        self._progress = progress
+        row.task = progress.add_task(row.operation.operation_id, total=row.measure.total, row=row)
+
+    def _make(self) -> Progress | None:
+        """A display, None where there is nobody to see it."""
+        if not sys.stderr.isatty() and not _in_notebook():
+            return None
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+        from rich.text import Text
+
+        class Told(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(describe(task.fields["row"].measure, task.speed, task.elapsed or 0.0), style="dim")
+
+        console = Console(stderr=True)
+        if console.is_dumb_terminal:
+            return None
+        progress = Progress(
+            TextColumn("{task.fields[row].operation.name}", markup=False, style="bold"),
+            BarColumn(),
+            Told(),
+            console=console,
+            auto_refresh=False,
+        )
+        progress.start()
+        return progress
+
+    def _update(self, row: _Row) -> None:
+        if self._progress is None or row.task is None:
+            return
+        measure = row.measure
+        done = measure.total if row.ended == "completed" and measure.total is not None else measure.done
+        self._progress.update(row.task, completed=done, total=measure.total)
+        if row.ended is not None:
+            self._progress.stop_task(row.task)
+
+    def _remove(self, operation_id: str, row: _Row) -> None:
+        if self._progress is not None and row.task is not None:
+            self._progress.remove_task(row.task)
+        del self._rows[operation_id]
+
+
+def _in_notebook() -> bool:
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def describe(measure: OperationMeasure, rate: float | None, elapsed_s: float) -> str:
+    """What stands beside a bar: how far, how long, how long still, how fast; then the step and the message."""
+    parts = []
+    if measure.unit == "%":
+        parts.append(f"{min(measure.done, 100.0):.0f} %")
+    elif measure.total is None:
+        parts.append(f"{_count(measure.done)} {measure.unit}")
+    else:
+        parts.append(f"{_count(measure.done)}/{_count(measure.total)} {measure.unit}")
+    clock = _clock(elapsed_s)
+    if rate and measure.total is not None and measure.done < measure.total:
+        clock += f" + {_clock((measure.total - measure.done) / rate)}"
+    parts.append(clock)
+    if rate and measure.unit != "%":
+        parts.append(f"{_count(rate)} {measure.unit}/s")
+    parts += [text for text in (measure.step, measure.message) if text]
+    return "  ".join(parts)
+
+
+def _count(value: float) -> str:
+    if abs(value) >= 1e6:
+        for power, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+            if abs(value) >= power:
+                return f"{value / power:.3g}{letter}"
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"

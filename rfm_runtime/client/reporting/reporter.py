@@ -1,0 +1,477 @@
+"""`ProgressReporter`: an operation of this program, seen and cancelled from anywhere.
+
+Reporting sets attributes and returns: some 70 ns. Everything else is the background thread's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal
+
+from rfm_runtime.client.ids import ulid
+from rfm_runtime.client.reporting.session import session
+from rfm_runtime.client.reporting.shared import Shared
+from rfm_runtime.core.reporting.desk import Begin, End, Paused
+from rfm_runtime.errors import OperationCanceled
+from rfm_runtime.protocol.internal import Announce, OperationMeasure, Principal
+from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
+from rfm_runtime.protocol.operation import ErrorInfo
+
+__all__ = ["ProgressReporter", "Reporting", "Step"]
+
+log = logging.getLogger("rfm_runtime")
+
+State = Literal["running", "completed", "failed", "canceled"]
+
+# Until tokens name users, everybody who can reach the runtime's folder is its one user.
+PRINCIPAL = Principal("local", ("admin",))
+
+
+class Reporting:
+    """What every operation of this program has: its story, and how it hears that it is to stop.
+
+    done, total, unit: how far it is; total None if nobody knows. bar: a local bar, None for *without a runtime only*.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        *,
+        total: float | None,
+        unit: str,
+        labels: Mapping[str, str] | None = None,
+        pausable: bool = False,
+        bar: bool | None = None,
+    ) -> None:
+        self.operation_id = ulid()
+        self.kind = kind[:NAME_LIMIT]
+        self.name = name[:NAME_LIMIT]
+        self.labels = dict(labels or {})
+        self.pausable = pausable
+        self.bar = bar
+        self.total = total
+        self.unit = unit
+        self.done: float = 0.0
+        self.state: State = "running"
+        self.began_s = time.monotonic()
+        self._step = ""
+        self._message = ""
+        self._details: Mapping[str, Any] | None = None
+        # Set by the background thread when there is anything to look at beside going on.
+        self._attention = False
+        self._cancel = False
+        self._pause = False
+        self._go_on = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], object]] = []
+        self._last: tuple[Any, ...] | None = None
+        self._shared: Shared | None = None
+        # In a forked child, or where it came by pickle: what was done when it came.
+        self._borrowed: float | None = None
+        _living.add(self)
+        session().say(self, Begin(self.announce()))
+
+    # --- for the background thread ----------------------------------------------------------
+
+    def announce(self) -> Announce:
+        """What it is."""
+        return Announce(
+            principal=PRINCIPAL,
+            operation_id=self.operation_id,
+            kind=self.kind,
+            name=self.name,
+            labels=self.labels,
+            pausable=self.pausable,
+            measure=self._measure(),
+        )
+
+    def sample(self) -> OperationMeasure | None:
+        """Where it stands, None if that is where it stood at the last call."""
+        now = (self._value(), self.total, self._step, self._message, self._details)
+        if now == self._last:
+            return None
+        self._last = now
+        return self._measure()
+
+    def told(self, *, cancel: bool, pause: bool) -> None:
+        """Somebody wants it to stop, or to stand still."""
+        asked = cancel and not self._cancel
+        self._cancel, self._pause = cancel, pause
+        self._attention = cancel or pause
+        if self._shared is not None:
+            self._shared.tell(cancel=cancel, pause=pause)
+        if cancel or not pause:
+            self._go_on.set()
+        if asked:
+            for callback in list(self._callbacks):
+                self._call(callback)
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception:
+            log.exception("a callback of %s failed", self.operation_id)
+
+    @property
+    def value(self) -> float:
+        """How far it is, with what other processes have added."""
+        return _number(self._value())
+
+    def _value(self) -> float:
+        value = self.done
+        if self._shared is not None:
+            value += self._shared.total()
+        return value
+
+    def _measure(self) -> OperationMeasure:
+        return OperationMeasure(
+            generation=1,
+            counter=0,
+            measured_at_ms=time.time_ns() // 1_000_000,
+            done=_number(self._value()),
+            total=None if self.total is None else _number(self.total),
+            unit=self.unit,
+            step=self._step[:NAME_LIMIT],
+            message=self._message[:MESSAGE_LIMIT],
+            details=_plain(self._details),
+        )
+
+    # --- the story --------------------------------------------------------------------------
+
+    def should_cancel(self) -> bool:
+        """Whether somebody asked to stop."""
+        if self._borrowed is not None and self._shared is not None:
+            return self._shared.cancel
+        return self._cancel
+
+    def raise_if_canceled(self) -> None:
+        """Raise OperationCanceled if somebody asked to stop."""
+        if self.should_cancel():
+            raise OperationCanceled(f"{self.name} was cancelled")
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once when somebody asks to stop, in the background thread; at once if that was."""
+        self._callbacks.append(callback)
+        if self.should_cancel():
+            self._call(callback)
+
+    def wait_while_paused(self) -> None:
+        """Stand still while somebody wants that. Raises OperationCanceled if somebody asks to stop meanwhile."""
+        stood = False
+        while True:
+            # Before the look: what is told after it is not missed.
+            self._go_on.clear()
+            if not self._pause or self._cancel or self.state != "running":
+                break
+            if not stood:
+                stood = True
+                session().say(self, Paused(self.operation_id, True))
+            self._go_on.wait()
+        if stood:
+            session().say(self, Paused(self.operation_id, False))
+        self.raise_if_canceled()
+
+    def _attend(self) -> None:
+        """There is something to look at: raise, or stand still."""
+        if self._cancel:
+            self.raise_if_canceled()
+        if self._pause and self.pausable:
+            self.wait_while_paused()
+
+    def _end(self, state: Literal["completed", "failed", "canceled"], error: ErrorInfo | None = None) -> None:
+        """The first outcome counts. One that comes later changes nothing, and is warned of once."""
+        if self._borrowed is not None:
+            log.warning("%s is another process's: its outcome is that one's", self.name)
+            return
+        with self._lock:
+            if self.state != "running":
+                session().warn(
+                    f"outcome {self.operation_id}", f"{self.name} is {self.state} already: {state} changes nothing"
+                )
+                return
+            self.state = state
+        _living.discard(self)
+        session().say(self, End(self.operation_id, state, self._measure(), error))
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Wait until a broker has acknowledged all outcomes of this program; whether it did."""
+        return session().flush(timeout_s)
+
+    # --- several processes ------------------------------------------------------------------
+
+    def _share(self) -> Shared:
+        if self._shared is None:
+            self._shared = Shared.create()
+            self._shared.tell(cancel=self._cancel, pause=self._pause)
+        return self._shared
+
+    def _borrow(self, shared: Shared) -> None:
+        """From here on this process only adds to what another one reports."""
+        self._shared = shared
+        self._borrowed = self.done
+        self.__class__ = _BORROWED[type(self)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process of this machine, which then adds to this operation."""
+        return {
+            "operation_id": self.operation_id,
+            "kind": self.kind,
+            "name": self.name,
+            "total": self.total,
+            "unit": self.unit,
+            "done": self.done,
+            "shared": self._share().path,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path = state.pop("shared")
+        self.__dict__.update(state)
+        self.labels, self.pausable, self.bar, self.state = {}, False, False, "running"
+        self.began_s = time.monotonic()
+        self._step, self._message, self._details = "", "", None
+        self._attention = self._cancel = self._pause = False
+        self._go_on, self._lock, self._callbacks, self._last = threading.Event(), threading.Lock(), [], None
+        self._borrow(Shared.of(path))
+
+
+def _number(value: Any) -> float:
+    """What cannot be a number of units is none: reporting never raises."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) and number >= 0.0 else 0.0
+
+
+def _plain(details: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Details as every encoding can carry them."""
+    return None if details is None else {str(key): _value_of(value, 6) for key, value in details.items()}
+
+
+def _value_of(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth and isinstance(value, Mapping):
+        return {str(key): _value_of(inner, depth - 1) for key, inner in value.items()}
+    if depth and isinstance(value, list | tuple | set):
+        return [_value_of(inner, depth - 1) for inner in value]
+    if hasattr(value, "item") and getattr(value, "size", 0) == 1:
+        # A number of NumPy or PyTorch.
+        return _value_of(value.item(), depth - 1) if depth else str(value)
+    return str(value)[:MESSAGE_LIMIT]
+
+
+class Step:
+    """A part of an operation, or of another part. `report_progress` is of this part alone, 0–100.
+
+    share: of the whole it belongs to, 0–1.
+    """
+
+    def __init__(self, name: str, share: float) -> None:
+        self.name = name
+        self.share = share
+        self._progress: float = 0.0
+        self._ended = 0.0
+        self._open: list[Step] = []
+
+    def report_progress(self, progress: float) -> None:
+        """How far this part is, in percent."""
+        self._progress = progress
+
+    @contextmanager
+    def step(self, name: str, share: float) -> Iterator[Step]:
+        """A part of this part. Leaving it by an exception leaves it where it was."""
+        part = Step(name, share)
+        self._open = [*self._open, part]
+        try:
+            yield part
+        except BaseException:
+            self._leave(part, part.value())
+            raise
+        self._leave(part, 100.0)
+
+    def _leave(self, part: Step, value: float) -> None:
+        self._ended += part.share * value
+        self._open = [other for other in self._open if other is not part]
+
+    def value(self) -> float:
+        """Percent, 0–100."""
+        parts = self._ended + sum(part.share * part.value() for part in self._open)
+        return min(100.0, max(_number(self._progress), parts))
+
+    def path(self) -> str:
+        """Names of the open parts, the outermost first."""
+        for part in self._open:
+            below = part.path()
+            return f"{part.name} / {below}" if below else part.name
+        return ""
+
+
+class ProgressReporter(Reporting):
+    """An operation of this program, in percent, told in as many or few words as one likes.
+
+    operation_type: what kind of work it is, to filter by. name: for people. pausable: the program looks, by
+    `wait_while_paused`, whether it is to stand still. labels: to find it by. bar: show a local bar; None: only while
+    no runtime is there.
+
+    Any thread, any loop, and forked children may report. As a context manager it completes at the end of the block,
+    fails with an exception, and is cancelled by OperationCanceled. Never blocks, never raises but for what its
+    name says.
+    """
+
+    def __init__(
+        self,
+        operation_type: str,
+        name: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        pausable: bool = False,
+        bar: bool | None = None,
+    ) -> None:
+        self._parts = Step("", 1.0)
+        super().__init__(
+            operation_type, name or operation_type, total=100.0, unit="%", labels=labels, pausable=pausable, bar=bar
+        )
+
+    def report_progress(
+        self,
+        progress: float,
+        current_step: str | None = None,
+        *,
+        message: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """How far it is, 0–100; a bar never moves back. current_step, message, details: stay until they are replaced.
+
+        details: what every encoding can carry, at most 8 KiB; values of other types are shown as text.
+        """
+        self.done = progress
+        if current_step is not None:
+            self._step = current_step
+        if message is not None:
+            self._message = message
+        if details is not None:
+            self._details = details
+
+    def step(self, name: str, share: float) -> contextlib.AbstractContextManager[Step]:
+        """A part of the work, as a context manager: `share` (0–1) of the whole. Parts may be nested, or overlap."""
+        return self._parts.step(name, share)
+
+    def report_completed(self, *, message: str | None = None, details: Mapping[str, Any] | None = None) -> None:
+        """It is done."""
+        self._say(message, details)
+        self._end("completed")
+
+    def report_failed(
+        self, error: str | BaseException = "", *, code: str = "failed", details: Mapping[str, Any] | None = None
+    ) -> None:
+        """It cannot be done. error: why, for people. code: the same for programs."""
+        self._say(None, details)
+        text = _reason(error) if isinstance(error, BaseException) else str(error)
+        self._end("failed", ErrorInfo(code=code[:NAME_LIMIT], message=(text or "no reason given")[:MESSAGE_LIMIT]))
+
+    def report_canceled(self, *, message: str | None = None, details: Mapping[str, Any] | None = None) -> None:
+        """It stopped because somebody, here or elsewhere, wanted that."""
+        self._say(message, details)
+        self._end("canceled", None if message is None else ErrorInfo(code="canceled", message=message[:MESSAGE_LIMIT]))
+
+    def _say(self, message: str | None, details: Mapping[str, Any] | None) -> None:
+        if message is not None:
+            self._message = message
+        if details is not None:
+            self._details = details
+
+    def __enter__(self) -> ProgressReporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.state != "running" or self._borrowed is not None:
+            return
+        if error is None:
+            self.report_completed()
+        elif isinstance(error, OperationCanceled | KeyboardInterrupt):
+            self.report_canceled(message=_reason(error))
+        else:
+            self.report_failed(error, code=type(error).__name__)
+
+    def _value(self) -> float:
+        return max(super()._value(), self._parts.value())
+
+    def sample(self) -> OperationMeasure | None:
+        """Where it stands, None if that is where it stood at the last call."""
+        path = self._parts.path()
+        if path:
+            self._step = path
+        return super().sample()
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    return (
+        text
+        if isinstance(error, OperationCanceled)
+        else f"{type(error).__name__}: {text}"
+        if text
+        else type(error).__name__
+    )
+
+
+class _BorrowedReporter(ProgressReporter):
+    """In a process that does not own the operation: what it reports is added to what the owner reports."""
+
+    def report_progress(
+        self,
+        progress: float,
+        current_step: str | None = None,
+        *,
+        message: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """What this process has done counts; texts are the owner's."""
+        del current_step, message, details
+        before = self._borrowed or 0.0
+        now = _number(progress)
+        if now > before and self._shared is not None:
+            self._shared.add(now - before)
+            self._borrowed = now
+        self.done = progress
+
+
+_BORROWED: dict[type[Reporting], type[Reporting]] = {ProgressReporter: _BorrowedReporter}
+_living: weakref.WeakSet[Reporting] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    """A child may go on with what lives now."""
+    for operation in list(_living):
+        with contextlib.suppress(OSError):
+            operation._share()
+
+
+def _in_child() -> None:
+    for operation in list(_living):
+        shared = operation._shared
+        operation._lock = threading.Lock()
+        operation._go_on = threading.Event()
+        if shared is not None:
+            shared.forked()
+            operation._borrow(shared)
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -1,0 +1,573 @@
+"""Programs that report their own operations: real scripts beside a real runtime, killed, forked, cancelled, alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rfm_runtime import Client
+from rfm_runtime.errors import UnsupportedError
+from rfm_runtime.protocol.operation import Operation
+from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from tests.whole import Recorder
+
+pytestmark = pytest.mark.integration
+
+
+def environment(running: Runtime) -> dict[str, str]:
+    return {
+        "RFM_RUNTIME_DIR": str(running.folders.runtime),
+        "RFM_STATE_DIR": str(running.folders.state),
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(running.folders.state),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
+class Script:
+    """A program in a process of its own. Its lines are read as they come."""
+
+    def __init__(self, code: str, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-c", textwrap.dedent(code)],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def go_on(self) -> None:
+        """What `input()` waits for."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self, timeout_s: float = 30.0) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def recorder(running: Runtime) -> Iterator[Recorder]:
+    recorder = Recorder(running)
+    eventually(lambda: any(type(notice).__name__ == "Live" for notice in recorder.notices), what="a live watcher")
+    yield recorder
+    recorder.close()
+
+
+def run(code: str, running: Runtime) -> str:
+    """What a script prints. It ends well and says nothing on stderr."""
+    status, out, err = Script(code, environment(running)).end()
+    assert (status, err) == (0, ""), err
+    return out
+
+
+def named(client: Client, name: str) -> Operation:
+    """The operation of this name, once it is there."""
+    return eventually(lambda: next((o for o in client.operations() if o.name == name), None), what=name)
+
+
+def ended(client: Client, name: str) -> Operation:
+    operation = named(client, name)
+    eventually(lambda: client.operation(operation.operation_id).ended_at_ms, what=f"the end of {name}")
+    return client.operation(operation.operation_id)
+
+
+@pytest.mark.scenario("A1")
+def test_the_basic_example_of_the_reference(running: Runtime, client: Client, recorder: Recorder) -> None:
+    code = """
+    from rfm_runtime import ProgressReporter
+
+    reporter = ProgressReporter("fractal_render", "Mandelbrot Set Rendering")
+    reporter.report_progress(25, "Calculating pixels", details={"pixels": 1000000})
+    import time; time.sleep(0.5)
+    reporter.report_completed(details={"render_time_ms": 1500})
+    reporter.report_failed("Out of memory error")
+    if reporter.should_cancel():
+        reporter.report_canceled()
+    reporter.report_failed("again")
+    """
+    status, out, err = Script(code, environment(running)).end()
+    assert (status, out) == (0, "")
+    assert err.count("is completed already") == 1
+    operation = ended(client, "Mandelbrot Set Rendering")
+    assert (operation.kind, operation.state) == ("fractal_render", "completed")
+    assert operation.latest is not None
+    assert operation.latest.details == {"render_time_ms": 1500}
+    recorder.await_end(operation.operation_id)
+    recorder.check_story(operation.operation_id)
+    assert recorder.types(operation.operation_id) == ["accepted", "started", "completed"]
+    first = recorder.progress(operation.operation_id)[-1]
+    assert (first.progress, first.step, first.details) == (25.0, "Calculating pixels", {"pixels": 1000000})
+
+
+@pytest.mark.scenario("B6")
+def test_a_hundred_percent_and_completed_are_one_completion(
+    running: Runtime, client: Client, recorder: Recorder
+) -> None:
+    run(
+        """
+        import time
+        from rfm_runtime import ProgressReporter
+        reporter = ProgressReporter("test", "full")
+        reporter.report_progress(100)
+        time.sleep(0.4)
+        reporter.report_completed()
+        """,
+        running,
+    )
+    operation = ended(client, "full")
+    recorder.await_end(operation.operation_id)
+    recorder.check_story(operation.operation_id)
+    assert recorder.progress(operation.operation_id)[-1].progress == 99.0
+    assert operation.latest is not None
+    assert operation.latest.progress == 100.0
+
+
+@pytest.mark.scenario("B10")
+@pytest.mark.parametrize(
+    ("name", "body", "state", "said"),
+    [
+        ("well", "pass", "completed", None),
+        ("ill", "raise ValueError('no such file')", "failed", "ValueError: no such file"),
+        ("stopped", "raise OperationCanceled('enough')", "canceled", None),
+    ],
+)
+@pytest.mark.parametrize("form", ["context", "decorator", "coroutine", "counter"])
+def test_blocks_and_functions_report_how_they_end(
+    running: Runtime, client: Client, form: str, name: str, body: str, state: str, said: str | None
+) -> None:
+    title = f"{form} {name}"
+    decorated = f"@operation('test', {title!r})"
+    work = f"def work():\n    current_operation().report_progress(5)\n    {body}"
+    forms = {
+        "context": f"with ProgressReporter('test', {title!r}):\n    {body}",
+        "counter": f"with progress(total=3, desc={title!r}):\n    {body}",
+        "decorator": f"{decorated}\n{work}\nwork()",
+        "coroutine": f"{decorated}\nasync {work}\nasyncio.run(work())",
+    }
+    names = "OperationCanceled, ProgressReporter, current_operation, operation, progress"
+    code = f"import asyncio\nfrom rfm_runtime import {names}\n{forms[form]}"
+    script = subprocess.run(
+        [sys.executable, "-c", code], env=environment(running), capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (script.returncode == 0) == (name == "well"), script.stderr
+    operation = ended(client, title)
+    assert operation.state == state
+    assert (operation.error and operation.error.message) == said
+
+
+@pytest.mark.scenario("B7")
+def test_threads_and_coroutines_report_on_one_operation(running: Runtime, client: Client) -> None:
+    run(
+        """
+        import asyncio, threading, time
+        from rfm_runtime import progress
+        with progress(total=400, desc="threads") as bar:
+            def work():
+                for _ in range(100):
+                    bar.update()
+                    time.sleep(0.003)
+            async def coroutine():
+                for _ in range(100):
+                    bar.update()
+                    await asyncio.sleep(0.003)
+            threads = [threading.Thread(target=work) for _ in range(3)]
+            for thread in threads: thread.start()
+            asyncio.run(coroutine())
+            for thread in threads: thread.join()
+            assert bar.n == 400
+        """,
+        running,
+    )
+    operation = ended(client, "threads")
+    assert operation.state == "completed"
+    assert operation.latest is not None
+    assert operation.latest.done == 400
+
+
+@pytest.mark.scenario("B7")
+@pytest.mark.parametrize("method", ["fork", "spawn", "os.fork"])
+def test_children_add_to_the_operation_of_their_parent(running: Runtime, client: Client, method: str) -> None:
+    name = f"children by {method}"
+    folder = running.folders.state / f"script-{method}"
+    folder.mkdir()
+    (folder / "script.py").write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, os, time
+            from rfm_runtime import progress
+
+            def work(bar, steps):
+                for _ in range(steps):
+                    bar.update()
+                    time.sleep(0.002)
+
+            def main():
+                with progress(total=100, desc={name!r}) as bar:
+                    bar.update(10)
+                    if {method!r} == "os.fork":
+                        pids = []
+                        for _ in range(3):
+                            pid = os.fork()
+                            if pid == 0:
+                                work(bar, 30)
+                                os._exit(0)
+                            pids.append(pid)
+                        for pid in pids: assert os.waitpid(pid, 0)[1] == 0
+                    else:
+                        context = multiprocessing.get_context({method!r})
+                        children = [context.Process(target=work, args=(bar, 30)) for _ in range(3)]
+                        for child in children: child.start()
+                        for child in children: child.join(); assert child.exitcode == 0
+                    time.sleep(0.4)
+                    print(bar.value)
+
+            if __name__ == "__main__":
+                main()
+            """
+        )
+    )
+    script = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env=environment(running),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (script.returncode, script.stderr) == (0, "")
+    assert script.stdout == "100.0\n"
+    operation = ended(client, name)
+    assert operation.state == "completed"
+    assert operation.latest is not None
+    assert operation.latest.done == 100
+
+
+@pytest.mark.scenario("B7")
+def test_a_forked_child_has_operations_of_its_own_and_a_subprocess_too(running: Runtime, client: Client) -> None:
+    run(
+        """
+        import os, subprocess, sys
+        from rfm_runtime import ProgressReporter
+        with ProgressReporter("test", "parent") as parent:
+            pid = os.fork()
+            if pid == 0:
+                with ProgressReporter("test", "forked child") as child:
+                    child.report_progress(50)
+                assert child.flush()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            code = "from rfm_runtime import track\\nfor _ in track(range(3), 'subprocess'): pass"
+            subprocess.run([sys.executable, "-c", code], check=True)
+        """,
+        running,
+    )
+    for name in ("parent", "forked child", "subprocess"):
+        assert ended(client, name).state == "completed"
+
+
+@pytest.mark.scenario("B8")
+@pytest.mark.parametrize("how", ["killed", "exited"])
+def test_a_program_that_ends_without_an_outcome_has_failed(running: Runtime, client: Client, how: str) -> None:
+    script = Script(
+        f"""
+        import time
+        from rfm_runtime import ProgressReporter
+        reporter = ProgressReporter("test", {how!r})
+        reporter.report_progress(40)
+        print("ready")
+        time.sleep(0.5 if {how!r} == "exited" else 60)
+        """,
+        environment(running),
+    )
+    assert script.line() == "ready"
+    named(client, how)
+    if how == "killed":
+        script.process.kill()
+    script.end()
+    operation = ended(client, how)
+    assert operation.state == "failed"
+    assert operation.error is not None
+    assert operation.error.code == "worker_lost"
+    assert "without saying how it went" in operation.error.message
+
+
+@pytest.mark.scenario("B3")
+@pytest.mark.parametrize("form", ["track", "asynchronous", "reporter", "callback"])
+def test_a_loop_is_cancelled_from_elsewhere(running: Runtime, client: Client, form: str) -> None:
+    name = f"cancelled {form}"
+    loops = {
+        "track": f"for _ in track(range(10_000), {name!r}): time.sleep(0.005)",
+        "asynchronous": f"""
+async def numbers():
+    for number in range(10_000):
+        yield number
+        await asyncio.sleep(0.005)
+async def main():
+    async for _ in track(numbers(), {name!r}): pass
+asyncio.run(main())""",
+        "reporter": f"""
+with ProgressReporter("test", {name!r}) as reporter:
+    for step in range(10_000):
+        reporter.report_progress(step / 100)
+        reporter.raise_if_canceled()
+        time.sleep(0.005)""",
+        "callback": f"""
+stop = threading.Event()
+reporter = ProgressReporter("test", {name!r})
+reporter.on_cancel(stop.set)
+assert stop.wait(20)
+assert reporter.should_cancel()
+reporter.report_canceled()
+raise OperationCanceled("x")""",
+    }
+    code = (
+        "import asyncio, threading, time\nfrom rfm_runtime import OperationCanceled, ProgressReporter, track\n"
+        f"try:\n{textwrap.indent(loops[form], '    ')}\nexcept OperationCanceled: print('canceled')"
+    )
+    script = Script(code, environment(running))
+    operation = named(client, name)
+    began_s = time.monotonic()
+    client.cancel(operation.operation_id)
+    assert client.wait(operation.operation_id, 10) == "canceled"
+    assert time.monotonic() - began_s < 2.0
+    assert script.end() == (0, "canceled\n", "")
+
+
+@pytest.mark.scenario("B14")
+def test_a_program_that_never_asks_is_seen_to_be_asked(running: Runtime, client: Client) -> None:
+    script = Script(
+        """
+        import time
+        from rfm_runtime import ProgressReporter
+        with ProgressReporter("test", "deaf") as reporter:
+            input()
+        """,
+        environment(running),
+    )
+    operation = named(client, "deaf")
+    with pytest.raises(UnsupportedError, match="cannot be killed"):
+        client.cancel(operation.operation_id, mode="hard")
+    assert client.cancel(operation.operation_id) == "cancelling"
+    assert client.operation(operation.operation_id).state == "cancelling"
+    lines = "\n".join(client.explain(operation.operation_id))
+    assert re.search(r"asked to stop and has not answered", lines), lines
+    script.process.kill()
+    script.end()
+    eventually(lambda: client.operation(operation.operation_id).state == "canceled", what="the end of the deaf")
+
+
+@pytest.mark.scenario("B12")
+def test_a_loop_stands_still_while_it_is_paused(running: Runtime, client: Client) -> None:
+    script = Script(
+        "import time\nfrom rfm_runtime import track\nfor _ in track(range(100), 'pausable'): time.sleep(0.01)",
+        environment(running),
+    )
+    operation = named(client, "pausable")
+    client.pause(operation.operation_id)
+    eventually(lambda: client.operation(operation.operation_id).state == "paused", what="a pause")
+
+    def stands_still() -> bool:
+        at = client.operation(operation.operation_id).latest
+        time.sleep(0.3)
+        later = client.operation(operation.operation_id).latest
+        return at is not None and later is not None and at.done == later.done < 100
+
+    eventually(stands_still, what="a loop that stands still")
+    assert script.process.poll() is None
+    client.resume(operation.operation_id)
+    assert client.wait(operation.operation_id, 20) == "completed"
+    assert script.end() == (0, "", "")
+
+
+@pytest.mark.scenario("B12")
+def test_a_program_that_does_not_look_cannot_be_paused(running: Runtime, client: Client) -> None:
+    script = Script(
+        "from rfm_runtime import ProgressReporter\nwith ProgressReporter('test', 'restless'): input()",
+        environment(running),
+    )
+    operation = named(client, "restless")
+    with pytest.raises(UnsupportedError, match="does not look whether it is to pause"):
+        client.pause(operation.operation_id)
+    script.process.kill()
+    script.end()
+
+
+def test_parts_of_an_operation_add_up(running: Runtime, client: Client, recorder: Recorder) -> None:
+    run(
+        """
+        import time
+        from rfm_runtime import ProgressReporter
+        with ProgressReporter("test", "parts") as reporter:
+            with reporter.step("load", 0.2):
+                time.sleep(0.3)
+            with reporter.step("compute", 0.8) as compute:
+                with compute.step("first half", 0.5) as half:
+                    half.report_progress(50)
+                    time.sleep(0.3)
+                time.sleep(0.3)
+        """,
+        running,
+    )
+    operation = ended(client, "parts")
+    seen = [(round(update.progress), update.step) for update in recorder.progress(operation.operation_id)]
+    assert (40, "compute / first half") in seen
+    assert (60, "compute") in seen
+
+
+@pytest.mark.scenario("B11")
+def test_without_a_runtime_a_program_runs_as_it_would(tmp_path: Path) -> None:
+    folders = {"RFM_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
+    env = {**folders, "PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = Script(
+        """
+        import time
+        from rfm_runtime import ProgressReporter, track
+        began_s = time.perf_counter()
+        for _ in track(range(300), "alone"): time.sleep(0.001)
+        with ProgressReporter("test", "also alone") as reporter:
+            for step in range(300):
+                reporter.report_progress(step / 3)
+                time.sleep(0.001)
+        print(time.perf_counter() - began_s)
+        """,
+        env,
+    )
+    status, out, err = script.end()
+    assert status == 0
+    assert float(out) < 2.0
+    assert err.count("\n") == 1
+    assert "no runtime is running" in err
+
+
+@pytest.mark.scenario("B11")
+def test_a_runtime_that_comes_later_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "rt"
+    env = {
+        "RFM_RUNTIME_DIR": str(folder / "run"),
+        "RFM_STATE_DIR": str(folder / "state"),
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    script = Script(
+        """
+        from rfm_runtime import ProgressReporter
+        with ProgressReporter("test", "early") as early:
+            early.report_progress(30)
+            with ProgressReporter("test", "earlier") as earlier:
+                pass
+            print("begun")
+            input()
+        """,
+        env,
+    )
+    assert script.line() == "begun"
+    with runtime(folder, workers=1) as started, Client(url=started.url, token=started.info.token) as client:
+        operation = named(client, "early")
+        assert operation.state == "running"
+        assert ended(client, "earlier").state == "completed"
+        script.process.kill()
+        script.end()
+
+
+@pytest.mark.fault
+def test_the_broker_is_killed_and_the_loop_goes_on(running: Runtime, client: Client, recorder: Recorder) -> None:
+    script = Script(
+        """
+        import time
+        from rfm_runtime import track
+        began_s = time.perf_counter()
+        for _ in track(range(300), "survivor"): time.sleep(0.01)
+        print(time.perf_counter() - began_s)
+        """,
+        environment(running),
+    )
+    operation = named(client, "survivor")
+    for _ in range(2):
+        running.kill("broker")
+        eventually(lambda: "broker" in running.processes(), what="a new broker")
+        time.sleep(0.3)
+    status, out, err = script.end()
+    assert (status, err) == (0, "")
+    assert float(out) < 4.5
+    recorder.await_end(operation.operation_id)
+    recorder.check_story(operation.operation_id)
+    assert recorder.types(operation.operation_id) == ["accepted", "started", "completed"]
+
+
+@pytest.mark.fault
+def test_an_outcome_waits_for_the_broker(running: Runtime, client: Client) -> None:
+    script = Script(
+        """
+        from rfm_runtime import ProgressReporter
+        reporter = ProgressReporter("test", "waits")
+        input()
+        reporter.report_completed()
+        print(reporter.flush(0.5))
+        print(reporter.flush(20))
+        """,
+        environment(running),
+    )
+    operation = named(client, "waits")
+    broker = running.processes()["broker"]
+    broker.suspend()
+    script.go_on()
+    assert script.line() == "False"
+    broker.resume()
+    assert script.end() == (0, "True\n", "")
+    assert client.operation(operation.operation_id).state == "completed"
+
+
+def test_a_program_frozen_for_seconds_is_stale_and_not_dead(running: Runtime, client: Client) -> None:
+    script = Script(
+        "import time\nfrom rfm_runtime import track\nfor _ in track(range(150), 'frozen'): time.sleep(0.01)",
+        environment(running),
+    )
+    operation = named(client, "frozen")
+    os.kill(script.process.pid, signal.SIGSTOP)
+    eventually(lambda: client.operation(operation.operation_id).stale, what="a stale operation")
+    os.kill(script.process.pid, signal.SIGCONT)
+    assert client.wait(operation.operation_id, 20) == "completed"
+    assert script.end()[0] == 0
+
+
+def test_the_command_line_shows_and_cancels_programs(running: Runtime, client: Client) -> None:
+    script = Script(
+        "import time\nfrom rfm_runtime import track\nfor _ in track(range(10_000), 'by hand'): time.sleep(0.01)",
+        environment(running),
+    )
+    operation = named(client, "by hand")
+    command = [sys.executable, "-P", "-m", "rfm_runtime.cli"]
+    listed = subprocess.run(
+        [*command, "ps", "--json"], env=environment(running), capture_output=True, text=True, check=True, timeout=30
+    )
+    assert any(found["name"] == "by hand" for found in json.loads(listed.stdout)["operations"])
+    subprocess.run(
+        [*command, "cancel", operation.operation_id],
+        env=environment(running),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    status, _, err = script.end()
+    assert status == 1
+    assert "OperationCanceled: by hand was cancelled" in err
