@@ -125,6 +125,7 @@ class Line:
     # --- the program ------------------------------------------------------------------------
 
     async def _turn(self) -> None:
+        self._session.decide(time.monotonic())
         self._hear()
         if not self._desk.reports:
             self._bars.close()

@@ -188,8 +188,13 @@ class Reporting:
         if self._pause and self.pausable:
             self.wait_while_paused()
 
-    def _end(self, state: Literal["completed", "failed", "canceled"], error: ErrorInfo | None = None) -> None:
-        """The first outcome counts. One that comes later changes nothing, and is warned of once."""
+    def _end(
+        self, state: Literal["completed", "failed", "canceled"], error: ErrorInfo | None = None, *, left: bool = False
+    ) -> None:
+        """The first outcome counts. One that comes later changes nothing, and is warned of once.
+
+        left: it ended early, and whether that was meant will show.
+        """
         if self._borrowed is not None:
             log.warning("%s is another process's: its outcome is that one's", self.name)
             return
@@ -201,7 +206,11 @@ class Reporting:
                 return
             self.state = state
         _living.discard(self)
-        session().say(self, End(self.operation_id, state, self._measure(), error))
+        end = End(self.operation_id, state, self._measure(), error)
+        if left:
+            session().leave(self, end)
+        else:
+            session().say(self, end)
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Wait until a broker has acknowledged all outcomes of this program; whether it did."""

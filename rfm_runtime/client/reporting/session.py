@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -18,6 +20,8 @@ from typing import Protocol
 
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.protocol.internal import Announce, OperationMeasure
+from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
+from rfm_runtime.protocol.operation import ErrorInfo
 
 __all__ = ["Reported", "Session", "Word", "session"]
 
@@ -25,6 +29,9 @@ log = logging.getLogger("rfm_runtime")
 
 FLUSH_S = 2.0
 """How long the end of a program waits for the acknowledgement of outcomes that were said just before."""
+
+LEFT_S = 0.5
+"""After a loop was left, until the program would have ended if that was by an exception that nobody caught."""
 
 LOAD_S = 10.0
 """How long a fork waits, at most, for the background thread to have loaded its modules."""
@@ -55,6 +62,8 @@ Word = tuple[Reported, Begin | Paused | End]
 class Session:
     """One process. Methods are called from any thread, return at once, and raise nothing.
 
+    words: what the background thread has not heard yet. left: loops that were left early, by a break or by an
+    exception, which their iterator is not told; if the program ends at once with an exception, that was it.
     unsettled: outcomes that the broker has not acknowledged. reachable: whether a runtime is there, None before
     anybody looked; connected: whether its broker knows this program. ending: the program
     ends, and the thread says by `ended` that it has left the terminal as it was.
@@ -63,6 +72,7 @@ class Session:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.words: deque[Word] = deque()
+        self.left: deque[tuple[float, Reported, End]] = deque()
         self.wake: Callable[[], object] | None = None
         self.changed = threading.Condition()
         self.reachable: bool | None = None
@@ -81,6 +91,29 @@ class Session:
             with self.changed:
                 self.unsettled += 1
         self.words.append((operation, message))
+        self._wake()
+
+    def leave(self, operation: Reported, message: End) -> None:
+        """Have the background thread hear in a while that a loop was left; at the end of the program, why."""
+        with self.changed:
+            self.unsettled += 1
+        self.left.append((time.monotonic() + LEFT_S, operation, message))
+
+    def decide(self, now_s: float, died_of: BaseException | None = None) -> None:
+        """What was left until `now_s` was left for good, or failed of what the program died of."""
+        while self.left and self.left[0][0] <= now_s:
+            try:
+                _, operation, message = self.left.popleft()
+            except IndexError:
+                return
+            if died_of is not None:
+                code, text = type(died_of).__name__, f"{type(died_of).__name__}: {died_of}"
+                error = ErrorInfo(code=code[:NAME_LIMIT], message=text[:MESSAGE_LIMIT])
+                message = End(message.operation_id, "failed", message.measure, error)
+            self.words.append((operation, message))
+            self._wake()
+
+    def _wake(self) -> None:
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="rfm-progress", daemon=True)
@@ -117,6 +150,7 @@ class Session:
         """The program ends: let outcomes arrive, and the terminal be put in order."""
         if os.getpid() != self.pid or self._thread is None:
             return
+        self.decide(math.inf, getattr(sys, "last_value", None))
         self.flush(FLUSH_S)
         self.ending = True
         if self.wake is not None:

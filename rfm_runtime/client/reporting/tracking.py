@@ -92,6 +92,14 @@ class Progress(Reporting):
         """It ends here, unfinished."""
         self._end("canceled", ErrorInfo(code="canceled", message=reason[:MESSAGE_LIMIT]))
 
+    def abandon(self) -> None:
+        """It was left before its end, by a break or by an exception of the loop's body: which one, nobody tells the
+        iterator. It counts as cancelled, or as failed if the program ends with that exception.
+        """
+        of = "" if self.total is None else f" of {self.total:g}"
+        reason = f"the loop was left after {self.done:g}{of} {self.unit}"
+        self._end("canceled", ErrorInfo(code="canceled", message=reason[:MESSAGE_LIMIT]), left=True)
+
     def __enter__(self) -> Progress:
         return self
 
@@ -105,9 +113,7 @@ class Progress(Reporting):
         elif isinstance(error, OperationCanceled | KeyboardInterrupt):
             self.cancel(_reason(error))
         elif isinstance(error, GeneratorExit):
-            # The loop was left, by a break or by an exception of its body: which one, nobody tells the iterator.
-            of = "" if self.total is None else f" of {self.total:g}"
-            self.cancel(f"the loop was left after {self.done:g}{of} {self.unit}")
+            self.abandon()
         else:
             self.fail(error)
 
@@ -186,7 +192,7 @@ def track(
     bar: show one; None: only while no runtime is there.
 
     Between two items, OperationCanceled is raised once somebody has asked to stop. A loop that is left early counts
-    as cancelled.
+    as cancelled, or as failed if that was by an exception that ends the program.
     """
     if total is None:
         length = operator.length_hint(iterable, -1)
