@@ -80,11 +80,11 @@ def run(code: str, module: str, running: Runtime) -> tuple[int, str, str]:
         [sys.executable, "-c", source],
         env=environment(running),
         capture_output=True,
-        text=True,
         check=False,
         timeout=60,
     )
-    return done.returncode, done.stdout, done.stderr
+    # As bytes: a carriage return is to stay one.
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def last_bars(err: str) -> list[str]:
