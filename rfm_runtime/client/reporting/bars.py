@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rfm_runtime.client.reporting.session import Reported
 from rfm_runtime.core.reporting.desk import End
 from rfm_runtime.protocol.internal import OperationMeasure
@@ -28,6 +30,7 @@ class _Row:
         self.measure = measure
         self.began_s = time.monotonic()
         self.ended: str | None = None
+        self.stopped = False
         self.task: TaskID | None = None
 
 
@@ -55,6 +58,8 @@ class Bars:
             return
         row.measure = message.measure
         row.ended = message.state
+        if message.state == "completed" and message.measure.unit == "%":
+            row.measure = msgspec.structs.replace(message.measure, done=100.0)
         if row.task is None:
             del self._rows[operation.operation_id]
 
@@ -125,10 +130,9 @@ class Bars:
     def _update(self, row: _Row) -> None:
         if self._progress is None or row.task is None:
             return
-        measure = row.measure
-        done = measure.total if row.ended == "completed" and measure.total is not None else measure.done
-        self._progress.update(row.task, completed=done, total=measure.total)
-        if row.ended is not None:
+        self._progress.update(row.task, completed=row.measure.done, total=row.measure.total)
+        if row.ended is not None and not row.stopped:
+            row.stopped = True
             self._progress.stop_task(row.task)
 
     def _remove(self, operation_id: str, row: _Row) -> None:

@@ -26,7 +26,7 @@ from rfm_runtime.protocol.internal import Announce, OperationMeasure, Principal
 from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
-__all__ = ["ProgressReporter", "Reporting", "Step"]
+__all__ = ["BORROWED", "ProgressReporter", "Reporting", "Step", "number_of", "reason_of"]
 
 log = logging.getLogger("rfm_runtime")
 
@@ -125,7 +125,7 @@ class Reporting:
     @property
     def value(self) -> float:
         """How far it is, with what other processes have added."""
-        return _number(self._value())
+        return number_of(self._value())
 
     def _value(self) -> float:
         value = self.done
@@ -138,8 +138,8 @@ class Reporting:
             generation=1,
             counter=0,
             measured_at_ms=time.time_ns() // 1_000_000,
-            done=_number(self._value()),
-            total=None if self.total is None else _number(self.total),
+            done=number_of(self._value()),
+            total=None if self.total is None else number_of(self.total),
             unit=self.unit,
             step=self._step[:NAME_LIMIT],
             message=self._message[:MESSAGE_LIMIT],
@@ -228,7 +228,7 @@ class Reporting:
         """From here on this process only adds to what another one reports."""
         self._shared = shared
         self._borrowed = self.done
-        self.__class__ = _BORROWED[type(self)]
+        self.__class__ = BORROWED[type(self)]
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process of this machine, which then adds to this operation."""
@@ -253,7 +253,7 @@ class Reporting:
         self._borrow(Shared.of(path))
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
     """What cannot be a number of units is none: reporting never raises."""
     try:
         number = float(value)
@@ -320,7 +320,7 @@ class Step:
     def value(self) -> float:
         """Percent, 0–100."""
         parts = self._ended + sum(part.share * part.value() for part in self._open)
-        return min(100.0, max(_number(self._progress), parts))
+        return min(100.0, max(number_of(self._progress), parts))
 
     def path(self) -> str:
         """Names of the open parts, the outermost first."""
@@ -390,7 +390,7 @@ class ProgressReporter(Reporting):
     ) -> None:
         """It cannot be done. error: why, for people. code: the same for programs."""
         self._say(None, details)
-        text = _reason(error) if isinstance(error, BaseException) else str(error)
+        text = reason_of(error) if isinstance(error, BaseException) else str(error)
         self._end("failed", ErrorInfo(code=code[:NAME_LIMIT], message=(text or "no reason given")[:MESSAGE_LIMIT]))
 
     def report_canceled(self, *, message: str | None = None, details: Mapping[str, Any] | None = None) -> None:
@@ -415,7 +415,7 @@ class ProgressReporter(Reporting):
         if error is None:
             self.report_completed()
         elif isinstance(error, OperationCanceled | KeyboardInterrupt):
-            self.report_canceled(message=_reason(error))
+            self.report_canceled(message=reason_of(error))
         else:
             self.report_failed(error, code=type(error).__name__)
 
@@ -430,7 +430,8 @@ class ProgressReporter(Reporting):
         return super().sample()
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What an exception says, for people."""
     text = str(error)
     return (
         text
@@ -455,14 +456,15 @@ class _BorrowedReporter(ProgressReporter):
         """What this process has done counts; texts are the owner's."""
         del current_step, message, details
         before = self._borrowed or 0.0
-        now = _number(progress)
+        now = number_of(progress)
         if now > before and self._shared is not None:
             self._shared.add(now - before)
             self._borrowed = now
         self.done = progress
 
 
-_BORROWED: dict[type[Reporting], type[Reporting]] = {ProgressReporter: _BorrowedReporter}
+# What each kind of operation is in a process that does not own it.
+BORROWED: dict[type[Reporting], type[Reporting]] = {ProgressReporter: _BorrowedReporter}
 _living: weakref.WeakSet[Reporting] = weakref.WeakSet()
 
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from rfm_runtime.client.reporting.reporter import _BORROWED, ProgressReporter, Reporting, _number, _reason
+from rfm_runtime.client.reporting.reporter import BORROWED, ProgressReporter, Reporting, number_of, reason_of
 from rfm_runtime.errors import OperationCanceled
 from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
@@ -84,7 +84,7 @@ class Progress(Reporting):
 
     def fail(self, error: BaseException | str, *, code: str | None = None) -> None:
         """It cannot be done."""
-        text = _reason(error) if isinstance(error, BaseException) else error
+        text = reason_of(error) if isinstance(error, BaseException) else error
         name = code or (type(error).__name__ if isinstance(error, BaseException) else "failed")
         self._end("failed", ErrorInfo(code=name[:NAME_LIMIT], message=text[:MESSAGE_LIMIT]))
 
@@ -111,7 +111,7 @@ class Progress(Reporting):
         if error is None:
             self._end("completed")
         elif isinstance(error, OperationCanceled | KeyboardInterrupt):
-            self.cancel(_reason(error))
+            self.cancel(reason_of(error))
         elif isinstance(error, GeneratorExit):
             self.abandon()
         else:
@@ -125,11 +125,11 @@ class _BorrowedProgress(Progress):
         """Added to what the owner reports. Raises OperationCanceled if somebody asked to stop."""
         self.done += n
         if self._shared is not None:
-            self._shared.add(_number(n))
+            self._shared.add(number_of(n))
         self.raise_if_canceled()
 
 
-_BORROWED[Progress] = _BorrowedProgress
+BORROWED[Progress] = _BorrowedProgress
 
 
 def progress(total: float | None = None, desc: str = "", **options: Any) -> Progress:
@@ -170,7 +170,7 @@ class Tracked(Progress, Generic[T]):
                     self._attend()
 
 
-_BORROWED[Tracked] = _BorrowedProgress
+BORROWED[Tracked] = _BorrowedProgress
 
 
 def track(
