@@ -410,6 +410,7 @@ def test_a_program_that_does_not_look_cannot_be_paused(running: Runtime, client:
     script.end()
 
 
+@pytest.mark.scenario("J10")
 def test_parts_of_an_operation_add_up(running: Runtime, client: Client, recorder: Recorder) -> None:
     run(
         """
@@ -457,7 +458,7 @@ def test_without_a_runtime_a_program_runs_as_it_would(tmp_path: Path) -> None:
     assert "no runtime is running" in err
 
 
-@pytest.mark.scenario("B11")
+@pytest.mark.scenario("J13")
 def test_a_runtime_that_comes_later_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "rt"
     env = {
@@ -536,6 +537,7 @@ def test_an_outcome_waits_for_the_broker(running: Runtime, client: Client) -> No
     assert client.operation(operation.operation_id).state == "completed"
 
 
+@pytest.mark.scenario("J14")
 def test_a_program_frozen_for_seconds_is_stale_and_not_dead(running: Runtime, client: Client) -> None:
     script = Script(
         "import time\nfrom rfm_runtime import track\nfor _ in track(range(150), 'frozen'): time.sleep(0.01)",

@@ -93,6 +93,7 @@ def last_bars(err: str) -> list[str]:
     return [re.sub(r"\[.*?(, [a-z].*)?\]$", r"\1", line) for line in lines]
 
 
+@pytest.mark.scenario("J11")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_prints_the_same_and_is_seen(running: Runtime, client: Client, name: str) -> None:
     theirs = run(SCRIPTS[name], "tqdm", running)
@@ -133,6 +134,7 @@ def test_a_bar_is_cancelled_from_elsewhere(running: Runtime, client: Client) -> 
     assert script.end()[:2] == (0, "canceled\n")
 
 
+@pytest.mark.scenario("J11")
 @pytest.mark.parametrize(
     ("name", "code", "state"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from rfm_runtime.core.reporting.desk import (
@@ -205,4 +206,4 @@ class Reporting(RuleBasedStateMachine):
         self.world.check()
 
 
-TestReporting = Reporting.TestCase
+TestReporting = pytest.mark.scenario("J12")(Reporting.TestCase)
