@@ -13,6 +13,7 @@ from rfm_runtime._version import __version__
 if TYPE_CHECKING:
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.handle import AsyncOperation, Operation, RenderResult
+    from rfm_runtime.client.reporting.manager import ProgressManager
     from rfm_runtime.client.reporting.reporter import ProgressReporter
     from rfm_runtime.client.reporting.tracking import Progress, current_operation, operation, progress, track
     from rfm_runtime.client.sync_client import Client
@@ -26,6 +27,7 @@ __all__ = [
     "OperationCanceled",
     "OperationFailedError",
     "Progress",
+    "ProgressManager",
     "ProgressReporter",
     "RenderResult",
     "RfmError",
@@ -44,6 +46,7 @@ _HOMES = {
     "OperationCanceled": "rfm_runtime.errors",
     "OperationFailedError": "rfm_runtime.errors",
     "Progress": "rfm_runtime.client.reporting.tracking",
+    "ProgressManager": "rfm_runtime.client.reporting.manager",
     "ProgressReporter": "rfm_runtime.client.reporting.reporter",
     "RenderResult": "rfm_runtime.client.handle",
     "RfmError": "rfm_runtime.errors",

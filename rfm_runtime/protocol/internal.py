@@ -363,7 +363,8 @@ class Announce(Struct, frozen=True, kw_only=True):
     """A reporter begins an operation of its own: its program runs already. → `Assign` once journalled.
 
     Repeated with the same operation_id until it is answered; `conflict` if that is not its own, or has ended.
-    pausable: its program looks whether it is to pause.
+    pausable: its program looks whether it is to pause. parent_id: a cancel of that one cancels it; without meaning
+    once the parent has ended.
     """
 
     principal: Principal
@@ -373,6 +374,7 @@ class Announce(Struct, frozen=True, kw_only=True):
     measure: OperationMeasure
     labels: Labels = {}
     pausable: bool = False
+    parent_id: OperationId | None = None
 
 
 class Started(Struct, frozen=True, kw_only=True):

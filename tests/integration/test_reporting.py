@@ -573,3 +573,99 @@ def test_the_command_line_shows_and_cancels_programs(running: Runtime, client: C
     status, _, err = script.end()
     assert status == 1
     assert "OperationCanceled: by hand was cancelled" in err
+
+
+@pytest.mark.scenario("J15")
+def test_a_parent_is_as_far_as_its_parts_by_their_weights(running: Runtime, client: Client, recorder: Recorder) -> None:
+    run(
+        """
+        import time
+        from rfm_runtime import ProgressManager
+        said = []
+        with ProgressManager(on_start=lambda r: said.append(r.name), on_end=lambda r: said.append(r.state)) as manager:
+            parent = manager.start("batch", "whole")
+            light = manager.start("part", "light", parent=parent.operation_id)
+            heavy = manager.start("part", "heavy", parent=parent.operation_id, weight=3)
+            assert manager.get(light.operation_id) is light
+            assert manager.active() == [parent, light, heavy]
+            heavy.report_progress(50)
+            time.sleep(0.3)
+            assert round(parent.value, 1) == 37.5
+            light.report_completed()
+            assert round(parent.value, 1) == 62.5
+            heavy.report_failed("broken")
+            time.sleep(0.3)
+            assert round(parent.value, 1) == 62.5
+            parent.report_completed()
+            assert manager.active() == []
+        assert said == ["whole", "light", "heavy", "completed", "failed", "completed"]
+        """,
+        running,
+    )
+    whole = ended(client, "whole")
+    assert [client.operation(ended(client, name).operation_id).parent_id for name in ("light", "heavy")] == [
+        whole.operation_id
+    ] * 2
+    assert 62.5 in [update.progress for update in recorder.progress(whole.operation_id)]
+
+
+@pytest.mark.scenario("J15")
+def test_a_cancel_of_the_parent_reaches_its_parts(running: Runtime, client: Client) -> None:
+    script = Script(
+        """
+        import time
+        from rfm_runtime import ProgressManager
+        manager = ProgressManager()
+        parent = manager.start("batch", "parent to stop")
+        parts = [manager.start("part", f"part {n}", parent=parent.operation_id) for n in range(2)]
+        while not all(part.should_cancel() for part in parts):
+            time.sleep(0.01)
+        for part in parts: part.report_canceled()
+        print(manager.shutdown(0.5), parent.state)
+        """,
+        environment(running),
+    )
+    parent = named(client, "parent to stop")
+    named(client, "part 1")
+    client.cancel(parent.operation_id)
+    assert script.end() == (0, "False canceled\n", "")
+    for name in ("parent to stop", "part 0", "part 1"):
+        assert ended(client, name).state == "canceled"
+
+
+@pytest.mark.scenario("J15")
+def test_a_manager_cancels_what_it_has_by_itself_too(running: Runtime, client: Client) -> None:
+    run(
+        """
+        import threading
+        from rfm_runtime import OperationCanceled, ProgressManager
+        from rfm_runtime.errors import BadRequestError, UnknownOperationError
+        manager = ProgressManager()
+        def work(reporter):
+            with reporter:
+                while True:
+                    reporter.raise_if_canceled()
+        reporters = [manager.start("work", f"worker {n}") for n in range(3)]
+        threads = [threading.Thread(target=work, args=(reporter,)) for reporter in reporters]
+        threading.excepthook = lambda what: None
+        for thread in threads: thread.start()
+        assert manager.cancel(reporters[0].operation_id)
+        threads[0].join()
+        assert not manager.cancel(reporters[0].operation_id)
+        assert not manager.cancel("none")
+        assert manager.cancel_all() == 2
+        assert manager.shutdown()
+        assert [reporter.state for reporter in reporters] == ["canceled"] * 3
+        for wrong, error in ((lambda: manager.start("x"), BadRequestError),
+                             (lambda: ProgressManager().start("x", parent="none"), UnknownOperationError)):
+            try:
+                wrong()
+            except error as raised:
+                assert raised.hint
+            else:
+                raise SystemExit("nothing was raised")
+        """,
+        running,
+    )
+    for number in range(3):
+        assert ended(client, f"worker {number}").state == "canceled"

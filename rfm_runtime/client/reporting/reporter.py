@@ -52,8 +52,12 @@ class Reporting:
         labels: Mapping[str, str] | None = None,
         pausable: bool = False,
         bar: bool | None = None,
+        parent: Reporting | None = None,
+        weight: float = 1.0,
     ) -> None:
         self.operation_id = ulid()
+        self.parent_id = None if parent is None else parent.operation_id
+        self._children = Children()
         self.kind = kind[:NAME_LIMIT]
         self.name = name[:NAME_LIMIT]
         self.labels = dict(labels or {})
@@ -74,12 +78,15 @@ class Reporting:
         self._go_on = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
+        self._ends: list[Callable[[], object]] = []
         self._last: tuple[Any, ...] | None = None
         self._shared: Shared | None = None
         # In a forked child, or where it came by pickle: what was done when it came.
         self._borrowed: float | None = None
         _living.add(self)
         session().say(self, Begin(self.announce()))
+        if parent is not None:
+            parent._adopt(self, weight)
 
     # --- for the background thread ----------------------------------------------------------
 
@@ -92,6 +99,7 @@ class Reporting:
             name=self.name,
             labels=self.labels,
             pausable=self.pausable,
+            parent_id=self.parent_id,
             measure=self._measure(),
         )
 
@@ -113,6 +121,8 @@ class Reporting:
         if cancel or not pause:
             self._go_on.set()
         if asked:
+            for child in self._children.living():
+                child.told(cancel=True, pause=False)
             for callback in list(self._callbacks):
                 self._call(callback)
 
@@ -128,10 +138,23 @@ class Reporting:
         return number_of(self._value())
 
     def _value(self) -> float:
-        value = self.done
+        value = number_of(self.done)
         if self._shared is not None:
             value += self._shared.total()
+        if self.total is not None:
+            value = max(value, self._children.share() * self.total)
         return value
+
+    def share(self) -> float:
+        """How far it is, 0–1; 0 where nobody knows."""
+        if self.state == "completed":
+            return 1.0
+        return 0.0 if not self.total else min(1.0, number_of(self._value()) / number_of(self.total))
+
+    def _adopt(self, child: Reporting, weight: float) -> None:
+        self._children.add(child, weight)
+        if self._cancel:
+            child.told(cancel=True, pause=False)
 
     def _measure(self) -> OperationMeasure:
         return OperationMeasure(
@@ -158,6 +181,19 @@ class Reporting:
         """Raise OperationCanceled if somebody asked to stop."""
         if self.should_cancel():
             raise OperationCanceled(f"{self.name} was cancelled")
+
+    def cancel_requested(self) -> None:
+        """Ask it, and what it is the parent of, to stop: as if somebody elsewhere had."""
+        self.told(cancel=True, pause=False)
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once when it has its outcome, in the thread that says so; at once if it has."""
+        with self._lock:
+            waits = self.state == "running"
+            if waits:
+                self._ends.append(callback)
+        if not waits:
+            self._call(callback)
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once when somebody asks to stop, in the background thread; at once if that was."""
@@ -211,6 +247,8 @@ class Reporting:
             session().leave(self, end)
         else:
             session().say(self, end)
+        for callback in self._ends:
+            self._call(callback)
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Wait until a broker has acknowledged all outcomes of this program; whether it did."""
@@ -250,7 +288,45 @@ class Reporting:
         self._step, self._message, self._details = "", "", None
         self._attention = self._cancel = self._pause = False
         self._go_on, self._lock, self._callbacks, self._last = threading.Event(), threading.Lock(), [], None
+        self.parent_id, self._children, self._ends = None, Children(), []
         self._borrow(Shared.of(path))
+
+
+class Children:
+    """Operations that are parts of one, each with its weight. What has ended is kept as two sums."""
+
+    def __init__(self) -> None:
+        self._living: list[tuple[float, Reporting]] = []
+        self._weight = 0.0
+        self._done = 0.0
+        self._lock = threading.Lock()
+
+    def add(self, child: Reporting, weight: float) -> None:
+        """One more part."""
+        with self._lock:
+            self._living.append((max(0.0, weight), child))
+
+    def living(self) -> list[Reporting]:
+        """Those without an outcome."""
+        return [child for _, child in self._living if child.state == "running"]
+
+    def share(self) -> float:
+        """How far they are together, 0–1."""
+        if not self._living and not self._weight:
+            return 0.0
+        with self._lock:
+            left = []
+            for weight, child in self._living:
+                if child.state == "running":
+                    left.append((weight, child))
+                else:
+                    # Failed or cancelled, it is as far as it will come.
+                    self._weight += weight
+                    self._done += weight * child.share()
+            self._living = left
+            weights = self._weight + sum(weight for weight, _ in left)
+            done = self._done + sum(weight * child.share() for weight, child in left)
+        return done / weights if weights > 0.0 else 0.0
 
 
 def number_of(value: Any) -> float:
@@ -335,7 +411,8 @@ class ProgressReporter(Reporting):
 
     operation_type: what kind of work it is, to filter by. name: for people. pausable: the program looks, by
     `wait_while_paused`, whether it is to stand still. labels: to find it by. bar: show a local bar; None: only while
-    no runtime is there.
+    no runtime is there. parent: an operation that it is a part of, which is as far as its parts are by their weights,
+    and whose cancel cancels it.
 
     Any thread, any loop, and forked children may report. As a context manager it completes at the end of the block,
     fails with an exception, and is cancelled by OperationCanceled. Never blocks, never raises but for what its
@@ -350,10 +427,20 @@ class ProgressReporter(Reporting):
         labels: Mapping[str, str] | None = None,
         pausable: bool = False,
         bar: bool | None = None,
+        parent: Reporting | None = None,
+        weight: float = 1.0,
     ) -> None:
         self._parts = Step("", 1.0)
         super().__init__(
-            operation_type, name or operation_type, total=100.0, unit="%", labels=labels, pausable=pausable, bar=bar
+            operation_type,
+            name or operation_type,
+            total=100.0,
+            unit="%",
+            labels=labels,
+            pausable=pausable,
+            bar=bar,
+            parent=parent,
+            weight=weight,
         )
 
     def report_progress(

@@ -457,6 +457,9 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
     if hub.draining:
         raise DrainingError("the runtime is shutting down and takes nothing new", retry_after_s=1.0)
     hub.check_quota(message.principal.user, 1)
+    parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
+    if parent is not None:
+        check(message.principal, "change", parent.operation.owner)
     operation = Operation(
         operation_id=message.operation_id,
         kind=message.kind,
@@ -468,6 +471,8 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         generation=1,
         attempts=1,
         labels=dict(message.labels),
+        # Its program is on its way already: a parent that has ended meanwhile is no reason to refuse it.
+        parent_id=message.parent_id if parent is not None and not parent.terminal else None,
         correlation_id=message.operation_id[-12:],
     )
     row = StoredOperation(

@@ -31,6 +31,7 @@ NAMES = [
     "OperationCanceled",
     "OperationFailedError",
     "Progress",
+    "ProgressManager",
     "ProgressReporter",
     "RenderResult",
     "RfmError",

@@ -437,6 +437,19 @@ def test_a_program_goes_on_with_a_restarted_broker(world):
     assert state(world, "op") == "completed"
 
 
+def test_a_part_is_cancelled_with_its_parent_and_does_without_one_that_has_ended(world):
+    assign = announced(world)
+    world.call(E, announce("part", parent_id="op"), Assign)
+    assert world.rows["part"].operation.parent_id == "op"
+    world.cancel("op")
+    world.write()
+    assert {entry.operation_id for entry in world.controls[-1].cancel} == {"op", "part"}
+    world.call(E, outcome(assign, "canceled"), Ack)
+    world.call(E, announce("late", parent_id="op"), Assign)
+    world.call(E, announce("orphan", parent_id="none"), Assign)
+    assert world.rows["late"].operation.parent_id is world.rows["orphan"].operation.parent_id is None
+
+
 def test_long_texts_of_a_program_are_cut(world):
     assign = announced(world)
     measure = OperationMeasure(1, 2, 0, done=4.0, step="s" * 5000, message="m" * 50_000, unit="u" * 500)
