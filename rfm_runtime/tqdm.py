@@ -34,6 +34,10 @@ T = TypeVar("T")
 class tqdm(_Bar, Generic[T]):  # noqa: N801
     """As `tqdm.tqdm`. kind: of the operation, to filter by. `disable=True` reports nothing either."""
 
+    # Until it is made, tqdm's own constructor calls what is overridden below.
+    _reported: Progress | None = None
+    _iterating = False
+
     def __init__(
         self,
         iterable: Iterable[T] | None = None,
@@ -44,12 +48,12 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
         **options: Any,
     ) -> None:
         super().__init__(iterable, desc, total, *args, **options)
-        self._iterating = False
-        self._reported: Progress | None = None
         if options.get("disable") is not True:
             self._reported = Progress(
                 self.total, desc or "", unit=options.get("unit", "it"), kind=kind, bar=False, initial=self.n
             )
+            if isinstance(postfix := options.get("postfix"), Mapping):
+                self._reported.set_postfix(postfix)
 
     def __iter__(self) -> Iterator[T]:
         reported = self._reported
@@ -70,7 +74,7 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
         super().__exit__(kind, error, trace)
 
     def __del__(self) -> None:
-        reported = getattr(self, "_reported", None)
+        reported = self._reported
         # A bar that is dropped was left early, unless it was full: nobody closed it.
         if reported is not None and reported.state == "running" and not sys.is_finalizing():
             if reported.total is not None and reported.done >= reported.total:
@@ -89,13 +93,13 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
     def close(self) -> None:
         """As tqdm's: what is closed is done."""
         super().close()
-        reported = getattr(self, "_reported", None)
+        reported = self._reported
         if reported is not None and not self._iterating:
             reported.close()
 
     def refresh(self, *args: Any, **options: Any) -> Any:
         """As tqdm's: `n` and `total` may have been set."""
-        reported = getattr(self, "_reported", None)
+        reported = self._reported
         if reported is not None:
             reported.total = self.total
             if not self._iterating:

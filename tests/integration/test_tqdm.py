@@ -54,6 +54,12 @@ SCRIPTS = {
                 t.set_postfix(loss=0.5, gen=i, str="h", lst=[1, 2])
                 sleep(0.005)
     """,
+    "from the start": """
+        with tqdm(total=4, desc="from the start", postfix={"best": "?"}, initial=1, ascii=True) as bar:
+            for i in range(3):
+                sleep(0.005)
+                bar.update()
+    """,
     "nested": """
         for i in trange(2, desc="nested"):
             for j in trange(3, desc="inner", leave=False):
