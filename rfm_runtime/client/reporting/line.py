@@ -228,8 +228,9 @@ class Line:
                 case Settled():
                     self._session.settle()
                 case GivenUp():
+                    log.debug("%s is given up: %s", command.operation_id, command.reason)
                     self._session.warn(
-                        command.operation_id, f"{command.operation_id} is not reported: {command.reason}"
+                        "given up", f"an operation is not reported (others may follow it): {command.reason}"
                     )
                     if command.operation_id not in self._live:
                         self._session.settle()

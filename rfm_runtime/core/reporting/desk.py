@@ -29,6 +29,8 @@ from rfm_runtime.protocol.internal import (
 from rfm_runtime.protocol.operation import ErrorInfo
 
 __all__ = [
+    "ENDED_LIMIT",
+    "UNDER_WAY",
     "Answered",
     "Ask",
     "Begin",
@@ -49,6 +51,12 @@ __all__ = [
 
 REPEAT_S = 1.0
 """Before what was refused for a while is said again, unless the broker names another time."""
+
+UNDER_WAY = 64
+"""Requests that wait for an answer at the same time: a program that begins thousands of operations waits its turn."""
+
+ENDED_LIMIT = 10_000
+"""Operations that have ended and that no broker has acknowledged: some ten megabytes. The oldest are let go."""
 
 
 # --- what the desk is told ----------------------------------------------------------------------
@@ -204,6 +212,10 @@ class Desk:
     def __init__(self) -> None:
         self.reports: dict[str, Report] = {}
         self.incarnation: int | None = None
+        self.under_way = 0
+        # Those whose turn has not come, and those that only wait for the acknowledgement of their end.
+        self._turns: dict[str, None] = {}
+        self._ended: dict[str, None] = {}
         self._handlers: dict[type[Struct], Callable[[Any, float], list[Command]]] = {
             Begin: self._begin,
             Measure: self._measured,
@@ -255,7 +267,20 @@ class Desk:
             final=report.numbered(),
             error=message.error,
         )
-        return self._next(report, now_s)
+        self._ended[message.operation_id] = None
+        commands = self._next(report, now_s)
+        if len(self._ended) > ENDED_LIMIT:
+            oldest = next(iter(self._ended))
+            self._forget(oldest)
+            commands.append(GivenUp(oldest, f"{ENDED_LIMIT} outcomes wait for a runtime, more are not kept"))
+        return commands
+
+    def _forget(self, operation_id: str) -> None:
+        report = self.reports.pop(operation_id)
+        if report.asked is not None:
+            self.under_way -= 1
+        self._turns.pop(operation_id, None)
+        self._ended.pop(operation_id, None)
 
     # --- the broker -------------------------------------------------------------------------
 
@@ -280,6 +305,8 @@ class Desk:
 
     def _lost(self) -> list[Command]:
         self.incarnation = None
+        self.under_way = 0
+        self._turns.clear()
         for report in self.reports.values():
             # An answer that is still under way would be of another broker.
             report.asked = None
@@ -287,6 +314,10 @@ class Desk:
 
     def _welcomed(self, message: OwnerWelcome, now_s: float) -> list[Command]:
         self.incarnation = message.incarnation
+        self.under_way = 0
+        self._turns.clear()
+        for report in self.reports.values():
+            report.asked = None
         kept = {assign.operation_id: assign for assign in message.keep}
         commands: list[Command] = []
         for operation_id, report in list(self.reports.items()):
@@ -296,7 +327,6 @@ class Desk:
             report.known = report.tried and operation_id not in message.drop
             report.handle = None if assign is None else assign.handle
             report.sent = None
-            report.asked = None
             report.not_before_s = now_s
             if assign is not None:
                 report.confirmed = assign.paused and report.stands
@@ -345,9 +375,9 @@ class Desk:
             case PauseState() as state, Ack():
                 report.confirmed = state.paused
             case Outcome(), Ack():
-                del self.reports[operation_id]
-                return [Settled(operation_id)]
-        return commands + self._next(report, now_s)
+                self._forget(operation_id)
+                return [Settled(operation_id), *self._whose_turn(now_s)]
+        return [*commands, *self._next(report, now_s), *self._whose_turn(now_s)]
 
     def _refused(self, message: Refused, now_s: float) -> list[Command]:
         report = self._asked(message.asked)
@@ -357,13 +387,13 @@ class Desk:
         if error.temporary:
             wait_s = REPEAT_S if error.retry_after_s is None else error.retry_after_s
             report.not_before_s = now_s + wait_s
-            return []
+            return self._whose_turn(now_s)
         if isinstance(message.asked.message, PauseState):
             # It is not the broker's any more, which the next hello will say.
             report.confirmed = message.asked.message.paused
-            return []
-        del self.reports[message.asked.operation_id]
-        return [GivenUp(message.asked.operation_id, error.message)]
+            return self._whose_turn(now_s)
+        self._forget(message.asked.operation_id)
+        return [GivenUp(message.asked.operation_id, error.message), *self._whose_turn(now_s)]
 
     def _asked(self, asked: Ask) -> Report | None:
         """The report whose request this was, if nothing has made it void."""
@@ -371,7 +401,16 @@ class Desk:
         if report is None or report.asked is not asked:
             return None
         report.asked = None
+        self.under_way -= 1
         return report
+
+    def _whose_turn(self, now_s: float) -> list[Command]:
+        commands: list[Command] = []
+        while self._turns and self.under_way < UNDER_WAY:
+            operation_id = next(iter(self._turns))
+            del self._turns[operation_id]
+            commands += self._next(self.reports[operation_id], now_s)
+        return commands
 
     # --- what is due ------------------------------------------------------------------------
 
@@ -380,17 +419,21 @@ class Desk:
             return []
         operation_id = report.announce.operation_id
         message: Announce | Outcome | PauseState
+        if report.known and report.outcome is None and report.stands == report.confirmed:
+            return []
+        if self.under_way >= UNDER_WAY:
+            self._turns[operation_id] = None
+            return []
         if not report.known:
             message = msgspec.structs.replace(report.announce, measure=report.numbered())
             report.tried = True
             report.sent = report.measure
         elif report.outcome is not None:
             message = report.outcome
-        elif report.stands != report.confirmed:
-            message = PauseState(operation_id, 1, report.stands)
         else:
-            return []
+            message = PauseState(operation_id, 1, report.stands)
         report.asked = Ask(operation_id, message)
+        self.under_way += 1
         return [report.asked]
 
     def _tick(self, now_s: float) -> list[Command]:
@@ -413,6 +456,10 @@ class Desk:
                 raise AssertionError(f"{operation_id} is known and was never announced")
             if report.asked is not None and self.incarnation is None:
                 raise AssertionError(f"{operation_id} asks nobody")
+        asking = sum(report.asked is not None for report in self.reports.values())
+        ended = {operation_id for operation_id, report in self.reports.items() if report.outcome is not None}
+        if asking != self.under_way or ended != self._ended.keys() or not self._turns.keys() <= self.reports.keys():
+            raise AssertionError(f"{asking} requests are under way, not {self.under_way}")
 
     def explain(self, operation_id: str) -> tuple[str, ...]:
         """Where an operation is on its way."""

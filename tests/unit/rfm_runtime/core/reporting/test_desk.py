@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rfm_runtime.core.reporting.desk import (
+    ENDED_LIMIT,
+    UNDER_WAY,
     Answered,
     Begin,
     Desk,
@@ -225,3 +227,29 @@ def test_explain_says_where_it_is():
     desk.handle(End("other", "completed", measure()), 0.0)
     assert desk.explain("other")[-1] == "It completed; the broker has not acknowledged that."
     assert desk.explain("none") == ("none is settled, or not of this program.",)
+
+
+def test_only_so_many_requests_are_under_way_and_the_others_have_their_turn():
+    desk = Desk()
+    desk.handle(welcome(), 0.0)
+    asks = [ask for number in range(2 * UNDER_WAY) for ask in desk.handle(begin(f"op-{number}"), 0.0)]
+    assert len(asks) == UNDER_WAY
+    (following,) = desk.handle(Answered(asks[0], assign("op-0")), 0.0)
+    assert following.operation_id == f"op-{UNDER_WAY}"
+    (another,) = desk.handle(Refused(asks[1], UnavailableError("later")), 0.0)
+    assert another.operation_id == f"op-{UNDER_WAY + 1}"
+    desk.sanity_check()
+    desk.handle(frame(incarnation=2), 0.0)
+    again = desk.handle(welcome(drop=tuple(desk.reports), incarnation=2), 0.0)
+    assert len(again) == UNDER_WAY
+    desk.sanity_check()
+
+
+def test_outcomes_that_nobody_takes_are_let_go_the_oldest_first():
+    desk = Desk()
+    for number in range(ENDED_LIMIT + 1):
+        desk.handle(begin(f"op-{number}"), 0.0)
+        said = desk.handle(End(f"op-{number}", "completed", measure()), 0.0)
+    assert [(command.operation_id, type(command)) for command in said] == [("op-0", GivenUp)]
+    assert len(desk.reports) == ENDED_LIMIT
+    desk.sanity_check()
