@@ -80,13 +80,14 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
             if reported.total is not None and reported.done >= reported.total:
                 reported.close()
             else:
-                reported.abandon()
+                reported.abandon(None)
         super().__del__()
 
     def update(self, n: float | None = 1) -> bool | None:
         """As tqdm's. Raises OperationCanceled if somebody asked to stop."""
         shown: bool | None = super().update(n)
-        if self._reported is not None:
+        # Its own loop calls this as well, now and then, and counts each item itself.
+        if self._reported is not None and not self._iterating:
             self._reported.update(1 if n is None else n)
         return shown
 

@@ -11,7 +11,9 @@ import pytest
 
 from rfm_runtime import Client
 from rfm_runtime.testing.runtime import Runtime
-from tests.integration.test_reporting import Script, ended, environment, named
+from tests.integration.test_reporting import Script, ended, environment, named, no_script_is_left
+
+__all__ = ["no_script_is_left"]
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,9 @@ from rfm_runtime.protocol.internal import OperationMeasure
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
 
-__all__ = ["Bars", "describe"]
+__all__ = ["Bars", "describe", "printable"]
+
+NAME_WIDTH = 24
 
 DELAY_S = 0.5
 """What is done sooner needs no bar, and what a runtime knows of by then needs none either."""
@@ -40,7 +42,6 @@ class Bars:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._progress: Progress | None = None
-        self._written = 0
 
     def show(self, operation: Reported, measure: OperationMeasure) -> None:
         """It stands there."""
@@ -74,6 +75,8 @@ class Bars:
                 self._remove(operation_id, row)
             if row.task is not None:
                 self._update(row)
+            if row.ended is not None:
+                self._finish(operation_id, row)
         if self._progress is not None:
             self._progress.refresh()
 
@@ -82,25 +85,31 @@ class Bars:
         for operation_id, row in list(self._rows.items()):
             if row.task is not None:
                 self._update(row)
-                if not getattr(row.operation, "leave", True):
-                    self._remove(operation_id, row)
+                self._finish(operation_id, row)
         if self._progress is not None:
             self._progress.refresh()
             self._progress.stop()
             self._progress = None
         self._rows.clear()
 
-    def write(self, text: str) -> None:
-        """A line above the bars."""
-        if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+    def _finish(self, operation_id: str, row: _Row) -> None:
+        """Its last state, once, above what lives."""
+        progress = self._progress
+        if progress is not None and row.task is not None:
+            if getattr(row.operation, "leave", True):
+                tasks = [task for task in progress.tasks if task.id == row.task]
+                progress.console.print(progress.make_tasks_table(tasks))
+            progress.remove_task(row.task)
+        del self._rows[operation_id]
 
     def _begin(self, row: _Row) -> None:
         progress = self._progress or self._make()
         if progress is None:
             return
         self._progress = progress
-        row.task = progress.add_task(row.operation.operation_id, total=row.measure.total, row=row)
+        name = printable(row.operation.name)
+        name = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
+        row.task = progress.add_task(row.operation.operation_id, total=row.measure.total, row=row, name=name)
 
     def _make(self) -> Progress | None:
         """A display, None where there is nobody to see it."""
@@ -108,21 +117,27 @@ class Bars:
             return None
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+        from rich.table import Column
         from rich.text import Text
 
         class Told(ProgressColumn):
             def render(self, task: Task) -> Text:
-                return Text(describe(task.fields["row"].measure, task.speed, task.elapsed or 0.0), style="dim")
+                row: _Row = task.fields["row"]
+                text = describe(row.measure, task.speed, task.elapsed or 0.0)
+                if row.ended not in (None, "completed"):
+                    text = f"{row.ended}  {text}"
+                return Text(printable(text), style="dim", no_wrap=True, overflow="ellipsis")
 
         console = Console(stderr=True)
         if console.is_dumb_terminal:
             return None
         progress = Progress(
-            TextColumn("{task.fields[row].operation.name}", markup=False, style="bold"),
-            BarColumn(),
-            Told(),
+            TextColumn("{task.fields[name]}", markup=False, style="bold", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=5)),
+            Told(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
             console=console,
             auto_refresh=False,
+            expand=True,
         )
         progress.start()
         return progress
@@ -139,6 +154,11 @@ class Bars:
         if self._progress is not None and row.task is not None:
             self._progress.remove_task(row.task)
         del self._rows[operation_id]
+
+
+def printable(text: str) -> str:
+    """On one line, and without anything that moves a terminal's cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _in_notebook() -> bool:

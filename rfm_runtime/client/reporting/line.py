@@ -181,7 +181,7 @@ class Line:
             found = folders(load().settings)
             ConnectionInfo.read(found.connection)
         except RfmError as error:
-            if self._connection is None:
+            if self._connection is None and any(operation.bar is not False for operation in self._live.values()):
                 self._session.warn("runtime", f"{error.message}: progress is shown in this program alone")
             self._disconnect()
             self._session.found(False, connected=False)

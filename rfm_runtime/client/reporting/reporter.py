@@ -6,6 +6,7 @@ Reporting sets attributes and returns: some 70 ns. Everything else is the backgr
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -18,15 +19,15 @@ from types import TracebackType
 from typing import Any, Literal
 
 from rfm_runtime.client.ids import ulid
-from rfm_runtime.client.reporting.session import session
+from rfm_runtime.client.reporting.session import Where, error_of, session, text_of
 from rfm_runtime.client.reporting.shared import Shared
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.errors import OperationCanceled
 from rfm_runtime.protocol.internal import Announce, OperationMeasure, Principal
-from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
+from rfm_runtime.protocol.limits import LABEL_LIMIT, LABELS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
-__all__ = ["BORROWED", "ProgressReporter", "Reporting", "Step", "number_of", "reason_of"]
+__all__ = ["BORROWED", "ProgressReporter", "Reporting", "Step", "canceled", "number_of"]
 
 log = logging.getLogger("rfm_runtime")
 
@@ -58,9 +59,10 @@ class Reporting:
         self.operation_id = ulid()
         self.parent_id = None if parent is None else parent.operation_id
         self._children = Children()
-        self.kind = kind[:NAME_LIMIT]
-        self.name = name[:NAME_LIMIT]
-        self.labels = dict(labels or {})
+        self.kind = text_of(kind, NAME_LIMIT)
+        self.name = text_of(name, NAME_LIMIT)
+        pairs = itertools.islice((labels or {}).items(), LABELS_LIMIT)
+        self.labels = {text_of(key, LABEL_LIMIT): text_of(value, LABEL_LIMIT) for key, value in pairs}
         self.pausable = pausable
         self.bar = bar
         self.total = total
@@ -163,9 +165,9 @@ class Reporting:
             measured_at_ms=time.time_ns() // 1_000_000,
             done=number_of(self._value()),
             total=None if self.total is None else number_of(self.total),
-            unit=self.unit,
-            step=self._step[:NAME_LIMIT],
-            message=self._message[:MESSAGE_LIMIT],
+            unit=text_of(self.unit, NAME_LIMIT),
+            step=text_of(self._step, NAME_LIMIT),
+            message=text_of(self._message, MESSAGE_LIMIT),
             details=_plain(self._details),
         )
 
@@ -225,11 +227,15 @@ class Reporting:
             self.wait_while_paused()
 
     def _end(
-        self, state: Literal["completed", "failed", "canceled"], error: ErrorInfo | None = None, *, left: bool = False
+        self,
+        state: Literal["completed", "failed", "canceled"],
+        error: ErrorInfo | None = None,
+        *,
+        left: Where | None = None,
     ) -> None:
         """The first outcome counts. One that comes later changes nothing, and is warned of once.
 
-        left: it ended early, and whether that was meant will show.
+        left: it ended early, there, and whether that was meant will show.
         """
         if self._borrowed is not None:
             log.warning("%s is another process's: its outcome is that one's", self.name)
@@ -243,12 +249,29 @@ class Reporting:
             self.state = state
         _living.discard(self)
         end = End(self.operation_id, state, self._measure(), error)
-        if left:
-            session().leave(self, end)
+        if left is not None:
+            session().leave(self, end, left)
         else:
             session().say(self, end)
         for callback in self._ends:
             self._call(callback)
+
+    def _leave_block(self, error: BaseException | None) -> None:
+        """The block around it was left: how, is how it went."""
+        if self._borrowed is not None:
+            return
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            if self.state == "running":
+                self._end("completed")
+        elif isinstance(error, OperationCanceled) or not isinstance(error, Exception | SystemExit):
+            # Ctrl-C, or the end of a task.
+            if self.state == "running":
+                text = text_of(error, MESSAGE_LIMIT)
+                self._end("canceled", canceled(text or type(error).__name__))
+        elif self.state == "running":
+            self._end("failed", error_of(error))
+        else:
+            session().reconsider(self.operation_id, End(self.operation_id, "failed", self._measure(), error_of(error)))
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Wait until a broker has acknowledged all outcomes of this program; whether it did."""
@@ -333,31 +356,42 @@ def number_of(value: Any) -> float:
     """What cannot be a number of units is none: reporting never raises."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except Exception:
+        log.debug("not a number: %s", type(value).__name__, exc_info=True)
         return 0.0
     return number if math.isfinite(number) and number >= 0.0 else 0.0
 
 
-def _plain(details: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Details as every encoding can carry them."""
-    return None if details is None else {str(key): _value_of(value, 6) for key, value in details.items()}
+def _plain(details: Any) -> dict[str, Any] | None:
+    """Details as every encoding can carry them. Raises nothing."""
+    if details is None:
+        return None
+    try:
+        pairs = dict(details).items()
+    except Exception:
+        log.debug("details that are no mapping", exc_info=True)
+        return {"details": text_of(details, MESSAGE_LIMIT)}
+    return {text_of(key, LABEL_LIMIT): _value_of(value, 6) for key, value in pairs}
 
 
 def _value_of(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
+        return int(value) if -(2**63) <= value < 2**63 else text_of(value, MESSAGE_LIMIT)
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if depth and isinstance(value, Mapping):
-        return {str(key): _value_of(inner, depth - 1) for key, inner in value.items()}
-    if depth and isinstance(value, list | tuple | set):
-        return [_value_of(inner, depth - 1) for inner in value]
-    if hasattr(value, "item") and getattr(value, "size", 0) == 1:
-        # A number of NumPy or PyTorch.
-        return _value_of(value.item(), depth - 1) if depth else str(value)
-    return str(value)[:MESSAGE_LIMIT]
+        return float(value) if math.isfinite(value) else str(float(value))
+    try:
+        if depth and isinstance(value, Mapping):
+            return {text_of(key, LABEL_LIMIT): _value_of(inner, depth - 1) for key, inner in value.items()}
+        if depth and isinstance(value, list | tuple | set):
+            return [_value_of(inner, depth - 1) for inner in value]
+        if depth and hasattr(value, "item") and getattr(value, "size", 0) == 1:
+            # A number of NumPy or PyTorch.
+            return _value_of(value.item(), depth - 1)
+    except Exception:
+        log.debug("a detail that cannot be looked into", exc_info=True)
+    return text_of(value, MESSAGE_LIMIT)
 
 
 class Step:
@@ -477,13 +511,16 @@ class ProgressReporter(Reporting):
     ) -> None:
         """It cannot be done. error: why, for people. code: the same for programs."""
         self._say(None, details)
-        text = reason_of(error) if isinstance(error, BaseException) else str(error)
-        self._end("failed", ErrorInfo(code=code[:NAME_LIMIT], message=(text or "no reason given")[:MESSAGE_LIMIT]))
+        if isinstance(error, BaseException):
+            self._end("failed", error_of(error))
+            return
+        text = text_of(error, MESSAGE_LIMIT) or "no reason given"
+        self._end("failed", ErrorInfo(code=text_of(code, NAME_LIMIT), message=text))
 
     def report_canceled(self, *, message: str | None = None, details: Mapping[str, Any] | None = None) -> None:
         """It stopped because somebody, here or elsewhere, wanted that."""
         self._say(message, details)
-        self._end("canceled", None if message is None else ErrorInfo(code="canceled", message=message[:MESSAGE_LIMIT]))
+        self._end("canceled", None if message is None else canceled(message))
 
     def _say(self, message: str | None, details: Mapping[str, Any] | None) -> None:
         if message is not None:
@@ -497,14 +534,7 @@ class ProgressReporter(Reporting):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.state != "running" or self._borrowed is not None:
-            return
-        if error is None:
-            self.report_completed()
-        elif isinstance(error, OperationCanceled | KeyboardInterrupt):
-            self.report_canceled(message=reason_of(error))
-        else:
-            self.report_failed(error, code=type(error).__name__)
+        self._leave_block(error)
 
     def _value(self) -> float:
         return max(super()._value(), self._parts.value())
@@ -517,16 +547,9 @@ class ProgressReporter(Reporting):
         return super().sample()
 
 
-def reason_of(error: BaseException) -> str:
-    """What an exception says, for people."""
-    text = str(error)
-    return (
-        text
-        if isinstance(error, OperationCanceled)
-        else f"{type(error).__name__}: {text}"
-        if text
-        else type(error).__name__
-    )
+def canceled(reason: str) -> ErrorInfo:
+    """Why it was cancelled."""
+    return ErrorInfo(code="canceled", message=text_of(reason, MESSAGE_LIMIT))
 
 
 class _BorrowedReporter(ProgressReporter):

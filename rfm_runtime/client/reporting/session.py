@@ -16,14 +16,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from types import FrameType
+from typing import Any, Protocol
 
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.protocol.internal import Announce, OperationMeasure
 from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
-__all__ = ["Reported", "Session", "Word", "session"]
+__all__ = ["Reported", "Session", "Where", "Word", "error_of", "session", "text_of"]
 
 log = logging.getLogger("rfm_runtime")
 
@@ -41,6 +42,7 @@ class Reported(Protocol):
     """An operation of the program. All but `announce` are called by the background thread."""
 
     operation_id: str
+    name: str
     bar: bool | None
 
     def announce(self) -> Announce:
@@ -57,6 +59,48 @@ class Reported(Protocol):
 
 
 Word = tuple[Reported, Begin | Paused | End]
+Where = tuple[FrameType, int]
+"""A frame, and the instruction it is at."""
+
+
+class Left:
+    """A loop that was left. where: by whom. until_s: when that is taken for meant."""
+
+    __slots__ = ("message", "operation", "until_s", "where")
+
+    def __init__(self, until_s: float, operation: Reported, message: End, where: Where | None) -> None:
+        self.until_s = until_s
+        self.operation = operation
+        self.message = message
+        self.where = where
+
+
+def error_of(error: BaseException) -> ErrorInfo:
+    """What an exception says, for programs and for people."""
+    name, text = type(error).__name__, text_of(error, MESSAGE_LIMIT)
+    return ErrorInfo(code=name[:NAME_LIMIT], message=text_of(f"{name}: {text}" if text else name, MESSAGE_LIMIT))
+
+
+def text_of(value: Any, limit: int) -> str:
+    """Any value as a text that every encoding can carry, never longer than `limit`. Raises nothing."""
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except Exception:
+        log.debug("a value that has no text", exc_info=True)
+        text = f"<{type(value).__name__}>"
+    # A name of a file that is no UTF-8 has surrogates.
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _passes(error: BaseException, where: Where | None) -> bool:
+    """Whether the exception came through that very instruction of that very frame."""
+    trace = error.__traceback__
+    while trace is not None and where is not None:
+        if trace.tb_frame is where[0] and trace.tb_lasti == where[1]:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 class Session:
@@ -72,7 +116,7 @@ class Session:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.words: deque[Word] = deque()
-        self.left: deque[tuple[float, Reported, End]] = deque()
+        self.left: deque[Left] = deque()
         self.wake: Callable[[], object] | None = None
         self.changed = threading.Condition()
         self.reachable: bool | None = None
@@ -93,24 +137,29 @@ class Session:
         self.words.append((operation, message))
         self._wake()
 
-    def leave(self, operation: Reported, message: End) -> None:
+    def leave(self, operation: Reported, message: End, where: Where | None) -> None:
         """Have the background thread hear in a while that a loop was left; at the end of the program, why."""
         with self.changed:
             self.unsettled += 1
-        self.left.append((time.monotonic() + LEFT_S, operation, message))
+        self.left.append(Left(time.monotonic() + LEFT_S, operation, message, where))
+
+    def reconsider(self, operation_id: str, message: End) -> None:
+        """It was left by an exception, as the block around it shows."""
+        for item in list(self.left):
+            if item.message.operation_id == operation_id:
+                item.message = message
 
     def decide(self, now_s: float, died_of: BaseException | None = None) -> None:
         """What was left until `now_s` was left for good, or failed of what the program died of."""
-        while self.left and self.left[0][0] <= now_s:
+        while self.left and self.left[0].until_s <= now_s:
             try:
-                _, operation, message = self.left.popleft()
+                item = self.left.popleft()
             except IndexError:
                 return
-            if died_of is not None:
-                code, text = type(died_of).__name__, f"{type(died_of).__name__}: {died_of}"
-                error = ErrorInfo(code=code[:NAME_LIMIT], message=text[:MESSAGE_LIMIT])
-                message = End(message.operation_id, "failed", message.measure, error)
-            self.words.append((operation, message))
+            message = item.message
+            if message.state == "canceled" and isinstance(died_of, Exception) and _passes(died_of, item.where):
+                message = End(message.operation_id, "failed", message.measure, error_of(died_of))
+            self.words.append((item.operation, message))
             self._wake()
 
     def _wake(self) -> None:
@@ -151,7 +200,12 @@ class Session:
         if os.getpid() != self.pid or self._thread is None:
             return
         self.decide(math.inf, getattr(sys, "last_value", None))
-        self.flush(FLUSH_S)
+        # As long as it gets on: thousands of outcomes take their time.
+        before = self.unsettled + 1
+        while not self.flush(FLUSH_S) and self.reachable and self.unsettled < before:
+            before = self.unsettled
+        if self.unsettled and self.reachable:
+            self.warn("unsettled", f"the runtime has not acknowledged {self.unsettled} outcomes of this program")
         self.ending = True
         if self.wake is not None:
             with contextlib.suppress(RuntimeError):
@@ -198,6 +252,9 @@ class _Holder:
             if self.session is None:
                 self.session = Session()
                 atexit.register(self.session.finish)
+                if (util := sys.modules.get("multiprocessing.util")) is not None:
+                    # Its children end without atexit.
+                    util.Finalize(None, self.session.finish, exitpriority=0)
             return self.session
 
     def before_fork(self) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from types import FrameType, TracebackType
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from rfm_runtime.client.reporting.reporter import BORROWED, ProgressReporter, Reporting, number_of, reason_of
-from rfm_runtime.errors import OperationCanceled
+from rfm_runtime.client.reporting.reporter import BORROWED, ProgressReporter, Reporting, canceled, number_of
+from rfm_runtime.client.reporting.session import error_of, text_of
 from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
@@ -69,7 +70,7 @@ class Progress(Reporting):
 
     def set_postfix(self, ordered: Mapping[str, Any] | None = None, **values: Any) -> None:
         """Figures to watch, e.g. `loss=0.3`: they travel as details, and stand beside a local bar."""
-        figures = {**(ordered or {}), **values}
+        figures = {**dict(ordered or {}), **values}
         self._details = figures
         self._message = ", ".join(f"{key}={_figure(value)}" for key, value in figures.items())
 
@@ -82,40 +83,43 @@ class Progress(Reporting):
         if self.state == "running" and self._borrowed is None:
             self._end("completed")
 
-    def fail(self, error: BaseException | str, *, code: str | None = None) -> None:
+    def fail(self, error: BaseException | str, *, code: str = "failed") -> None:
         """It cannot be done."""
-        text = reason_of(error) if isinstance(error, BaseException) else error
-        name = code or (type(error).__name__ if isinstance(error, BaseException) else "failed")
-        self._end("failed", ErrorInfo(code=name[:NAME_LIMIT], message=text[:MESSAGE_LIMIT]))
+        if isinstance(error, BaseException):
+            self._end("failed", error_of(error))
+        else:
+            self._end("failed", ErrorInfo(code=text_of(code, NAME_LIMIT), message=text_of(error, MESSAGE_LIMIT)))
 
     def cancel(self, reason: str) -> None:
         """It ends here, unfinished."""
-        self._end("canceled", ErrorInfo(code="canceled", message=reason[:MESSAGE_LIMIT]))
+        self._end("canceled", canceled(reason))
 
-    def abandon(self) -> None:
+    def abandon(self, where: FrameType | None) -> None:
         """It was left before its end, by a break or by an exception of the loop's body: which one, nobody tells the
-        iterator. It counts as cancelled, or as failed if the program ends with that exception.
-        """
-        of = "" if self.total is None else f" of {self.total:g}"
-        reason = f"the loop was left after {self.done:g}{of} {self.unit}"
-        self._end("canceled", ErrorInfo(code="canceled", message=reason[:MESSAGE_LIMIT]), left=True)
+        iterator. It counts as cancelled, or as failed if an exception that came through there ends the program.
 
-    def __enter__(self) -> Progress:
+        where: the frame that left it.
+        """
+        of = "" if self.total is None else f" of {number_of(self.total):g}"
+        reason = f"the loop was left after {number_of(self.done):g}{of} {self.unit}"
+        if where is None:
+            self.cancel(reason)
+        else:
+            self._end("canceled", canceled(reason), left=(where, where.f_lasti))
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.state != "running" or self._borrowed is not None:
+        if isinstance(error, GeneratorExit):
+            if self.state == "running" and self._borrowed is None:
+                # Of our iterator, called by whoever leaves the loop.
+                iterator = sys._getframe(1)
+                self.abandon(iterator.f_back)
             return
-        if error is None:
-            self._end("completed")
-        elif isinstance(error, OperationCanceled | KeyboardInterrupt):
-            self.cancel(reason_of(error))
-        elif isinstance(error, GeneratorExit):
-            self.abandon()
-        else:
-            self.fail(error)
+        self._leave_block(error)
 
 
 class _BorrowedProgress(Progress):
@@ -144,16 +148,21 @@ def progress(total: float | None = None, desc: str = "", **options: Any) -> Prog
 
 
 class Tracked(Progress, Generic[T]):
-    """An iterable whose progress is reported, from its first item to its last. Iterate it once."""
+    """An iterable whose progress is reported, from its first item to its last; each time anew."""
 
     def __init__(self, iterable: Iterable[T] | AsyncIterable[T], **options: Any) -> None:
         self._iterable = iterable
+        self._options = options
         super().__init__(**options)
 
     def __len__(self) -> int:
         return len(cast("Any", self._iterable))
 
     def __iter__(self) -> Iterator[T]:
+        if self.state != "running" and self._borrowed is None:
+            # Once more: that is another operation.
+            yield from Tracked(self._iterable, **self._options)
+            return
         with self:
             for item in cast("Iterable[T]", self._iterable):
                 yield item
@@ -194,6 +203,8 @@ def track(
     Between two items, OperationCanceled is raised once somebody has asked to stop. A loop that is left early counts
     as cancelled, or as failed if that was by an exception that ends the program.
     """
+    if not hasattr(iterable, "__iter__") and not hasattr(iterable, "__aiter__"):
+        raise TypeError(f"track() goes through an iterable, and this is {type(iterable).__name__}: {iterable!r:.60}")
     if total is None:
         length = operator.length_hint(iterable, -1)
         total = None if length < 0 else length
@@ -232,7 +243,12 @@ def operation(kind: str, name: str = "", **options: Any) -> Callable[[Callable[P
     OperationCanceled cancels it, and both go on to the caller.
     """
 
+    if not isinstance(kind, str):
+        raise TypeError('@operation wants the kind of operation: write @operation("…") above the function')
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function.__name__} is a generator, which ends when nobody knows: use track() around it")
         title = name or function.__name__
 
         if inspect.iscoroutinefunction(function):

@@ -219,7 +219,8 @@ def _lose(
         if was_cancelling:
             made = [hub.apply(record, "lost", now, forced=True, reason=reason)]
         elif record.row.reported:
-            made = [_fail_lost(hub, record, f"its program ({reason}) ended without saying how it went", now)]
+            message = f"the program that reported it ({owner.source.name}) ended without saying how it went"
+            made = [_fail_lost(hub, record, message, now, hint="see what that program has printed")]
         elif not record.row.claim_resumable:
             made = [_fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)]
         elif record.row.losses >= hub.settings.attempts:
@@ -232,10 +233,15 @@ def _lose(
         events += [event for event in made if event is not None]
 
 
-def _fail_lost(hub: Hub, record: Record, message: str, now: Now) -> OperationEvent | None:
-    error = ErrorInfo(
-        code="worker_lost", message=message, hint="see `rfm-runtime logs` for the cause, then submit it again"
-    )
+def _fail_lost(
+    hub: Hub,
+    record: Record,
+    message: str,
+    now: Now,
+    *,
+    hint: str = "see `rfm-runtime logs` for the cause, then submit it again",
+) -> OperationEvent | None:
+    error = ErrorInfo(code="worker_lost", message=message, hint=hint)
     return hub.apply(record, "fail", now, error=error)
 
 

@@ -218,7 +218,7 @@ def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Comma
     if request.mode == "hard" and record.row.reported:
         raise UnsupportedError(
             "a program of its own cannot be killed from here, only asked to stop",
-            hint='cancel with mode "soft"',
+            hint="cancel it without force: it is asked, and stops when it looks",
         )
     kill_after_ms = 0 if request.mode == "hard" else request.deadline_ms
     if kill_after_ms is None:
