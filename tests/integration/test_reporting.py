@@ -685,3 +685,134 @@ def test_a_manager_cancels_what_it_has_by_itself_too(running: Runtime, client: C
     )
     for number in range(3):
         assert ended(client, f"worker {number}").state == "canceled"
+
+
+ENDINGS = {
+    "exit 0 in a block": ("with progress(total=2, desc=NAME): sys.exit(0)", "completed"),
+    "exit 1 in a block": ("with progress(total=2, desc=NAME): sys.exit(1)", "failed"),
+    "exit in a loop": ("for _ in track(range(3), NAME): sys.exit(0)", "canceled"),
+    "interrupt in a block": ("with progress(total=2, desc=NAME): raise KeyboardInterrupt", "canceled"),
+    "interrupt in a loop": ("for _ in track(range(3), NAME): raise KeyboardInterrupt", "canceled"),
+    "error in a loop": ("for _ in track(range(3), NAME): raise ValueError", "failed"),
+    "error in a function": (
+        "def work():\n    for _ in track(range(3), NAME): int('x')\nwork()",
+        "failed",
+    ),
+    "break, and a later error": ("for _ in track(range(3), NAME): break\nint('x')", "canceled"),
+    "return, and a later error": (
+        "def find():\n    for x in track(range(3), NAME): return x\nfind()\nint('x')",
+        "canceled",
+    ),
+    "error that is caught": (
+        "try:\n    for _ in track(range(3), NAME): int('x')\nexcept ValueError: time.sleep(0.7)",
+        "canceled",
+    ),
+    "cancelled task": (
+        """
+@operation('k', NAME)
+async def work(): await asyncio.sleep(9)
+async def main():
+    try: await asyncio.wait_for(work(), 0.2)
+    except TimeoutError: pass
+asyncio.run(main())""",
+        "canceled",
+    ),
+    "gone through twice": ("loop = track(range(3), NAME)\nlist(loop); list(loop)", "completed"),
+    "labels of any type": ("list(track(range(3), NAME, labels={'run': 7, 5: None}))", "completed"),
+    "a name that is no UTF-8": ("list(track(range(3), NAME, unit=os.fsdecode(b'caf\\xe9')))", "completed"),
+}
+
+
+@pytest.mark.scenario("B10")
+@pytest.mark.parametrize("name", ENDINGS)
+def test_what_a_program_does_is_what_watchers_are_told(running: Runtime, client: Client, name: str) -> None:
+    code, state = ENDINGS[name]
+    names = "operation, progress, track"
+    source = f"import asyncio, os, sys, time\nfrom rfm_runtime import {names}\nNAME = {name!r}\n{code}"
+    subprocess.run(
+        [sys.executable, "-c", source], env=environment(running), capture_output=True, check=False, timeout=30
+    )
+    assert ended(client, name).state == state
+    assert {o.state for o in client.operations() if o.name == name} == {state}
+
+
+@pytest.mark.scenario("J16")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "None",
+        "'50'",
+        "[]",
+        "1j",
+        "10**400",
+        "float('nan')",
+        "-1",
+        "object()",
+        "numpy.array([1, 2])",
+        "numpy.float32(3)",
+        "os.fsdecode(b'caf\\xe9')",
+        "Bad()",
+        "{1: {2: Bad()}, 'x': {'a', 'b'}}",
+        "[[[[[[[[[1]]]]]]]]]",
+    ],
+)
+def test_no_value_makes_a_report_fail(running: Runtime, client: Client, value: str) -> None:
+    name = f"reports {value}"
+    run(
+        f"""
+        import os, time
+        import numpy
+        from rfm_runtime import ProgressReporter, progress
+        class Bad:
+            def __str__(self): raise RuntimeError("no text")
+            __repr__ = __str__
+        value = {value}
+        with ProgressReporter("test", {name!r}, labels={{"a": value}}) as reporter:
+            reporter.report_progress(value, value, message=value, details=value)
+            time.sleep(0.25)
+            reporter.report_progress(50, details={{"value": value}})
+            time.sleep(0.25)
+        with progress(desc={name!r} + " counted") as bar:
+            bar.set_postfix(value=value)
+            bar.set_description(value)
+        reporter = ProgressReporter("test", {name!r} + " failed")
+        reporter.report_failed(value, code=value, details=value)
+        """,
+        running,
+    )
+    shown = ended(client, name)
+    assert shown.state == "completed"
+    assert shown.latest is not None
+    assert "value" in (shown.latest.details or {})
+    assert ended(client, f"{name} counted").state == "completed"
+    assert ended(client, f"{name} failed").state == "failed"
+
+
+@pytest.mark.scenario("J17")
+def test_thousands_of_short_operations_all_arrive(running: Runtime, client: Client) -> None:
+    status, _, err = Script(
+        """
+        from rfm_runtime import ProgressReporter
+        for number in range(3000):
+            with ProgressReporter("many", f"short {number}") as reporter:
+                reporter.report_progress(50)
+        """,
+        environment(running),
+    ).end(60)
+    assert (status, err) == (0, "")
+    states = [operation.state for operation in client.operations(kinds=["many"])]
+    assert states == ["completed"] * 3000
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("from rfm_runtime import track; track(5)", "track() goes through an iterable, and this is int: 5"),
+        ("from rfm_runtime import operation\n@operation\ndef f(): pass", 'write @operation("…") above the function'),
+        ("from rfm_runtime import operation\n@operation('k')\ndef f(): yield", "f is a generator"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_at_once(running: Runtime, code: str, said: str) -> None:
+    status, _, err = Script(code, environment(running)).end()
+    assert status == 1
+    assert said in err

@@ -165,3 +165,11 @@ def test_a_bar_ends_as_its_loop_does(running: Runtime, client: Client, name: str
 def test_a_disabled_bar_is_no_operation(running: Runtime, client: Client) -> None:
     assert run("for i in tqdm(range(3), desc='disabled', disable=True): pass", "rfm_runtime.tqdm", running)[0] == 0
     assert all(operation.name != "disabled" for operation in client.operations())
+
+
+def test_items_are_counted_once(running: Runtime, client: Client) -> None:
+    code = "for i in tqdm(range(5), desc='slow items'):\n    sleep(0.15)\n    if i == 3: break"
+    run(code, "rfm_runtime.tqdm", running)
+    latest = ended(client, "slow items").latest
+    assert latest is not None
+    assert latest.done == 3

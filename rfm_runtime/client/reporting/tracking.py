@@ -16,7 +16,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
 from rfm_runtime.client.reporting.reporter import BORROWED, ProgressReporter, Reporting, canceled, number_of
 from rfm_runtime.client.reporting.session import error_of, text_of
-from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
+from rfm_runtime.protocol.limits import LABEL_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
 __all__ = ["Progress", "current_operation", "operation", "progress", "track"]
@@ -222,7 +222,7 @@ def track(
 
 
 def _figure(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else text_of(value, LABEL_LIMIT)
 
 
 _current: ContextVar[ProgressReporter | None] = ContextVar("rfm_operation", default=None)
