@@ -37,6 +37,7 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
     # Until it is made, tqdm's own constructor calls what is overridden below.
     _reported: Progress | None = None
     _iterating = False
+    _updating = False
 
     def __init__(
         self,
@@ -85,7 +86,11 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
 
     def update(self, n: float | None = 1) -> bool | None:
         """As tqdm's. Raises OperationCanceled if somebody asked to stop."""
-        shown: bool | None = super().update(n)
+        self._updating = True
+        try:
+            shown: bool | None = super().update(n)
+        finally:
+            self._updating = False
         # Its own loop calls this as well, now and then, and counts each item itself.
         if self._reported is not None and not self._iterating:
             self._reported.update(1 if n is None else n)
@@ -103,7 +108,7 @@ class tqdm(_Bar, Generic[T]):  # noqa: N801
         reported = self._reported
         if reported is not None:
             reported.total = self.total
-            if not self._iterating:
+            if not self._iterating and not self._updating:
                 reported.done = max(reported.done, self.n)
         return super().refresh(*args, **options)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,6 +43,10 @@ class Bars:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._progress: Progress | None = None
+        if _has_display():
+            # Now, while a fork waits for it: half an import would stay half an import in the child.
+            for name in ("rich.console", "rich.progress", "rich.table", "rich.text"):
+                import_module(name)
 
     def show(self, operation: Reported, measure: OperationMeasure) -> None:
         """It stands there."""
@@ -113,7 +118,7 @@ class Bars:
 
     def _make(self) -> Progress | None:
         """A display, None where there is nobody to see it."""
-        if not sys.stderr.isatty() and not _in_notebook():
+        if not _has_display():
             return None
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
@@ -128,7 +133,14 @@ class Bars:
                     text = f"{row.ended}  {text}"
                 return Text(printable(text), style="dim", no_wrap=True, overflow="ellipsis")
 
-        console = Console(stderr=True)
+        class Quiet(Console):
+            """The cursor stays: a program that is killed could not show it again."""
+
+            def show_cursor(self, show: bool = True) -> bool:
+                del show
+                return False
+
+        console = Quiet(stderr=True)
         if console.is_dumb_terminal:
             return None
         progress = Progress(
@@ -138,6 +150,9 @@ class Bars:
             console=console,
             auto_refresh=False,
             expand=True,
+            # The program's output is its own: it may go to a file, and a forked child would inherit the detour.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         progress.start()
         return progress
@@ -159,6 +174,10 @@ class Bars:
 def printable(text: str) -> str:
     """On one line, and without anything that moves a terminal's cursor."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _has_display() -> bool:
+    return sys.stderr is not None and (sys.stderr.isatty() or _in_notebook())
 
 
 def _in_notebook() -> bool:

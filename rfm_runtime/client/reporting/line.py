@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import time
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
@@ -37,7 +38,7 @@ from rfm_runtime.core.reporting.desk import (
     Tell,
     Tick,
 )
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import InternalError, RfmError
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -93,7 +94,8 @@ class Line:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._desk = Desk()
-        self._live: dict[str, Reported] = {}
+        # Who drops an operation without a word is found out: only the program keeps it alive.
+        self._live: weakref.WeakValueDictionary[str, Reported] = weakref.WeakValueDictionary()
         self._bars = Bars()
         # A name of its own for each: a forked child must not be taken for its parent.
         self._source = source(f"reporter-{session.pid}-{secrets.token_hex(4)}", 1)
@@ -129,16 +131,23 @@ class Line:
         self._hear()
         if not self._desk.reports:
             self._bars.close()
+            self._session.idle = True
             if self._connection is None or not await self._sleep(IDLE_S):
                 self._disconnect()
                 await self._sleep(None)
+            self._session.idle = False
             return
         now_s = time.monotonic()
         if now_s - self._second_s >= SECOND_S:
             self._second_s = now_s
             self._look()
         for operation in list(self._live.values()):
-            measure = operation.sample()
+            try:
+                measure = operation.sample()
+            except Exception:
+                # One that cannot be looked at is no reason to leave the others out.
+                log.debug("%s cannot be sampled", operation.operation_id, exc_info=True)
+                continue
             if measure is not None:
                 self.handle(Measure(operation.operation_id, measure))
                 self._bars.show(operation, measure)
@@ -255,6 +264,11 @@ class Line:
         except RfmError as error:
             self.handle(Refused(ask, error))
             return
+        except Exception as error:
+            # It cannot even be sent: never again.
+            log.debug("a request failed", exc_info=True)
+            self.handle(Refused(ask, InternalError(f"it cannot be told: {type(error).__name__}")))
+            return
         self.handle(Answered(ask, answer))
 
     def _greet(self) -> None:
@@ -280,6 +294,9 @@ class Line:
                 log.debug("the broker does not answer: %s", error)
                 await asyncio.sleep(error.retry_after_s or 0.1)
                 continue
+            except Exception:
+                self._greeting = False
+                raise
             self._greeting = False
             self._session.found(True, connected=True)
             self.handle(welcome)

@@ -10,6 +10,7 @@ import itertools
 import logging
 import math
 import os
+import sys
 import threading
 import time
 import weakref
@@ -18,16 +19,18 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal
 
+import msgspec
+
 from rfm_runtime.client.ids import ulid
 from rfm_runtime.client.reporting.session import Where, error_of, session, text_of
 from rfm_runtime.client.reporting.shared import Shared
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.errors import OperationCanceled
 from rfm_runtime.protocol.internal import Announce, OperationMeasure, Principal
-from rfm_runtime.protocol.limits import LABEL_LIMIT, LABELS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
+from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, LABEL_LIMIT, LABELS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
-__all__ = ["BORROWED", "ProgressReporter", "Reporting", "Step", "canceled", "number_of"]
+__all__ = ["BORROWED", "Borrowing", "ProgressReporter", "Reporting", "Step", "canceled", "number_of"]
 
 log = logging.getLogger("rfm_runtime")
 
@@ -66,7 +69,7 @@ class Reporting:
         self.pausable = pausable
         self.bar = bar
         self.total = total
-        self.unit = unit
+        self.unit = text_of(unit, NAME_LIMIT)
         self.done: float = 0.0
         self.state: State = "running"
         self.began_s = time.monotonic()
@@ -77,8 +80,9 @@ class Reporting:
         self._attention = False
         self._cancel = False
         self._pause = False
-        self._go_on = threading.Event()
-        self._lock = threading.Lock()
+        self._steered = threading.Condition()
+        self._wakers: list[Callable[[], None]] = []
+        self._lock = threading.RLock()
         self._callbacks: list[Callable[[], object]] = []
         self._ends: list[Callable[[], object]] = []
         self._last: tuple[Any, ...] | None = None
@@ -108,7 +112,13 @@ class Reporting:
     def sample(self) -> OperationMeasure | None:
         """Where it stands, None if that is where it stood at the last call."""
         now = (self._value(), self.total, self._step, self._message, self._details)
-        if now == self._last:
+        last = self._last
+        # By identity: what a program gives may be anything, and say anything of being equal.
+        if (
+            last is not None
+            and now[0] == last[0]
+            and all(one is other for one, other in zip(now[1:], last[1:], strict=True))
+        ):
             return None
         self._last = now
         return self._measure()
@@ -116,17 +126,27 @@ class Reporting:
     def told(self, *, cancel: bool, pause: bool) -> None:
         """Somebody wants it to stop, or to stand still."""
         asked = cancel and not self._cancel
-        self._cancel, self._pause = cancel, pause
-        self._attention = cancel or pause
+        with self._steered:
+            self._cancel, self._pause = cancel, pause
+            self._attention = cancel or pause
+            self._steered.notify_all()
+        for wake in list(self._wakers):
+            # Its loop may have ended.
+            with contextlib.suppress(RuntimeError):
+                wake()
         if self._shared is not None:
             self._shared.tell(cancel=cancel, pause=pause)
-        if cancel or not pause:
-            self._go_on.set()
         if asked:
             for child in self._children.living():
                 child.told(cancel=True, pause=False)
-            for callback in list(self._callbacks):
-                self._call(callback)
+            callbacks = list(self._callbacks)
+            if callbacks:
+                # Not here: what they do, and how long, is the program's.
+                threading.Thread(target=self._call_all, args=(callbacks,), name="rfm-cancel", daemon=True).start()
+
+    def _call_all(self, callbacks: list[Callable[[], object]]) -> None:
+        for callback in callbacks:
+            self._call(callback)
 
     def _call(self, callback: Callable[[], object]) -> None:
         try:
@@ -143,15 +163,14 @@ class Reporting:
         value = number_of(self.done)
         if self._shared is not None:
             value += self._shared.total()
-        if self.total is not None:
-            value = max(value, self._children.share() * self.total)
-        return value
+        return max(value, self._children.share() * (total_of(self.total) or 0.0))
 
     def share(self) -> float:
         """How far it is, 0–1; 0 where nobody knows."""
         if self.state == "completed":
             return 1.0
-        return 0.0 if not self.total else min(1.0, number_of(self._value()) / number_of(self.total))
+        total = total_of(self.total)
+        return min(1.0, self.value / total) if total else 0.0
 
     def _adopt(self, child: Reporting, weight: float) -> None:
         self._children.add(child, weight)
@@ -164,7 +183,7 @@ class Reporting:
             counter=0,
             measured_at_ms=time.time_ns() // 1_000_000,
             done=number_of(self._value()),
-            total=None if self.total is None else number_of(self.total),
+            total=total_of(self.total),
             unit=text_of(self.unit, NAME_LIMIT),
             step=text_of(self._step, NAME_LIMIT),
             message=text_of(self._message, MESSAGE_LIMIT),
@@ -206,24 +225,25 @@ class Reporting:
     def wait_while_paused(self) -> None:
         """Stand still while somebody wants that. Raises OperationCanceled if somebody asks to stop meanwhile."""
         stood = False
-        while True:
-            # Before the look: what is told after it is not missed.
-            self._go_on.clear()
-            if not self._pause or self._cancel or self.state != "running":
-                break
-            if not stood:
-                stood = True
-                session().say(self, Paused(self.operation_id, True))
-            self._go_on.wait()
+        with self._steered:
+            while self._stands():
+                if not stood:
+                    stood = True
+                    session().say(self, Paused(self.operation_id, True))
+                self._steered.wait()
         if stood:
             session().say(self, Paused(self.operation_id, False))
         self.raise_if_canceled()
+
+    def _stands(self) -> bool:
+        return self._pause and not self._cancel and self.state == "running"
 
     def _attend(self) -> None:
         """There is something to look at: raise, or stand still."""
         if self._cancel:
             self.raise_if_canceled()
-        if self._pause and self.pausable:
+        # In a loop of asyncio everything else would stand still as well.
+        if self._pause and self.pausable and not _in_event_loop():
             self.wait_while_paused()
 
     def _end(
@@ -288,31 +308,54 @@ class Reporting:
     def _borrow(self, shared: Shared) -> None:
         """From here on this process only adds to what another one reports."""
         self._shared = shared
-        self._borrowed = self.done
-        self.__class__ = BORROWED[type(self)]
+        self._borrowed = number_of(self.done)
+        self._attention = self._cancel = self._pause = False
+        self._lock, self._steered = threading.RLock(), threading.Condition()
+        self.__class__ = borrowing(type(self))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """For another process of this machine, which then adds to this operation."""
-        return {
+        own = next(kind for kind in type(self).__mro__ if not issubclass(kind, Borrowing))
+        state = {
             "operation_id": self.operation_id,
             "kind": self.kind,
             "name": self.name,
             "total": self.total,
             "unit": self.unit,
             "done": self.done,
-            "shared": self._share().path,
         }
+        return _arrive, (own, state, self._share().path)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        path = state.pop("shared")
-        self.__dict__.update(state)
-        self.labels, self.pausable, self.bar, self.state = {}, False, False, "running"
-        self.began_s = time.monotonic()
-        self._step, self._message, self._details = "", "", None
-        self._attention = self._cancel = self._pause = False
-        self._go_on, self._lock, self._callbacks, self._last = threading.Event(), threading.Lock(), [], None
-        self.parent_id, self._children, self._ends = None, Children(), []
-        self._borrow(Shared.of(path))
+    def __del__(self) -> None:
+        """Dropped without a word: nobody can say any more how it went."""
+        if getattr(self, "state", "") == "running" and self._borrowed is None and not sys.is_finalizing():
+            self._end("canceled", canceled("the program dropped it before its end"))
+
+
+def _arrive(own: type[Reporting], state: dict[str, Any], path: str) -> Reporting:
+    """An operation of another process. Raises OSError if that is gone."""
+    operation = own.__new__(own)
+    operation.__dict__.update(
+        state,
+        labels={},
+        pausable=False,
+        bar=False,
+        leave=True,
+        state="running",
+        parent_id=None,
+        began_s=time.monotonic(),
+        _parts=Step("", 1.0),
+        _children=Children(),
+        _callbacks=[],
+        _wakers=[],
+        _ends=[],
+        _step="",
+        _message="",
+        _details=None,
+        _last=None,
+    )
+    operation._borrow(Shared.of(path))
+    return operation
 
 
 class Children:
@@ -352,6 +395,16 @@ class Children:
         return done / weights if weights > 0.0 else 0.0
 
 
+def _in_event_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def total_of(value: Any) -> float | None:
+    """A total that a bar can have; None for one that nobody knows, or that is none."""
+    return number_of(value) or None
+
+
 def number_of(value: Any) -> float:
     """What cannot be a number of units is none: reporting never raises."""
     try:
@@ -371,7 +424,11 @@ def _plain(details: Any) -> dict[str, Any] | None:
     except Exception:
         log.debug("details that are no mapping", exc_info=True)
         return {"details": text_of(details, MESSAGE_LIMIT)}
-    return {text_of(key, LABEL_LIMIT): _value_of(value, 6) for key, value in pairs}
+    plain = {text_of(key, LABEL_LIMIT): _value_of(value, 6) for key, value in pairs}
+    size = len(msgspec.msgpack.encode(plain))
+    if size > DETAILS_LIMIT_BYTES:
+        return {"details_left_out": f"{size} bytes, {DETAILS_LIMIT_BYTES} are allowed"}
+    return plain
 
 
 def _value_of(value: Any, depth: int) -> Any:
@@ -552,8 +609,12 @@ def canceled(reason: str) -> ErrorInfo:
     return ErrorInfo(code="canceled", message=text_of(reason, MESSAGE_LIMIT))
 
 
-class _BorrowedReporter(ProgressReporter):
-    """In a process that does not own the operation: what it reports is added to what the owner reports."""
+class Borrowing:
+    """Mixed into what a process has that does not own it: what it reports is added to what the owner reports."""
+
+
+class BorrowedReporter(Borrowing, ProgressReporter):
+    """Of `ProgressReporter`."""
 
     def report_progress(
         self,
@@ -565,34 +626,58 @@ class _BorrowedReporter(ProgressReporter):
     ) -> None:
         """What this process has done counts; texts are the owner's."""
         del current_step, message, details
-        before = self._borrowed or 0.0
         now = number_of(progress)
-        if now > before and self._shared is not None:
-            self._shared.add(now - before)
+        if self._borrowed is not None and now > self._borrowed and self._shared is not None:
+            self._shared.add(now - self._borrowed)
             self._borrowed = now
         self.done = progress
 
 
-# What each kind of operation is in a process that does not own it.
-BORROWED: dict[type[Reporting], type[Reporting]] = {ProgressReporter: _BorrowedReporter}
+# What each kind of operation is in a process that does not own it; a class of somebody's own is both.
+BORROWED: dict[type[Reporting], type[Reporting]] = {ProgressReporter: BorrowedReporter}
 _living: weakref.WeakSet[Reporting] = weakref.WeakSet()
+
+SHARED_LIMIT = 100
+"""Operations that a forked child may go on with: each page takes two descriptors."""
+
+
+def borrowing(kind: type[Reporting]) -> type[Reporting]:
+    """The class of such an operation there."""
+    if issubclass(kind, Borrowing):
+        return kind
+    known = BORROWED.get(kind)
+    if known is None:
+        base = next((BORROWED[above] for above in kind.__mro__ if above in BORROWED), None)
+        bases = (kind,) if base is None else (base, kind)
+        known = BORROWED[kind] = type(kind.__name__, (Borrowing, *bases) if base is None else bases, {})
+    return known
+
+
+def _living_now() -> list[Reporting]:
+    """Other threads may begin operations meanwhile."""
+    while True:
+        try:
+            return list(_living)
+        except RuntimeError:
+            continue
 
 
 def _before_fork() -> None:
     """A child may go on with what lives now."""
-    for operation in list(_living):
+    for operation in _living_now()[:SHARED_LIMIT]:
         with contextlib.suppress(OSError):
             operation._share()
 
 
 def _in_child() -> None:
-    for operation in list(_living):
+    for operation in _living_now():
         shared = operation._shared
-        operation._lock = threading.Lock()
-        operation._go_on = threading.Event()
         if shared is not None:
             shared.forked()
             operation._borrow(shared)
+        else:
+            # It lives in the parent, and nothing that is done to it here is told.
+            operation.state = "canceled"
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -34,6 +34,9 @@ FLUSH_S = 2.0
 LEFT_S = 0.5
 """After a loop was left, until the program would have ended if that was by an exception that nobody caught."""
 
+AGAIN_S = 5.0
+"""After the background thread has failed, until another is tried."""
+
 LOAD_S = 10.0
 """How long a fork waits, at most, for the background thread to have loaded its modules."""
 
@@ -123,9 +126,12 @@ class Session:
         self.connected = False
         self.unsettled = 0
         self.ending = False
+        self.idle = True
+        self._failed_s = -math.inf
         self.ended = threading.Event()
         self.loaded = threading.Event()
-        self._starting = threading.Lock()
+        # An operation that is collected speaks too, from within whatever this thread does.
+        self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._warned: set[str] = set()
 
@@ -163,19 +169,30 @@ class Session:
             self._wake()
 
     def _wake(self) -> None:
+        """Have a thread that hears: ten times a second, or at once if it sleeps."""
         with self._starting:
             if self._thread is None:
+                if time.monotonic() - self._failed_s < AGAIN_S:
+                    self.words.clear()
+                    return
+                self.loaded.clear()
                 thread = threading.Thread(target=self._run, name="rfm-progress", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:
                     self.warn("thread", f"progress is not reported: {error}")
+                    self._failed_s = time.monotonic()
                     return
                 self._thread = thread
-        if self.wake is not None:
+        if self.idle:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        wake = self.wake
+        if wake is not None:
             # At the end of the program its loop may be closed already.
             with contextlib.suppress(RuntimeError):
-                self.wake()
+                wake()
 
     @property
     def began(self) -> bool:
@@ -187,6 +204,7 @@ class Session:
         deadline_s = time.monotonic() + timeout_s
         if os.getpid() != self.pid:
             return False
+        self._hurry()
         with self.changed:
             while self.unsettled:
                 left_s = deadline_s - time.monotonic()
@@ -207,10 +225,8 @@ class Session:
         if self.unsettled and self.reachable:
             self.warn("unsettled", f"the runtime has not acknowledged {self.unsettled} outcomes of this program")
         self.ending = True
-        if self.wake is not None:
-            with contextlib.suppress(RuntimeError):
-                self.wake()
-                self.ended.wait(FLUSH_S)
+        self._hurry()
+        self.ended.wait(FLUSH_S)
 
     def warn(self, what: str, text: str) -> None:
         """Once a process for each `what`."""
@@ -232,19 +248,36 @@ class Session:
             self.changed.notify_all()
 
     def _run(self) -> None:
-        # ZeroMQ and asyncio are loaded here: the program does not wait for them.
         try:
-            from rfm_runtime.client.reporting.line import Line
+            # ZeroMQ, asyncio and rich are loaded here: the program does not wait for them.
+            try:
+                from rfm_runtime.client.reporting.line import Line
+
+                line = Line(self)
+            finally:
+                self.loaded.set()
+            line.run()
+        except Exception as error:
+            # No descriptor left, or a fault of ours: later operations try again.
+            log.debug("the reporting thread ended", exc_info=True)
+            self.warn("failed", f"progress is not reported for now: {text_of(error, MESSAGE_LIMIT)}")
         finally:
-            self.loaded.set()
-        Line(self).run()
+            self.wake = None
+            self.words.clear()
+            with self._starting:
+                self._thread = None
+                self._failed_s = time.monotonic()
+            with self.changed:
+                self.unsettled = 0
+                self.changed.notify_all()
+            self.ended.set()
 
 
 class _Holder:
     """The session of this process, once there is one."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.session: Session | None = None
 
     def get(self) -> Session:
@@ -264,7 +297,7 @@ class _Holder:
 
     def forget(self) -> None:
         """In a forked child: the thread and the sockets are the parent's, and whoever held the lock is not here."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.session = None
 
 

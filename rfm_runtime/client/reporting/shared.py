@@ -29,8 +29,13 @@ class Shared:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pages = mmap.mmap(descriptor, _SIZE_BYTES)
         self._slot: int | None = None
+        try:
+            self._pages = mmap.mmap(descriptor, _SIZE_BYTES)
+        except BaseException:
+            os.close(descriptor)
+            self._descriptor = -1
+            raise
 
     @classmethod
     def create(cls) -> Shared:
@@ -95,8 +100,10 @@ class Shared:
         return -1
 
     def close(self) -> None:
-        """Idempotent."""
+        """Idempotent; done by itself when nobody has it any more."""
         if self._descriptor >= 0:
             self._pages.close()
             os.close(self._descriptor)
             self._descriptor = -1
+
+    __del__ = close

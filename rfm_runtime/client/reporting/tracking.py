@@ -14,8 +14,9 @@ from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from rfm_runtime.client.reporting.reporter import BORROWED, ProgressReporter, Reporting, canceled, number_of
-from rfm_runtime.client.reporting.session import error_of, text_of
+from rfm_runtime.client.reporting.reporter import BORROWED, Borrowing, ProgressReporter, Reporting, canceled, number_of
+from rfm_runtime.client.reporting.session import error_of, session, text_of
+from rfm_runtime.core.reporting.desk import Paused
 from rfm_runtime.protocol.limits import LABEL_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
@@ -122,7 +123,7 @@ class Progress(Reporting):
         self._leave_block(error)
 
 
-class _BorrowedProgress(Progress):
+class BorrowedProgress(Borrowing, Progress):
     """In a process that does not own the operation."""
 
     def update(self, n: float = 1) -> None:
@@ -133,7 +134,7 @@ class _BorrowedProgress(Progress):
         self.raise_if_canceled()
 
 
-BORROWED[Progress] = _BorrowedProgress
+BORROWED[Progress] = BorrowedProgress
 
 
 def progress(total: float | None = None, desc: str = "", **options: Any) -> Progress:
@@ -176,10 +177,28 @@ class Tracked(Progress, Generic[T]):
                 yield item
                 self.done += 1
                 if self._attention:
-                    self._attend()
+                    await self._attend_asynchronously()
 
+    async def _attend_asynchronously(self) -> None:
+        """Stand still, and nobody else with it."""
+        import asyncio
 
-BORROWED[Tracked] = _BorrowedProgress
+        if self._stands() and self.pausable:
+            loop, steered = asyncio.get_running_loop(), asyncio.Event()
+
+            def wake() -> None:
+                loop.call_soon_threadsafe(steered.set)
+
+            self._wakers.append(wake)
+            session().say(self, Paused(self.operation_id, True))
+            try:
+                while self._stands():
+                    await steered.wait()
+                    steered.clear()
+            finally:
+                self._wakers.remove(wake)
+            session().say(self, Paused(self.operation_id, False))
+        self.raise_if_canceled()
 
 
 def track(

@@ -115,6 +115,7 @@ class Hub:
     def adopt(self, row: StoredOperation, now: Now) -> Record:
         """Take a row into the tables, new or from the journal."""
         record = Record(row, now.mono_s)
+        record.merge.has_tiles = not row.reported
         operation = row.operation
         self.records[operation.operation_id] = record
         self.keys[operation.owner, row.request_key] = operation.operation_id

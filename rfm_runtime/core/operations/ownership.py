@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from rfm_runtime.core.operations.claims import Owner, same_process
@@ -90,6 +91,9 @@ def await_known(hub: Hub, now: Now) -> list[Command]:
 def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Command]:
     """An owner introduces itself, or reports everything to a new broker."""
     hub.writable()
+    if message.role == "reporter":
+        # Whoever only reports is given nothing to do, and serves no files.
+        message = msgspec.structs.replace(message, kinds=(), slots=0, workers=0, resumable=(), location=None)
     commands: list[Command] = []
     events: list[OperationEvent] = []
     changed: dict[str, Record] = {}
@@ -484,7 +488,8 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
     row = StoredOperation(
         operation=operation,
         params={},
-        request_key=message.operation_id,
+        # A key that no submission has.
+        request_key=f"report:{message.operation_id}",
         body_digest=b"",
         claim=owner.source,
         claim_local=owner.local,
@@ -493,6 +498,7 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         pausable=message.pausable,
     )
     record = hub.adopt(row, now)
+    record.merge.has_tiles = False
     record.merge.claimed(1)
     _mint(hub, record)
     owner.operations.add(message.operation_id)
@@ -553,7 +559,7 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
     record.merge.reported(message.final, now.mono_s)
     # It may overtake the start: watchers learn from that event where the operation's files are.
     started = None if record.row.started else _start(hub, record, now)
-    fields: dict[str, Any] = {"artifacts": message.artifacts, "forced": message.forced}
+    fields: dict[str, Any] = {"artifacts": () if record.row.reported else message.artifacts, "forced": message.forced}
     if message.state == "failed":
         fields["error"] = message.error or ErrorInfo(code="failed", message="its owner gave no reason")
     elif message.error is not None:
@@ -567,6 +573,8 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
 def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Command]:
     """A draining owner gives it back: it waits for the next one, and what it finished is kept."""
     record = _own(hub, asked, message.operation_id, message.generation)
+    if record.row.reported:
+        raise UnsupportedError("what a program reports is its own", hint="say how it ended")
     hub.writable()
     record.merge.reported(message.measure, now.mono_s)
     owner = hub.owners.at(asked.routing)

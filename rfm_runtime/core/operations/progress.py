@@ -133,7 +133,7 @@ class Merge:
 
     shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
     shown before its owner's first own measure; until then `latest`, the newest update, says what is known.
-    cpu_before_s: what earlier claims have used.
+    cpu_before_s: what earlier claims have used. has_tiles: what a program reports has none, whatever it says.
     """
 
     __slots__ = (
@@ -144,6 +144,7 @@ class Merge:
         "_windows",
         "cpu_before_s",
         "generation",
+        "has_tiles",
         "latest",
         "owner",
         "pace",
@@ -156,6 +157,7 @@ class Merge:
 
     def __init__(self, latest: ProgressUpdate | None = None, cpu_before_s: float = 0.0) -> None:
         self.generation = 0
+        self.has_tiles = True
         self.latest = latest
         self.owner: OperationMeasure | None = None
         self.pace = Pace()
@@ -197,7 +199,9 @@ class Merge:
         if isinstance(measure, OperationMeasure):
             if self.owner is not None and measure.counter <= self.owner.counter:
                 return False
-            self.owner = _bounded(measure)
+            self.owner = _bounded(measure, has_tiles=self.has_tiles)
+        elif not self.has_tiles:
+            return False
         else:
             self._in_hand[source] = measure
         self._advance(now_s)
@@ -206,7 +210,7 @@ class Merge:
     def reported(self, measure: OperationMeasure, now_s: float) -> None:
         """Take what the owner said on `command`: acknowledged and in order, so its counter is not asked."""
         if measure.generation == self.generation and is_sound(measure):
-            self.owner = _bounded(measure)
+            self.owner = _bounded(measure, has_tiles=self.has_tiles)
             self._advance(now_s)
 
     def too_fast(self, source: int, counter: int, limit_per_s: float, now_s: float) -> bool:
@@ -312,7 +316,7 @@ class Merge:
         return min(SHOWN_AT_MOST, 100.0 * self.shown / total)
 
 
-def _bounded(measure: OperationMeasure) -> OperationMeasure:
+def _bounded(measure: OperationMeasure, *, has_tiles: bool) -> OperationMeasure:
     """Without what is too large to be kept and sent to everybody: long texts are cut, large details replaced."""
     changes: dict[str, Any] = {}
     for field, limit in (("unit", NAME_LIMIT), ("step", NAME_LIMIT), ("message", MESSAGE_LIMIT)):
@@ -323,6 +327,8 @@ def _bounded(measure: OperationMeasure) -> OperationMeasure:
         size = len(msgspec.msgpack.encode(measure.details))
         if size > DETAILS_LIMIT_BYTES:
             changes["details"] = {"details_left_out": f"{size} bytes, {DETAILS_LIMIT_BYTES} are allowed"}
+    if not has_tiles:
+        changes |= {"tiles_total": 0, "tiles_done": 0, "committed": b"", "previewed": 0, "ended": ()}
     return msgspec.structs.replace(measure, **changes) if changes else measure
 
 

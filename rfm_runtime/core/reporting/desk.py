@@ -213,8 +213,11 @@ class Desk:
         self.reports: dict[str, Report] = {}
         self.incarnation: int | None = None
         self.under_way = 0
-        # Those whose turn has not come, and those that only wait for the acknowledgement of their end.
+        # Those whose turn has not come, those that were refused for a while, those without an outcome, and those that
+        # only wait for its acknowledgement.
         self._turns: dict[str, None] = {}
+        self._refusals: dict[str, None] = {}
+        self._living: dict[str, Report] = {}
         self._ended: dict[str, None] = {}
         self._handlers: dict[type[Struct], Callable[[Any, float], list[Command]]] = {
             Begin: self._begin,
@@ -240,6 +243,7 @@ class Desk:
 
     def _begin(self, message: Begin, now_s: float) -> list[Command]:
         report = self.reports[message.announce.operation_id] = Report(message.announce)
+        self._living[message.announce.operation_id] = report
         return self._next(report, now_s)
 
     def _measured(self, message: Measure, _now_s: float) -> list[Command]:
@@ -267,6 +271,7 @@ class Desk:
             final=report.numbered(),
             error=message.error,
         )
+        del self._living[message.operation_id]
         self._ended[message.operation_id] = None
         commands = self._next(report, now_s)
         if len(self._ended) > ENDED_LIMIT:
@@ -279,8 +284,8 @@ class Desk:
         report = self.reports.pop(operation_id)
         if report.asked is not None:
             self.under_way -= 1
-        self._turns.pop(operation_id, None)
-        self._ended.pop(operation_id, None)
+        for table in (self._turns, self._refusals, self._living, self._ended):
+            table.pop(operation_id, None)
 
     # --- the broker -------------------------------------------------------------------------
 
@@ -387,6 +392,7 @@ class Desk:
         if error.temporary:
             wait_s = REPEAT_S if error.retry_after_s is None else error.retry_after_s
             report.not_before_s = now_s + wait_s
+            self._refusals[message.asked.operation_id] = None
             return self._whose_turn(now_s)
         if isinstance(message.asked.message, PauseState):
             # It is not the broker's any more, which the next hello will say.
@@ -438,9 +444,13 @@ class Desk:
 
     def _tick(self, now_s: float) -> list[Command]:
         commands: list[Command] = []
-        for report in list(self.reports.values()):
-            commands += self._next(report, now_s)
-            if report.handle is not None and report.outcome is None and report.measure is not report.sent:
+        for operation_id in list(self._refusals):
+            report = self.reports[operation_id]
+            if now_s >= report.not_before_s:
+                del self._refusals[operation_id]
+                commands += self._next(report, now_s)
+        for report in self._living.values():
+            if report.handle is not None and report.measure is not report.sent:
                 report.sent = report.measure
                 commands.append(Progress(report.handle, report.numbered()))
         return commands
@@ -458,7 +468,11 @@ class Desk:
                 raise AssertionError(f"{operation_id} asks nobody")
         asking = sum(report.asked is not None for report in self.reports.values())
         ended = {operation_id for operation_id, report in self.reports.items() if report.outcome is not None}
-        if asking != self.under_way or ended != self._ended.keys() or not self._turns.keys() <= self.reports.keys():
+        tables = self._turns.keys() | self._refusals.keys()
+        living = self.reports.keys() - ended
+        if living != self._living.keys() or ended != self._ended.keys() or not tables <= self.reports.keys():
+            raise AssertionError("the tables speak of other operations than there are")
+        if asking != self.under_way:
             raise AssertionError(f"{asking} requests are under way, not {self.under_way}")
 
     def explain(self, operation_id: str) -> tuple[str, ...]:
