@@ -31,7 +31,7 @@ __all__ = ["tqdm", "trange"]
 T = TypeVar("T")
 
 
-class tqdm(_Bar, Generic[T]):  # noqa: N801
+class tqdm(_Bar, Generic[T]):
     """As `tqdm.tqdm`. kind: of the operation, to filter by. `disable=True` reports nothing either."""
 
     # Until it is made, tqdm's own constructor calls what is overridden below.

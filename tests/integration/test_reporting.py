@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -734,6 +736,218 @@ def test_what_a_program_does_is_what_watchers_are_told(running: Runtime, client:
     )
     assert ended(client, name).state == state
     assert {o.state for o in client.operations() if o.name == name} == {state}
+
+
+@pytest.mark.scenario("B7")
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_child_of_multiprocessing_has_operations_of_its_own(running: Runtime, client: Client, method: str) -> None:
+    name = f"own of {method}"
+    folder = running.folders.state / f"own-{method}"
+    folder.mkdir()
+    (folder / "script.py").write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing
+            from rfm_runtime import ProgressReporter
+
+            def work():
+                with ProgressReporter("test", {name!r}) as reporter:
+                    reporter.report_progress(50)
+
+            if __name__ == "__main__":
+                child = multiprocessing.get_context({method!r}).Process(target=work)
+                child.start()
+                child.join()
+            """
+        )
+    )
+    subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment(running), check=True, timeout=60)
+    assert ended(client, name).state == "completed"
+
+
+@pytest.mark.scenario("B7")
+def test_grandchildren_and_classes_of_ones_own_add_too(running: Runtime, client: Client) -> None:
+    out = run(
+        """
+        import os, pickle, time
+        from rfm_runtime import Progress, ProgressReporter
+
+        class Mine(ProgressReporter):
+            def tell(self, percent):
+                self.report_progress(percent)
+
+        def forked(work):
+            pid = os.fork()
+            if pid == 0:
+                work()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+
+        with Mine("test", "mine") as mine, Progress(10, "generations") as counter:
+            def child():
+                mine.tell(30)
+                counter.update(2)
+                forked(lambda: counter.update(3))
+                counter.update(1)
+                copy = pickle.loads(pickle.dumps(counter))
+                copy.update(4)
+                assert copy.total == 10
+            forked(child)
+            print(mine.value, counter.value)
+        """,
+        running,
+    )
+    assert out == "30.0 10.0\n"
+    assert ended(client, "generations").state == "completed"
+
+
+def test_what_is_shared_with_children_is_given_back(running: Runtime, client: Client) -> None:
+    del client
+    run(
+        """
+        import os
+        from rfm_runtime import progress
+        def count(): return len(os.listdir("/proc/self/fd"))
+        before = count()
+        for number in range(200):
+            with progress(total=1, desc=f"shared {number}") as bar:
+                pid = os.fork()
+                if pid == 0: os._exit(0)
+                os.waitpid(pid, 0)
+                bar.update()
+            del bar
+        assert count() < before + 60, (before, count())
+        """,
+        running,
+    )
+
+
+def test_one_operation_that_cannot_be_looked_at_hides_no_other(running: Runtime, client: Client) -> None:
+    run(
+        """
+        import time
+        import numpy
+        from rfm_runtime import ProgressReporter
+        class Rude:
+            def __eq__(self, other): raise RuntimeError("no")
+            __hash__ = None
+        rude, polite = ProgressReporter("test", "rude"), ProgressReporter("test", "polite")
+        for step in range(10):
+            rude.report_progress(5, details={"x": numpy.zeros(3), "y": Rude()})
+            polite.report_progress(7 * step)
+            time.sleep(0.05)
+        time.sleep(0.3)
+        polite.report_canceled()
+        rude.report_canceled()
+        """,
+        running,
+    )
+    latest = ended(client, "polite").latest
+    assert latest is not None
+    assert latest.done == 63
+
+
+@pytest.mark.scenario("B3")
+def test_what_a_callback_does_is_no_matter_of_the_others(running: Runtime, client: Client) -> None:
+    script = Script(
+        """
+        import sys, time
+        from rfm_runtime import ProgressReporter
+        first = ProgressReporter("test", "calls exit")
+        first.on_cancel(lambda: sys.exit(1))
+        first.on_cancel(lambda: 1 / 0)
+        first.on_cancel(lambda: time.sleep(60))
+        with ProgressReporter("test", "beside it") as second:
+            while not first.should_cancel(): time.sleep(0.01)
+            time.sleep(0.3)
+        first.report_canceled()
+        print(second.flush(5))
+        """,
+        environment(running),
+    )
+    operation = named(client, "calls exit")
+    client.cancel(operation.operation_id)
+    assert script.end()[:2] == (0, "True\n")
+    assert ended(client, "beside it").state == "completed"
+
+
+def test_an_operation_that_is_dropped_is_over(running: Runtime, client: Client) -> None:
+    run(
+        """
+        from rfm_runtime import ProgressReporter, progress, track
+        def drop():
+            ProgressReporter("dropped", "one").report_progress(5)
+            progress(total=5)
+            list(zip([], track(range(3))))
+        for _ in range(3): drop()
+        """,
+        running,
+    )
+    assert ended(client, "one").state == "canceled"
+    assert all(operation.state != "running" for operation in client.operations())
+
+
+@pytest.mark.scenario("B12")
+def test_a_coroutine_that_is_paused_holds_up_no_other(running: Runtime, client: Client) -> None:
+    script = Script(
+        """
+        import asyncio, time
+        from rfm_runtime import track
+        longest = 0.0
+        async def beat():
+            global longest
+            while True:
+                began_s = time.monotonic()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.monotonic() - began_s)
+        async def numbers():
+            for number in range(60):
+                yield number
+                await asyncio.sleep(0.01)
+        async def main():
+            task = asyncio.create_task(beat())
+            async for _ in track(numbers(), "asynchronous pause"): pass
+            task.cancel()
+        asyncio.run(main())
+        print(longest < 0.5)
+        """,
+        environment(running),
+    )
+    operation = named(client, "asynchronous pause")
+    client.pause(operation.operation_id)
+    eventually(lambda: client.operation(operation.operation_id).state == "paused", what="a pause")
+    time.sleep(0.8)
+    client.resume(operation.operation_id)
+    assert script.end() == (0, "True\n", "")
+    assert ended(client, "asynchronous pause").state == "completed"
+
+
+@pytest.mark.scenario("B11")
+def test_a_bar_leaves_the_output_and_the_cursor_alone(tmp_path: Path) -> None:
+    code = (
+        "import time\nfrom rfm_runtime import track\n"
+        "for n in track(range(30), 'alone'):\n    print('DATA', n, flush=True)\n    time.sleep(0.05)"
+    )
+    env = {
+        "RFM_RUNTIME_DIR": str(tmp_path / "r"),
+        "HOME": str(tmp_path),
+        "TERM": "xterm-256color",
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    terminal, end = pty.openpty()
+    program = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=end, text=True)
+    os.close(end)
+    shown = bytearray()
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    out, _ = program.communicate(timeout=30)
+    assert out.splitlines() == [f"DATA {n}" for n in range(30)]
+    assert b"alone" in shown
+    assert b"30/30" in shown
+    assert b"\x1b[?25l" not in shown
 
 
 @pytest.mark.scenario("J16")

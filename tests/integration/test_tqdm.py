@@ -173,3 +173,11 @@ def test_items_are_counted_once(running: Runtime, client: Client) -> None:
     latest = ended(client, "slow items").latest
     assert latest is not None
     assert latest.done == 3
+
+
+def test_updates_that_are_drawn_are_counted_once(running: Runtime, client: Client) -> None:
+    code = "bar = tqdm(desc='drawn')\nfor _ in range(4):\n    bar.update(1000)\n    sleep(0.15)\nbar.close()"
+    run(code, "rfm_runtime.tqdm", running)
+    latest = ended(client, "drawn").latest
+    assert latest is not None
+    assert latest.done == 4000

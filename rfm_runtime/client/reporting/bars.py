@@ -28,8 +28,12 @@ DELAY_S = 0.5
 
 
 class _Row:
+    """What is shown of an operation, which it does not keep alive."""
+
     def __init__(self, operation: Reported, measure: OperationMeasure) -> None:
-        self.operation = operation
+        self.name = printable(operation.name)
+        self.bar = operation.bar
+        self.leave = getattr(operation, "leave", True)
         self.measure = measure
         self.began_s = time.monotonic()
         self.ended: str | None = None
@@ -73,9 +77,9 @@ class Bars:
         """Bring the display up to date. seen: whether a runtime shows it."""
         now_s = time.monotonic()
         for operation_id, row in list(self._rows.items()):
-            wanted = row.operation.bar or not seen
+            wanted = row.bar or not seen
             if row.task is None and row.ended is None and wanted and now_s - row.began_s >= DELAY_S:
-                self._begin(row)
+                self._begin(operation_id, row)
             elif row.task is not None and not wanted:
                 self._remove(operation_id, row)
             if row.task is not None:
@@ -101,20 +105,19 @@ class Bars:
         """Its last state, once, above what lives."""
         progress = self._progress
         if progress is not None and row.task is not None:
-            if getattr(row.operation, "leave", True):
+            if row.leave:
                 tasks = [task for task in progress.tasks if task.id == row.task]
                 progress.console.print(progress.make_tasks_table(tasks))
             progress.remove_task(row.task)
         del self._rows[operation_id]
 
-    def _begin(self, row: _Row) -> None:
+    def _begin(self, operation_id: str, row: _Row) -> None:
         progress = self._progress or self._make()
         if progress is None:
             return
         self._progress = progress
-        name = printable(row.operation.name)
-        name = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
-        row.task = progress.add_task(row.operation.operation_id, total=row.measure.total, row=row, name=name)
+        name = row.name if len(row.name) <= NAME_WIDTH else row.name[: NAME_WIDTH - 1] + "…"
+        row.task = progress.add_task(operation_id, total=row.measure.total, row=row, name=name)
 
     def _make(self) -> Progress | None:
         """A display, None where there is nobody to see it."""

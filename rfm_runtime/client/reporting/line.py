@@ -129,6 +129,7 @@ class Line:
     async def _turn(self) -> None:
         self._session.decide(time.monotonic())
         self._hear()
+        self._session.turned()
         if not self._desk.reports:
             self._bars.close()
             self._session.idle = True

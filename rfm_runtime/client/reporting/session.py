@@ -34,6 +34,9 @@ FLUSH_S = 2.0
 LEFT_S = 0.5
 """After a loop was left, until the program would have ended if that was by an exception that nobody caught."""
 
+HEARD_S = 0.05
+"""Between two looks whether everything was heard."""
+
 AGAIN_S = 5.0
 """After the background thread has failed, until another is tried."""
 
@@ -125,6 +128,7 @@ class Session:
         self.reachable: bool | None = None
         self.connected = False
         self.unsettled = 0
+        self.turns = 0
         self.ending = False
         self.idle = True
         self._failed_s = -math.inf
@@ -206,11 +210,12 @@ class Session:
             return False
         self._hurry()
         with self.changed:
-            while self.unsettled:
+            # What is not heard yet may be an end, or lead to one.
+            while self.unsettled or self.words:
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0.0 or self.reachable is False:
                     return False
-                self.changed.wait(left_s)
+                self.changed.wait(min(left_s, HEARD_S))
         return True
 
     def finish(self) -> None:
@@ -218,6 +223,8 @@ class Session:
         if os.getpid() != self.pid or self._thread is None:
             return
         self.decide(math.inf, getattr(sys, "last_value", None))
+        # What is heard last may have been dropped by the program, which then says so.
+        self._await_turns(2)
         # As long as it gets on: thousands of outcomes take their time.
         before = self.unsettled + 1
         while not self.flush(FLUSH_S) and self.reachable and self.unsettled < before:
@@ -227,6 +234,21 @@ class Session:
         self.ending = True
         self._hurry()
         self.ended.wait(FLUSH_S)
+
+    def _await_turns(self, count: int) -> None:
+        """Have the background thread go over everything that often, within a second."""
+        deadline_s = time.monotonic() + 1.0
+        with self.changed:
+            until = self.turns + count
+            while self.turns < until and (left_s := deadline_s - time.monotonic()) > 0.0:
+                self._hurry()
+                self.changed.wait(min(left_s, HEARD_S))
+
+    def turned(self) -> None:
+        """Of the background thread: it has gone over everything once more."""
+        with self.changed:
+            self.turns += 1
+            self.changed.notify_all()
 
     def warn(self, what: str, text: str) -> None:
         """Once a process for each `what`."""

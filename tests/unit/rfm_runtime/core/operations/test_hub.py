@@ -56,7 +56,7 @@ from rfm_runtime.protocol.messages import (
     OperationReply,
     SubmitRequest,
 )
-from rfm_runtime.protocol.operation import ErrorInfo, after_event
+from rfm_runtime.protocol.operation import Artifact, ErrorInfo, after_event
 from rfm_runtime.testing.operations import ADMIN, KIND, World, owner_hello
 
 ANN = Principal("ann", ("operator",))
@@ -448,6 +448,32 @@ def test_a_part_is_cancelled_with_its_parent_and_does_without_one_that_has_ended
     world.call(E, announce("late", parent_id="op"), Assign)
     world.call(E, announce("orphan", parent_id="none"), Assign)
     assert world.rows["late"].operation.parent_id is world.rows["orphan"].operation.parent_id is None
+
+
+def test_a_program_is_given_nothing_to_do_and_gives_nothing_away(world):
+    welcome = greet(world, role="reporter", slots=4)
+    assert welcome.keep == ()
+    submitted(world, "op-of-another")
+    assert not pushed(world, Assign, "op-of-another")
+    assign = world.call(E, announce(), Assign)
+    release = Release("op", assign.generation, "no time", OperationMeasure(1, 9, 0, done=1.0))
+    assert world.refused(E, release).code == "unsupported"
+    artifact = Artifact(name="x", media_type="text/plain", size_bytes=1, sha256="0" * 64)
+    world.call(E, outcome(assign, artifacts=(artifact,)), Ack)
+    assert world.rows["op"].operation.artifacts == ()
+
+
+def test_what_a_program_says_of_tiles_is_not_kept(world):
+    measure = OperationMeasure(1, 1, 0, done=1.0, total=2.0, tiles_total=1, committed=b"x" * 100_000, ended=((1, 1),))
+    assign = announced(world, measure=measure)
+    assert world.rows["op"].operation.latest.tiles is None
+    assert not world.report(assign.handle, 7, TileMeasure(1, 1, 0, 0, 99, 0, 0))
+
+
+def test_the_id_of_a_program_is_nobodys_request_key(world):
+    submitted(world, "S1", request_key="op")
+    announced(world)
+    assert world.hub.keys["local", "op"] == "S1"
 
 
 def test_long_texts_of_a_program_are_cut(world):
