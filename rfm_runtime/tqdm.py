@@ -26,12 +26,12 @@ else:
     # Generic for type checkers alone.
     _Bar = std.tqdm
 
-__all__ = ["tqdm", "trange"]
+__all__ = ["Reported", "tqdm", "trange"]
 
 T = TypeVar("T")
 
 
-class tqdm(_Bar, Generic[T]):
+class Reported(_Bar, Generic[T]):
     """As `tqdm.tqdm`. kind: of the operation, to filter by. `disable=True` reports nothing either."""
 
     # Until it is made, tqdm's own constructor calls what is overridden below.
@@ -139,6 +139,10 @@ class tqdm(_Bar, Generic[T]):
             self._reported.set_postfix_str(s)
 
 
-def trange(*args: int, **options: Any) -> tqdm[int]:
+tqdm = Reported
+"""Under the name that scripts know."""
+
+
+def trange(*args: int, **options: Any) -> Reported[int]:
     """`tqdm(range(*args), **options)`."""
-    return tqdm(range(*args), **options)
+    return Reported(range(*args), **options)
