@@ -77,14 +77,14 @@ class ProgressManager:
         reporter = self.get(operation_id)
         if reporter is None:
             return False
-        reporter.cancel_requested()
+        reporter.request_cancel()
         return True
 
     def cancel_all(self) -> int:
         """Ask all to stop; how many there are."""
         reporters = self.active()
         for reporter in reporters:
-            reporter.cancel_requested()
+            reporter.request_cancel()
         return len(reporters)
 
     def shutdown(self, timeout_s: float = 5.0) -> bool:

@@ -1,6 +1,6 @@
 """`ProgressReporter`: an operation of this program, seen and cancelled from anywhere.
 
-Reporting sets attributes and returns: some 70 ns. Everything else is the background thread's.
+Reporting sets attributes and returns: 0.1 µs. Everything else is the background thread's.
 """
 
 from __future__ import annotations
@@ -8,29 +8,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import math
 import os
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal
 
-import msgspec
-
 from rfm_runtime.client.ids import ulid
-from rfm_runtime.client.reporting.session import Where, error_of, session, text_of
+from rfm_runtime.client.reporting.parts import Children, Step
+from rfm_runtime.client.reporting.session import Where, session
 from rfm_runtime.client.reporting.shared import Shared
+from rfm_runtime.client.reporting.values import canceled, error_of, number_of, plain_details, text_of, total_of
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.errors import OperationCanceled
 from rfm_runtime.protocol.internal import Announce, OperationMeasure, Principal
-from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, LABEL_LIMIT, LABELS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
+from rfm_runtime.protocol.limits import LABEL_LIMIT, LABELS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
-__all__ = ["BORROWED", "Borrowing", "ProgressReporter", "Reporting", "Step", "canceled", "number_of"]
+__all__ = ["BORROWED", "Borrowing", "ProgressReporter", "Reporting"]
 
 log = logging.getLogger("rfm_runtime")
 
@@ -72,7 +70,6 @@ class Reporting:
         self.unit = text_of(unit, NAME_LIMIT)
         self.done: float = 0.0
         self.state: State = "running"
-        self.began_s = time.monotonic()
         self._step = ""
         self._message = ""
         self._details: Mapping[str, Any] | None = None
@@ -187,7 +184,7 @@ class Reporting:
             unit=text_of(self.unit, NAME_LIMIT),
             step=text_of(self._step, NAME_LIMIT),
             message=text_of(self._message, MESSAGE_LIMIT),
-            details=_plain(self._details),
+            details=plain_details(self._details),
         )
 
     # --- the story --------------------------------------------------------------------------
@@ -203,7 +200,7 @@ class Reporting:
         if self.should_cancel():
             raise OperationCanceled(f"{self.name} was cancelled")
 
-    def cancel_requested(self) -> None:
+    def request_cancel(self) -> None:
         """Ask it, and what it is the parent of, to stop: as if somebody elsewhere had."""
         self.told(cancel=True, pause=False)
 
@@ -217,7 +214,7 @@ class Reporting:
             self._call(callback)
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
-        """Have `callback` called once when somebody asks to stop, in the background thread; at once if that was."""
+        """Have `callback` called once when somebody asks to stop, in a thread of its own; at once if that was."""
         self._callbacks.append(callback)
         if self.should_cancel():
             self._call(callback)
@@ -328,7 +325,11 @@ class Reporting:
 
     def __del__(self) -> None:
         """Dropped without a word: nobody can say any more how it went."""
-        if getattr(self, "state", "") == "running" and self._borrowed is None and not sys.is_finalizing():
+        if (
+            getattr(self, "state", "") == "running"
+            and getattr(self, "_borrowed", 0.0) is None
+            and not sys.is_finalizing()
+        ):
             self._end("canceled", canceled("the program dropped it before its end"))
 
 
@@ -343,7 +344,6 @@ def _arrive(own: type[Reporting], state: dict[str, Any], path: str) -> Reporting
         leave=True,
         state="running",
         parent_id=None,
-        began_s=time.monotonic(),
         _parts=Step("", 1.0),
         _children=Children(),
         _callbacks=[],
@@ -358,143 +358,9 @@ def _arrive(own: type[Reporting], state: dict[str, Any], path: str) -> Reporting
     return operation
 
 
-class Children:
-    """Operations that are parts of one, each with its weight. What has ended is kept as two sums."""
-
-    def __init__(self) -> None:
-        self._living: list[tuple[float, Reporting]] = []
-        self._weight = 0.0
-        self._done = 0.0
-        self._lock = threading.Lock()
-
-    def add(self, child: Reporting, weight: float) -> None:
-        """One more part."""
-        with self._lock:
-            self._living.append((max(0.0, weight), child))
-
-    def living(self) -> list[Reporting]:
-        """Those without an outcome."""
-        return [child for _, child in self._living if child.state == "running"]
-
-    def share(self) -> float:
-        """How far they are together, 0–1."""
-        if not self._living and not self._weight:
-            return 0.0
-        with self._lock:
-            left = []
-            for weight, child in self._living:
-                if child.state == "running":
-                    left.append((weight, child))
-                else:
-                    # Failed or cancelled, it is as far as it will come.
-                    self._weight += weight
-                    self._done += weight * child.share()
-            self._living = left
-            weights = self._weight + sum(weight for weight, _ in left)
-            done = self._done + sum(weight * child.share() for weight, child in left)
-        return done / weights if weights > 0.0 else 0.0
-
-
 def _in_event_loop() -> bool:
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
-
-
-def total_of(value: Any) -> float | None:
-    """A total that a bar can have; None for one that nobody knows, or that is none."""
-    return number_of(value) or None
-
-
-def number_of(value: Any) -> float:
-    """What cannot be a number of units is none: reporting never raises."""
-    try:
-        number = float(value)
-    except Exception:
-        log.debug("not a number: %s", type(value).__name__, exc_info=True)
-        return 0.0
-    return number if math.isfinite(number) and number >= 0.0 else 0.0
-
-
-def _plain(details: Any) -> dict[str, Any] | None:
-    """Details as every encoding can carry them. Raises nothing."""
-    if details is None:
-        return None
-    try:
-        pairs = dict(details).items()
-    except Exception:
-        log.debug("details that are no mapping", exc_info=True)
-        return {"details": text_of(details, MESSAGE_LIMIT)}
-    plain = {text_of(key, LABEL_LIMIT): _value_of(value, 6) for key, value in pairs}
-    size = len(msgspec.msgpack.encode(plain))
-    if size > DETAILS_LIMIT_BYTES:
-        return {"details_left_out": f"{size} bytes, {DETAILS_LIMIT_BYTES} are allowed"}
-    return plain
-
-
-def _value_of(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value) if -(2**63) <= value < 2**63 else text_of(value, MESSAGE_LIMIT)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    try:
-        if depth and isinstance(value, Mapping):
-            return {text_of(key, LABEL_LIMIT): _value_of(inner, depth - 1) for key, inner in value.items()}
-        if depth and isinstance(value, list | tuple | set):
-            return [_value_of(inner, depth - 1) for inner in value]
-        if depth and hasattr(value, "item") and getattr(value, "size", 0) == 1:
-            # A number of NumPy or PyTorch.
-            return _value_of(value.item(), depth - 1)
-    except Exception:
-        log.debug("a detail that cannot be looked into", exc_info=True)
-    return text_of(value, MESSAGE_LIMIT)
-
-
-class Step:
-    """A part of an operation, or of another part. `report_progress` is of this part alone, 0–100.
-
-    share: of the whole it belongs to, 0–1.
-    """
-
-    def __init__(self, name: str, share: float) -> None:
-        self.name = name
-        self.share = share
-        self._progress: float = 0.0
-        self._ended = 0.0
-        self._open: list[Step] = []
-
-    def report_progress(self, progress: float) -> None:
-        """How far this part is, in percent."""
-        self._progress = progress
-
-    @contextmanager
-    def step(self, name: str, share: float) -> Iterator[Step]:
-        """A part of this part. Leaving it by an exception leaves it where it was."""
-        part = Step(name, share)
-        self._open = [*self._open, part]
-        try:
-            yield part
-        except BaseException:
-            self._leave(part, part.value())
-            raise
-        self._leave(part, 100.0)
-
-    def _leave(self, part: Step, value: float) -> None:
-        self._ended += part.share * value
-        self._open = [other for other in self._open if other is not part]
-
-    def value(self) -> float:
-        """Percent, 0–100."""
-        parts = self._ended + sum(part.share * part.value() for part in self._open)
-        return min(100.0, max(number_of(self._progress), parts))
-
-    def path(self) -> str:
-        """Names of the open parts, the outermost first."""
-        for part in self._open:
-            below = part.path()
-            return f"{part.name} / {below}" if below else part.name
-        return ""
 
 
 class ProgressReporter(Reporting):
@@ -602,11 +468,6 @@ class ProgressReporter(Reporting):
         if path:
             self._step = path
         return super().sample()
-
-
-def canceled(reason: str) -> ErrorInfo:
-    """Why it was cancelled."""
-    return ErrorInfo(code="canceled", message=text_of(reason, MESSAGE_LIMIT))
 
 
 class Borrowing:

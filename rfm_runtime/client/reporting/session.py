@@ -17,14 +17,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
+from rfm_runtime.client.reporting.values import error_of, text_of
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.protocol.internal import Announce, OperationMeasure
-from rfm_runtime.protocol.limits import MESSAGE_LIMIT, NAME_LIMIT
-from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.protocol.limits import MESSAGE_LIMIT
 
-__all__ = ["Reported", "Session", "Where", "Word", "error_of", "session", "text_of"]
+__all__ = ["Reported", "Session", "Where", "Word", "session"]
 
 log = logging.getLogger("rfm_runtime")
 
@@ -79,24 +79,6 @@ class Left:
         self.operation = operation
         self.message = message
         self.where = where
-
-
-def error_of(error: BaseException) -> ErrorInfo:
-    """What an exception says, for programs and for people."""
-    name, text = type(error).__name__, text_of(error, MESSAGE_LIMIT)
-    return ErrorInfo(code=name[:NAME_LIMIT], message=text_of(f"{name}: {text}" if text else name, MESSAGE_LIMIT))
-
-
-def text_of(value: Any, limit: int) -> str:
-    """Any value as a text that every encoding can carry, never longer than `limit`. Raises nothing."""
-    try:
-        text = value if isinstance(value, str) else str(value)
-    except Exception:
-        log.debug("a value that has no text", exc_info=True)
-        text = f"<{type(value).__name__}>"
-    # A name of a file that is no UTF-8 has surrogates.
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _passes(error: BaseException, where: Where | None) -> bool:

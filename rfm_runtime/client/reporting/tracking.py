@@ -14,8 +14,9 @@ from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from rfm_runtime.client.reporting.reporter import BORROWED, Borrowing, ProgressReporter, Reporting, canceled, number_of
-from rfm_runtime.client.reporting.session import error_of, session, text_of
+from rfm_runtime.client.reporting.reporter import BORROWED, Borrowing, ProgressReporter, Reporting
+from rfm_runtime.client.reporting.session import session
+from rfm_runtime.client.reporting.values import canceled, error_of, number_of, text_of
 from rfm_runtime.core.reporting.desk import Paused
 from rfm_runtime.protocol.limits import LABEL_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
@@ -60,7 +61,9 @@ class Progress(Reporting):
         self.done = value
 
     def update(self, n: float = 1) -> None:
-        """So much more is done. Raises OperationCanceled if somebody asked to stop; stands still while asked to."""
+        """So much more is done. Raises OperationCanceled if somebody asked to stop; stands still while asked to, but
+        not in a coroutine, where everything else would stand still too.
+        """
         self.done += n
         if self._attention:
             self._attend()
