@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from rfm_runtime.client.reporting.manager import ProgressManager
     from rfm_runtime.client.reporting.reporter import ProgressReporter
     from rfm_runtime.client.reporting.tracking import Progress, current_operation, operation, progress, track
+    from rfm_runtime.client.reporting.where import report_to
     from rfm_runtime.client.sync_client import Client
-    from rfm_runtime.errors import OperationCanceled, OperationFailedError, RfmError
+    from rfm_runtime.errors import ConfigError, OperationCanceled, OperationFailedError, RfmError
 
 __all__ = [
     "AsyncClient",
     "AsyncOperation",
     "Client",
+    "ConfigError",
     "Operation",
     "OperationCanceled",
     "OperationFailedError",
@@ -35,6 +37,7 @@ __all__ = [
     "current_operation",
     "operation",
     "progress",
+    "report_to",
     "track",
 ]
 
@@ -42,6 +45,7 @@ _HOMES = {
     "AsyncClient": "rfm_runtime.client.async_client",
     "AsyncOperation": "rfm_runtime.client.handle",
     "Client": "rfm_runtime.client.sync_client",
+    "ConfigError": "rfm_runtime.errors",
     "Operation": "rfm_runtime.client.handle",
     "OperationCanceled": "rfm_runtime.errors",
     "OperationFailedError": "rfm_runtime.errors",
@@ -53,6 +57,7 @@ _HOMES = {
     "current_operation": "rfm_runtime.client.reporting.tracking",
     "operation": "rfm_runtime.client.reporting.tracking",
     "progress": "rfm_runtime.client.reporting.tracking",
+    "report_to": "rfm_runtime.client.reporting.where",
     "track": "rfm_runtime.client.reporting.tracking",
 }
 

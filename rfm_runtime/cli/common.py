@@ -84,10 +84,14 @@ def settings(*, file: Path | None = None, **options: Any) -> Settings:
 
 @contextmanager
 def client(runtime_dir: str | None = None, **options: Any) -> Iterator[Client]:
-    """A client of the local runtime. Raises NoRuntimeError."""
+    """A client of the runtime in that folder, of the one that RFM_URL names, or of the local one.
+
+    Raises NoRuntimeError, UnavailableError, UnauthorizedError.
+    """
     from rfm_runtime.client.sync_client import Client
 
-    with Client(settings=settings(runtime_dir=runtime_dir), name="cli", **options) as connected:
+    where = None if runtime_dir is None and config.destination() is not None else settings(runtime_dir=runtime_dir)
+    with Client(settings=where, name="cli", **options) as connected:
         yield connected
 
 

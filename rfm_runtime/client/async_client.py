@@ -24,7 +24,7 @@ from rfm_runtime.client.ids import ulid
 from rfm_runtime.client.link import Link, LinkState
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox, Pending
-from rfm_runtime.config import Settings, folders, load
+from rfm_runtime.config import Settings, destination, folders, load
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.errors import (
     BadRequestError,
@@ -83,7 +83,8 @@ RENDER = "render.escape_time"
 class AsyncClient:
     """A client of one runtime.
 
-    url, token: of the runtime; without them the local one is found through its connection file.
+    url, token: of the runtime; without them, and without `settings`, the one that RFM_URL names, or the local one,
+    which is found through its connection file.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token when the server refuses the present one. on_state: told every change of
     the connection. encoding: "msgpack" or "json". Use it as `async with AsyncClient() as client`.
@@ -108,6 +109,8 @@ class AsyncClient:
         if encoding not in ("json", "msgpack"):
             raise BadRequestError(f"encoding is {encoding!r}", hint='choose "msgpack" or "json"')
         chosen: Any = encoding
+        if url is None and settings is None and (named := destination()) is not None:
+            url, token = named.url, named.token
         self._connection_file = None if url is not None else _connection_file(settings)
         self._on_state = on_state
         self._detail = detail

@@ -12,7 +12,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,9 +38,10 @@ from rfm_runtime.client.link import (
 )
 from rfm_runtime.client.outbox import Pending
 from rfm_runtime.errors import BadRequestError, NoRuntimeError, UnauthorizedError, UnavailableError
-from rfm_runtime.protocol.limits import OUTBOUND_LIMIT_BYTES
+from rfm_runtime.protocol.limits import BATCH_LIMIT as SEND_LIMIT
+from rfm_runtime.protocol.limits import INBOUND_LIMIT_BYTES, OUTBOUND_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ClientInfo, Goodbye, Hello, ResumeFrom, Welcome
-from rfm_runtime.protocol.wire import decode_batch, decode_message, encode
+from rfm_runtime.protocol.wire import decode_batch, decode_message, encode, join
 
 __all__ = ["OPEN_S", "Connection", "Encoding", "GetToken", "Speaker"]
 
@@ -53,6 +54,9 @@ OPEN_S = 10.0
 BATCH_LIMIT = 1_000_000
 """Envelopes in one message of our own server: bounded by its size, not by their number."""
 
+SEND_LIMIT_BYTES = INBOUND_LIMIT_BYTES // 2
+"""In one message to a server, which may be configured to take less than it does by default."""
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -61,13 +65,13 @@ class Speaker:
     """Who speaks and listens on a connection. All are called in its event loop.
 
     resume_from: where to go on; None at first. welcomed: the server has let us in; answered with what is said before
-    everything that waits. to_send: what was not sent on this connection, in the order to send it. answered: the
-    answer to a request, by its number. noticed: something that nobody asked for. dropped: the connection is gone,
-    another one may come. told: `state` has changed; details for people.
+    everything that waits, if anything. to_send: what was not sent on this connection, in the order to send it.
+    answered: the answer to a request, by its number. noticed: something that nobody asked for. dropped: the connection
+    is gone, another one may come. told: `state` has changed; details for people.
     """
 
     resume_from: Callable[[], ResumeFrom | None]
-    welcomed: Callable[[Welcome], Struct]
+    welcomed: Callable[[Welcome], Struct | None]
     to_send: Callable[[], list[Pending]]
     answered: Callable[[int, Struct], None]
     noticed: Callable[[Struct], None]
@@ -221,7 +225,7 @@ class Connection:
 
     def encode(self, message: Struct, number: int = 0) -> bytes:
         """In this connection's encoding. Raises what the encoder raises."""
-        return encode(message, self._encoding, ts=0, request_id=number)
+        return encode(message, self._encoding, ts=0, request_id=number or None)
 
     async def send_waiting(self) -> None:
         """Send what the speaker has; without a connection it waits for the next one."""
@@ -239,6 +243,18 @@ class Connection:
                 pending.sent = False
                 return
 
+    async def send_all(self, messages: Iterable[tuple[Struct, int]]) -> None:
+        """Send these, each with its number or 0, in as few WebSocket messages as a server takes; lost without one."""
+        connection = self._socket
+        if connection is None:
+            return
+        try:
+            for batch in _batches(self.encode(message, number) for message, number in messages):
+                await connection.send(join(batch, self._encoding), text=self._encoding == "json")
+        except ConnectionClosed:
+            # The reader sees it as well.
+            return
+
     async def _send(self, connection: ClientConnection, message: Struct, number: int = 0) -> None:
         await connection.send(self.encode(message, number), text=self._encoding == "json")
 
@@ -252,7 +268,9 @@ class Connection:
                 for number, data in self._decode(message):
                     if isinstance(data, Welcome):
                         silence = silence or asyncio.create_task(self._notice_silence(data.heartbeat_s))
-                        await self._send(connection, self._speaker.welcomed(data))
+                        first = self._speaker.welcomed(data)
+                        if first is not None:
+                            await self._send(connection, first)
                         self._socket = connection
                         await self.send_waiting()
                     elif number > 0:
@@ -287,6 +305,19 @@ class Connection:
                 self.link = silent(self.link, silent_s)
                 self._speaker.told({"silent_s": silent_s})
             await asyncio.sleep(max(2.0 * heartbeat_s - silent_s, heartbeat_s / 4))
+
+
+def _batches(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for part in parts:
+        if batch and (len(batch) == SEND_LIMIT or size + len(part) > SEND_LIMIT_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(part)
+        size += len(part)
+    if batch:
+        yield batch
 
 
 def _fits_header(token: str) -> bool:

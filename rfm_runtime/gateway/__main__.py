@@ -10,7 +10,7 @@ import sys
 import zmq
 
 from rfm_runtime.errors import RfmError, StartError
-from rfm_runtime.gateway.gateway import Gateway
+from rfm_runtime.gateway.gateway import Endpoints, Gateway
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot, bootstrap
 from rfm_runtime.security import token
@@ -29,8 +29,7 @@ async def serve(boot: Boot) -> None:
         boot.settings,
         source=boot.source,
         token=token.read(boot.folders.token),
-        command=boot.folders.endpoint("command"),
-        feed=boot.folders.endpoint("feed"),
+        endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
         context=context,
     )
     await gateway.start(socket.socket(fileno=boot.listen_fd))

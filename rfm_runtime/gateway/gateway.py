@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import zmq
+from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
@@ -20,16 +21,29 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Settings
-from rfm_runtime.core.sessions.hub import Close, Fetch, Forward, GatewayCore, Identity, Refused, goodbye
+from rfm_runtime.core.sessions.hub import (
+    Beat,
+    Close,
+    Fetch,
+    Forward,
+    GatewayCore,
+    Identity,
+    PassOn,
+    Push,
+    Refused,
+    goodbye,
+)
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.metrics import Metrics
+from rfm_runtime.gateway.reporters import Endpoints, Reporters
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
 from rfm_runtime.protocol.internal import (
+    ControlFrame,
     DataChunk,
     DataFetch,
     Events,
@@ -60,7 +74,7 @@ from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
 from rfm_runtime.transport.rpc import Rpc
 
-__all__ = ["Gateway"]
+__all__ = ["Endpoints", "Gateway"]
 
 log = logs.get("gateway")
 
@@ -95,15 +109,13 @@ class Gateway:
         *,
         source: Source,
         token: str,
-        command: str,
-        feed: str,
+        endpoints: Endpoints,
         context: zmq.Context[zmq.Socket[bytes]],
     ) -> None:
         self._settings = settings
         self._source = source
         self._token = token
-        self._command_endpoint = command
-        self._feed_endpoint = feed
+        self._endpoints = endpoints
         self._context = context
         self._loop = asyncio.get_running_loop()
         self.core = GatewayCore(settings, Identity(__version__, _now_ms()), self.authenticate, self._loop.time())
@@ -111,6 +123,7 @@ class Gateway:
         self.ready = asyncio.Event()
         self._connections: dict[int, ServerConnection] = {}
         self._engines: dict[str, Rpc] = {}
+        self._reporters = Reporters(context, endpoints, on_push=self._on_push, on_control=self._on_control)
         self._tasks: set[asyncio.Task[None]] = set()
         self._prefilling = False
         self.core.filled = False
@@ -128,8 +141,8 @@ class Gateway:
 
     async def start(self, listener: socket.socket) -> None:
         """Follow the feed, then accept connections on `listener`."""
-        self.rpc = Rpc(self._loop, sockets.command_dealer(self._context, self._command_endpoint))
-        self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._feed_endpoint), self._on_feed)
+        self.rpc = Rpc(self._loop, sockets.command_dealer(self._context, self._endpoints.command))
+        self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._endpoints.feed), self._on_feed)
         self._spawn(self._introduce())
         self._ask(self.core.replica.restart())
         self._http = Http(self)
@@ -176,6 +189,7 @@ class Gateway:
         self.rpc.close()
         for rpc in self._engines.values():
             rpc.close()
+        self._reporters.close()
         log.info("gateway_stopped")
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -278,6 +292,26 @@ class Gateway:
         self.core.replied(command.session, command.request_id, answer, _now_ms())
         self._flush(command.session)
 
+    def _on_push(self, session: int, message: Struct) -> None:
+        self._carry_out(self.core.pushed(session, message, _now_ms()))
+        self._flush(session)
+
+    def _on_control(self, frame: ControlFrame) -> None:
+        self._carry_out(self.core.control(frame, _now_ms()))
+        self._flush_all()
+
+    async def _pass_on(self, command: PassOn) -> None:
+        if command.session not in self._connections:
+            # It has left meanwhile, and its line with it.
+            return
+        answer: Struct | RfmError
+        try:
+            answer = await self._reporters.ask(command.session, command.message)
+        except RfmError as error:
+            answer = error
+        self.core.passed_on(command, answer, _now_ms())
+        self._flush(command.session)
+
     async def fetch(self, location: str, operation_id: str, name: str, offset: int, length: int) -> DataChunk:
         """A chunk from the engine at `location`. Raises RfmError."""
         rpc = self._engine(location)
@@ -351,6 +385,7 @@ class Gateway:
         finally:
             self.core.disconnected(session.number)
             self._connections.pop(session.number, None)
+            self._reporters.drop(session.number)
             bound.info("disconnected", client=session.client, code=connection.close_code, hz=session.pace.hz)
 
     async def _refuse(self, connection: ServerConnection, encoding: Encoding, refused: Refused) -> None:
@@ -378,6 +413,12 @@ class Gateway:
                     self._spawn(self._forward(command))
                 case Fetch():
                     self._spawn(self._fetch(command))
+                case PassOn():
+                    self._spawn(self._pass_on(command))
+                case Push():
+                    self._reporters.push(command.handle, command.measure)
+                case Beat():
+                    self._reporters.beat(command.session, command.source, command.operations)
                 case Close():
                     self._spawn(self._close(command))
                 case Ask():
@@ -446,6 +487,7 @@ class Gateway:
         if now_s >= self._ask_again_s:
             self._ask_again_s = now_s + ASK_S
             self._ask(self.core.ask_again(now_s))
+        self._reporters.push_again()
         self._carry_out(self.core.tick(now_s, _now_ms()))
         self._flush_all()
 

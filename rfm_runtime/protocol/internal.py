@@ -25,7 +25,6 @@ from rfm_runtime.protocol.messages import (
     ListOperations,
     ListReply,
     OperationReply,
-    Params,
     SubmitReply,
     SubmitRequest,
 )
@@ -40,6 +39,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     TileGrid,
 )
+from rfm_runtime.protocol.values import Params
 
 __all__ = [
     "PROGRESS_HEADER",

@@ -6,16 +6,13 @@ types they belong to. Events and progress are in `operation`.
 
 from __future__ import annotations
 
-import sys
-from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT, PARAMS_DEPTH
+from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
 from rfm_runtime.protocol.operation import (
     ErrorInfo,
-    Int64,
     Labels,
     Name,
     Operation,
@@ -26,6 +23,21 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     Text,
 )
+from rfm_runtime.protocol.reports import (
+    Asked,
+    Report,
+    ReportAgain,
+    ReportCanceled,
+    ReportCompleted,
+    Reported,
+    ReportFailed,
+    ReportPaused,
+    ReportProgress,
+    ReportReply,
+    ReportResumed,
+    ReportStarted,
+)
+from rfm_runtime.protocol.values import Params
 
 __all__ = [
     "NOTICES",
@@ -44,7 +56,6 @@ __all__ = [
     "Goodbye",
     "Heartbeat",
     "Hello",
-    "JsonValue",
     "Kind",
     "Kinds",
     "KindsReply",
@@ -56,7 +67,6 @@ __all__ = [
     "OperationFilter",
     "OperationList",
     "OperationReply",
-    "Params",
     "Pause",
     "Ping",
     "Pong",
@@ -77,27 +87,6 @@ __all__ = [
 
 MaxHz = Annotated[float, Meta(gt=0, le=60)]
 RequestKey = Annotated[str, Meta(min_length=1, max_length=128)]
-
-_FINITE = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
-
-
-def _json_value(depth: int) -> Any:
-    """The type of what both encodings can say, with at most `depth` lists and objects inside each other."""
-    scalar: Any = None | bool | Int64 | _FINITE | str
-    value = scalar
-    for _ in range(depth):
-        value = scalar | GenericAlias(list, (value,)) | GenericAlias(dict, (str, value))
-    return value
-
-
-if TYPE_CHECKING:
-    JsonValue = Any
-else:
-    # Not `Any`: MessagePack can say what JSON, a journal's deterministic encoding or the next hop cannot
-    # (extension types, keys that are numbers, NaN), JSON has integers that MessagePack lacks, and keys that are
-    # lists of numbers can be made to collide. msgspec has no recursive types without structs, hence the bound.
-    JsonValue = _json_value(PARAMS_DEPTH)
-Params = dict[str, JsonValue]
 
 
 # --- connecting -------------------------------------------------------------------------------
@@ -386,7 +375,7 @@ class Pong(Struct, frozen=True):
 
 
 class Heartbeat(Struct, frozen=True):
-    """Sent after 20 s of silence."""
+    """From a server after 20 s of silence; from a program that reports, every second: it lives."""
 
 
 class Throttled(Struct, frozen=True):
@@ -421,6 +410,15 @@ REQUESTS: dict[str, type[Struct]] = {
     "kinds": Kinds,
     "auth_refresh": AuthRefresh,
     "ping": Ping,
+    "heartbeat": Heartbeat,
+    "report": Report,
+    "operation_started": ReportStarted,
+    "progress_update": ReportProgress,
+    "operation_paused": ReportPaused,
+    "operation_resumed": ReportResumed,
+    "operation_completed": ReportCompleted,
+    "operation_failed": ReportFailed,
+    "operation_canceled": ReportCanceled,
 }
 """Envelope type → data, client to server."""
 
@@ -437,6 +435,8 @@ REPLIES: dict[str, type[Struct]] = {
     "artifact_chunk": ArtifactChunk,
     "kinds_reply": KindsReply,
     "pong": Pong,
+    "report_reply": ReportReply,
+    "reported": Reported,
     "error": ErrorInfo,
 }
 """Envelope type → data, server to client, with `re`."""
@@ -448,5 +448,7 @@ NOTICES: dict[str, type[Struct]] = {
     "throttled": Throttled,
     "heartbeat": Heartbeat,
     "goodbye": Goodbye,
+    "asked": Asked,
+    "report_again": ReportAgain,
 }
 """Envelope type → data, server to client, unasked. Events (`EVENT_TYPES`) carry `OperationEvent`."""

@@ -13,8 +13,9 @@ from msgspec import Raw, Struct
 
 from rfm_runtime.errors import BadRequestError, TooLargeError
 from rfm_runtime.protocol.limits import BATCH_LIMIT, PARAMS_DEPTH
-from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS, JsonValue
+from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS
 from rfm_runtime.protocol.operation import EVENT_TYPES, Int64, OperationEvent
+from rfm_runtime.protocol.values import JsonValue
 
 __all__ = [
     "SUBPROTOCOLS",

@@ -14,10 +14,22 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config import Settings
-from rfm_runtime.core.sessions.hub import Close, Fetch, Forward, GatewayCore, Identity, Refused
+from rfm_runtime.core.sessions.hub import (
+    Beat,
+    Close,
+    Fetch,
+    Forward,
+    GatewayCore,
+    Identity,
+    PassOn,
+    Push,
+    Refused,
+)
 from rfm_runtime.core.sessions.replica import Ask
+from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.internal import (
+    ControlFrame,
     Events,
     EventsSince,
     FeedFrame,
@@ -41,6 +53,7 @@ TOKENS = {
     "ann": Principal("ann", ("operator",)),
     "bob": Principal("bob", ("operator",)),
     "root": Principal("root", ("admin",)),
+    "eve": Principal("eve", ("viewer",)),
     "nobody": Principal("nobody", ()),
 }
 """Who each token is."""
@@ -274,6 +287,9 @@ class Gate:
         self.watchers: dict[int, Watcher] = {}
         self.forwards: list[Forward] = []
         self.fetches: list[Fetch] = []
+        self.passed: list[PassOn] = []
+        self.pushes: list[Push] = []
+        self.beats: list[Beat] = []
         self.unanswered: list[Ask] = []
 
     @property
@@ -295,6 +311,12 @@ class Gate:
                     self.forwards.append(command)
                 case Fetch():
                     self.fetches.append(command)
+                case PassOn():
+                    self.passed.append(command)
+                case Push():
+                    self.pushes.append(command)
+                case Beat():
+                    self.beats.append(command)
                 case Close():
                     self._close(self.watchers[command.session], command.code)
         self.core.sanity_check()
@@ -371,6 +393,23 @@ class Gate:
         fetch = self.fetches.pop(0)
         self.core.fetched(fetch.session, fetch.request_id, answer, self.now_ms)
         self._flush_number(fetch.session)
+
+    def passed_on(self, answer: Struct | RfmError) -> None:
+        """The broker answers the oldest word that was passed on."""
+        command = self.passed.pop(0)
+        self.core.passed_on(command, answer, self.now_ms)
+        self.core.sanity_check()
+        self._flush_number(command.session)
+
+    def pushed(self, watcher: Watcher, message: Struct) -> None:
+        """The broker says something to the program that reports there."""
+        self.carry_out(self.core.pushed(watcher.number, message, self.now_ms))
+        self.flush_all()
+
+    def control(self, frame: ControlFrame) -> None:
+        """The cancel set arrives."""
+        self.carry_out(self.core.control(frame, self.now_ms))
+        self.flush_all()
 
     def _close(self, watcher: Watcher, code: int) -> None:
         if code != CloseCode.SLOW_CONSUMER:

@@ -14,68 +14,22 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from rfm_runtime import Client
 from rfm_runtime.errors import UnsupportedError
-from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from tests.programs import Script, ended, environment, named, run
 from tests.whole import Recorder
 
 pytestmark = pytest.mark.integration
 
 
-def environment(running: Runtime) -> dict[str, str]:
-    return {
-        "RFM_RUNTIME_DIR": str(running.folders.runtime),
-        "RFM_STATE_DIR": str(running.folders.state),
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(running.folders.state),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-
-
-class Script:
-    """A program in a process of its own, which does not outlive its test. Its lines are read as they come."""
-
-    running: ClassVar[list[subprocess.Popen[str]]] = []
-
-    def __init__(self, code: str, env: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", textwrap.dedent(code)],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.running.append(self.process)
-
-    def go_on(self) -> None:
-        """What `input()` waits for."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def end(self, timeout_s: float = 30.0) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, out, err
-
-
 @pytest.fixture(autouse=True)
 def no_script_is_left() -> Iterator[None]:
     yield
-    for process in Script.running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    Script.running.clear()
+    Script.kill_all()
 
 
 @pytest.fixture
@@ -84,24 +38,6 @@ def recorder(running: Runtime) -> Iterator[Recorder]:
     eventually(lambda: any(type(notice).__name__ == "Live" for notice in recorder.notices), what="a live watcher")
     yield recorder
     recorder.close()
-
-
-def run(code: str, running: Runtime) -> str:
-    """What a script prints. It ends well and says nothing on stderr."""
-    status, out, err = Script(code, environment(running)).end()
-    assert (status, err) == (0, ""), err
-    return out
-
-
-def named(client: Client, name: str) -> Operation:
-    """The operation of this name, once it is there."""
-    return eventually(lambda: next((o for o in client.operations() if o.name == name), None), what=name)
-
-
-def ended(client: Client, name: str) -> Operation:
-    operation = named(client, name)
-    eventually(lambda: client.operation(operation.operation_id).ended_at_ms, what=f"the end of {name}")
-    return client.operation(operation.operation_id)
 
 
 @pytest.mark.scenario("A1")

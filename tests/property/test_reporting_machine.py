@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from rfm_runtime.core.reporting import wording
 from rfm_runtime.core.reporting.desk import (
     Answered,
     Ask,
@@ -23,9 +24,17 @@ from rfm_runtime.core.reporting.desk import (
     Tell,
     Tick,
 )
+from rfm_runtime.core.sessions import reporting as sessions
 from rfm_runtime.errors import UnavailableError
-from rfm_runtime.protocol.internal import Announce, DoPause, OperationMeasure, OwnerWelcome, PauseOwner
+from rfm_runtime.protocol.internal import (
+    Announce,
+    DoPause,
+    OperationMeasure,
+    OwnerWelcome,
+    PauseOwner,
+)
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo
+from rfm_runtime.protocol.wire import decode_batch, decode_message, decode_request, encode
 from rfm_runtime.testing.operations import ADMIN, World, owner_hello
 
 REPORTER = b"reporter"
@@ -60,7 +69,7 @@ class Reporting(RuleBasedStateMachine):
                 case Ask():
                     self.asks.append(command)
                 case Progress():
-                    self.world.report(command.handle, 0, command.measure)
+                    self.push(command)
                 case Tell():
                     self.told[command.operation_id] = command
                 case Settled():
@@ -74,6 +83,13 @@ class Reporting(RuleBasedStateMachine):
         self.greeting = False
         welcome = self.world.call(REPORTER, hello, OwnerWelcome)
         self.tell(welcome)
+
+    def push(self, progress):
+        self.world.report(progress.handle, 0, progress.measure)
+
+    def pushed(self, message):
+        """A one-way message of the hub."""
+        self.tell(message)
 
     # --- the program ------------------------------------------------------------------------
 
@@ -164,7 +180,7 @@ class Reporting(RuleBasedStateMachine):
             self.world.write()
             for _, message in self.world.pushes[sent:]:
                 if isinstance(message, PauseOwner):
-                    self.tell(message)
+                    self.pushed(message)
 
     @rule(elapsed_s=st.sampled_from([0.05, 0.3, 2.0]))
     def tick(self, elapsed_s):
@@ -172,7 +188,7 @@ class Reporting(RuleBasedStateMachine):
         self.world.tick(elapsed_s)
         for routing, message in self.world.pushes[sent:]:
             if routing == REPORTER:
-                self.tell(message)
+                self.pushed(message)
         self.tell(Tick())
 
     def teardown(self):
@@ -206,4 +222,96 @@ class Reporting(RuleBasedStateMachine):
         self.world.check()
 
 
+class ReportingElsewhere(Reporting):
+    """The same through a gateway: everything in the words of `rfm.v1`, in JSON, and connections that drop."""
+
+    @initialize()
+    def boot(self):
+        super().boot()
+        self.connect()
+
+    def connect(self):
+        self.session = sessions.Reporting(ADMIN, "s1")
+
+    def said(self, message):
+        """The message as the gateway reads it."""
+        return decode_request(decode_batch(encode(message, "json", ts=0), "json")[0], "json")
+
+    def heard(self, message):
+        """What the gateway says, as the desk hears it."""
+        read = decode_message(decode_batch(encode(message, "json", ts=0), "json")[0], "json")
+        for meant in wording.notices(read):
+            self.tell(meant)
+
+    def greet(self):
+        self.greeting = False
+        for page in wording.hello("reporter-1", "", 0, self.desk.hello().held):
+            hello = self.session.introduced(self.said(page), 0)
+            assert (hello is None) == page.more
+        self.introduce(hello)
+
+    def introduce(self, hello):
+        self.heard(self.session.answered(hello, self.world.call(REPORTER, hello, OwnerWelcome)))
+        self.session.sanity_check()
+
+    def push(self, progress):
+        pushed = self.session.progress(self.said(wording.progress(progress.operation_id, progress.measure)), 0)
+        if pushed is not None:
+            self.world.report(pushed[0], 0, pushed[1])
+
+    @precondition(lambda self: self.asks)
+    @rule(lost=st.booleans())
+    def deliver(self, lost):
+        ask = self.asks.pop(0)
+        if lost or self.session.source is None:
+            self.tell(Refused(ask, UnavailableError("nobody answers")))
+            return
+        message = self.session.said(self.said(wording.request(ask.message)), 0)
+        self.asked.append((self.world.ask(REPORTER, message), (ask, message, self.session)))
+
+    @precondition(lambda self: self.asked)
+    @rule(lost=st.booleans())
+    def answer(self, lost):
+        self.world.write()
+        number, (ask, message, session) = self.asked.pop(0)
+        reply = self.world.replies.get(number)
+        if reply is None:
+            reply = ErrorInfo(code="unavailable", message="no answer in time", temporary=True)
+        if isinstance(reply, ErrorInfo):
+            session.refused(message, reply.to_exception())
+            self.tell(Refused(ask, reply.to_exception()))
+            return
+        said = session.answered(message, reply)
+        if lost or session is not self.session:
+            self.tell(Refused(ask, UnavailableError("no answer in time")))
+        else:
+            self.tell(Answered(ask, wording.answer(said)))
+
+    def steer(self, meant):
+        for message in meant:
+            if message is not None:
+                self.heard(message)
+
+    @rule()
+    def restart(self):
+        self.world.boot()
+        self.steer(self.session.control(self.world.hub.control_frame()))
+
+    @rule()
+    def unplug(self):
+        self.connect()
+        super().unplug()
+
+    @rule(name=names)
+    def cancel(self, name):
+        if self.ids.get(name) in self.world.hub.records:
+            self.world.cancel(self.ids[name])
+            self.world.write()
+            self.steer(self.session.control(self.world.hub.control_frame()))
+
+    def pushed(self, message):
+        self.steer([self.session.pushed(message)])
+
+
 TestReporting = pytest.mark.scenario("J12")(Reporting.TestCase)
+TestReportingElsewhere = pytest.mark.scenario("J12")(ReportingElsewhere.TestCase)

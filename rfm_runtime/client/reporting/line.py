@@ -1,4 +1,4 @@
-"""The line to the local broker, in its background thread: looks at operations, carries out the desk's commands.
+"""The line to a broker, in its background thread: looks at operations, carries out the desk's commands.
 
 A thin shell around `core.reporting.Desk`: ten times a second it samples what lives; once a second it looks whether
 a runtime is there. Without one it shows the local bars.
@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import time
 import weakref
 from collections.abc import Coroutine
 from typing import Any
 
-import zmq
 from msgspec import Struct
 
-from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.reporting.bars import Bars
+from rfm_runtime.client.reporting.carrier import Carrier
+from rfm_runtime.client.reporting.nearby import Nearby
 from rfm_runtime.client.reporting.session import Reported, Session
-from rfm_runtime.config import Folders, folders, load
+from rfm_runtime.client.reporting.where import prepare, where
+from rfm_runtime.config import Destination, Folders
 from rfm_runtime.core.reporting.desk import (
     Answered,
     Ask,
@@ -38,21 +40,8 @@ from rfm_runtime.core.reporting.desk import (
     Tell,
     Tick,
 )
-from rfm_runtime.errors import InternalError, RfmError
+from rfm_runtime.errors import InternalError, NoRuntimeError, RfmError
 from rfm_runtime.observe.alive import source
-from rfm_runtime.protocol.internal import (
-    Ack,
-    Announce,
-    Assign,
-    OwnerHeartbeat,
-    OwnerHello,
-    OwnerWelcome,
-    pack_progress,
-    unpack,
-)
-from rfm_runtime.transport import sockets
-from rfm_runtime.transport.drain import Drain
-from rfm_runtime.transport.rpc import Rpc
 
 __all__ = ["Line"]
 
@@ -67,25 +56,7 @@ SECOND_S = 1.0
 IDLE_S = 5.0
 """A program that reports nothing for so long leaves the broker alone until it does again."""
 
-REQUEST_S = 1.0
-
-
-class _Connection:
-    """Sockets to one runtime."""
-
-    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop, found: Folders) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        command = sockets.command_dealer(self._context, found.endpoint("command"))
-        self.rpc = Rpc(loop, command, on_push=line.handle, on_garbage=_garbage)
-        control = sockets.control_subscriber(self._context, found.endpoint("control"))
-        self._control = Drain(loop, control, line.on_control)
-        self.ingest = sockets.ingest_push(self._context, found.endpoint("ingest"))
-
-    def close(self) -> None:
-        self.rpc.close()
-        self._control.close()
-        self.ingest.close()
-        self._context.term()
+CLOSE_S = 1.0
 
 
 class Line:
@@ -99,10 +70,14 @@ class Line:
         self._bars = Bars()
         # A name of its own for each: a forked child must not be taken for its parent.
         self._source = source(f"reporter-{session.pid}-{secrets.token_hex(4)}", 1)
-        self._connection: _Connection | None = None
+        self._where: Destination | Folders | None = None
+        self._carrier: Carrier | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._greeting = False
         self._second_s = -SECOND_S
+        if os.environ.get("RFM_URL"):
+            prepare()
 
     def run(self) -> None:
         """Until the program ends."""
@@ -122,6 +97,10 @@ class Line:
         self._hear()
         self._bars.close()
         self._disconnect()
+        if self._closing is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._closing
         self._session.ended.set()
 
     # --- the program ------------------------------------------------------------------------
@@ -133,7 +112,7 @@ class Line:
         if not self._desk.reports:
             self._bars.close()
             self._session.idle = True
-            if self._connection is None or not await self._sleep(IDLE_S):
+            if self._carrier is None or not await self._sleep(IDLE_S):
                 self._disconnect()
                 await self._sleep(None)
             self._session.idle = False
@@ -186,40 +165,65 @@ class Line:
     # --- the broker -------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Connect if a runtime is there, and disconnect if it is gone."""
+        """Connect if a runtime is there, and disconnect if it is gone, or another is meant."""
         try:
-            found = folders(load().settings)
-            ConnectionInfo.read(found.connection)
+            found = where()
         except RfmError as error:
-            if self._connection is None and any(operation.bar is not False for operation in self._live.values()):
-                self._session.warn("runtime", f"{error.message}: progress is shown in this program alone")
+            if self._carrier is None:
+                self.unreachable(error)
             self._disconnect()
-            self._session.found(False, connected=False)
             return
-        if self._connection is None:
+        if not self._is_same(found):
+            self._disconnect()
             self._session.found(True, connected=False)
-            self._connection = _Connection(self, self._loop, found)
+            self._where = found
+            self._carrier = self._make(found)
             self._greet()
-        elif self._session.connected:
-            self._connection.rpc.push(OwnerHeartbeat(self._source, len(self._live)))
+        elif self._session.connected and self._carrier is not None:
+            self._carrier.beat(len(self._live))
 
     def _disconnect(self) -> None:
-        if self._connection is None:
+        carrier, self._carrier, self._where = self._carrier, None, None
+        if carrier is None:
             return
         self._session.found(False, connected=False)
+        self._abandon()
+        self._closing = self._loop.create_task(carrier.close())
+        self.handle(Lost())
+
+    def _is_same(self, found: Destination | Folders) -> bool:
+        if isinstance(found, Destination) and isinstance(self._where, Destination):
+            # Another token of the same server is looked for when this one is refused.
+            return found.url == self._where.url
+        return found == self._where
+
+    def _make(self, found: Destination | Folders) -> Carrier:
+        if isinstance(found, Folders):
+            return Nearby(self, self._loop, self._source, found)
+        # With all that WebSockets take: nothing for a program that only reports to its own machine.
+        from rfm_runtime.client.reporting.elsewhere import Elsewhere
+
+        return Elsewhere(self, self._loop, self._source, found)
+
+    def _abandon(self) -> None:
         for task in self._tasks:
             task.cancel()
         self._greeting = False
-        self._connection.close()
-        self._connection = None
-        self.handle(Lost())
 
-    def on_control(self, frames: list[bytes]) -> None:
-        """The cancel set, or a new broker's word."""
-        try:
-            self.handle(unpack(frames))
-        except RfmError as error:
-            _garbage(error)
+    def unreachable(self, error: RfmError) -> None:
+        """Of the carrier too: nobody answers."""
+        # Who names a server is told; who only has bars, when they are seen here and nowhere else.
+        named = not isinstance(error, NoRuntimeError)
+        if named or any(operation.bar is not False for operation in self._live.values()):
+            self._session.warn("runtime", f"{error.message}: progress is shown in this program alone")
+        self._session.found(False, connected=False)
+
+    def lost(self) -> None:
+        """Of the carrier: the connection is gone, and another is made."""
+        self._session.found(True, connected=False)
+        self._abandon()
+        self.handle(Lost())
+        self._greet()
 
     def handle(self, message: Struct) -> None:
         """Tell the desk, and carry out what it asks for."""
@@ -246,10 +250,8 @@ class Line:
                         self._session.settle()
 
     def _push(self, progress: Progress) -> None:
-        if self._connection is not None:
-            # Nobody takes it now: progress is cumulative, the next one says it all.
-            with contextlib.suppress(zmq.Again):
-                self._connection.ingest.send(pack_progress(progress.handle, 0, progress.measure), zmq.NOBLOCK)
+        if self._carrier is not None:
+            self._carrier.push(progress)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -257,11 +259,10 @@ class Line:
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, ask: Ask) -> None:
-        if self._connection is None:
+        if self._carrier is None:
             return
-        reply = Assign if isinstance(ask.message, Announce) else Ack
         try:
-            answer: Struct = await self._connection.rpc.request(ask.message, reply, timeout_s=REQUEST_S)
+            answer = await self._carrier.ask(ask.message)
         except RfmError as error:
             self.handle(Refused(ask, error))
             return
@@ -273,24 +274,15 @@ class Line:
         self.handle(Answered(ask, answer))
 
     def _greet(self) -> None:
-        if not self._greeting and self._connection is not None:
+        if not self._greeting and self._carrier is not None:
             self._greeting = True
-            self._spawn(self._hello(self._connection))
+            self._spawn(self._hello(self._carrier))
 
-    async def _hello(self, connection: _Connection) -> None:
+    async def _hello(self, carrier: Carrier) -> None:
         """Until it is answered, or the runtime is gone."""
-        while connection is self._connection:
-            hello = OwnerHello(
-                source=self._source,
-                role="reporter",
-                kinds=(),
-                location=None,
-                slots=0,
-                workers=0,
-                held=self._desk.hello().held,
-            )
+        while carrier is self._carrier:
             try:
-                welcome = await connection.rpc.request(hello, OwnerWelcome, timeout_s=REQUEST_S)
+                welcome = await carrier.hello(self._desk.hello().held)
             except RfmError as error:
                 log.debug("the broker does not answer: %s", error)
                 await asyncio.sleep(error.retry_after_s or 0.1)
@@ -302,7 +294,3 @@ class Line:
             self._session.found(True, connected=True)
             self.handle(welcome)
             return
-
-
-def _garbage(error: RfmError) -> None:
-    log.debug("the broker said something that cannot be read: %s", error)

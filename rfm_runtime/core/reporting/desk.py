@@ -132,6 +132,7 @@ class Ask(Struct, frozen=True):
 class Progress(Struct, frozen=True):
     """Push this measure under this handle."""
 
+    operation_id: str
     handle: int
     measure: OperationMeasure
 
@@ -449,10 +450,13 @@ class Desk:
             if now_s >= report.not_before_s:
                 del self._refusals[operation_id]
                 commands += self._next(report, now_s)
+        if self.incarnation is None:
+            # A handle of before means nothing to the next broker.
+            return commands
         for report in self._living.values():
             if report.handle is not None and report.measure is not report.sent:
                 report.sent = report.measure
-                commands.append(Progress(report.handle, report.numbered()))
+                commands.append(Progress(report.announce.operation_id, report.handle, report.numbered()))
         return commands
 
     # --- for tests and people ---------------------------------------------------------------

@@ -7,13 +7,14 @@ goes to the broker and what is sent to whom; the shell owns sockets and carries 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.sessions.replica import Ask, Replica
+from rfm_runtime.core.sessions.reporting import OUTCOMES, REPORTS, Reporting
 from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.errors import (
@@ -27,7 +28,7 @@ from rfm_runtime.errors import (
 )
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
-from rfm_runtime.protocol.internal import FeedFrame, Principal
+from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OperationMeasure, OwnerHello, Principal, Source
 from rfm_runtime.protocol.messages import (
     REQUESTS,
     ArtifactChunk,
@@ -57,9 +58,10 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
+from rfm_runtime.protocol.reports import Report, ReportProgress, ReportStarted
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
-__all__ = ["Close", "Fetch", "Forward", "GatewayCore", "Identity", "Refused", "goodbye"]
+__all__ = ["Beat", "Close", "Fetch", "Forward", "GatewayCore", "Identity", "PassOn", "Push", "Refused", "goodbye"]
 
 RESUME_WAIT_S = 2.0
 """How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
@@ -73,7 +75,10 @@ FETCHES_LIMIT = 8
 LOOK_AGAIN_S = 0.5
 """A socket that something was written to is looked at again after this, although nothing follows: has it drained?"""
 
-CAPS = ["msgpack", "artifacts", "tiles"]
+CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
+
+UNLIMITED = (Heartbeat, ReportProgress, *OUTCOMES)
+"""Not counted as commands: all inbound messages are slowed down together, and no outcome is lost to a limit."""
 
 
 class Identity(Struct, frozen=True):
@@ -100,6 +105,29 @@ class Fetch(Struct, frozen=True):
     request: FetchArtifact
 
 
+class PassOn(Struct, frozen=True):
+    """Ask the broker as the program that reports in this session, and give the answer to `passed_on`."""
+
+    session: int
+    request_id: int | None
+    message: Struct
+
+
+class Push(Struct, frozen=True):
+    """Push a measure to the broker."""
+
+    handle: int
+    measure: OperationMeasure
+
+
+class Beat(Struct, frozen=True):
+    """Tell the broker that the program that reports in this session lives."""
+
+    session: int
+    source: Source
+    operations: int
+
+
 class Close(Struct, frozen=True):
     """Flush what waits, then close with this code."""
 
@@ -121,7 +149,7 @@ def goodbye(code: int, retry_after_ms: int | None = None) -> Goodbye:
     )
 
 
-Command = Forward | Fetch | Close | Ask
+Command = Forward | Fetch | PassOn | Push | Beat | Close | Ask
 Authenticate = Callable[[str], Principal | None]
 
 
@@ -316,6 +344,8 @@ class GatewayCore:
                 return self._hello(session, envelope, request, now_ms)
             if session.principal is None or not session.max_hz:
                 raise BadRequestError("the first message has to be `hello`", hint="see docs/protocol.md, Connecting")
+            if session.reporting is not None:
+                session.reporting.heard()
             self._limit(session, request, now_s)
             return self._request(session, envelope.id, request, now_s, now_ms)
         except RfmError as error:
@@ -330,6 +360,8 @@ class GatewayCore:
             if session.fetching + len(session.bulk) >= FETCHES_LIMIT:
                 self.counts["limited_fetch"] += 1
                 raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks at once", retry_after_s=0.05)
+            return
+        if isinstance(request, UNLIMITED):
             return
         session.bucket, wait_s = session.bucket.take(now_s)
         if wait_s > 0.0:
@@ -411,6 +443,11 @@ class GatewayCore:
             case FetchArtifact():
                 check(who, "see")
                 return [self._fetch(session, request_id, request)]
+            case Heartbeat():
+                return []
+            case _ if isinstance(request, REPORTS):
+                check(who, "report")
+                return self._report(session, request_id, request, now_ms)
             case _:
                 return [Forward(session.number, request_id, self._translate(who, request))]
 
@@ -449,6 +486,70 @@ class GatewayCore:
             raise BadRequestError(f"{request.operation_id} is {operation.state} and has no artefacts")
         session.fetching += 1
         return Fetch(session.number, request_id, operation.location, request)
+
+    # --- programs that report ---------------------------------------------------------------
+
+    def _report(self, session: Session, request_id: int | None, request: Struct, now_ms: int) -> list[Command]:
+        if session.reporting is None:
+            session.reporting = Reporting(session.principal or Principal("", ()), f"s{session.number}")
+            session.reporting.heard()
+        reporting = session.reporting
+        match request:
+            case Report():
+                hello = reporting.introduced(request, now_ms)
+                if hello is not None:
+                    return [PassOn(session.number, request_id, hello)]
+                self._reply(session, Ok(), request_id, now_ms)
+                return []
+            case ReportProgress():
+                pushed = reporting.progress(request, now_ms)
+                if request_id is not None:
+                    self._reply(session, Ok(), request_id, now_ms)
+                return [] if pushed is None else [Push(*pushed)]
+        commands: list[Command] = []
+        if isinstance(request, ReportStarted) and (hello := reporting.implied()) is not None:
+            commands.append(PassOn(session.number, None, hello))
+        return [*commands, PassOn(session.number, request_id, reporting.said(request, now_ms))]
+
+    def passed_on(self, asked: PassOn, answer: Struct | RfmError, now_ms: int) -> None:
+        """The answer to a `PassOn`."""
+        session = self.sessions.get(asked.session)
+        if session is None or session.reporting is None:
+            return
+        if isinstance(answer, RfmError):
+            session.reporting.refused(asked.message, answer)
+            # Its own hello is no business of a program that has not said any.
+            if asked.request_id is not None or not isinstance(asked.message, OwnerHello):
+                self._error(session, answer, asked.request_id, now_ms)
+            return
+        reply = session.reporting.answered(asked.message, answer)
+        if asked.request_id is not None:
+            self._reply(session, reply, asked.request_id, now_ms)
+
+    def pushed(self, number: int, message: Struct, now_ms: int) -> list[Command]:
+        """A one-way message of the broker to the program that reports in this session."""
+        session = self.sessions.get(number)
+        if session is None or session.reporting is None:
+            return []
+        meant = session.reporting.pushed(message)
+        return [] if meant is None else self._steer(session, [meant], now_ms)
+
+    def control(self, frame: ControlFrame, now_ms: int) -> list[Command]:
+        """The cancel set, or a new broker's word."""
+        commands: list[Command] = []
+        for session in self.sessions.values():
+            if session.reporting is not None and session.closing is None:
+                commands += self._steer(session, session.reporting.control(frame), now_ms)
+        return commands
+
+    def _steer(self, session: Session, meant: Iterable[Struct], now_ms: int) -> list[Command]:
+        commands: list[Command] = []
+        for message in meant:
+            if isinstance(message, OwnerHello):
+                commands.append(PassOn(session.number, None, message))
+            else:
+                self._reply(session, message, None, now_ms)
+        return commands
 
     # --- subscriptions ----------------------------------------------------------------------
 
@@ -555,6 +656,9 @@ class GatewayCore:
             if session.closing is not None:
                 continue
             self._greet(session, now_ms)
+            reporting = session.reporting
+            if reporting is not None and reporting.source is not None and reporting.beats(now_s):
+                commands.append(Beat(session.number, reporting.source, reporting.operations))
             session.look_again = session.handed_bytes > 0 and now_s - session.pulled_s >= LOOK_AGAIN_S
             stalled_s = now_s - session.stalled_since_s if session.stalled_since_s is not None else 0.0
             if not session.max_hz and now_s - session.connected_s > self.settings.hello_timeout_s:
@@ -607,6 +711,8 @@ class GatewayCore:
         if by_address != +self._by_address:
             raise AssertionError(f"connections by address: {self._by_address} against {by_address}")
         for session in self.sessions.values():
+            if session.reporting is not None:
+                session.reporting.sanity_check()
             current = session.mode == "events" and session.generation == self.replica.generation
             if current and session.cursor > self.replica.position:
                 raise AssertionError(f"s{session.number} is ahead of the replica")

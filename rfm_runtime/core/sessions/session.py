@@ -16,6 +16,7 @@ from rfm_runtime.core.operations.queries import matches
 from rfm_runtime.core.sessions.encoded import EncodedEvent
 from rfm_runtime.core.sessions.pace import Pace, flushed, skipped
 from rfm_runtime.core.sessions.replica import Replica
+from rfm_runtime.core.sessions.reporting import Reporting
 from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
@@ -63,6 +64,7 @@ class Session:
         self.inbound = inbound
         self.connected_s = now_s
         self.principal: Principal | None = None
+        self.reporting: Reporting | None = None
         self.client = ""
         self.resume: ResumeFrom | None = None
         self.max_hz = 0.0

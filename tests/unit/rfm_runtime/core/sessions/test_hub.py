@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_WAIT_S, Refused, goodbye
+from rfm_runtime.core.sessions.reporting import REPORTS
 from rfm_runtime.protocol.internal import (
     DoCancel,
     DoExplain,
@@ -372,7 +373,7 @@ FORWARDED = [
     (Explain("a"), DoExplain(ANN, "a")),
     (Kinds(), DoKinds()),
 ]
-ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, FetchArtifact}
+ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, FetchArtifact, Heartbeat, *REPORTS}
 
 
 def test_every_request_of_the_protocol_is_known_here():

@@ -1,0 +1,48 @@
+"""Where this process reports: to a server that the program names, to the one that the environment names, or here."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Destination, Folders, destination, folders, load
+
+__all__ = ["prepare", "report_to", "where"]
+
+
+class _Chosen:
+    """Of this process and the children that it forks."""
+
+    by_program: Destination | None = None
+
+
+def report_to(url: str | None, token: str | None = None) -> None:
+    """Report all operations of this process, present ones too, to the server at `url`; None: where it was before.
+
+    url: e.g. wss://render.example.org:8765. token: for it; without one, what RFM_TOKEN or RFM_TOKEN_FILE say.
+    Raises ConfigError for an address that is none, and without a token.
+    """
+    prepare()
+    if url is None:
+        _Chosen.by_program = None
+    elif token is not None:
+        # As it was read from a file, with the end of its line.
+        _Chosen.by_program = Destination(url, token.strip())
+    else:
+        _Chosen.by_program = destination({**os.environ, "RFM_URL": url})
+
+
+def prepare() -> None:
+    """Load what reporting elsewhere takes: a child that is forked while a thread does would have half of it."""
+    import_module("rfm_runtime.client.reporting.elsewhere")
+
+
+def where() -> Destination | Folders:
+    """The server, or the folders of the runtime of this machine if one runs. Raises RfmError if there is none."""
+    chosen = _Chosen.by_program or destination()
+    if chosen is not None:
+        return chosen
+    found = folders(load().settings)
+    ConnectionInfo.read(found.connection)
+    return found

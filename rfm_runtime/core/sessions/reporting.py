@@ -1,0 +1,323 @@
+"""What a program elsewhere reports through a gateway, one `Reporting` a session: its words become an owner's.
+
+Pure; `GatewayCore` is its only caller. The broker sees an owner like any other, remote and with a lease. A session
+speaks only for what the broker has given it. After the broker's restart it is asked what it holds; of a program that
+never introduced itself the gateway says what it knows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct
+
+from rfm_runtime.errors import BadRequestError, RfmError, TooLargeError, UnknownOperationError
+from rfm_runtime.protocol.internal import (
+    Ack,
+    Announce,
+    Assign,
+    ControlFrame,
+    HeldOperation,
+    HelloAsked,
+    OperationMeasure,
+    Outcome,
+    OwnerHello,
+    OwnerWelcome,
+    PauseOwner,
+    PauseState,
+    Principal,
+    Source,
+)
+from rfm_runtime.protocol.messages import Ok
+from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.protocol.reports import (
+    Asked,
+    Held,
+    Kept,
+    Measured,
+    Report,
+    ReportAgain,
+    ReportCanceled,
+    ReportCompleted,
+    Reported,
+    ReportFailed,
+    ReportPaused,
+    ReportProgress,
+    ReportReply,
+    ReportResumed,
+    ReportStarted,
+)
+
+__all__ = ["OUTCOMES", "REPORTS", "Reporting"]
+
+OUTCOMES = (ReportCompleted, ReportFailed, ReportCanceled)
+REPORTS = (Report, ReportStarted, ReportProgress, ReportPaused, ReportResumed, *OUTCOMES)
+
+BEAT_S = 1.0
+"""Between two heartbeats that are passed on."""
+
+HELD_LIMIT = 20_000
+"""Operations that one program may hold: as many as a user may have alive."""
+
+
+class _Own:
+    """An operation of this session. handle: None until the broker has given one. cancel: it was told."""
+
+    __slots__ = ("cancel", "handle", "measure", "state")
+
+    def __init__(self) -> None:
+        self.handle: int | None = None
+        self.measure = OperationMeasure(generation=1, counter=0, measured_at_ms=0, done=0.0)
+        self.state: Literal["running", "paused", "ended"] = "running"
+        self.cancel = False
+
+
+class Reporting:
+    """One session's reporting. source: how the broker knows its program; None before its first word.
+
+    incarnation: of the broker that has welcomed it, None before; greeting: whether a hello is under way or asked for.
+    """
+
+    def __init__(self, principal: Principal, session: str) -> None:
+        self._principal = principal
+        self._session = session
+        self._pages: dict[str, Held] = {}
+        self._own: dict[str, _Own] = {}
+        self._heard = False
+        self._beat_s = 0.0
+        self.source: Source | None = None
+        self.incarnation: int | None = None
+        self.greeting = False
+        self._implied = False
+
+    @property
+    def operations(self) -> int:
+        """How many it has in hand."""
+        return len(self._own)
+
+    def heard(self) -> None:
+        """The program said something: it lives."""
+        self._heard = True
+
+    def beats(self, now_s: float) -> bool:
+        """Whether the broker is due to be told that the program lives."""
+        due = self._heard and self.incarnation is not None and now_s - self._beat_s >= BEAT_S
+        if due:
+            self._heard = False
+            self._beat_s = now_s
+        return due
+
+    # --- what the program says --------------------------------------------------------------
+
+    def introduced(self, message: Report, now_ms: int) -> OwnerHello | None:
+        """The hello for the broker; None while pages are to come. Raises BadRequestError, TooLargeError."""
+        source = self._named(message.reporter, message.host, message.pid)
+        if self.source is not None and self.source != source:
+            raise BadRequestError(
+                f"this connection reports as {self.source.name}", hint="make another connection for another program"
+            )
+        self.source = source
+        self._pages |= {held.operation_id: held for held in message.held}
+        if len(self._pages) > HELD_LIMIT:
+            self._pages.clear()
+            raise TooLargeError(f"more than {HELD_LIMIT} operations are held", hint="end some before you begin more")
+        if message.more:
+            return None
+        pages, self._pages = self._pages, {}
+        self._own = {operation_id: self._own.get(operation_id) or _Own() for operation_id in pages}
+        for operation_id, held in pages.items():
+            self._own[operation_id].state = held.state
+            self._measure(held, self._own[operation_id], now_ms)
+        return self._hello()
+
+    def implied(self) -> OwnerHello | None:
+        """The hello of a program that says none: it is known by its session, and gone with it."""
+        if self.source is not None:
+            return None
+        self.source = self._named(self._session, "", 0)
+        self._implied = True
+        return self._hello()
+
+    def _named(self, reporter: str, host: str, pid: int) -> Source:
+        # With its user's name before it, nobody speaks for another user's program, nor for an engine.
+        return Source(f"{self._principal.user}/{reporter}", host, "", pid, 0.0, 1)
+
+    def _hello(self) -> OwnerHello:
+        if self.source is None:
+            raise AssertionError("a hello without a name")
+        self.greeting = True
+        held = tuple(
+            HeldOperation(operation_id=operation_id, generation=1, state=own.state, measure=own.measure)
+            for operation_id, own in self._own.items()
+        )
+        return OwnerHello(
+            source=self.source, role="reporter", kinds=(), location=None, slots=0, workers=0, local=False, held=held
+        )
+
+    def said(self, message: Struct, now_ms: int) -> Announce | Outcome | PauseState:
+        """The broker's message for what the program says of one operation. Raises BadRequestError."""
+        match message:
+            case ReportStarted():
+                own = self._own.setdefault(message.operation_id, _Own())
+                return Announce(
+                    principal=self._principal,
+                    operation_id=message.operation_id,
+                    kind=message.kind,
+                    name=message.name,
+                    labels=message.labels,
+                    pausable=message.pausable,
+                    parent_id=message.parent_id,
+                    measure=self._measure(message, own, now_ms),
+                )
+            case ReportPaused() | ReportResumed():
+                return PauseState(message.operation_id, 1, isinstance(message, ReportPaused))
+            case ReportCompleted():
+                return self._outcome(message, "completed", None, now_ms)
+            case ReportFailed():
+                return self._outcome(message, "failed", _error_of(message), now_ms)
+            case ReportCanceled():
+                reason = ErrorInfo(code="canceled", message=message.reason) if message.reason else None
+                return self._outcome(message, "canceled", reason, now_ms)
+        raise BadRequestError(f"{type(message).__name__} is no report")
+
+    def _outcome(
+        self, message: Measured, state: Literal["completed", "failed", "canceled"], error: ErrorInfo | None, now_ms: int
+    ) -> Outcome:
+        # Also of what this session does not have: it may be repeated by a program that never heard the answer.
+        own = self._own.get(message.operation_id) or _Own()
+        own.state = "ended"
+        final = self._measure(message, own, now_ms)
+        return Outcome(operation_id=message.operation_id, generation=1, state=state, final=final, error=error)
+
+    def progress(self, message: ReportProgress, now_ms: int) -> tuple[int, OperationMeasure] | None:
+        """(handle, measure) to push; None while the broker is awaited, which will be told. Raises RfmError."""
+        own = self._own.get(message.operation_id)
+        if own is None:
+            raise UnknownOperationError(
+                f"{message.operation_id} is none of this program's operations", hint="say `operation_started` first"
+            )
+        if own.state == "ended":
+            return None
+        measure = self._measure(message, own, now_ms)
+        return None if own.handle is None else (own.handle, measure)
+
+    def _measure(self, message: Measured, own: _Own, now_ms: int) -> OperationMeasure:
+        done, unit = message.done, message.unit or own.measure.unit
+        total = own.measure.total if message.total is UNSET else message.total
+        if done is None and message.progress is not None:
+            if not total:
+                total, unit = 100.0, "%"
+            done = message.progress * total / 100.0
+        own.measure = OperationMeasure(
+            generation=1,
+            counter=own.measure.counter + 1,
+            measured_at_ms=now_ms,
+            done=own.measure.done if done is None else done,
+            total=total,
+            unit=unit,
+            step=message.step,
+            steps=message.steps,
+            message=message.message,
+            details=message.details,
+        )
+        return own.measure
+
+    # --- what the broker answers ------------------------------------------------------------
+
+    def answered(self, asked: Struct, reply: Struct) -> Struct:
+        """The program's reply for the broker's answer."""
+        match asked, reply:
+            case OwnerHello(), OwnerWelcome():
+                return self._welcomed(asked, reply)
+            case Announce(), Assign():
+                own = self._own.setdefault(reply.operation_id, _Own())
+                # The answer of a broker that was replaced meanwhile: the next one gives another.
+                own.handle = None if self.incarnation is None else reply.handle
+                return Reported(reply.operation_id, reply.paused)
+            case PauseState(), Ack():
+                if asked.operation_id in self._own:
+                    self._own[asked.operation_id].state = "paused" if asked.paused else "running"
+            case Outcome(), Ack():
+                self._own.pop(asked.operation_id, None)
+        return Ok()
+
+    def refused(self, asked: Struct, error: RfmError) -> None:
+        """The broker answered with an error, or not in time."""
+        if isinstance(asked, OwnerHello):
+            self.greeting = False
+            if not error.temporary:
+                self.source, self.incarnation = None, None
+                self._own.clear()
+        elif isinstance(asked, Announce | Outcome) and not error.temporary:
+            self._own.pop(asked.operation_id, None)
+
+    def _welcomed(self, hello: OwnerHello, welcome: OwnerWelcome) -> ReportReply:
+        self.greeting = False
+        self.incarnation = welcome.incarnation
+        kept = {assign.operation_id: assign for assign in welcome.keep}
+        # What was begun after the hello is not in it, and has an answer of its own.
+        for held in hello.held:
+            if held.operation_id not in kept:
+                self._own.pop(held.operation_id, None)
+            elif held.operation_id in self._own:
+                self._own[held.operation_id].handle = kept[held.operation_id].handle
+        cancel = [entry.operation_id for entry in welcome.control.cancel if entry.operation_id in self._own]
+        if self._implied:
+            # It does not see this answer: it is asked when the set is repeated.
+            cancel = []
+        for operation_id in cancel:
+            self._own[operation_id].cancel = True
+        return ReportReply(
+            keep=tuple(Kept(operation_id, assign.paused) for operation_id, assign in kept.items()),
+            drop=welcome.drop,
+            cancel=tuple(cancel),
+        )
+
+    # --- what it says unasked ---------------------------------------------------------------
+
+    def pushed(self, message: Struct) -> Asked | ReportAgain | OwnerHello | None:
+        """What a one-way message of the broker means: a word to the program, or to the broker."""
+        match message:
+            case PauseOwner():
+                return Asked(operation_id=message.operation_id, pause=message.paused)
+            case HelloAsked():
+                return self._again()
+        return None
+
+    def control(self, frame: ControlFrame) -> list[Asked | ReportAgain | OwnerHello]:
+        """The same of the cancel set."""
+        if frame.incarnation != self.incarnation:
+            again = self._again()
+            return [] if again is None else [again]
+        told: list[Asked | ReportAgain | OwnerHello] = []
+        for entry in frame.cancel:
+            own = self._own.get(entry.operation_id)
+            if own is not None and not own.cancel and entry.generation == 1:
+                own.cancel = True
+                told.append(Asked(operation_id=entry.operation_id, cancel=True))
+        return told
+
+    def _again(self) -> ReportAgain | OwnerHello | None:
+        """Another broker: its handles are others, and it wants to hear of all that is held."""
+        if self.greeting or self.source is None or self._pages:
+            return None
+        self.incarnation = None
+        for own in self._own.values():
+            own.handle = None
+        if self._implied:
+            return self._hello()
+        self.greeting = True
+        return ReportAgain()
+
+    def sanity_check(self) -> None:
+        """Raise AssertionError if it contradicts itself."""
+        if self.source is None and self._own:
+            raise AssertionError("operations of a program without a name")
+        if self.incarnation is None and any(own.handle is not None for own in self._own.values()):
+            raise AssertionError("a handle of a broker that has not welcomed it")
+
+
+def _error_of(message: ReportFailed) -> ErrorInfo:
+    if isinstance(message.error, ErrorInfo):
+        return message.error
+    return ErrorInfo(code="failed", message=message.error or message.message or "the program gave no reason")
