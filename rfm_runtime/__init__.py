@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rfm_runtime.client.reporting.tracking import Progress, current_operation, operation, progress, track
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.errors import OperationCanceled, OperationFailedError, RfmError
+    from rfm_runtime.observe.resources import ResourceMonitor
 
 __all__ = [
     "AsyncClient",
@@ -30,6 +31,7 @@ __all__ = [
     "ProgressManager",
     "ProgressReporter",
     "RenderResult",
+    "ResourceMonitor",
     "RfmError",
     "__version__",
     "current_operation",
@@ -49,6 +51,7 @@ _HOMES = {
     "ProgressManager": "rfm_runtime.client.reporting.manager",
     "ProgressReporter": "rfm_runtime.client.reporting.reporter",
     "RenderResult": "rfm_runtime.client.handle",
+    "ResourceMonitor": "rfm_runtime.observe.resources",
     "RfmError": "rfm_runtime.errors",
     "current_operation": "rfm_runtime.client.reporting.tracking",
     "operation": "rfm_runtime.client.reporting.tracking",
