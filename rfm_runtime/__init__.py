@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rfm_runtime.client.reporting.where import report_to
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.errors import ConfigError, OperationCanceled, OperationFailedError, RfmError
+    from rfm_runtime.observe.resources import ResourceMonitor
 
 __all__ = [
     "AsyncClient",
@@ -32,6 +33,7 @@ __all__ = [
     "ProgressManager",
     "ProgressReporter",
     "RenderResult",
+    "ResourceMonitor",
     "RfmError",
     "__version__",
     "current_operation",
@@ -53,6 +55,7 @@ _HOMES = {
     "ProgressManager": "rfm_runtime.client.reporting.manager",
     "ProgressReporter": "rfm_runtime.client.reporting.reporter",
     "RenderResult": "rfm_runtime.client.handle",
+    "ResourceMonitor": "rfm_runtime.observe.resources",
     "RfmError": "rfm_runtime.errors",
     "current_operation": "rfm_runtime.client.reporting.tracking",
     "operation": "rfm_runtime.client.reporting.tracking",

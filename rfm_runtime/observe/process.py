@@ -6,7 +6,8 @@ import ctypes
 import os
 import signal
 import sys
-from pathlib import Path
+
+from rfm_runtime.observe.cgroups import cpu_quota
 
 __all__ = ["available_cores", "die_with_parent"]
 
@@ -29,42 +30,5 @@ def die_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> Non
 def available_cores() -> int:
     """Cores this process may use: affinity, and the CPU quota of its cgroup (v2, then v1), at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = cpu_quota()
     return max(1, cores if quota is None else min(cores, int(quota + 0.5)))
-
-
-def _cgroup_quota() -> float | None:
-    quotas = [quota for quota in (_cgroup_v2(), _cgroup_v1()) if quota is not None]
-    return min(quotas, default=None)
-
-
-def _cgroup_v2() -> float | None:
-    try:
-        own = Path("/proc/self/cgroup").read_text(encoding="ascii")
-    except OSError:
-        return None
-    path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), None)
-    if path is None:
-        return None
-    folder = Path("/sys/fs/cgroup") / path.lstrip("/")
-    quotas = []
-    for level in (folder, *folder.parents):
-        if level == Path("/sys/fs"):
-            break
-        try:
-            limit, period = (level / "cpu.max").read_text(encoding="ascii").split()
-        except (OSError, ValueError):
-            continue
-        if limit != "max":
-            quotas.append(int(limit) / int(period))
-    return min(quotas, default=None)
-
-
-def _cgroup_v1() -> float | None:
-    folder = Path("/sys/fs/cgroup/cpu")
-    try:
-        limit = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        period = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    return limit / period if limit > 0 else None

@@ -34,6 +34,7 @@ NAMES = [
     "ProgressManager",
     "ProgressReporter",
     "RenderResult",
+    "ResourceMonitor",
     "RfmError",
     "__version__",
     "current_operation",

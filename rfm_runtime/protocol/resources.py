@@ -1,0 +1,95 @@
+"""What a process and its host use, whether that is healthy, and what would help: as processes tell each other, and
+watchers are told.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = [
+    "Advice",
+    "ChildrenUsage",
+    "Health",
+    "HealthState",
+    "HostUsage",
+    "ProcessUsage",
+    "ResourceReport",
+    "Topic",
+]
+
+HealthState = Literal["healthy", "degraded", "unhealthy"]
+Topic = Literal["workers", "memory", "tile_size", "watchers", "disk", "descriptors"]
+
+
+class ChildrenUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All processes below one, theirs included: an engine's workers. Memory that they share counts for each."""
+
+    processes: int = 0
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+
+
+class ProcessUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One process, without its children. Where the system does not tell, None or 0.
+
+    cpu_percent: over the last interval; 100 is one core. memory_bytes: resident. sockets: of the descriptors.
+    loop_lag_ms: the latest that its event loop came in the interval; None without a loop.
+    """
+
+    name: str
+    role: str
+    pid: int
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+    peak_memory_bytes: int = 0
+    threads: int = 0
+    descriptors: int | None = None
+    descriptors_limit: int | None = None
+    sockets: int | None = None
+    loop_lag_ms: float | None = None
+    children: ChildrenUsage = ChildrenUsage()
+
+
+class HostUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine, as one process may use it. Where the system does not tell, None or 0.
+
+    cores: that affinity and the cgroup's quota leave to the process. cpu_percent: of the whole machine, at most 100.
+    cgroup: of the smallest limit that holds; used without file cache that the kernel gives up. disk: of the state
+    folder's file system, free for this user.
+    """
+
+    cores: int
+    cpu_percent: float = 0.0
+    load_1m: float | None = None
+    memory_total_bytes: int = 0
+    memory_available_bytes: int = 0
+    cgroup_memory_limit_bytes: int | None = None
+    cgroup_memory_used_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    disk_total_bytes: int | None = None
+
+
+class Health(Struct, frozen=True, omit_defaults=True):
+    """reasons: one sentence for each condition that is not well, `topic: figures`; the worst first."""
+
+    state: HealthState = "healthy"
+    reasons: tuple[str, ...] = ()
+
+
+class ResourceReport(Struct, frozen=True, kw_only=True):
+    """One sample. measured_at_ms: since 1970."""
+
+    process: ProcessUsage
+    host: HostUsage
+    health: Health
+    measured_at_ms: int
+
+
+class Advice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was seen, and what to do. setting: what to change, as in the settings file or a render's parameters."""
+
+    topic: Topic
+    text: str
+    setting: str | None = None
