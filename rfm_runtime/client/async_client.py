@@ -48,7 +48,6 @@ from rfm_runtime.protocol.messages import (
     ListReply,
     Live,
     Ok,
-    OperationFilter,
     OperationList,
     OperationReply,
     Pause,
@@ -62,7 +61,14 @@ from rfm_runtime.protocol.messages import (
     Subscribed,
     Welcome,
 )
-from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent, OperationState, ProgressUpdate
+from rfm_runtime.protocol.operation import (
+    ErrorInfo,
+    Operation,
+    OperationEvent,
+    OperationFilter,
+    OperationState,
+    ProgressUpdate,
+)
 from rfm_runtime.protocol.wire import type_of
 
 __all__ = ["AsyncClient", "Notice", "OnState"]

@@ -42,6 +42,7 @@ from rfm_runtime.gateway.reporters import Endpoints, Reporters
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
+from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
 from rfm_runtime.protocol.internal import (
     ControlFrame,
     DataChunk,
@@ -94,6 +95,8 @@ _ANSWERS: dict[type[Any], type[Any]] = {
     internal.DoGet: OperationReply,
     internal.DoExplain: internal.Explained,
     internal.DoKinds: internal.KindsKnown,
+    internal.DoHistory: HistoryReply,
+    internal.DoPerformance: PerformanceReply,
     internal.Snapshot: internal.SnapshotPage,
     internal.EventsSince: internal.Events,
     internal.ProgressState: internal.ProgressStateReply,

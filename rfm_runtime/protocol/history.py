@@ -7,8 +7,13 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from rfm_runtime.protocol.limits import PAGE_LIMIT
-from rfm_runtime.protocol.messages import OperationFilter
-from rfm_runtime.protocol.operation import Operation, OperationEvent, OperationId, Position
+from rfm_runtime.protocol.operation import (
+    Operation,
+    OperationEvent,
+    OperationFilter,
+    OperationId,
+    Position,
+)
 
 __all__ = ["SERIES_POINTS", "GetPerformance", "History", "HistoryReply", "Performance", "PerformanceReply", "Point"]
 

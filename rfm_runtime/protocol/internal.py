@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError, UnsupportedError
+from rfm_runtime.protocol.history import History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.messages import (
     CancelOperation,
     CancelReply,
@@ -54,9 +55,11 @@ __all__ = [
     "DoCancel",
     "DoExplain",
     "DoGet",
+    "DoHistory",
     "DoKinds",
     "DoList",
     "DoPause",
+    "DoPerformance",
     "DoPriority",
     "DoSubmit",
     "Events",
@@ -211,6 +214,20 @@ class DoGet(Struct, frozen=True):
 
 class DoKinds(Struct, frozen=True):
     """→ `KindsKnown`"""
+
+
+class DoHistory(Struct, frozen=True):
+    """→ `HistoryReply`"""
+
+    principal: Principal
+    request: History
+
+
+class DoPerformance(Struct, frozen=True):
+    """→ `PerformanceReply`"""
+
+    principal: Principal
+    operation_id: str
 
 
 class KindsKnown(Struct, frozen=True):
@@ -639,9 +656,11 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoCancel,
         DoExplain,
         DoGet,
+        DoHistory,
         DoKinds,
         DoList,
         DoPause,
+        DoPerformance,
         DoPriority,
         DoSubmit,
         Events,
@@ -660,7 +679,9 @@ _MESSAGES: dict[str, type[Struct]] = {
         OwnerHello,
         OwnerWelcome,
         HelloAsked,
+        HistoryReply,
         PauseOwner,
+        PerformanceReply,
         PauseState,
         PriorityOwner,
         ProgressState,

@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
 from rfm_runtime.protocol.operation import (
     ErrorInfo,
     Labels,
     Name,
     Operation,
+    OperationFilter,
     OperationId,
-    OperationState,
     Position,
     Priority,
     ProgressUpdate,
@@ -64,7 +65,6 @@ __all__ = [
     "ListReply",
     "Live",
     "Ok",
-    "OperationFilter",
     "OperationList",
     "OperationReply",
     "Pause",
@@ -147,16 +147,6 @@ class Welcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str
     server: ServerInfo
     token_expires_at: int | None = None
-
-
-class OperationFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which operations; an empty filter means all. Fields are joined by *and*, values by *or*."""
-
-    states: Annotated[list[OperationState], Meta(max_length=8)] | None = None
-    kinds: Annotated[list[Name], Meta(max_length=32)] | None = None
-    owner: Name | None = None
-    labels: Labels | None = None
-    text: Name | None = None
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -408,6 +398,8 @@ REQUESTS: dict[str, type[Struct]] = {
     "explain": Explain,
     "fetch_artifact": FetchArtifact,
     "kinds": Kinds,
+    "history": History,
+    "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
     "ping": Ping,
     "heartbeat": Heartbeat,
@@ -435,6 +427,8 @@ REPLIES: dict[str, type[Struct]] = {
     "artifact_chunk": ArtifactChunk,
     "kinds_reply": KindsReply,
     "pong": Pong,
+    "history_reply": HistoryReply,
+    "performance_reply": PerformanceReply,
     "report_reply": ReportReply,
     "reported": Reported,
     "error": ErrorInfo,

@@ -33,6 +33,7 @@ __all__ = [
     "Name",
     "Operation",
     "OperationEvent",
+    "OperationFilter",
     "OperationId",
     "OperationState",
     "Position",
@@ -223,6 +224,16 @@ class OperationEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     artifacts: tuple[Artifact, ...] = ()
     cancel_requested: bool = False
     forced: bool = False
+
+
+class OperationFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which operations; an empty filter means all. Fields are joined by *and*, values by *or*."""
+
+    states: Annotated[list[OperationState], Meta(max_length=8)] | None = None
+    kinds: Annotated[list[Name], Meta(max_length=32)] | None = None
+    owner: Name | None = None
+    labels: Labels | None = None
+    text: Name | None = None
 
 
 def after_event(operation: Operation, event: OperationEvent, latest: ProgressUpdate | None) -> Operation:

@@ -31,13 +31,19 @@ from rfm_runtime.protocol.internal import (
 )
 from rfm_runtime.protocol.messages import (
     Live,
-    OperationFilter,
     OperationList,
     Ping,
     Subscribed,
     Welcome,
 )
-from rfm_runtime.protocol.operation import TERMINAL_EVENTS, TERMINAL_STATES, ErrorInfo, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import (
+    TERMINAL_EVENTS,
+    TERMINAL_STATES,
+    ErrorInfo,
+    OperationEvent,
+    OperationFilter,
+    ProgressUpdate,
+)
 from rfm_runtime.testing.operations import ADMIN, World, owner_hello
 from rfm_runtime.testing.sessions import Gate
 

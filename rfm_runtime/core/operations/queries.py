@@ -14,8 +14,11 @@ from rfm_runtime.core.operations.schedule import Usage, effective_priority, orde
 from rfm_runtime.errors import BadRequestError, ForbiddenError
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
-from rfm_runtime.protocol.messages import ListOperations, ListReply, OperationFilter
-from rfm_runtime.protocol.operation import Operation
+from rfm_runtime.protocol.messages import ListOperations, ListReply
+from rfm_runtime.protocol.operation import (
+    Operation,
+    OperationFilter,
+)
 
 __all__ = ["check", "explain", "list_page", "matches", "page_of"]
 

@@ -28,6 +28,7 @@ from rfm_runtime.errors import (
 )
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
+from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OperationMeasure, OwnerHello, Principal, Source
 from rfm_runtime.protocol.messages import (
     REQUESTS,
@@ -474,6 +475,10 @@ class GatewayCore:
                 return internal.DoExplain(who, request.operation_id)
             case Kinds():
                 return internal.DoKinds()
+            case History():
+                return internal.DoHistory(who, request)
+            case GetPerformance():
+                return internal.DoPerformance(who, request.operation_id)
         raise BadRequestError(f"{type(request).__name__} is no request")
 
     def _fetch(self, session: Session, request_id: int | None, request: FetchArtifact) -> Fetch:

@@ -22,13 +22,17 @@ from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
     Live,
-    OperationFilter,
     OperationList,
     ResumeFrom,
     Subscribe,
     Throttled,
 )
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
+from rfm_runtime.protocol.operation import (
+    TERMINAL_STATES,
+    Operation,
+    OperationEvent,
+    OperationFilter,
+)
 from rfm_runtime.protocol.wire import Encoding, encode, encode_part
 
 __all__ = ["Payload", "Session"]

@@ -11,7 +11,6 @@ from rfm_runtime.protocol.messages import (
     FetchArtifact,
     GetOperation,
     Live,
-    OperationFilter,
     OperationList,
     OperationReply,
     Ping,
@@ -22,7 +21,14 @@ from rfm_runtime.protocol.messages import (
     Throttled,
     Unsubscribe,
 )
-from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, ProgressUpdate, TileMap
+from rfm_runtime.protocol.operation import (
+    Artifact,
+    ErrorInfo,
+    OperationEvent,
+    OperationFilter,
+    ProgressUpdate,
+    TileMap,
+)
 from rfm_runtime.protocol.wire import encode, join
 from rfm_runtime.testing.sessions import Gate, Story
 
