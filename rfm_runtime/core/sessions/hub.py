@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations.queries import check
+from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import OUTCOMES, REPORTS, Reporting
 from rfm_runtime.core.sessions.session import Payload, Session
@@ -28,31 +29,20 @@ from rfm_runtime.errors import (
 )
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
-from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OperationMeasure, OwnerHello, Principal, Source
 from rfm_runtime.protocol.messages import (
     REQUESTS,
     ArtifactChunk,
     AuthRefresh,
-    CancelOperation,
-    ChangePriority,
-    Explain,
     FetchArtifact,
-    GetOperation,
     Goodbye,
     Heartbeat,
     Hello,
-    Kinds,
     Limits,
-    ListOperations,
     Ok,
-    Pause,
     Ping,
     Pong,
-    Resume,
     ServerInfo,
-    Submit,
-    SubmitMany,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -450,36 +440,7 @@ class GatewayCore:
                 check(who, "report")
                 return self._report(session, request_id, request, now_ms)
             case _:
-                return [Forward(session.number, request_id, self._translate(who, request))]
-
-    def _translate(self, who: Principal, request: Struct) -> Struct:
-        """The broker's message for a watcher's request."""
-        match request:
-            case Submit():
-                return internal.DoSubmit(principal=who, submissions=(request,))
-            case SubmitMany():
-                return internal.DoSubmit(principal=who, submissions=tuple(request.operations))
-            case CancelOperation():
-                return internal.DoCancel(who, request)
-            case Pause():
-                return internal.DoPause(who, request.operation_id, True)
-            case Resume():
-                return internal.DoPause(who, request.operation_id, False)
-            case ChangePriority():
-                return internal.DoPriority(who, request.operation_id, request.priority)
-            case ListOperations():
-                return internal.DoList(who, request)
-            case GetOperation():
-                return internal.DoGet(who, request.operation_id)
-            case Explain():
-                return internal.DoExplain(who, request.operation_id)
-            case Kinds():
-                return internal.DoKinds()
-            case History():
-                return internal.DoHistory(who, request)
-            case GetPerformance():
-                return internal.DoPerformance(who, request.operation_id)
-        raise BadRequestError(f"{type(request).__name__} is no request")
+                return [Forward(session.number, request_id, forwarded(who, request))]
 
     def _fetch(self, session: Session, request_id: int | None, request: FetchArtifact) -> Fetch:
         operation = self.replica.operations.get(request.operation_id)

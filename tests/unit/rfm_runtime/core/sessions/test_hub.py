@@ -7,13 +7,16 @@ import pytest
 
 from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_WAIT_S, Refused, goodbye
 from rfm_runtime.core.sessions.reporting import REPORTS
+from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import (
     DoCancel,
     DoExplain,
     DoGet,
+    DoHistory,
     DoKinds,
     DoList,
     DoPause,
+    DoPerformance,
     DoPriority,
     DoSubmit,
 )
@@ -357,6 +360,7 @@ def test_while_the_gateway_catches_up_a_subscription_waits(scene):
 ANN = TOKENS["ann"]
 CANCEL = CancelOperation(operation_id="a", mode="hard")
 LIST = ListOperations(limit=5)
+PAST = History(since_ms=5)
 
 FORWARDED = [
     (
@@ -372,6 +376,8 @@ FORWARDED = [
     (GetOperation("a"), DoGet(ANN, "a")),
     (Explain("a"), DoExplain(ANN, "a")),
     (Kinds(), DoKinds()),
+    (PAST, DoHistory(ANN, PAST)),
+    (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
 ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, FetchArtifact, Heartbeat, *REPORTS}
 
