@@ -58,5 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commands_per_s: Positive = 50.0
     commands_burst: Count = 100
     inbound_per_s: Positive = 1000.0
+    client_inbound_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Of each connection; 0: half of all."""
     # logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -28,7 +28,7 @@ async def serve(boot: Boot) -> None:
     gateway = Gateway(
         boot.settings,
         source=boot.source,
-        token=token.read(boot.folders.token),
+        authenticate=token.RuntimeToken(token.read(boot.folders.token)).authenticate,
         endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
         context=context,
     )

@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Settings
+from rfm_runtime.core.sessions.access import Authenticate
 from rfm_runtime.core.sessions.hub import (
     Beat,
     Close,
@@ -52,7 +53,6 @@ from rfm_runtime.protocol.internal import (
     FeedFrame,
     GatewayHello,
     GatewayWelcome,
-    Principal,
     Source,
     unpack,
 )
@@ -70,7 +70,6 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
-from rfm_runtime.security import token as tokens
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
 from rfm_runtime.transport.rpc import Rpc
@@ -111,13 +110,13 @@ class Gateway:
         settings: Settings,
         *,
         source: Source,
-        token: str,
+        authenticate: Authenticate,
         endpoints: Endpoints,
         context: zmq.Context[zmq.Socket[bytes]],
     ) -> None:
         self._settings = settings
         self._source = source
-        self._token = token
+        self.authenticate = authenticate
         self._endpoints = endpoints
         self._context = context
         self._loop = asyncio.get_running_loop()
@@ -131,9 +130,6 @@ class Gateway:
         self._prefilling = False
         self.core.filled = False
         self._closed = False
-
-    def authenticate(self, offered: str) -> Principal | None:
-        return Principal("local", ("admin",)) if tokens.verify(offered, self._token) else None
 
     @property
     def now_s(self) -> float:
@@ -369,12 +365,12 @@ class Gateway:
         encoding: Encoding = SUBPROTOCOLS.get(connection.subprotocol or "", "json")
         request = connection.request
         offered = bearer(request.headers) if request is not None else None
-        principal = None if offered is None else self.authenticate(offered)
+        grant = None if offered is None else self.authenticate(offered)
         address = str(connection.remote_address[0]) if connection.remote_address else "local"
-        if offered is not None and principal is None:
+        if offered is not None and grant is None:
             await self._refuse(connection, encoding, self.core.wrong_token(address, now_s))
             return
-        session = self.core.connected(address, encoding, principal, now_s)
+        session = self.core.connected(address, encoding, grant, now_s)
         if isinstance(session, Refused):
             await self._refuse(connection, encoding, session)
             return

@@ -122,12 +122,12 @@ class Http:
                 text = await gateway.metrics_text()
                 return _response(http.HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", text.encode())
             case ["v1", "operations", *rest]:
-                principal = gateway.authenticate(bearer(request.headers) or "")
-                if principal is None:
+                grant = gateway.authenticate(bearer(request.headers) or "")
+                if grant is None:
                     refusal = _plain(http.HTTPStatus.UNAUTHORIZED, "the runtime's token is needed as bearer\n")
                     refusal.headers["WWW-Authenticate"] = "Bearer"
                     return refusal
-                return await self._operations(principal, [unquote(part) for part in rest])
+                return await self._operations(grant.principal, [unquote(part) for part in rest])
         return _plain(http.HTTPStatus.NOT_FOUND, "not found\n")
 
     async def _operations(self, principal: Principal, rest: list[str]) -> Response:

@@ -1,7 +1,8 @@
 """Structured logs: one JSON line an event, one file a process, with component, pid and correlation id.
 
-Configured once at a process's start. Bound context (`operation_id`, `correlation_id`) travels with
-`structlog.contextvars`. Secrets never reach a log: what is logged is named field by field.
+Configured once at the start of a process of ours. In somebody else's, an embedded server, nothing of theirs is touched:
+events are lines of text for the loggers `rfm_runtime.…` of the standard library. Bound context (`operation_id`, …)
+travels with `structlog.contextvars`. Secrets never reach a log: what is logged is named field by field.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging.handlers
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -21,24 +23,40 @@ LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 Logger = structlog.stdlib.BoundLogger
 
+_SHARED: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+_as_text = structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True)
+
+
+class _Output:
+    """is_ours: this process's handlers are, and take events as they are."""
+
+    is_ours = False
+
+
+def _hand_over(logger: Any, method: str, event: structlog.typing.EventDict) -> Any:
+    """The last step: to our handlers, or as text to those of the program that we are in."""
+    if _Output.is_ours:
+        return structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, event)
+    name = event.pop("event", "")
+    event.pop("timestamp", None)
+    event.pop("level", None)
+    exception = event.pop("exception", None)
+    text = f"{name} {_as_text(logger, method, event)}".rstrip()
+    # `Logger.exception` adds it by itself.
+    return text if exception is None or method == "exception" else f"{text}\n{exception}"
+
 
 def configure(component: str, level: str, folder: Path | None) -> None:
     """Send this process's logs to `folder/component.log`, and its errors to stderr, readable if that is a terminal.
 
     Without a folder everything goes to stderr.
     """
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    _Output.is_ours = True
 
     def name_process(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         # Not bound to the context: other threads have another one.
@@ -46,7 +64,7 @@ def configure(component: str, level: str, folder: Path | None) -> None:
 
     def formatter(*last: structlog.typing.Processor) -> logging.Formatter:
         return structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_SHARED,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
 
@@ -81,5 +99,10 @@ def _for_people() -> structlog.dev.ConsoleRenderer:
 
 def get(name: str) -> Logger:
     """A logger; bind context with `.bind(operation_id=…)`."""
-    logger: Logger = structlog.stdlib.get_logger(name)
+    logger: Logger = structlog.wrap_logger(
+        logging.getLogger(f"rfm_runtime.{name}"),
+        processors=[structlog.stdlib.filter_by_level, *_SHARED, _hand_over],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
     return logger

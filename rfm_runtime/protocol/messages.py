@@ -81,6 +81,7 @@ __all__ = [
     "Subscribe",
     "Subscribed",
     "Throttled",
+    "TokenExpiring",
     "Unsubscribe",
     "Welcome",
 ]
@@ -374,6 +375,12 @@ class Throttled(Struct, frozen=True):
     hz: float
 
 
+class TokenExpiring(Struct, frozen=True):
+    """A minute ahead: show a fresh token with `auth_refresh`, or be closed with 4003. Ms since 1970."""
+
+    expires_at: int
+
+
 class Goodbye(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Last message before a close."""
 
@@ -442,6 +449,7 @@ NOTICES: dict[str, type[Struct]] = {
     "throttled": Throttled,
     "heartbeat": Heartbeat,
     "goodbye": Goodbye,
+    "token_expiring": TokenExpiring,
     "asked": Asked,
     "report_again": ReportAgain,
 }

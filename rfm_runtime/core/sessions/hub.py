@@ -7,12 +7,13 @@ goes to the broker and what is sent to whom; the shell owns sockets and carries 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations.queries import check
+from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Authenticate, Grant
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import OUTCOMES, REPORTS, Reporting
@@ -45,6 +46,7 @@ from rfm_runtime.protocol.messages import (
     ServerInfo,
     Subscribe,
     Subscribed,
+    TokenExpiring,
     Unsubscribe,
     Welcome,
 )
@@ -141,7 +143,6 @@ def goodbye(code: int, retry_after_ms: int | None = None) -> Goodbye:
 
 
 Command = Forward | Fetch | PassOn | Push | Beat | Close | Ask
-Authenticate = Callable[[str], Principal | None]
 
 
 class GatewayCore:
@@ -223,29 +224,27 @@ class GatewayCore:
 
     # --- connections ------------------------------------------------------------------------
 
-    def connected(
-        self, address: str, encoding: Encoding, principal: Principal | None, now_s: float
-    ) -> Session | Refused:
-        """A WebSocket handshake was made; `principal` if it carried a valid token already."""
+    def connected(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
+        """A WebSocket handshake was made; `grant` if it carried a valid token already."""
         if self.draining:
             return Refused(CloseCode.DRAINING, 1000)
-        if principal is None:
+        if grant is None:
             if refused := self._stranger(address, now_s):
                 return refused
-        elif self._by_user[principal.user] >= self.settings.connections_per_user:
+        elif self._by_user[grant.principal.user] >= self.settings.connections_per_user:
             self.counts["refused_user"] += 1
             return Refused(CloseCode.CONNECTION_LIMIT, None)
         self._numbers += 1
         bucket = TokenBucket.full(self.settings.commands_per_s, self.settings.commands_burst, now_s)
-        half = self.settings.inbound_per_s / 2
-        inbound = TokenBucket.full(half, half, now_s)
+        rate = self.settings.client_inbound_per_s or self.settings.inbound_per_s / 2
+        inbound = TokenBucket.full(rate, rate, now_s)
         session = Session(self._numbers, address, encoding, bucket, inbound, now_s)
         self.sessions[session.number] = session
-        if principal is None:
+        if grant is None:
             self._by_address[address] += 1
         else:
-            session.principal = principal
-            self._by_user[principal.user] += 1
+            session.grant = grant
+            self._by_user[grant.principal.user] += 1
         return session
 
     def wrong_token(self, address: str, now_s: float) -> Refused:
@@ -264,10 +263,10 @@ class GatewayCore:
             return Refused(CloseCode.RATE_LIMITED, round(self.settings.hello_timeout_s * 1000))
         return None
 
-    def _admit(self, session: Session, principal: Principal) -> None:
+    def _admit(self, session: Session, grant: Grant) -> None:
         """It said hello: it counts for its user from now on, and not for its address."""
-        session.principal = principal
-        self._by_user[principal.user] += 1
+        session.grant = grant
+        self._by_user[grant.principal.user] += 1
         self._by_address[session.address] -= 1
 
     def disconnected(self, number: int) -> None:
@@ -365,14 +364,14 @@ class GatewayCore:
         if session.max_hz:
             raise BadRequestError("`hello` was said already")
         if session.principal is None:
-            principal = self._authenticate(hello.token or "")
-            if principal is None:
+            grant = self._authenticate(hello.token or "")
+            if grant is None:
                 self.counts["refused_token"] += 1
                 return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
-            if self._by_user[principal.user] >= self.settings.connections_per_user:
+            if self._by_user[grant.principal.user] >= self.settings.connections_per_user:
                 self.counts["refused_user"] += 1
                 return [self._close(session, CloseCode.CONNECTION_LIMIT, now_ms)]
-            self._admit(session, principal)
+            self._admit(session, grant)
         session.resume = hello.resume
         session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
         session.client = hello.client.name
@@ -407,6 +406,7 @@ class GatewayCore:
             roles=list(principal.roles),
             user=principal.user,
             server=ServerInfo(self.identity.version, self.identity.started_at_ms),
+            token_expires_at=None if session.grant is None else session.grant.expires_at_ms,
         )
 
     def _request(
@@ -426,9 +426,11 @@ class GatewayCore:
                 self._reply(session, Pong(), request_id, now_ms)
                 return []
             case AuthRefresh():
-                principal = self._authenticate(request.token)
-                if principal is None or principal != session.principal:
+                grant = self._authenticate(request.token)
+                if grant is None or grant.principal.user != who.user:
                     raise BadRequestError("the token is not a fresh one of the same user")
+                session.grant = grant
+                session.warned = False
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact():
@@ -622,6 +624,14 @@ class GatewayCore:
             if session.closing is not None:
                 continue
             self._greet(session, now_ms)
+            expires_at_ms = None if session.grant is None else session.grant.expires_at_ms
+            if expires_at_ms is not None and now_ms > expires_at_ms - EXPIRING_MS:
+                if now_ms > expires_at_ms + GRACE_MS:
+                    commands.append(self._close(session, CloseCode.TOKEN_EXPIRED, now_ms))
+                    continue
+                if not session.warned and session.max_hz:
+                    session.warned = True
+                    self._reply(session, TokenExpiring(expires_at_ms), None, now_ms)
             reporting = session.reporting
             if reporting is not None and reporting.source is not None and reporting.beats(now_s):
                 commands.append(Beat(session.number, reporting.source, reporting.operations))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from rfm_runtime.core.operations.queries import matches
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.encoded import EncodedEvent
 from rfm_runtime.core.sessions.pace import Pace, flushed, skipped
 from rfm_runtime.core.sessions.replica import Replica
@@ -67,7 +68,9 @@ class Session:
         self.bucket = bucket
         self.inbound = inbound
         self.connected_s = now_s
-        self.principal: Principal | None = None
+        self.grant: Grant | None = None
+        # Told that its token expires.
+        self.warned = False
         self.reporting: Reporting | None = None
         self.client = ""
         self.resume: ResumeFrom | None = None
@@ -101,6 +104,11 @@ class Session:
         self._first_page = False
         self._sent_at: dict[str, int] = {}
         self._ids: frozenset[str] | None = None
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who it is; None before it has shown a token."""
+        return None if self.grant is None else self.grant.principal
 
     # --- subscribing ------------------------------------------------------------------------
 

@@ -110,8 +110,12 @@ def test_a_blocked_loop_shows_its_lag_and_is_not_healthy() -> None:
         thread = threading.Thread(target=asyncio.run, args=(block(monitor),))
         thread.start()
         try:
-            eventually(lambda: monitor.health.state == "degraded", what="a degraded process")
-            assert any("event loop: it came up to" in reason for reason in monitor.health.reasons)
+            # On a busy machine it is not the only reason, nor the first.
+            eventually(
+                lambda: any("event loop: it came up to" in reason for reason in monitor.health.reasons),
+                what="a degraded process",
+            )
+            assert monitor.health.state != "healthy"
         finally:
             release.set()
             thread.join()

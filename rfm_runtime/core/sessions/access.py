@@ -1,0 +1,28 @@
+"""Who a token lets in, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from rfm_runtime.protocol.internal import Principal
+
+__all__ = ["EXPIRING_MS", "GRACE_MS", "Authenticate", "Grant"]
+
+EXPIRING_MS = 60_000
+"""So long before its token expires a session is told, and can show a fresh one."""
+
+GRACE_MS = 25_000
+"""So long after it a session is closed."""
+
+
+class Grant(Struct, frozen=True):
+    """principal: whose token it is. expires_at_ms: ms since 1970; None: never."""
+
+    principal: Principal
+    expires_at_ms: int | None = None
+
+
+Authenticate = Callable[[str], Grant | None]
+"""What a token grants; None: nothing. Raises nothing, whatever it is given."""
