@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rfm_runtime._version import __version__
 
 if TYPE_CHECKING:
+    from rfm_runtime.app.embedded import ProgressReportingServer
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.handle import AsyncOperation, Operation, RenderResult
     from rfm_runtime.client.reporting.manager import ProgressManager
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.errors import ConfigError, OperationCanceled, OperationFailedError, RfmError
     from rfm_runtime.observe.resources import ResourceMonitor
+    from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
+    from rfm_runtime.security.rate_limiter import RateLimiter
 
 __all__ = [
     "AsyncClient",
     "AsyncOperation",
     "Client",
     "ConfigError",
+    "JWTAuthenticator",
     "Operation",
     "OperationCanceled",
     "OperationFailedError",
     "Progress",
     "ProgressManager",
     "ProgressReporter",
+    "ProgressReportingServer",
+    "RateLimiter",
     "RenderResult",
     "ResourceMonitor",
     "RfmError",
@@ -48,12 +54,15 @@ _HOMES = {
     "AsyncOperation": "rfm_runtime.client.handle",
     "Client": "rfm_runtime.client.sync_client",
     "ConfigError": "rfm_runtime.errors",
+    "JWTAuthenticator": "rfm_runtime.security.jwt_authenticator",
     "Operation": "rfm_runtime.client.handle",
     "OperationCanceled": "rfm_runtime.errors",
     "OperationFailedError": "rfm_runtime.errors",
     "Progress": "rfm_runtime.client.reporting.tracking",
     "ProgressManager": "rfm_runtime.client.reporting.manager",
     "ProgressReporter": "rfm_runtime.client.reporting.reporter",
+    "ProgressReportingServer": "rfm_runtime.app.embedded",
+    "RateLimiter": "rfm_runtime.security.rate_limiter",
     "RenderResult": "rfm_runtime.client.handle",
     "ResourceMonitor": "rfm_runtime.observe.resources",
     "RfmError": "rfm_runtime.errors",

@@ -1,20 +1,23 @@
-"""Where this process reports: to a server that the program names, to the one that the environment names, or here."""
+"""Where this process reports: to a server that it names, to one that runs in it, or as the environment says."""
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
+from typing import ClassVar
 
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Destination, Folders, destination, folders, load
 
-__all__ = ["prepare", "report_to", "where"]
+__all__ = ["prepare", "report_to", "serve_here", "serve_here_no_more", "where"]
 
 
 class _Chosen:
     """Of this process and the children that it forks."""
 
     by_program: Destination | None = None
+    # Servers within this process, in the order in which they were started.
+    here: ClassVar[list[Folders]] = []
 
 
 def report_to(url: str | None, token: str | None = None) -> None:
@@ -38,11 +41,25 @@ def prepare() -> None:
     import_module("rfm_runtime.client.reporting.elsewhere")
 
 
+def serve_here(found: Folders) -> None:
+    """A server within this process has these folders: report to the first of them."""
+    _Chosen.here.append(found)
+
+
+def serve_here_no_more(found: Folders) -> None:
+    """It stops."""
+    _Chosen.here.remove(found)
+
+
 def where() -> Destination | Folders:
     """The server, or the folders of the runtime of this machine if one runs. Raises RfmError if there is none."""
-    chosen = _Chosen.by_program or destination()
-    if chosen is not None:
-        return chosen
-    found = folders(load().settings)
+    if _Chosen.by_program is not None:
+        return _Chosen.by_program
+    found = next(iter(_Chosen.here), None)
+    if found is None:
+        named = destination()
+        if named is not None:
+            return named
+        found = folders(load().settings)
     ConnectionInfo.read(found.connection)
     return found
