@@ -1,22 +1,25 @@
 """Local bars: what a program shows of its operations where no runtime does. In the background thread alone.
 
-In a terminal rich draws them; in a notebook one line is written over and over; elsewhere nothing is shown.
+In a terminal rich draws them; in a notebook they are lines of text below the cell; elsewhere nothing is shown.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from rfm_runtime.client.reporting.notebook import WIDTH, Cell, Notebook, kernel_shell
 from rfm_runtime.client.reporting.session import Reported
 from rfm_runtime.core.reporting.desk import End
 from rfm_runtime.protocol.internal import OperationMeasure
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, Task, TaskID
 
 __all__ = ["Bars", "describe", "printable"]
@@ -39,6 +42,7 @@ class _Row:
         self.ended: str | None = None
         self.stopped = False
         self.task: TaskID | None = None
+        self.cell: Cell | None = None
 
 
 class Bars:
@@ -47,7 +51,9 @@ class Bars:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._progress: Progress | None = None
-        if _has_display():
+        shell = kernel_shell()
+        self._notebook = None if shell is None else Notebook(shell)
+        if self._has_display():
             # Now, while a fork waits for it: half an import would stay half an import in the child.
             for name in ("rich.console", "rich.progress", "rich.table", "rich.text"):
                 import_module(name)
@@ -86,8 +92,7 @@ class Bars:
                 self._update(row)
             if row.ended is not None:
                 self._finish(operation_id, row)
-        if self._progress is not None:
-            self._progress.refresh()
+        self._refresh()
 
     def close(self) -> None:
         """Leave what is to stay, and the terminal as it was. Idempotent."""
@@ -95,11 +100,30 @@ class Bars:
             if row.task is not None:
                 self._update(row)
                 self._finish(operation_id, row)
+        self._refresh()
         if self._progress is not None:
-            self._progress.refresh()
             self._progress.stop()
             self._progress = None
         self._rows.clear()
+
+    def _refresh(self) -> None:
+        if self._progress is None:
+            return
+        if self._notebook is None:
+            self._progress.refresh()
+            return
+        for cell in self._notebook.cells():
+            tasks = [task for task in self._progress.tasks if task.fields["row"].cell is cell]
+            cell.show(self._lines(self._progress, tasks))
+            if not tasks:
+                self._notebook.forget(cell)
+
+    def _lines(self, progress: Progress, tasks: list[Task]) -> list[str]:
+        if not tasks:
+            return []
+        with progress.console.capture() as captured:
+            progress.console.print(progress.make_tasks_table(tasks))
+        return captured.get().splitlines()
 
     def _finish(self, operation_id: str, row: _Row) -> None:
         """Its last state, once, above what lives."""
@@ -107,7 +131,10 @@ class Bars:
         if progress is not None and row.task is not None:
             if row.leave:
                 tasks = [task for task in progress.tasks if task.id == row.task]
-                progress.console.print(progress.make_tasks_table(tasks))
+                if row.cell is None:
+                    progress.console.print(progress.make_tasks_table(tasks))
+                else:
+                    row.cell.keep(self._lines(progress, tasks))
             progress.remove_task(row.task)
         del self._rows[operation_id]
 
@@ -116,12 +143,13 @@ class Bars:
         if progress is None:
             return
         self._progress = progress
+        row.cell = None if self._notebook is None else self._notebook.cell()
         name = row.name if len(row.name) <= NAME_WIDTH else row.name[: NAME_WIDTH - 1] + "…"
         row.task = progress.add_task(operation_id, total=row.measure.total, row=row, name=name)
 
     def _make(self) -> Progress | None:
         """A display, None where there is nobody to see it."""
-        if not _has_display():
+        if not self._has_display():
             return None
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
@@ -143,7 +171,7 @@ class Bars:
                 del show
                 return False
 
-        console = Quiet(stderr=True)
+        console = Quiet(stderr=True) if self._notebook is None else _page()
         if console.is_dumb_terminal:
             return None
         progress = Progress(
@@ -157,8 +185,12 @@ class Bars:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        progress.start()
+        if self._notebook is None:
+            progress.start()
         return progress
+
+    def _has_display(self) -> bool:
+        return self._notebook is not None or (sys.stderr is not None and sys.stderr.isatty())
 
     def _update(self, row: _Row) -> None:
         if self._progress is None or row.task is None:
@@ -179,14 +211,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _has_display() -> bool:
-    return sys.stderr is not None and (sys.stderr.isatty() or _in_notebook())
+def _page() -> Console:
+    """Draws lines of plain text, for a notebook to show."""
+    from rich.console import Console
 
-
-def _in_notebook() -> bool:
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
-    return shell is not None and hasattr(shell, "kernel")
+    return Console(file=io.StringIO(), width=WIDTH, force_terminal=False, force_jupyter=False, color_system=None)
 
 
 def describe(measure: OperationMeasure, rate: float | None, elapsed_s: float) -> str:

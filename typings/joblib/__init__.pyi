@@ -1,0 +1,13 @@
+"""The part of joblib that is subclassed."""
+
+from collections.abc import Callable
+from typing import Any
+
+class Parallel:
+    n_completed_tasks: int
+    return_generator: bool
+    def __init__(self, *args: Any, **options: Any) -> None: ...
+    def __call__(self, iterable: Any) -> Any: ...
+    def print_progress(self) -> None: ...
+
+def delayed(function: Callable[..., Any]) -> Callable[..., Any]: ...
