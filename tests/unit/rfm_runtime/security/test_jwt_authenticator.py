@@ -1,0 +1,139 @@
+"""JSON Web Tokens: what is taken, and everything that is not."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import hypothesis.strategies as st
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+
+from rfm_runtime import JWTAuthenticator
+from rfm_runtime.errors import BadRequestError
+from rfm_runtime.protocol.internal import Principal
+
+SECRET = "s" * 32
+AUTHENTICATOR = JWTAuthenticator(SECRET)
+
+
+def claims(**changes):
+    now_s = int(time.time())
+    base = {
+        "sub": "ann",
+        "roles": ["operator"],
+        "iat": now_s,
+        "exp": now_s + 600,
+        "aud": "rfm-runtime",
+        "iss": "rfm-runtime",
+        "jti": "1",
+    }
+    return {key: value for key, value in (base | changes).items() if value is not None}
+
+
+def signed(key=SECRET, algorithm="HS256", headers=None, **changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return jwt.encode(claims(**changes), key, algorithm=algorithm, headers=headers)
+
+
+def test_an_issued_token_grants_what_it_says_until_it_expires():
+    before_s = int(time.time())
+    grant = AUTHENTICATOR.authenticate(AUTHENTICATOR.issue("ann", ["reporter", "operator"], lifetime_s=100))
+    assert grant.principal == Principal("ann", ("operator", "reporter"))
+    assert (before_s + 100) * 1000 <= grant.expires_at_ms <= (time.time() + 101) * 1000
+
+
+def test_bytes_are_a_secret_too():
+    assert JWTAuthenticator(SECRET.encode()).authenticate(AUTHENTICATOR.issue("ann")) is not None
+
+
+def test_roles_that_nobody_knows_are_none():
+    assert AUTHENTICATOR.authenticate(signed(roles=["root", 7, "viewer"])).principal.roles == ("viewer",)
+    assert AUTHENTICATOR.authenticate(signed(roles=None)).principal.roles == ()
+
+
+@pytest.mark.scenario("G1")
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "a.b.c",
+        signed(key="another" * 8),
+        signed(key="", algorithm="none"),
+        signed(algorithm="HS512"),
+        signed(exp=int(time.time()) - 120),
+        signed(nbf=int(time.time()) + 600),
+        signed(iat=int(time.time()) + 600),
+        signed(aud="somebody else"),
+        signed(iss="somebody else"),
+        *(signed(**{name: None}) for name in ("exp", "iat", "aud", "iss", "sub", "jti")),
+        signed(sub=""),
+        signed(sub="a/b"),
+        signed(sub="a\nb"),
+        signed(sub="x" * 200),
+        signed(roles="admin"),
+        signed(exp="soon"),
+    ],
+)
+def test_what_is_wrong_grants_nothing(token):
+    assert AUTHENTICATOR.authenticate(token) is None
+
+
+@pytest.mark.scenario("G1")
+def test_a_key_of_another_kind_is_no_secret():
+    """HS256 with the public key of an RS256 server: its text is known to everybody."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    assert AUTHENTICATOR.authenticate(signed(key=private, algorithm="RS256")) is None
+
+
+@pytest.mark.scenario("G1")
+@pytest.mark.parametrize("kid", ["../../../../dev/null", "' OR 1=1", "x" * 5000])
+def test_a_hostile_kid_is_not_looked_at(kid):
+    assert AUTHENTICATOR.authenticate(signed(headers={"kid": kid})) is not None
+
+
+def test_an_end_of_the_world_can_be_told():
+    assert AUTHENTICATOR.authenticate(signed(exp=10**15)).expires_at_ms < 2**53
+
+
+@pytest.mark.scenario("G1")
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", fullmatch=True))
+def test_nothing_that_is_offered_raises(token):
+    assert AUTHENTICATOR.authenticate(token) is None
+
+
+def test_a_weak_secret_is_said():
+    with pytest.warns(UserWarning, match="15 bytes.*32 random ones"):
+        weak = JWTAuthenticator(secret_key="your-secret-key")
+    assert weak.is_weak
+    assert weak.authenticate(weak.issue("ann")) is not None
+
+
+@pytest.mark.scenario("G10")
+def test_the_secret_is_not_shown():
+    assert SECRET not in repr(AUTHENTICATOR)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: JWTAuthenticator(""),
+        lambda: AUTHENTICATOR.issue("ann", ["root"]),
+        lambda: AUTHENTICATOR.issue("ann", "admin"),
+        lambda: AUTHENTICATOR.issue(""),
+        lambda: AUTHENTICATOR.issue("a/b"),
+        lambda: AUTHENTICATOR.issue("ann", lifetime_s=0),
+        lambda: AUTHENTICATOR.issue("ann", lifetime_s=float("nan")),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(made):
+    with pytest.raises(BadRequestError) as refused:
+        made()
+    assert refused.value.hint
