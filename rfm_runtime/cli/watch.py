@@ -30,7 +30,7 @@ from rfm_runtime.protocol.wire import type_of
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["Connection", "chosen", "watch"]
+__all__ = ["WIDE", "Connection", "chosen", "watch"]
 
 EXIT_CODES: dict[OperationState, int] = {
     "completed": 0,

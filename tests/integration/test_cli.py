@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import random
 import re
 import select
 import shlex
@@ -30,8 +31,11 @@ from typer.core import TyperGroup
 from rfm_runtime import Client
 from rfm_runtime.cli.app import app
 from rfm_runtime.config import cache_home
+from rfm_runtime.core.simulation.plan import plan
+from rfm_runtime.protocol.messages import Live
+from rfm_runtime.protocol.operation import Operation, ProgressUpdate
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
-from tests.whole import ENDLESS, KIND, QUICK
+from tests.whole import ENDLESS, KIND, QUICK, Recorder
 
 pytestmark = pytest.mark.integration
 
@@ -205,7 +209,7 @@ def endless(client: Client) -> Iterator[str]:
     "arguments",
     [
         *("ps", "status", "stop", "watch", "watch X", "cancel X", "pause X", "resume X", "priority X 1", "explain X"),
-        *("fetch X -o x.png", "render home --detach"),
+        *("fetch X -o x.png", "render home --detach", "simulate"),
     ],
 )
 def test_no_runtime_there(alone: dict[str, str], tmp_path: Path, arguments: str) -> None:
@@ -288,6 +292,14 @@ WRONG = {
     "start --json": "--daemon",
     "logs": "nothing was logged",
     "stop --timeout x": "--timeout",
+    "simulate --operations 0": "--operations",
+    "simulate --at-once 0": "--at-once",
+    "simulate --seed=-1": "--seed",
+    "simulate --duration 0": "--duration",
+    "simulate --duration nan": "--duration",
+    "simulate --fail 101": "--fail",
+    "simulate --cancel nan": "--cancel",
+    "simulate --fail 60 --cancel 41": "101 %",
 }
 
 
@@ -847,3 +859,183 @@ def test_every_command_takes_json() -> None:
     commands = {**group.commands, **config.commands}
     without = {name for name, c in commands.items() if not any("--json" in p.opts for p in c.params)}
     assert without == {"config"}
+
+
+# --- simulate ---------------------------------------------------------------------------------
+
+COUNTS = {"started", "completed", "failed", "canceled", "lost", "doubled"}
+BRIEF = ["simulate", "--operations", "5", "--duration", "0.1", "--cancel", "0", "--fail", "0"]
+LONG = ["simulate", "--operations", "30", "--duration", "60", "--cancel", "0", "--fail", "0", "--seed", "3"]
+
+
+def simulated(client: Client, count: int = 1) -> list[Operation]:
+    """What is simulated just now, once it is so many."""
+
+    def found() -> list[Operation]:
+        return [o for o in client.operations(states=["running"]) if "simulation" in o.labels]
+
+    eventually(lambda: len(found()) >= count, timeout_s=45, what=f"{count} simulated operations run")
+    return found()
+
+
+@pytest.mark.scenario("A7", "B4", "I9")
+def test_a_simulation_is_told_as_it_was(running: Runtime, client: Client, env: dict[str, str]) -> None:
+    recorder = Recorder(running)
+    eventually(lambda: any(isinstance(notice, Live) for notice in recorder.notices), what="a live watcher")
+    said = document("simulate", "--operations", "100", "--duration", "0.7", "--seed", "4", env=env)
+    assert set(said) == {
+        *("seed", "took_s", "label", "interrupted", "canceled_by_others", "agrees", "total", "kinds", "differences"),
+    }
+    assert (said["seed"], said["agrees"], said["differences"]) == (4, True, [])
+    assert (said["interrupted"], said["canceled_by_others"]) == (False, 0)
+    total = {"started": 100, "completed": 95, "failed": 2, "canceled": 3, "lost": 0, "doubled": 0}
+    assert said["total"] == total
+    assert len(said["kinds"]) == 5
+    assert all(counts["started"] == 20 and set(counts) == COUNTS for counts in said["kinds"].values())
+    operations = client.operations(labels={"simulation": said["label"]})
+    assert len(operations) == 100
+    for operation in operations:
+        recorder.await_end(operation.operation_id)
+        recorder.check_story(operation.operation_id)
+        told = recorder.types(operation.operation_id)
+        assert told == ["accepted", "started", *(["cancelling"] if operation.state == "canceled" else []), told[-1]]
+        assert (operation.error is not None) == (operation.state == "failed")
+        assert operation.latest is not None
+        assert operation.latest.details
+        assert operation.state != "completed" or operation.latest.progress == 100.0
+    recorder.close()
+    steps = {notice.step for notice in recorder.notices if isinstance(notice, ProgressUpdate)}
+    assert any(" / validation" in step for step in steps)
+
+
+@pytest.mark.scenario("A7")
+def test_the_same_seed_does_the_same(client: Client, env: dict[str, str]) -> None:
+    told = []
+    for _ in range(2):
+        arguments = ["--fail", "20", "--cancel", "20", "--operations", "10", "--duration", "0.1", "--seed", "9"]
+        said = document("simulate", *arguments, env=env)
+        found = client.operations(labels={"simulation": said["label"]})
+        told.append(sorted((o.kind, o.name, o.state, o.error.code if o.error else "") for o in found))
+    assert told[0] == told[1]
+
+
+@pytest.mark.scenario("A7")
+def test_no_more_are_simulated_at_once_than_wanted(env: dict[str, str]) -> None:
+    said = document(*BRIEF, "--at-once", "1", "--seed", "6", env=env)
+    planned = plan(random.Random(6), 5, duration_s=0.1, fail_share=0.0, cancel_share=0.0)
+    assert said["took_s"] >= sum(one.ends_s for one in planned)
+
+
+@pytest.mark.scenario("A7", "B3")
+def test_somebody_else_may_cancel_what_is_simulated(client: Client, env: dict[str, str]) -> None:
+    # It would take minutes.
+    arguments = ["simulate", "--operations", "1", "--duration", "1000", "--cancel", "0", "--fail", "0", "--json"]
+    command = subprocess.Popen([*COMMAND, *arguments], env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        [operation] = simulated(client)
+        client.cancel(operation.operation_id)
+        said = json.loads(command.communicate(timeout=60)[0])
+    finally:
+        command.kill()
+        command.wait()
+    assert command.returncode == 0
+    assert (said["canceled_by_others"], said["agrees"], said["total"]["canceled"]) == (1, True, 1)
+    latest = client.operation(operation.operation_id).latest
+    assert latest is not None
+    assert latest.message.startswith("stopped at")
+
+
+@pytest.mark.scenario("A7")
+def test_what_a_simulation_finds_is_an_error(tmp_path: Path) -> None:
+    # A runtime that forgets what has ended has lost it, in the eyes of who asks.
+    with runtime(tmp_path, finished_keep=2) as forgetful:
+        env = environment(
+            tmp_path, RFM_STATE_DIR=forgetful.settings.state_dir, RFM_RUNTIME_DIR=forgetful.settings.runtime_dir
+        )
+        done = cli("simulate", "--operations", "10", "--duration", "0.5", "--seed", "1", env=env)
+    assert done.returncode == 1, done
+    assert re.search(r"^all +10 ", done.stdout, re.MULTILINE)
+    assert "is not there" in done.stderr
+    *_, what, todo = done.stderr.splitlines()
+    assert re.fullmatch(r"error: \d of 10 operations are not told as they were", what)
+    assert "--seed 1" in todo
+
+
+@pytest.mark.scenario("A7", "I1")
+def test_a_simulation_goes_where_its_option_says(running: Runtime, client: Client, alone: dict[str, str]) -> None:
+    said = document(*BRIEF, "--runtime-dir", running.settings.runtime_dir, env=alone)
+    assert len(client.operations(labels={"simulation": said["label"]})) == 5
+
+
+@pytest.mark.scenario("A7", "I7")
+def test_a_simulation_without_a_terminal(env: dict[str, str]) -> None:
+    done = cli(*BRIEF, env=env)
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["kind", "started", "completed", "failed", "cancelled", "lost", "doubled"]
+    assert len(lines) == 7
+    assert lines[-1].split() == ["all", "5", "5", "0", "0", "0", "0"]
+    first, last = done.stderr.splitlines()
+    found = re.fullmatch(r"5 operations of about 0\.10 s, seed (\d+)", first)
+    assert found
+    assert re.fullmatch(rf"all ended as planned; [0-9.]+ s, again with --seed {found[1]}", last)
+
+
+@pytest.mark.scenario("A7", "I7")
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_nobody_reads_what_a_simulation_found(env: dict[str, str], option: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [*COMMAND, *BRIEF, *option]
+        done = subprocess.run(
+            command, env=env, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.scenario("A7", "I6", "I7")
+@pytest.mark.parametrize(("columns", "more"), [(80, {}), (40, {}), (80, {"NO_COLOR": "1"})])
+def test_ctrl_c_in_a_simulation_cancels_everything(
+    client: Client, env: dict[str, str], columns: int, more: dict[str, str]
+) -> None:
+    with terminal(*LONG, env={**env, **more}, columns=columns) as shown:
+        shown.until("model_training")
+        operations = simulated(client, 3)
+        shown.press_ctrl_c()
+        assert shown.end() == 130
+        assert "Ctrl-C again quits at once" in shown.text
+        assert re.search(r"cancelled: \d+ operations stopped, \d+ never began", shown.text)
+        assert "Traceback" not in shown.text
+        # Of the bars; a narrow terminal has none.
+        assert ("\x1b[38;" in shown.raw) == (columns == 80 and not more)
+        assert not more or not COLOUR.search(shown.raw)
+        table = [line for line in shown.lines() if re.match("fractal_render|backup|all ", line)]
+        assert max(len(line) for line in table) <= columns, table
+    states = {client.operation(operation.operation_id).state for operation in operations}
+    assert states == {"canceled"}
+
+
+@pytest.mark.scenario("A7", "I6")
+def test_a_second_ctrl_c_quits_a_simulation(running: Runtime, client: Client, env: dict[str, str]) -> None:
+    with terminal(*LONG, env=env) as shown:
+        operations = simulated(client, 2)
+        # Nobody acknowledges an outcome now.
+        broker = running.processes()["broker"]
+        broker.suspend()
+        try:
+            shown.press_ctrl_c()
+            shown.until("Ctrl-C again quits")
+            assert shown.process.poll() is None
+            shown.press_ctrl_c()
+            assert shown.end(timeout_s=20) == 130
+            assert "Traceback" not in shown.text
+        finally:
+            broker.resume()
+    for operation in operations:
+        eventually(
+            lambda one=operation.operation_id: client.operation(one).ended_at_ms, timeout_s=30, what="it is over"
+        )

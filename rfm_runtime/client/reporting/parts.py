@@ -45,8 +45,9 @@ class Step:
         self._leave(part, 100.0)
 
     def _leave(self, part: Step, value: float) -> None:
-        self._ended += part.share * value
+        # In this order: counted twice for a moment it would be shown for good, bars do not go back.
         self._open = [other for other in self._open if other is not part]
+        self._ended += part.share * value
 
     def value(self) -> float:
         """Percent, 0–100."""
