@@ -244,6 +244,7 @@ class _Running:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._listener = listen(settings)
+        self._served: socket.socket | None = None
         host, port = self._listener.getsockname()[:2]
         self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
         self.thread = threading.Thread(target=self._run, name="rfm-server", daemon=True)
@@ -285,7 +286,9 @@ class _Running:
 
     def let_go(self) -> None:
         """In a forked child."""
-        self._listener.close()
+        for listener in (self._listener, self._served):
+            if listener is not None:
+                listener.close()
         self.held.close()
 
     def authenticate(self, offered: str) -> Grant | None:
@@ -331,8 +334,9 @@ class _Running:
                 endpoints=GatewayEndpoints(*(endpoint(name) for name in ("command", "feed", "control", "ingest"))),
                 context=context,
             )
-            # Its own descriptor: `stop` closes this one whatever became of the server.
-            await gateway.start(socket.socket(fileno=os.dup(self._listener.fileno())))
+            # Its own descriptor: `stop` closes the other one whatever became of the server.
+            self._served = self._listener.dup()
+            await gateway.start(self._served)
             try:
                 await gateway.ready.wait()
                 self._ready.set()

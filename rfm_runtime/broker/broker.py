@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -201,7 +202,7 @@ class Broker:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._ingest.close()
-        await asyncio.to_thread(self._store.close)
+        await self._close_store()
         # The writer's last notifications were scheduled on this loop; let them run.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -217,6 +218,19 @@ class Broker:
             self._shown = None
         self.hub.sanity_check()
         log.info("broker_stopped", seq=self.hub.log.head)
+
+    async def _close_store(self) -> None:
+        """In a thread of its own: the loop's executor is gone when a program that forgot to stop us ends."""
+        closed = self._loop.create_future()
+
+        def close() -> None:
+            try:
+                self._store.close()
+            finally:
+                self._loop.call_soon_threadsafe(closed.set_result, None)
+
+        threading.Thread(target=close, name="journal-close", daemon=True).start()
+        await closed
 
     def _now(self) -> Now:
         return Now(self._loop.time(), time.time_ns() // 1_000_000)
