@@ -25,6 +25,7 @@ from rfm_runtime.protocol.operation import (
     Text,
 )
 from rfm_runtime.protocol.reports import (
+    Alive,
     Asked,
     Report,
     ReportAgain,
@@ -366,7 +367,7 @@ class Pong(Struct, frozen=True):
 
 
 class Heartbeat(Struct, frozen=True):
-    """From a server after 20 s of silence; from a program that reports, every second: it lives."""
+    """Sent after 20 s of silence."""
 
 
 class Throttled(Struct, frozen=True):
@@ -409,7 +410,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
     "ping": Ping,
-    "heartbeat": Heartbeat,
+    "heartbeat": Alive,
     "report": Report,
     "operation_started": ReportStarted,
     "progress_update": ReportProgress,

@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from rfm_runtime.protocol.operation import ErrorInfo, Labels, Name, OperationId, Position, Text
+from rfm_runtime.protocol.operation import Labels, Name, OperationId, Position, Text
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
+    "HELD_PAGE",
+    "Alive",
     "Asked",
+    "Fault",
     "Held",
     "Kept",
     "Measured",
@@ -35,10 +38,15 @@ __all__ = [
 Units = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
 
+HELD_PAGE = 1000
+"""Operations in one `report`."""
+
+
 class Measured(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far an operation is: `done` of `total` units, or `progress` in percent where `done` is left out.
 
-    total: null where nobody knows; left out, like an empty unit, it is what it was.
+    details: of more than DETAILS_LIMIT_BYTES only their size is kept. total: null where nobody knows; left out, like an
+    empty unit, it is what it was.
     """
 
     operation_id: OperationId
@@ -85,10 +93,18 @@ class ReportCompleted(Measured, frozen=True, kw_only=True, omit_defaults=True):
     """`operation_completed`. → `ok` once journalled: until then it is to be kept and repeated. The first one counts."""
 
 
+class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why it failed. code: of the program; hint: what to do about it."""
+
+    code: Name = "failed"
+    message: Text = ""
+    hint: Text | None = None
+
+
 class ReportFailed(Measured, frozen=True, kw_only=True, omit_defaults=True):
     """`operation_failed`; without an error, `message` says what happened. → `ok`"""
 
-    error: ErrorInfo | Text | None = None
+    error: Fault | Text | None = None
 
 
 class ReportCanceled(Measured, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,7 +129,7 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reporter: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:@-]+\Z")]
     host: Name = ""
     pid: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
-    held: tuple[Held, ...] = ()
+    held: Annotated[tuple[Held, ...], Meta(max_length=HELD_PAGE)] = ()
     more: bool = False
 
 
@@ -152,3 +168,7 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ReportAgain(Struct, frozen=True):
     """The runtime has restarted within: say `report` again, with all that is held."""
+
+
+class Alive(Struct, frozen=True):
+    """`heartbeat`: from a program that reports, every second in which it says nothing else."""

@@ -10,6 +10,7 @@ import itertools
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -17,7 +18,6 @@ from msgspec import Struct
 from rfm_runtime.client.connection import Connection, Speaker
 from rfm_runtime.client.link import Link
 from rfm_runtime.client.reporting.carrier import Listener
-from rfm_runtime.client.reporting.where import where
 from rfm_runtime.config import Destination
 from rfm_runtime.core.reporting import wording
 from rfm_runtime.core.reporting.desk import Progress
@@ -33,9 +33,9 @@ from rfm_runtime.protocol.internal import (
     PauseState,
     Source,
 )
-from rfm_runtime.protocol.messages import Heartbeat, Ok, Welcome
+from rfm_runtime.protocol.messages import Ok, Welcome
 from rfm_runtime.protocol.operation import ErrorInfo
-from rfm_runtime.protocol.reports import Reported, ReportProgress, ReportReply
+from rfm_runtime.protocol.reports import Alive, Reported, ReportProgress, ReportReply
 
 __all__ = ["Elsewhere"]
 
@@ -48,9 +48,17 @@ M = TypeVar("M", bound=Struct)
 
 
 class Elsewhere:
-    """A connection to `destination` that speaks for this program, `source`."""
+    """A connection that speaks for this program, `source`. fresh: where it is to go now, perhaps with another token."""
 
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop, source: Source, found: Destination) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        loop: asyncio.AbstractEventLoop,
+        source: Source,
+        found: Destination,
+        *,
+        fresh: Callable[[], object],
+    ) -> None:
         self._listener = listener
         self._source = source
         self._numbers = itertools.count(1)
@@ -62,6 +70,7 @@ class Elsewhere:
         self._up = asyncio.Event()
         self._lived_s = -math.inf
         self._token = found.token
+        self._fresh = fresh
         speaker = Speaker(
             resume_from=lambda: None,
             welcomed=self._welcomed,
@@ -109,7 +118,7 @@ class Elsewhere:
     def beat(self, operations: int) -> None:
         """As `Carrier` says."""
         if operations:
-            self._requests.append((Heartbeat(), 0))
+            self._requests.append((Alive(), 0))
             self._something.set()
 
     async def close(self) -> None:
@@ -166,7 +175,7 @@ class Elsewhere:
 
     def _fresh_token(self) -> str:
         """A server that was started again has another one, and may have written it where the first was read."""
-        named = where()
+        named = self._fresh()
         if not isinstance(named, Destination) or named.url != self._connection.url or named.token == self._token:
             raise UnauthorizedError(self._connection.link.reason)
         self._token = named.token

@@ -13,34 +13,16 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Coroutine
-from typing import Any
-
-from msgspec import Struct
 
 from rfm_runtime.client.reporting.bars import Bars
-from rfm_runtime.client.reporting.carrier import Carrier
+from rfm_runtime.client.reporting.carrier import Carrier, Listener
+from rfm_runtime.client.reporting.clerk import Clerk
 from rfm_runtime.client.reporting.nearby import Nearby
 from rfm_runtime.client.reporting.session import Reported, Session
 from rfm_runtime.client.reporting.where import prepare, where
 from rfm_runtime.config import Destination, Folders
-from rfm_runtime.core.reporting.desk import (
-    Answered,
-    Ask,
-    Begin,
-    Desk,
-    End,
-    GivenUp,
-    Hello,
-    Lost,
-    Measure,
-    Progress,
-    Refused,
-    Settled,
-    Tell,
-    Tick,
-)
-from rfm_runtime.errors import InternalError, NoRuntimeError, RfmError
+from rfm_runtime.core.reporting.desk import Begin, End, Measure, Tell, Tick
+from rfm_runtime.errors import NoRuntimeError, RfmError
 from rfm_runtime.observe.alive import source
 
 __all__ = ["Line"]
@@ -64,17 +46,13 @@ class Line:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._desk = Desk()
         # Who drops an operation without a word is found out: only the program keeps it alive.
         self._live: weakref.WeakValueDictionary[str, Reported] = weakref.WeakValueDictionary()
         self._bars = Bars()
         # A name of its own for each: a forked child must not be taken for its parent.
         self._source = source(f"reporter-{session.pid}-{secrets.token_hex(4)}", 1)
         self._where: Destination | Folders | None = None
-        self._carrier: Carrier | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._greeting = False
         self._second_s = -SECOND_S
         if os.environ.get("RFM_URL"):
             prepare()
@@ -85,6 +63,7 @@ class Line:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._clerk = Clerk(self._loop, self)
         self._awake = asyncio.Event()
         self._session.wake = lambda: self._loop.call_soon_threadsafe(self._awake.set)
         while not self._session.ending:
@@ -109,10 +88,10 @@ class Line:
         self._session.decide(time.monotonic())
         self._hear()
         self._session.turned()
-        if not self._desk.reports:
+        if self._clerk.is_idle:
             self._bars.close()
             self._session.idle = True
-            if self._carrier is None or not await self._sleep(IDLE_S):
+            if self._where is None or not await self._sleep(IDLE_S):
                 self._disconnect()
                 await self._sleep(None)
             self._session.idle = False
@@ -129,11 +108,12 @@ class Line:
                 log.debug("%s cannot be sampled", operation.operation_id, exc_info=True)
                 continue
             if measure is not None:
-                self.handle(Measure(operation.operation_id, measure))
+                self._clerk.handle(Measure(operation.operation_id, measure))
                 self._bars.show(operation, measure)
-        self.handle(Tick())
+        self._clerk.handle(Tick())
         self._bars.draw(seen=self._session.connected)
-        await self._sleep(TICK_S)
+        # With nobody to tell what has ended, only a look now and then.
+        await self._sleep(TICK_S if self._live or self._session.connected else SECOND_S)
 
     async def _sleep(self, for_s: float | None) -> bool:
         """Until then, or until the program says something; whether it did."""
@@ -156,8 +136,8 @@ class Line:
             elif isinstance(message, End):
                 self._live.pop(operation.operation_id, None)
                 self._bars.end(operation, message)
-            known = operation.operation_id in self._desk.reports
-            self.handle(message)
+            known = self._clerk.knows(operation.operation_id)
+            self._clerk.handle(message)
             if isinstance(message, End) and not known:
                 # The broker did not want it.
                 self._session.settle()
@@ -169,27 +149,20 @@ class Line:
         try:
             found = where()
         except RfmError as error:
-            if self._carrier is None:
+            if self._where is None:
                 self.unreachable(error)
             self._disconnect()
             return
         if not self._is_same(found):
             self._disconnect()
-            self._session.found(True, connected=False)
             self._where = found
-            self._carrier = self._make(found)
-            self._greet()
-        elif self._session.connected and self._carrier is not None:
-            self._carrier.beat(len(self._live))
+            self._clerk.connect(lambda clerk: self._carrier(clerk, found))
+        elif self._session.connected:
+            self._clerk.beat(len(self._live))
 
     def _disconnect(self) -> None:
-        carrier, self._carrier, self._where = self._carrier, None, None
-        if carrier is None:
-            return
-        self._session.found(False, connected=False)
-        self._abandon()
-        self._closing = self._loop.create_task(carrier.close())
-        self.handle(Lost())
+        self._where = None
+        self._closing = self._clerk.disconnect() or self._closing
 
     def _is_same(self, found: Destination | Folders) -> bool:
         if isinstance(found, Destination) and isinstance(self._where, Destination):
@@ -197,100 +170,39 @@ class Line:
             return found.url == self._where.url
         return found == self._where
 
-    def _make(self, found: Destination | Folders) -> Carrier:
+    def _carrier(self, clerk: Listener, found: Destination | Folders) -> Carrier:
         if isinstance(found, Folders):
-            return Nearby(self, self._loop, self._source, found)
+            return Nearby(clerk, self._loop, self._source, found)
         # With all that WebSockets take: nothing for a program that only reports to its own machine.
         from rfm_runtime.client.reporting.elsewhere import Elsewhere
 
-        return Elsewhere(self, self._loop, self._source, found)
-
-    def _abandon(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        self._greeting = False
+        return Elsewhere(clerk, self._loop, self._source, found, fresh=where)
 
     def unreachable(self, error: RfmError) -> None:
-        """Of the carrier too: nobody answers."""
+        """As `Hearer` says."""
         # Who names a server is told; who only has bars, when they are seen here and nowhere else.
         named = not isinstance(error, NoRuntimeError)
         if named or any(operation.bar is not False for operation in self._live.values()):
             self._session.warn("runtime", f"{error.message}: progress is shown in this program alone")
         self._session.found(False, connected=False)
 
-    def lost(self) -> None:
-        """Of the carrier: the connection is gone, and another is made."""
-        self._session.found(True, connected=False)
-        self._abandon()
-        self.handle(Lost())
-        self._greet()
+    def told(self, tell: Tell) -> None:
+        """As `Hearer` says."""
+        operation = self._live.get(tell.operation_id)
+        if operation is not None:
+            operation.told(cancel=tell.cancel, pause=tell.pause)
 
-    def handle(self, message: Struct) -> None:
-        """Tell the desk, and carry out what it asks for."""
-        for command in self._desk.handle(message, time.monotonic()):
-            match command:
-                case Hello():
-                    self._greet()
-                case Ask():
-                    self._spawn(self._ask(command))
-                case Progress():
-                    self._push(command)
-                case Tell():
-                    operation = self._live.get(command.operation_id)
-                    if operation is not None:
-                        operation.told(cancel=command.cancel, pause=command.pause)
-                case Settled():
-                    self._session.settle()
-                case GivenUp():
-                    log.debug("%s is given up: %s", command.operation_id, command.reason)
-                    self._session.warn(
-                        "given up", f"an operation is not reported (others may follow it): {command.reason}"
-                    )
-                    if command.operation_id not in self._live:
-                        self._session.settle()
+    def settled(self, operation_id: str) -> None:
+        """As `Hearer` says."""
+        del operation_id
+        self._session.settle()
 
-    def _push(self, progress: Progress) -> None:
-        if self._carrier is not None:
-            self._carrier.push(progress)
+    def given_up(self, operation_id: str, reason: str) -> None:
+        """As `Hearer` says."""
+        self._session.warn("given up", f"an operation is not reported (others may follow it): {reason}")
+        if operation_id not in self._live:
+            self._session.settle()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _ask(self, ask: Ask) -> None:
-        if self._carrier is None:
-            return
-        try:
-            answer = await self._carrier.ask(ask.message)
-        except RfmError as error:
-            self.handle(Refused(ask, error))
-            return
-        except Exception as error:
-            # It cannot even be sent: never again.
-            log.debug("a request failed", exc_info=True)
-            self.handle(Refused(ask, InternalError(f"it cannot be told: {type(error).__name__}")))
-            return
-        self.handle(Answered(ask, answer))
-
-    def _greet(self) -> None:
-        if not self._greeting and self._carrier is not None:
-            self._greeting = True
-            self._spawn(self._hello(self._carrier))
-
-    async def _hello(self, carrier: Carrier) -> None:
-        """Until it is answered, or the runtime is gone."""
-        while carrier is self._carrier:
-            try:
-                welcome = await carrier.hello(self._desk.hello().held)
-            except RfmError as error:
-                log.debug("the broker does not answer: %s", error)
-                await asyncio.sleep(error.retry_after_s or 0.1)
-                continue
-            except Exception:
-                self._greeting = False
-                raise
-            self._greeting = False
-            self._session.found(True, connected=True)
-            self.handle(welcome)
-            return
+    def found(self, reachable: bool, *, connected: bool) -> None:
+        """As `Hearer` says."""
+        self._session.found(reachable, connected=connected)

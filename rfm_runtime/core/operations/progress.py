@@ -16,7 +16,7 @@ from rfm_runtime.protocol.internal import OperationMeasure, TileMeasure
 from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
 
-__all__ = ["Merge", "Pace", "is_committed"]
+__all__ = ["Merge", "Pace", "bounded", "is_committed"]
 
 SHOWN_AT_MOST = 99.0
 """Percent before the outcome is journalled: 100 % is a promise."""
@@ -199,7 +199,7 @@ class Merge:
         if isinstance(measure, OperationMeasure):
             if self.owner is not None and measure.counter <= self.owner.counter:
                 return False
-            self.owner = _bounded(measure, has_tiles=self.has_tiles)
+            self.owner = bounded(measure, has_tiles=self.has_tiles)
         elif not self.has_tiles:
             return False
         else:
@@ -210,7 +210,7 @@ class Merge:
     def reported(self, measure: OperationMeasure, now_s: float) -> None:
         """Take what the owner said on `command`: acknowledged and in order, so its counter is not asked."""
         if measure.generation == self.generation and is_sound(measure):
-            self.owner = _bounded(measure, has_tiles=self.has_tiles)
+            self.owner = bounded(measure, has_tiles=self.has_tiles)
             self._advance(now_s)
 
     def too_fast(self, source: int, counter: int, limit_per_s: float, now_s: float) -> bool:
@@ -316,7 +316,7 @@ class Merge:
         return min(SHOWN_AT_MOST, 100.0 * self.shown / total)
 
 
-def _bounded(measure: OperationMeasure, *, has_tiles: bool) -> OperationMeasure:
+def bounded(measure: OperationMeasure, *, has_tiles: bool) -> OperationMeasure:
     """Without what is too large to be kept and sent to everybody: long texts are cut, large details replaced."""
     changes: dict[str, Any] = {}
     for field, limit in (("unit", NAME_LIMIT), ("step", NAME_LIMIT), ("message", MESSAGE_LIMIT)):

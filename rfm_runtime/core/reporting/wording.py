@@ -26,7 +26,9 @@ from rfm_runtime.protocol.internal import (
     PauseState,
 )
 from rfm_runtime.protocol.reports import (
+    HELD_PAGE,
     Asked,
+    Fault,
     Held,
     Report,
     ReportAgain,
@@ -84,7 +86,9 @@ def _ended(message: Outcome) -> Struct:
         case "completed":
             return _said(*said, ReportCompleted)
         case "failed":
-            return _said(*said, ReportFailed, error=message.error)
+            error = message.error
+            fault = None if error is None else Fault(code=error.code, message=error.message, hint=error.hint)
+            return _said(*said, ReportFailed, error=fault)
     return _said(*said, ReportCanceled, reason="" if message.error is None else message.error.message)
 
 
@@ -96,7 +100,7 @@ def _pages(held: tuple[HeldOperation, ...]) -> Iterator[tuple[Held, ...]]:
         state: Literal["running", "paused", "ended"] = "running" if holding.state == "cancelling" else holding.state
         said = _said(holding.operation_id, holding.measure, Held, state=state)
         size += len(msgspec.msgpack.encode(said))
-        if page and size > PAGE_BYTES:
+        if page and (size > PAGE_BYTES or len(page) == HELD_PAGE):
             yield tuple(page)
             page, size = [], len(msgspec.msgpack.encode(said))
         page.append(said)

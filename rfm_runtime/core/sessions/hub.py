@@ -51,7 +51,7 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
-from rfm_runtime.protocol.reports import Report, ReportProgress, ReportStarted
+from rfm_runtime.protocol.reports import Alive, Report, ReportProgress, ReportStarted
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
 __all__ = ["Beat", "Close", "Fetch", "Forward", "GatewayCore", "Identity", "PassOn", "Push", "Refused", "goodbye"]
@@ -70,7 +70,7 @@ LOOK_AGAIN_S = 0.5
 
 CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
 
-UNLIMITED = (Heartbeat, ReportProgress, *OUTCOMES)
+UNLIMITED = (Alive, ReportProgress, *OUTCOMES)
 """Not counted as commands: all inbound messages are slowed down together, and no outcome is lost to a limit."""
 
 
@@ -436,7 +436,7 @@ class GatewayCore:
             case FetchArtifact():
                 check(who, "see")
                 return [self._fetch(session, request_id, request)]
-            case Heartbeat():
+            case Alive():
                 return []
             case _ if isinstance(request, REPORTS):
                 check(who, "report")

@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 
+from rfm_runtime.core.operations.progress import bounded
 from rfm_runtime.errors import BadRequestError, RfmError, TooLargeError, UnknownOperationError
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -32,6 +33,7 @@ from rfm_runtime.protocol.messages import Ok
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.reports import (
     Asked,
+    Fault,
     Held,
     Kept,
     Measured,
@@ -208,7 +210,7 @@ class Reporting:
             if not total:
                 total, unit = 100.0, "%"
             done = message.progress * total / 100.0
-        own.measure = OperationMeasure(
+        measure = OperationMeasure(
             generation=1,
             counter=own.measure.counter + 1,
             measured_at_ms=now_ms,
@@ -220,6 +222,7 @@ class Reporting:
             message=message.message,
             details=message.details,
         )
+        own.measure = bounded(measure, has_tiles=False)
         return own.measure
 
     # --- what the broker answers ------------------------------------------------------------
@@ -318,6 +321,7 @@ class Reporting:
 
 
 def _error_of(message: ReportFailed) -> ErrorInfo:
-    if isinstance(message.error, ErrorInfo):
-        return message.error
+    if isinstance(message.error, Fault):
+        fault = message.error
+        return ErrorInfo(code=fault.code or "failed", message=fault.message, hint=fault.hint)
     return ErrorInfo(code="failed", message=message.error or message.message or "the program gave no reason")

@@ -127,11 +127,12 @@ def inner(kind: inspect.Type, path: str) -> list[tuple[inspect.Type, str]]:
     """The types that a value of this type holds, with their places."""
     match kind:
         case inspect.StructType():
-            # `params` are bounded as a whole, by PARAMS_LIMIT_BYTES.
-            return [(field.type, f"{path}.{field.name}") for field in kind.fields if field.name != "params"]
+            # `params` and `details` are bounded as a whole, by PARAMS_LIMIT_BYTES and DETAILS_LIMIT_BYTES.
+            fields = [field for field in kind.fields if field.name not in ("params", "details")]
+            return [(field.type, f"{path}.{field.name}") for field in fields]
         case inspect.UnionType():
             return [(one, path) for one in kind.types]
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             return [(kind.item_type, f"{path}[]")]
         case inspect.DictType():
             return [(kind.key_type, f"{path} key"), (kind.value_type, f"{path}[]")]
@@ -140,7 +141,7 @@ def inner(kind: inspect.Type, path: str) -> list[tuple[inspect.Type, str]]:
 
 def is_bounded(kind: inspect.Type) -> bool:
     match kind:
-        case inspect.ListType() | inspect.DictType() | inspect.StrType() | inspect.BytesType():
+        case inspect.ListType() | inspect.VarTupleType() | inspect.DictType() | inspect.StrType() | inspect.BytesType():
             return kind.max_length is not None
         case inspect.IntType() | inspect.FloatType():
             return kind.le is not None and (kind.ge is not None or kind.gt is not None)

@@ -21,10 +21,12 @@ from rfm_runtime.protocol.internal import (
     PauseState,
     Principal,
 )
-from rfm_runtime.protocol.messages import Heartbeat, Ok
+from rfm_runtime.protocol.messages import Ok
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.reports import (
+    Alive,
     Asked,
+    Fault,
     Held,
     Kept,
     Report,
@@ -173,6 +175,11 @@ def test_percent_alone_is_a_bar(gate):
     assert push.measure.message == "m"
 
 
+def test_of_details_that_are_too_large_only_the_size_is_kept(gate, program):
+    program.say(ReportProgress(operation_id="op", done=1.0, details={"text": "x" * 20_000}))
+    assert list(gate.pushes[0].measure.details) == ["details_left_out"]
+
+
 def test_measures_are_numbered(gate, program):
     for done in (3.0, 2.0):
         program.say(ReportProgress(operation_id="op", done=done))
@@ -187,7 +194,7 @@ def test_measures_are_numbered(gate, program):
         (ReportFailed(operation_id="op", error="no disk"), "failed", ErrorInfo(code="failed", message="no disk")),
         (ReportFailed(operation_id="op", message="m"), "failed", ErrorInfo(code="failed", message="m")),
         (
-            ReportFailed(operation_id="op", error=ErrorInfo(code="E1", message="m")),
+            ReportFailed(operation_id="op", error=Fault(code="E1", message="m")),
             "failed",
             ErrorInfo(code="E1", message="m"),
         ),
@@ -230,7 +237,7 @@ def test_a_pause_is_confirmed(gate, program):
 def test_a_program_lives_as_long_as_it_says_anything(gate, program):
     gate.ticks(3.0)
     assert len(gate.beats) == 1
-    program.say(Heartbeat())
+    program.say(Alive())
     gate.ticks(3.0)
     assert [(beat.source.name, beat.operations) for beat in gate.beats] == [("ann/r", 1)] * 2
 
@@ -324,7 +331,7 @@ def test_a_late_answer_of_the_last_broker_gives_no_handle():
 
 def test_what_is_no_report_is_refused():
     with pytest.raises(BadRequestError):
-        Reporting(Principal("ann", ("reporter",)), "s1").said(Heartbeat(), 0)
+        Reporting(Principal("ann", ("reporter",)), "s1").said(Alive(), 0)
 
 
 def test_commands_name_their_session(gate, program):

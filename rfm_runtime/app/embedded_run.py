@@ -1,0 +1,252 @@
+"""One run of an embedded server: its folders, its port, its thread, and what is served in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from rfm_runtime import __version__
+from rfm_runtime.app.folders import Claim, claim, listen, prepare, remove_run_files
+from rfm_runtime.broker.broker import Broker
+from rfm_runtime.broker.broker import Endpoints as BrokerEndpoints
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Settings, folders, load
+from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError
+from rfm_runtime.gateway.gateway import Endpoints as GatewayEndpoints
+from rfm_runtime.gateway.gateway import Gateway
+from rfm_runtime.observe.alive import source, start_time_s
+from rfm_runtime.observe.resources import ResourceMonitor
+from rfm_runtime.render.request import validate
+from rfm_runtime.security import token as tokens
+from rfm_runtime.security.rate_limiter import RateLimiter
+from rfm_runtime.store.journal import Journal, SqliteJournal
+from rfm_runtime.store.memory import MemoryJournal
+
+if TYPE_CHECKING:
+    from rfm_runtime.app.embedded import Authenticator
+
+__all__ = ["Run", "begin"]
+
+log = logging.getLogger("rfm_runtime")
+
+PARENT_LIMIT = 70
+"""Of the 107 bytes of a socket's path (unix(7)), the rest is the folder's and the socket's name."""
+
+States = Callable[[Path], Iterable[Path]]
+"""Folders to keep the journal in, given the private one; the first that no other server has is taken."""
+
+
+def begin(
+    options: Mapping[str, Any],
+    states: States,
+    *,
+    memory: bool,
+    limiter: RateLimiter | None,
+    authenticator: Authenticator | None,
+    monitor: ResourceMonitor | None,
+) -> Run:
+    """A run that serves. Raises what `ProgressReportingServer.start` says, and leaves nothing then."""
+    settings, held = _claimed(options, states)
+    if limiter is not None:
+        settings = limiter.applied(settings)
+    try:
+        return Run(settings, held, memory=memory, authenticator=authenticator, monitor=monitor)
+    except BaseException:
+        _remove(settings, forget=memory)
+        held.close()
+        raise
+
+
+def _claimed(options: Mapping[str, Any], states: States) -> tuple[Settings, Claim]:
+    runtime_dir = _private_folder()
+    busy: AlreadyRunningError | None = None
+    for state_dir in states(runtime_dir):
+        places = {"runtime_dir": str(runtime_dir), "state_dir": str(state_dir), "cache_dir": str(state_dir / "cache")}
+        try:
+            settings = load({**options, **places}).settings
+            prepare(folders(settings))
+            return settings, claim(folders(settings))
+        except AlreadyRunningError as error:
+            busy = error
+        except BaseException:
+            shutil.rmtree(runtime_dir, ignore_errors=True)
+            raise
+    shutil.rmtree(runtime_dir, ignore_errors=True)
+    raise busy or StartError("no state folder is free", hint="name one with state_dir")
+
+
+def _private_folder() -> Path:
+    """A new one, 0700, whose socket paths are short enough."""
+    for parent in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
+        if parent and len(parent) < PARENT_LIMIT and Path(parent).is_dir() and os.access(parent, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="rfm-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix="rfm-", dir="/tmp"))
+
+
+def _remove(settings: Settings, *, forget: bool) -> None:
+    found = folders(settings)
+    remove_run_files(found)
+    shutil.rmtree(found.runtime, ignore_errors=True)
+    if forget:
+        shutil.rmtree(found.state, ignore_errors=True)
+
+
+class Run:
+    """One run, from a bound port to the thread's end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        held: Claim,
+        *,
+        memory: bool,
+        authenticator: Authenticator | None,
+        monitor: ResourceMonitor | None,
+    ) -> None:
+        self.pid = os.getpid()
+        self.settings = settings
+        self._held = held
+        self.folders = folders(settings)
+        self.token = tokens.mint()
+        self._memory = memory
+        self._authenticator = authenticator
+        self._monitor = monitor
+        self._own = tokens.RuntimeToken(self.token)
+        self._failed: BaseException | None = None
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._listener = listen(settings)
+        self._served: socket.socket | None = None
+        host, port = self._listener.getsockname()[:2]
+        self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+        self.thread = threading.Thread(target=self._run, name="rfm-server", daemon=True)
+        try:
+            remove_run_files(self.folders)
+            self.thread.start()
+            self._await_ready()
+            ConnectionInfo(
+                url=self.url,
+                token=self.token,
+                pid=self.pid,
+                start_time=start_time_s(self.pid) or 0.0,
+                version=__version__,
+                state_dir=settings.state_dir,
+            ).write(self.folders.connection)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _journal(self) -> Journal:
+        return MemoryJournal() if self._memory else SqliteJournal(self.folders.journal)
+
+    def _await_ready(self) -> None:
+        in_time = self._ready.wait(self.settings.start_timeout_s)
+        if isinstance(self._failed, RfmError):
+            raise self._failed
+        if self._failed is not None:
+            raise StartError(f"the server cannot start: {self._failed}") from self._failed
+        if not in_time:
+            raise StartError(f"the server did not become ready within {self.settings.start_timeout_s:g} s")
+
+    def end(self) -> None:
+        """End the thread, wait for it, and leave nothing of the run."""
+        self._stop()
+        _remove(self.settings, forget=self._memory)
+        self._held.close()
+
+    def _stop(self) -> None:
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None:
+            # It may have ended by itself.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopping.set)
+        if self.thread.ident is not None:
+            self.thread.join()
+        self._listener.close()
+
+    def let_go(self) -> None:
+        """In a forked child."""
+        for listener in (self._listener, self._served):
+            if listener is not None:
+                listener.close()
+        self._held.close()
+
+    def authenticate(self, offered: str) -> Grant | None:
+        """What a token grants."""
+        own = self._own.authenticate(offered)
+        if own is not None or self._authenticator is None:
+            return own
+        try:
+            return self._authenticator.authenticate(offered)
+        except Exception:
+            # The program's own: nobody gets in by its fault.
+            log.warning("the authenticator failed, and nobody was let in", exc_info=True)
+            return None
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._failed = error
+            if self._ready.is_set():
+                log.exception("the server has ended")
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._stopping = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        endpoint = self.folders.endpoint
+        broker = Broker(
+            self.settings,
+            BrokerEndpoints(*(endpoint(name) for name in ("command", "control", "feed", "ingest"))),
+            self._journal(),
+            validators={"render.escape_time": validate},
+            context=context,
+        )
+        try:
+            broker.start()
+            gateway = Gateway(
+                self.settings,
+                source=source("gateway-0", 1),
+                authenticate=self.authenticate,
+                endpoints=GatewayEndpoints(*(endpoint(name) for name in ("command", "feed", "control", "ingest"))),
+                context=context,
+            )
+            # Its own descriptor: `stop` closes the other one whatever became of the server.
+            self._served = self._listener.dup()
+            await gateway.start(self._served)
+            try:
+                await gateway.ready.wait()
+                self._ready.set()
+                with self._monitored():
+                    await self._stopping.wait()
+            finally:
+                await gateway.stop()
+        finally:
+            await broker.stop()
+            context.destroy(linger=0)
+
+    @contextlib.contextmanager
+    def _monitored(self) -> Iterator[None]:
+        monitor = self._monitor
+        if monitor is None:
+            yield
+            return
+        monitor.watch_loop(asyncio.get_running_loop())
+        with monitor:
+            yield
