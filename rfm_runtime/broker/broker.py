@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rfm_runtime.broker.ingest import Ingest
 from rfm_runtime.broker.metrics import Metrics
 from rfm_runtime.config import Settings
 from rfm_runtime.core.operations.hub import Hub, Validator
+from rfm_runtime.core.operations.queries import check, history_page
 from rfm_runtime.core.operations.record import (
     Asked,
     Batch,
@@ -46,12 +48,22 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
-from rfm_runtime.errors import BadRequestError, JournalError, RfmError, UnavailableError
+from rfm_runtime.errors import (
+    BadRequestError,
+    InternalError,
+    JournalError,
+    RfmError,
+    UnavailableError,
+    UnknownOperationError,
+)
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.protocol import internal
+from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.internal import (
     DoCancel,
+    DoHistory,
+    DoPerformance,
     FeedFrame,
     GatewayWelcome,
     MetricsText,
@@ -79,6 +91,9 @@ from rfm_runtime.transport.drain import Drain as SocketDrain
 __all__ = ["Broker", "Endpoints"]
 
 log = logs.get("broker")
+
+READERS = 2
+"""Looks into the past at the same time; more wait."""
 
 WATCH_AGAIN_S = 1.0
 """After a failure to watch a process for a reason that is not its death."""
@@ -127,6 +142,7 @@ class Broker:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
         self._closed = False
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal-read")
 
     # --- life -------------------------------------------------------------------------------
 
@@ -202,6 +218,7 @@ class Broker:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._ingest.close()
+        self._readers.shutdown(wait=True, cancel_futures=True)
         await self._close_store()
         # The writer's last notifications were scheduled on this loop; let them run.
         await asyncio.sleep(0)
@@ -254,6 +271,9 @@ class Broker:
         if isinstance(body, internal.Metrics):
             self._reply(routing, message.id, MetricsText(self.metrics_text()))
             return
+        if isinstance(body, DoHistory | DoPerformance):
+            self._look_back(routing, message.id, body)
+            return
         try:
             missing = self.hub.missing(body)
             if missing is not None:
@@ -266,6 +286,38 @@ class Broker:
         if isinstance(body, DoCancel):
             self._time_cancel(routing, message.id, body.request.operation_id, asked_s)
         self._carry_out(commands)
+
+    def _look_back(self, routing: bytes, request_id: int, body: DoHistory | DoPerformance) -> None:
+        """Ask the store, which may have much to look through, in a thread: nobody else waits for it."""
+
+        def look() -> Struct:
+            check(body.principal, "see")
+            if isinstance(body, DoHistory):
+                return history_page(self._store.history(body.request), body.request.limit)
+            past = self._store.performance(body.operation_id)
+            if past is None:
+                raise UnknownOperationError(
+                    f"no operation {body.operation_id} here", hint="list them with `rfm-runtime history`"
+                )
+            return PerformanceReply(
+                operation=past.row.operation, performance=past.performance, params=past.row.params, events=past.events
+            )
+
+        def answer(found: asyncio.Future[Struct]) -> None:
+            if self._closed or found.cancelled():
+                return
+            error = found.exception()
+            if isinstance(error, JournalError):
+                error = UnavailableError(error.message, retry_after_s=1.0)
+            if isinstance(error, RfmError):
+                self._reply(routing, request_id, error_info(error))
+            elif error is not None:
+                log.error("looking_back_failed", exc_info=error)
+                self._reply(routing, request_id, error_info(InternalError("the store cannot be asked")))
+            else:
+                self._reply(routing, request_id, self.hub.present(found.result(), self._now()))
+
+        self._loop.run_in_executor(self._readers, look).add_done_callback(answer)
 
     def _time_cancel(self, routing: bytes, request_id: int, operation_id: str, asked_s: float) -> None:
         """Only what will still have its outcome published is timed: a refused cancel leaves nothing behind."""

@@ -34,6 +34,7 @@ from rfm_runtime.errors import (
     UnavailableError,
     UnknownOperationError,
 )
+from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.messages import (
     CancelOperation,
     CancelReply,
@@ -453,13 +454,7 @@ class AsyncClient:
         limit: int | None = None,
     ) -> list[Operation]:
         """Operations, newest first, filtered."""
-        wanted = OperationFilter(
-            states=list(states) if states is not None else None,
-            kinds=list(kinds) if kinds is not None else None,
-            owner=owner,
-            labels=dict(labels) if labels is not None else None,
-            text=text,
-        )
+        wanted = _filter(states, kinds, owner, labels, text)
         found: list[Operation] = []
         cursor = None
         while True:
@@ -469,6 +464,35 @@ class AsyncClient:
             cursor = page.cursor
             if cursor is None or (limit is not None and len(found) >= limit):
                 return found
+
+    async def history(
+        self,
+        *,
+        since_ms: int = 0,
+        until_ms: int | None = None,
+        states: Sequence[OperationState] | None = None,
+        kinds: Sequence[str] | None = None,
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> list[Operation]:
+        """Operations submitted in a period (ms since 1970), newest first, filtered: all that the runtime has kept."""
+        wanted = _filter(states, kinds, owner, labels, text)
+        found: list[Operation] = []
+        cursor = None
+        while True:
+            size = 500 if limit is None else min(500, limit - len(found))
+            request = History(since_ms=since_ms, until_ms=until_ms, filter=wanted, cursor=cursor, limit=size)
+            page = await self.request(request, HistoryReply)
+            found += page.operations
+            cursor = page.cursor
+            if cursor is None or (limit is not None and len(found) >= limit):
+                return found
+
+    async def performance(self, operation_id: str) -> PerformanceReply:
+        """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""
+        return await self.request(GetPerformance(operation_id), PerformanceReply)
 
     async def operation(self, operation_id: str) -> Operation:
         """One operation. Raises UnknownOperationError."""
@@ -587,6 +611,22 @@ class _Watch:
                 raise self._error
             self._arrived.clear()
             await self._arrived.wait()
+
+
+def _filter(
+    states: Sequence[OperationState] | None,
+    kinds: Sequence[str] | None,
+    owner: str | None,
+    labels: Mapping[str, str] | None,
+    text: str | None,
+) -> OperationFilter:
+    return OperationFilter(
+        states=list(states) if states is not None else None,
+        kinds=list(kinds) if kinds is not None else None,
+        owner=owner,
+        labels=dict(labels) if labels is not None else None,
+        text=text,
+    )
 
 
 def _connection_file(settings: Settings | None) -> Path:

@@ -18,6 +18,7 @@ from rfm_runtime.client.async_client import AsyncClient, Notice
 from rfm_runtime.client.handle import Operation
 from rfm_runtime.client.link import LinkState
 from rfm_runtime.errors import SetupError, UnavailableError
+from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, Welcome
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
@@ -155,6 +156,14 @@ class Client:
     def operations(self, **filters: Any) -> list[OperationInfo]:
         """Operations, newest first. Filters: states, kinds, owner, labels, text, limit."""
         return self.call(self._async.operations(**filters))
+
+    def history(self, **period: Any) -> list[OperationInfo]:
+        """Operations submitted in a period, newest first: since_ms, until_ms, and the filters of `operations`."""
+        return self.call(self._async.history(**period))
+
+    def performance(self, operation_id: str) -> PerformanceReply:
+        """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""
+        return self.call(self._async.performance(operation_id))
 
     def operation(self, operation_id: str) -> OperationInfo:
         """One operation. Raises UnknownOperationError."""

@@ -588,7 +588,8 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     done: units finished for good (a render: pixels of committed tiles). committed: bitmap of
     committed tiles, tile i is bit i % 8 of byte i // 8; tiles in it are not counted again from
     `TileMeasure`. steps: (current, total). ended: of tiles that were put down or lost, the last such attempt, whose
-    work is counted here and not again from its `TileMeasure`.
+    work is counted here and not again from its `TileMeasure`. memory_bytes: of the processes that work on it, resident.
+    workers: that have a part of it in hand; slots: that might. deaths: of workers with a part of it, this claim's.
     """
 
     generation: int
@@ -608,6 +609,10 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     iterations: int = 0
     cpu_ns: int = 0
     ended: tuple[tuple[int, int], ...] = ()
+    memory_bytes: int = 0
+    workers: int = 0
+    slots: int = 0
+    deaths: int = 0
 
 
 PROGRESS_HEADER = 18

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     create_engine,
@@ -36,17 +38,23 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError
 
+from rfm_runtime.core.operations.queries import matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.errors import JournalError
-from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
+from rfm_runtime.protocol.history import History, Performance
+from rfm_runtime.protocol.limits import PAGE_LIMIT
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 
-__all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "SqliteJournal"]
+__all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal"]
 
 SCHEMA_VERSION = 1
 HEADER_BYTES = 100
 APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
 BUSY_S = 1.0
 """How long a lock of another process is waited for: nobody but a backup should ever hold one."""
+
+EVENTS_LIMIT = 1000
+"""Of one operation in one answer; most have four."""
 
 RETRY_S = 0.5
 """After a failed commit (disk full, I/O error): how often it is tried again."""
@@ -72,6 +80,7 @@ _operations = Table(
     Column("row", LargeBinary, nullable=False),
     Index("operations_key", "owner", "request_key"),
     Index("operations_ended", "ended_at_ms"),
+    Index("operations_created", "created_at_ms", "operation_id"),
 )
 _events = Table(
     "events",
@@ -81,10 +90,26 @@ _events = Table(
     Column("event", LargeBinary, nullable=False),
     Index("events_operation", "operation_id", "seq"),
 )
+_performance = Table(
+    "performance",
+    _metadata,
+    Column("operation_id", String, primary_key=True),
+    Column("performance", LargeBinary, nullable=False),
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _row_decoder = msgspec.msgpack.Decoder(StoredOperation)
 _event_decoder = msgspec.msgpack.Decoder(OperationEvent)
+_performance_decoder = msgspec.msgpack.Decoder(Performance)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One operation: its row, how it went, and its events in order."""
+
+    row: StoredOperation
+    performance: Performance
+    events: tuple[OperationEvent, ...]
 
 
 class Journal(Protocol):
@@ -110,6 +135,17 @@ class Journal(Protocol):
         """Written operations of `owner` with one of the keys, and those with one of the ids."""
         ...
 
+    def history(self, wanted: History) -> list[Operation]:
+        """Written operations of that period that pass the filter, newest first: one more than the page's limit.
+
+        From any thread. Raises BadRequestError for a cursor that is none, JournalError.
+        """
+        ...
+
+    def performance(self, operation_id: str) -> Past | None:
+        """What is written of one operation; None if it is not known. From any thread. Raises JournalError."""
+        ...
+
     def close(self) -> None:
         """Write what was appended, then end. Idempotent."""
         ...
@@ -127,6 +163,9 @@ class SqliteJournal:
         with _explained(path), self._engine.begin() as connection:
             _check_file(connection, path)
             _metadata.create_all(connection)
+            for table in _metadata.sorted_tables:
+                for index in table.indexes:
+                    index.create(connection, checkfirst=True)
             self._epoch, self._incarnation = _open_log(connection, path.stat().st_ino)
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
@@ -142,6 +181,12 @@ class SqliteJournal:
             ended = [_row_decoder.decode(row) for (row,) in connection.execute(finished)]
             newest = select(_events.c.event).order_by(_events.c.seq.desc()).limit(history_events)
             events = [_event_decoder.decode(blob) for (blob,) in connection.execute(newest)]
+            going = select(_performance).where(
+                _performance.c.operation_id.in_(
+                    select(_operations.c.operation_id).where(_operations.c.state.not_in(TERMINAL_STATES))
+                )
+            )
+            series = {key: _performance_decoder.decode(blob) for key, blob in connection.execute(going)}
         events.reverse()
         head = events[-1].seq if events else 0
         return Loaded(
@@ -152,6 +197,7 @@ class SqliteJournal:
             floor=events[0].seq - 1 if events else head,
             rows=(*reversed(ended), *rows),
             events=tuple(events),
+            performance=series,
         )
 
     def renew(self) -> None:
@@ -172,6 +218,33 @@ class SqliteJournal:
         with _explained(self._path), self._engine.connect() as connection:
             found = connection.execute(select(_operations.c.row).where(by_key | by_id))
             return [_row_decoder.decode(row) for (row,) in found]
+
+    def history(self, wanted: History) -> list[Operation]:
+        found: list[Operation] = []
+        with _explained(self._path), self._engine.connect() as connection:
+            # Row by row: what a filter leaves out does not count, and nobody holds all of it.
+            for (blob,) in connection.execution_options(yield_per=PAGE_LIMIT).execute(_of_period(wanted)):
+                operation = _row_decoder.decode(blob).operation
+                if matches(operation, wanted.filter):
+                    found.append(operation)
+                    if len(found) > wanted.limit:
+                        break
+        return found
+
+    def performance(self, operation_id: str) -> Past | None:
+        with _explained(self._path), self._engine.connect() as connection:
+            row = connection.execute(
+                select(_operations.c.row).where(_operations.c.operation_id == operation_id)
+            ).scalar_one_or_none()
+            if row is None:
+                return None
+            kept = connection.execute(
+                select(_performance.c.performance).where(_performance.c.operation_id == operation_id)
+            ).scalar_one_or_none()
+            told = select(_events.c.event).where(_events.c.operation_id == operation_id).order_by(_events.c.seq)
+            events = tuple(_event_decoder.decode(blob) for (blob,) in connection.execute(told.limit(EVENTS_LIMIT)))
+        performance = Performance() if kept is None else _performance_decoder.decode(kept)
+        return Past(_row_decoder.decode(row), performance, events)
 
     def close(self) -> None:
         if self._thread is not None:
@@ -345,6 +418,27 @@ def _put_meta(connection: Connection, key: str, value: str) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
+def _of_period(wanted: History) -> Select[Any]:
+    table = _operations.c
+    query = select(table.row).where(table.created_at_ms >= wanted.since_ms)
+    if wanted.until_ms is not None:
+        query = query.where(table.created_at_ms < wanted.until_ms)
+    if wanted.cursor is not None:
+        after_ms, operation_id = place(wanted.cursor)
+        older = table.created_at_ms < after_ms
+        query = query.where(older | ((table.created_at_ms == after_ms) & (table.operation_id > operation_id)))
+    for column, values in ((table.kind, wanted.filter.kinds), (table.state, wanted.filter.states)):
+        if values is not None:
+            query = query.where(column.in_(values))
+    if wanted.filter.owner is not None:
+        query = query.where(table.owner == wanted.filter.owner)
+    return query.order_by(table.created_at_ms.desc(), table.operation_id)
+
+
+_put_performance = upsert(_performance)
+_put_performance = _put_performance.on_conflict_do_update(
+    index_elements=["operation_id"], set_={"performance": _put_performance.excluded.performance}
+)
 _put_operation = upsert(_operations)
 _put_operation = _put_operation.on_conflict_do_update(
     index_elements=["operation_id"],
@@ -363,6 +457,12 @@ def _write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
     events = [event for batch in batches for event in batch.events]
     if rows:
         connection.execute(_put_operation, [_values(row) for row in rows.values()])
+    series = {key: value for batch in batches for key, value in batch.performance}
+    if series:
+        connection.execute(
+            _put_performance,
+            [{"operation_id": key, "performance": _encoder.encode(value)} for key, value in series.items()],
+        )
     if events:
         connection.execute(
             _put_event,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 
+from rfm_runtime.core.operations.queries import matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
-from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
-from rfm_runtime.store.journal import OnFailed, OnWritten
+from rfm_runtime.protocol.history import History, Performance
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
+from rfm_runtime.store.journal import EVENTS_LIMIT, OnFailed, OnWritten, Past
 
 __all__ = ["MemoryJournal"]
 
@@ -20,6 +22,7 @@ class MemoryJournal:
         self._incarnation = 0
         self._rows: dict[str, StoredOperation] = {}
         self._events: list[OperationEvent] = []
+        self._performance: dict[str, Performance] = {}
         self._on_written: OnWritten | None = None
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
@@ -37,6 +40,11 @@ class MemoryJournal:
             floor=events[0].seq - 1 if events else head,
             rows=(*ended[-finished_keep:], *live),
             events=events,
+            performance={
+                row.operation.operation_id: self._performance[row.operation.operation_id]
+                for row in live
+                if row.operation.operation_id in self._performance
+            },
         )
 
     def renew(self) -> None:
@@ -50,6 +58,7 @@ class MemoryJournal:
         for row in batch.rows:
             self._rows[row.operation.operation_id] = row
         self._events += batch.events
+        self._performance.update(batch.performance)
         if self._on_written is not None:
             self._on_written(batch.number, 0.0)
 
@@ -59,6 +68,27 @@ class MemoryJournal:
             for operation_id, row in self._rows.items()
             if operation_id in operation_ids or (row.operation.owner == owner and row.request_key in request_keys)
         ]
+
+    def history(self, wanted: History) -> list[Operation]:
+        found = [
+            row.operation
+            for row in list(self._rows.values())
+            if row.operation.created_at_ms >= wanted.since_ms
+            and (wanted.until_ms is None or row.operation.created_at_ms < wanted.until_ms)
+            and matches(row.operation, wanted.filter)
+        ]
+        found.sort(key=lambda operation: (-operation.created_at_ms, operation.operation_id))
+        if wanted.cursor is not None:
+            created_ms, operation_id = place(wanted.cursor)
+            found = [o for o in found if (-o.created_at_ms, o.operation_id) > (-created_ms, operation_id)]
+        return found[: wanted.limit + 1]
+
+    def performance(self, operation_id: str) -> Past | None:
+        row = self._rows.get(operation_id)
+        if row is None:
+            return None
+        events = tuple(event for event in list(self._events) if event.operation_id == operation_id)
+        return Past(row, self._performance.get(operation_id, Performance()), events[:EVENTS_LIMIT])
 
     def close(self) -> None:
         self._on_written = None

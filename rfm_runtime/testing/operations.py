@@ -35,6 +35,7 @@ from rfm_runtime.core.operations.record import (
     Watch,
 )
 from rfm_runtime.errors import BadRequestError
+from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.internal import (
     ControlFrame,
     DoCancel,
@@ -87,6 +88,7 @@ class World:
         self.settings = Settings(**given)
         self.rows: dict[str, StoredOperation] = {}
         self.events: list[OperationEvent] = []
+        self.performance: dict[str, Performance] = {}
         self.waiting: list[Batch] = []
         self.feed: list[OperationEvent] = []
         self.replies: dict[int, Struct] = {}
@@ -125,6 +127,7 @@ class World:
             floor=head - len(newest),
             rows=tuple(self.rows.values()),
             events=newest,
+            performance={oid: self.performance[oid] for oid in self.performance if oid not in self._ended()},
         )
         self.hub = Hub(
             loaded,
@@ -135,6 +138,9 @@ class World:
             shown={operation_id: update.done for operation_id, update in self.shown.items()},
         )
         self._carry_out(self.hub.start(self.now))
+
+    def _ended(self) -> set[str]:
+        return {oid for oid, row in self.rows.items() if row.operation.state in TERMINAL_STATES}
 
     # --- towards the hub --------------------------------------------------------------------
 
@@ -209,6 +215,10 @@ class World:
             for row in batch.rows:
                 self.rows[row.operation.operation_id] = row
             self.events += batch.events
+            self.performance.update(batch.performance)
+            for event in batch.events:
+                went = event.operation_id in dict(batch.performance)
+                _require(went or event.state not in TERMINAL_STATES, "an outcome without how it went", event)
             self.handle(Journalled(batch.number))
             batches = None if batches is None else batches - 1
 
@@ -309,6 +319,11 @@ class World:
                 ended = {**ended, event.operation_id: event.seq}
         for operation_id, row in self.rows.items():
             _require((row.operation.state in TERMINAL_STATES) == (operation_id in ended), "state and events", row)
+            if operation_id in ended:
+                points = self.performance[operation_id].points
+                final = row.operation.latest
+                _require(final is not None and points[-1].done == final.done, "the series ends elsewhere", points)
+                _require([p.done for p in points] == sorted(p.done for p in points), "a series goes back", points)
 
 
 def _require(condition: bool, what: str, detail: object) -> None:

@@ -24,6 +24,7 @@ from rfm_runtime.client.reporting.shared import Shared
 from rfm_runtime.client.reporting.values import canceled, error_of, number_of, plain_details, text_of, total_of
 from rfm_runtime.core.reporting.desk import Begin, End, Paused
 from rfm_runtime.errors import OperationCanceled
+from rfm_runtime.observe.own import memory_bytes
 from rfm_runtime.protocol.internal import Announce, OperationMeasure, Principal
 from rfm_runtime.protocol.limits import LABEL_LIMIT, LABELS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
@@ -69,6 +70,7 @@ class Reporting:
         self.total = total
         self.unit = text_of(unit, NAME_LIMIT)
         self.done: float = 0.0
+        self._began_cpu_ns = time.process_time_ns()
         self.state: State = "running"
         self._step = ""
         self._message = ""
@@ -185,6 +187,11 @@ class Reporting:
             step=text_of(self._step, NAME_LIMIT),
             message=text_of(self._message, MESSAGE_LIMIT),
             details=plain_details(self._details),
+            # Of the whole program since it has begun: what else it does meanwhile nobody can tell apart.
+            cpu_ns=max(0, time.process_time_ns() - self._began_cpu_ns),
+            memory_bytes=memory_bytes(),
+            workers=1,
+            slots=1,
         )
 
     # --- the story --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
@@ -36,6 +37,7 @@ from rfm_runtime.core.operations.record import (
 from rfm_runtime.core.operations.schedule import Usage, Waiting
 from rfm_runtime.core.operations.table import Trigger, step
 from rfm_runtime.errors import ConflictError, QuotaExceededError, RfmError, UnavailableError, UnsupportedError
+from rfm_runtime.protocol.history import HistoryReply, Performance, PerformanceReply
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, OperationMeasure, TileMeasure
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
@@ -54,6 +56,9 @@ Validator = Callable[[dict[str, Any]], object]
 
 CHECKPOINT_S = 1.0
 """How often the shown progress of what runs is journalled, so that it survives this process."""
+
+KEEP_S = 30.0
+"""How often the series of what runs is journalled: a broker that dies loses at most so much of it."""
 
 CHECKPOINT_ROWS = 200
 """Rows of one checkpoint: 0.1 MB."""
@@ -107,14 +112,16 @@ class Hub:
         self.limited = 0
         self.checkpoint_s = now.mono_s
         for row in loaded.rows:
-            record = self.adopt(row, now)
+            record = self.adopt(row, now, loaded.performance.get(row.operation.operation_id))
             if shown is not None and not record.terminal:
                 record.merge.shown = max(record.merge.shown, shown.get(row.operation.operation_id, 0.0))
         self.forgetful = len(self.records) - len(self.live) >= settings.finished_keep
 
-    def adopt(self, row: StoredOperation, now: Now) -> Record:
+    def adopt(self, row: StoredOperation, now: Now, before: Performance | None = None) -> Record:
         """Take a row into the tables, new or from the journal."""
-        record = Record(row, now.mono_s)
+        record = Record(row, now.mono_s, before)
+        if row.operation.state == "paused":
+            record.series.stands(record.age_ms(now))
         record.merge.has_tiles = not row.reported
         operation = row.operation
         self.records[operation.operation_id] = record
@@ -209,13 +216,16 @@ class Hub:
         counted = record.merge.measured(source, measure, now.mono_s)
         if counted:
             spent_s = record.merge.total_cpu_s - before_s
-            if spent_s > 0.0:
+            if spent_s > 0.0 and not record.row.reported:
                 self.usage.charge(record.operation.owner, spent_s, now.mono_s)
         return counted
 
     def progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
         """What changed in the shown progress of live operations since the last call."""
-        return tuple(self._update(record, now) for record in self._in_hand() if record.merge.take_dirty())
+        dirty = [record for record in self._in_hand() if record.merge.take_dirty()]
+        for record in dirty:
+            record.sampled(now)
+        return tuple(self._update(record, now) for record in dirty)
 
     def _in_hand(self) -> Iterator[Record]:
         """What owners have: of thousands that wait nothing moves. Of what is not on disk yet nothing is said."""
@@ -286,6 +296,13 @@ class Hub:
         if final:
             changes |= self._end(record, now, seq, str(state), fields)
         record.change_operation(**changes)
+        if event_type == "operation_paused":
+            record.series.stands(record.age_ms(now))
+        elif state is not None:
+            record.series.goes_on(record.age_ms(now))
+        if final:
+            record.sampled(now)
+            self.log.ended[record.operation.operation_id] = record.performance(now)
         if final:
             record.change(claim=None, cancellation=None, pause_wanted=False)
         self.index(record)
@@ -387,7 +404,13 @@ class Hub:
         records = [self.records[operation_id] for _, operation_id in moved[:CHECKPOINT_ROWS]]
         for record in records:
             record.change_operation(latest=self._shown(record, record.operation.at_seq, now))
-        return [self.log.commit((record.row for record in records), ())] if records else []
+        if not records:
+            return []
+        long = [record for record in records if now.mono_s - record.kept_s >= KEEP_S]
+        for record in long:
+            record.kept_s = now.mono_s
+        series = [(record.operation.operation_id, record.performance(now)) for record in long]
+        return [self.log.commit((record.row for record in records), (), (), series)]
 
     def _forget_old(self, now: Now) -> None:
         """Bounded history: finished operations leave memory by age and number, children before parents."""
@@ -421,6 +444,24 @@ class Hub:
             siblings.discard(operation.operation_id)
             if not siblings:
                 del self.children[operation.parent_id]
+
+    def present(self, answer: Struct, now: Now) -> Struct:
+        """What the store says of the past, with what is known here of those that live."""
+        match answer:
+            case HistoryReply():
+                operations = tuple(self._present(operation) for operation in answer.operations)
+                return msgspec.structs.replace(answer, operations=operations)
+            case PerformanceReply():
+                operation = self._present(answer.operation)
+                record = self.records.get(operation.operation_id)
+                if record is None or record.terminal:
+                    return msgspec.structs.replace(answer, operation=operation)
+                return msgspec.structs.replace(answer, operation=operation, performance=record.performance(now))
+        return answer
+
+    def _present(self, operation: Operation) -> Operation:
+        committed = self.log.committed.get(operation.operation_id)
+        return operation if committed is None else requests.with_progress(self, committed)
 
     # --- for tests and people ---------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from rfm_runtime.core.operations.record import Batch, Command, Journal, Loaded, Publish, StoredOperation
-from rfm_runtime.protocol.operation import Operation, OperationEvent
+from rfm_runtime.protocol.history import Performance
+from rfm_runtime.protocol.operation import TERMINAL_EVENTS, Operation, OperationEvent
 
 __all__ = ["Log"]
 
@@ -25,6 +26,8 @@ class Log:
         self.failing: str | None = None
         self.committed: dict[str, Operation] = {row.operation.operation_id: row.operation for row in loaded.rows}
         self.events: deque[OperationEvent] = deque(loaded.events, maxlen=history_events)
+        # How operations went whose outcome is being decided, until it is committed.
+        self.ended: dict[str, Performance] = {}
         self._next_seq = loaded.head
         self._number = 0
         self._held: deque[tuple[Batch, list[Command]]] = deque()
@@ -45,11 +48,21 @@ class Log:
         return self._next_seq
 
     def commit(
-        self, rows: Iterable[StoredOperation], events: Iterable[OperationEvent], then: Iterable[Command] = ()
+        self,
+        rows: Iterable[StoredOperation],
+        events: Iterable[OperationEvent],
+        then: Iterable[Command] = (),
+        performance: Iterable[tuple[str, Performance]] = (),
     ) -> Journal:
-        """Have rows and events written; `then` follows the commit, after the events' publication."""
+        """Have rows and events written; `then` follows the commit, after the events' publication.
+
+        With an outcome goes how its operation went.
+        """
         self._number += 1
-        batch = Batch(self._number, tuple(rows), tuple(events))
+        happened = tuple(events)
+        ids = [event.operation_id for event in happened if event.type in TERMINAL_EVENTS]
+        ended = ((operation_id, self.ended.pop(operation_id)) for operation_id in ids)
+        batch = Batch(self._number, tuple(rows), happened, (*performance, *ended))
         self._held.append((batch, list(then)))
         return Journal(batch)
 

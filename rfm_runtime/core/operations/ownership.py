@@ -312,6 +312,7 @@ def _claim(hub: Hub, record: Record, owner: Owner, now: Now) -> None:
         started=False,
     )
     record.merge.claimed(record.operation.generation)
+    record.series.claimed()
     record.change(cpu_before_s=record.merge.cpu_before_s)
     _mint(hub, record)
     owner.operations.add(record.operation.operation_id)

@@ -12,6 +12,7 @@ from rfm_runtime.core.operations.claims import Owner
 from rfm_runtime.core.operations.record import Record
 from rfm_runtime.core.operations.schedule import Usage, effective_priority, order
 from rfm_runtime.errors import BadRequestError, ForbiddenError
+from rfm_runtime.protocol.history import HistoryReply
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ListOperations, ListReply
@@ -20,9 +21,12 @@ from rfm_runtime.protocol.operation import (
     OperationFilter,
 )
 
-__all__ = ["check", "explain", "list_page", "matches", "page_of"]
+__all__ = ["check", "cursor_after", "explain", "history_page", "list_page", "matches", "page_of", "place"]
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+CURSOR_DIGITS = 18
+"""What a database takes as a number."""
 
 ROLES_SEE = frozenset({"admin", "operator", "viewer", "reporter"})
 ROLES_SUBMIT = frozenset({"admin", "operator"})
@@ -84,14 +88,39 @@ def list_page(
         key=lambda operation: (-operation.created_at_ms, operation.operation_id),
     )
     if request.cursor is not None:
-        created, _, operation_id = request.cursor.partition(":")
-        if not created.isdecimal():
-            raise BadRequestError("not a cursor of an earlier page", hint="pass the cursor as it came")
-        after = (-int(created), operation_id)
+        created_ms, operation_id = place(request.cursor)
+        after = (-created_ms, operation_id)
         ordered = [o for o in ordered if (-o.created_at_ms, o.operation_id) > after]
     page = page_of(map(describe, ordered), request.limit)
     more = len(ordered) > len(page)
-    return ListReply(operations=page, cursor=f"{page[-1].created_at_ms}:{page[-1].operation_id}" if more else None)
+    return ListReply(operations=page, cursor=cursor_after(page[-1]) if more else None)
+
+
+def history_page(operations: Sequence[Operation], limit: int) -> HistoryReply:
+    """A page of what the store has found, of which it gives one more than `limit` if there is one."""
+    page = page_of(map(_brief, operations), limit)
+    more = len(operations) > len(page)
+    return HistoryReply(operations=tuple(page), cursor=cursor_after(page[-1]) if more else None)
+
+
+def _brief(operation: Operation) -> Operation:
+    latest = operation.latest
+    if latest is None or (latest.details is None and latest.tiles is None):
+        return operation
+    return msgspec.structs.replace(operation, latest=msgspec.structs.replace(latest, details=None, tiles=None))
+
+
+def cursor_after(operation: Operation) -> str:
+    """Where the page after this operation begins."""
+    return f"{operation.created_at_ms}:{operation.operation_id}"
+
+
+def place(cursor: str) -> tuple[int, str]:
+    """(ms of its submission, id) of the last operation of the page before. Raises BadRequestError."""
+    created, _, operation_id = cursor.partition(":")
+    if not (created.isascii() and created.isdecimal()) or len(created) > CURSOR_DIGITS:
+        raise BadRequestError("not a cursor of an earlier page", hint="pass the cursor as it came")
+    return int(created), operation_id
 
 
 def explain(

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from rfm_runtime.core.operations.progress import Merge
 from rfm_runtime.core.operations.schedule import Candidate
+from rfm_runtime.core.operations.series import Series
+from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, Source
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 
@@ -71,17 +73,19 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Record:
-    """One live operation: its row and what need not survive a restart."""
+    """One live operation: its row and what need not survive a restart. kept_s: when its series was last written."""
 
-    __slots__ = ("assigned_s", "handle", "merge", "queued_s", "row", "stop_sent_s")
+    __slots__ = ("assigned_s", "handle", "kept_s", "merge", "queued_s", "row", "series", "stop_sent_s")
 
-    def __init__(self, row: StoredOperation, queued_s: float) -> None:
+    def __init__(self, row: StoredOperation, queued_s: float, before: Performance | None = None) -> None:
         self.row = row
         self.queued_s = queued_s
         self.handle: int | None = None
         self.assigned_s: float | None = None
         self.stop_sent_s: float | None = None
         self.merge = Merge(row.operation.latest, row.cpu_before_s)
+        self.series = Series(before)
+        self.kept_s = queued_s
 
     @property
     def operation(self) -> Operation:
@@ -100,6 +104,23 @@ class Record:
     def change_operation(self, **fields: Any) -> None:
         """Replace fields of the operation in the row."""
         self.change(operation=msgspec.structs.replace(self.row.operation, **fields))
+
+    def sampled(self, now: Now) -> None:
+        """A point of its series: where it stands."""
+        merge = self.merge
+        if merge.owner is not None:
+            self.series.owner(merge.owner)
+        self.series.measured(self.age_ms(now), merge.shown, merge.total_cpu_s, merge.total_iterations)
+
+    def age_ms(self, now: Now) -> int:
+        """Since it has begun."""
+        return max(0, now.wall_ms - (self.operation.started_at_ms or now.wall_ms))
+
+    def performance(self, now: Now) -> Performance:
+        """How it has gone so far."""
+        latest = self.operation.latest if self.merge.latest is None else self.merge.latest
+        total, unit = (None, "") if latest is None else (latest.total, latest.unit)
+        return self.series.performance(total, unit, self.row.losses, self.age_ms(now))
 
     def candidate(self) -> Candidate:
         """As the scheduler sees it."""
@@ -155,11 +176,12 @@ class Tick(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """Rows that changed and events that happened together."""
+    """Rows that changed and events that happened together. performance: of some, by id, as it is now."""
 
     number: int
     rows: tuple[StoredOperation, ...]
     events: tuple[OperationEvent, ...]
+    performance: tuple[tuple[str, Performance], ...] = ()
 
 
 class Journal(Struct, frozen=True):
@@ -211,7 +233,7 @@ Command = Journal | Send | Push | Publish | Control | Watch | Kill
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """What the journal knows at start."""
+    """What the journal knows at start. performance: of live operations, by id."""
 
     epoch: str
     incarnation: int
@@ -220,3 +242,4 @@ class Loaded(Struct, frozen=True, kw_only=True):
     floor: int
     rows: tuple[StoredOperation, ...]
     events: tuple[OperationEvent, ...]
+    performance: dict[str, Performance] = {}

@@ -59,7 +59,7 @@ from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, Operation
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
 
-__all__ = ["HANDLERS", "cancel_tree", "explain_lines", "named"]
+__all__ = ["HANDLERS", "cancel_tree", "explain_lines", "named", "with_progress"]
 
 EVENTS_PAGE = 1000
 
@@ -346,7 +346,7 @@ def on_kinds(hub: Hub, asked: Asked, _message: DoKinds, _now: Now) -> list[Comma
 def on_list(hub: Hub, asked: Asked, message: DoList, _now: Now) -> list[Command]:
     """A page of committed operations."""
     check(message.principal, "see")
-    page = list_page(hub.log.committed.values(), message.request, lambda operation: _with_progress(hub, operation))
+    page = list_page(hub.log.committed.values(), message.request, lambda operation: with_progress(hub, operation))
     return [_answer(asked, page)]
 
 
@@ -356,11 +356,12 @@ def on_get(hub: Hub, asked: Asked, message: DoGet, _now: Now) -> list[Command]:
     committed = hub.log.committed.get(message.operation_id)
     if committed is None:
         raise UnknownOperationError(f"no operation {message.operation_id}")
-    operation = _with_progress(hub, committed)
+    operation = with_progress(hub, committed)
     return [_answer(asked, OperationReply(operation=operation, params=record.row.params))]
 
 
-def _with_progress(hub: Hub, operation: Operation) -> Operation:
+def with_progress(hub: Hub, operation: Operation) -> Operation:
+    """The operation as watchers see it now."""
     record = hub.records.get(operation.operation_id)
     if record is None or operation.state in TERMINAL_STATES or record.merge.latest is None:
         return operation
@@ -425,7 +426,7 @@ def on_events_since(hub: Hub, asked: Asked, message: EventsSince, _now: Now) -> 
 def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, _now: Now) -> list[Command]:
     """A page of committed operations in the order of their ids."""
     ids = sorted(operation_id for operation_id in hub.log.committed if operation_id > message.cursor)
-    page = page_of((_with_progress(hub, hub.log.committed[oid]) for oid in ids), PAGE_LIMIT)
+    page = page_of((with_progress(hub, hub.log.committed[oid]) for oid in ids), PAGE_LIMIT)
     answer = SnapshotPage(
         epoch=hub.log.epoch,
         incarnation=hub.incarnation,

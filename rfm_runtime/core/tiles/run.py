@@ -261,6 +261,9 @@ class Run:
             iterations=self.iterations,
             cpu_ns=self.cpu_ns,
             ended=tuple(self.ended_attempts.items()),
+            workers=len(self.running),
+            slots=self.workers,
+            deaths=sum(self.deaths.values()),
         )
 
     def _tile_number(self, task: Task) -> int:
