@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rfm_runtime.client.reporting.reporter import ProgressReporter
     from rfm_runtime.client.reporting.tracking import Progress, current_operation, operation, progress, track
     from rfm_runtime.client.reporting.where import report_to
+    from rfm_runtime.client.resilient import ResilientWebSocketClient
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.errors import ConfigError, OperationCanceled, OperationFailedError, RfmError
     from rfm_runtime.observe.resources import ResourceMonitor
@@ -39,6 +40,7 @@ __all__ = [
     "ProgressReportingServer",
     "RateLimiter",
     "RenderResult",
+    "ResilientWebSocketClient",
     "ResourceMonitor",
     "RfmError",
     "__version__",
@@ -64,6 +66,7 @@ _HOMES = {
     "ProgressReportingServer": "rfm_runtime.app.embedded",
     "RateLimiter": "rfm_runtime.security.rate_limiter",
     "RenderResult": "rfm_runtime.client.handle",
+    "ResilientWebSocketClient": "rfm_runtime.client.resilient",
     "ResourceMonitor": "rfm_runtime.observe.resources",
     "RfmError": "rfm_runtime.errors",
     "current_operation": "rfm_runtime.client.reporting.tracking",

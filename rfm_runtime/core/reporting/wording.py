@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.core.reporting.desk import Tell
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -43,7 +44,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 
-__all__ = ["answer", "hello", "notices", "progress", "request"]
+__all__ = ["answer", "asked", "hello", "notices", "progress", "request"]
 
 PAGE_BYTES = 32 * 1024
 """Of the operations in one `report`: with its envelope far below what a server takes in one message."""
@@ -180,3 +181,8 @@ def notices(notice: Struct) -> list[Struct]:
                 told.append(PauseOwner(operation_id=notice.operation_id, generation=1, paused=notice.pause))
             return told
     return []
+
+
+def asked(tell: Tell) -> Asked:
+    """What a client tells its program of a wish."""
+    return Asked(operation_id=tell.operation_id, cancel=tell.cancel, pause=tell.pause)

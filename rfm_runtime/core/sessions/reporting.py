@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
-from rfm_runtime.core.operations.progress import bounded
+from rfm_runtime.core.reporting.hearing import Heard, announced, ended
 from rfm_runtime.errors import BadRequestError, RfmError, TooLargeError, UnknownOperationError
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -30,13 +30,10 @@ from rfm_runtime.protocol.internal import (
     Source,
 )
 from rfm_runtime.protocol.messages import Ok
-from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.reports import (
     Asked,
-    Fault,
     Held,
     Kept,
-    Measured,
     Report,
     ReportAgain,
     ReportCanceled,
@@ -65,11 +62,11 @@ HELD_LIMIT = 20_000
 class _Own:
     """An operation of this session. handle: None until the broker has given one. cancel: it was told."""
 
-    __slots__ = ("cancel", "handle", "measure", "state")
+    __slots__ = ("cancel", "handle", "heard", "state")
 
     def __init__(self) -> None:
         self.handle: int | None = None
-        self.measure = OperationMeasure(generation=1, counter=0, measured_at_ms=0, done=0.0)
+        self.heard = Heard()
         self.state: Literal["running", "paused", "ended"] = "running"
         self.cancel = False
 
@@ -129,7 +126,7 @@ class Reporting:
         self._own = {operation_id: self._own.get(operation_id) or _Own() for operation_id in pages}
         for operation_id, held in pages.items():
             self._own[operation_id].state = held.state
-            self._measure(held, self._own[operation_id], now_ms)
+            self._own[operation_id].heard.take(held, now_ms)
         return self._hello()
 
     def implied(self) -> OwnerHello | None:
@@ -149,7 +146,7 @@ class Reporting:
             raise AssertionError("a hello without a name")
         self.greeting = True
         held = tuple(
-            HeldOperation(operation_id=operation_id, generation=1, state=own.state, measure=own.measure)
+            HeldOperation(operation_id=operation_id, generation=1, state=own.state, measure=own.heard.measure)
             for operation_id, own in self._own.items()
         )
         return OwnerHello(
@@ -161,35 +158,15 @@ class Reporting:
         match message:
             case ReportStarted():
                 own = self._own.setdefault(message.operation_id, _Own())
-                return Announce(
-                    principal=self._principal,
-                    operation_id=message.operation_id,
-                    kind=message.kind,
-                    name=message.name,
-                    labels=message.labels,
-                    pausable=message.pausable,
-                    parent_id=message.parent_id,
-                    measure=self._measure(message, own, now_ms),
-                )
+                return announced(message, own.heard.take(message, now_ms), self._principal)
             case ReportPaused() | ReportResumed():
                 return PauseState(message.operation_id, 1, isinstance(message, ReportPaused))
-            case ReportCompleted():
-                return self._outcome(message, "completed", None, now_ms)
-            case ReportFailed():
-                return self._outcome(message, "failed", _error_of(message), now_ms)
-            case ReportCanceled():
-                reason = ErrorInfo(code="canceled", message=message.reason) if message.reason else None
-                return self._outcome(message, "canceled", reason, now_ms)
+            case ReportCompleted() | ReportFailed() | ReportCanceled():
+                # Also of what this session does not have: a program repeats it that never heard the answer.
+                own = self._own.get(message.operation_id) or _Own()
+                own.state = "ended"
+                return ended(message, own.heard.take(message, now_ms))
         raise BadRequestError(f"{type(message).__name__} is no report")
-
-    def _outcome(
-        self, message: Measured, state: Literal["completed", "failed", "canceled"], error: ErrorInfo | None, now_ms: int
-    ) -> Outcome:
-        # Also of what this session does not have: it may be repeated by a program that never heard the answer.
-        own = self._own.get(message.operation_id) or _Own()
-        own.state = "ended"
-        final = self._measure(message, own, now_ms)
-        return Outcome(operation_id=message.operation_id, generation=1, state=state, final=final, error=error)
 
     def progress(self, message: ReportProgress, now_ms: int) -> tuple[int, OperationMeasure] | None:
         """(handle, measure) to push; None while the broker is awaited, which will be told. Raises RfmError."""
@@ -200,30 +177,8 @@ class Reporting:
             )
         if own.state == "ended":
             return None
-        measure = self._measure(message, own, now_ms)
+        measure = own.heard.take(message, now_ms)
         return None if own.handle is None else (own.handle, measure)
-
-    def _measure(self, message: Measured, own: _Own, now_ms: int) -> OperationMeasure:
-        done, unit = message.done, message.unit or own.measure.unit
-        total = own.measure.total if message.total is UNSET else message.total
-        if done is None and message.progress is not None:
-            if not total:
-                total, unit = 100.0, "%"
-            done = message.progress * total / 100.0
-        measure = OperationMeasure(
-            generation=1,
-            counter=own.measure.counter + 1,
-            measured_at_ms=now_ms,
-            done=own.measure.done if done is None else done,
-            total=total,
-            unit=unit,
-            step=message.step,
-            steps=message.steps,
-            message=message.message,
-            details=message.details,
-        )
-        own.measure = bounded(measure, has_tiles=False)
-        return own.measure
 
     # --- what the broker answers ------------------------------------------------------------
 
@@ -318,10 +273,3 @@ class Reporting:
             raise AssertionError("operations of a program without a name")
         if self.incarnation is None and any(own.handle is not None for own in self._own.values()):
             raise AssertionError("a handle of a broker that has not welcomed it")
-
-
-def _error_of(message: ReportFailed) -> ErrorInfo:
-    if isinstance(message.error, Fault):
-        fault = message.error
-        return ErrorInfo(code=fault.code or "failed", message=fault.message, hint=fault.hint)
-    return ErrorInfo(code="failed", message=message.error or message.message or "the program gave no reason")

@@ -38,6 +38,7 @@ NAMES = [
     "ProgressReportingServer",
     "RateLimiter",
     "RenderResult",
+    "ResilientWebSocketClient",
     "ResourceMonitor",
     "RfmError",
     "__version__",
