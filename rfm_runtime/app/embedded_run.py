@@ -233,7 +233,7 @@ class Run:
             try:
                 await gateway.ready.wait()
                 self._ready.set()
-                with self._monitored():
+                with self._monitored(broker):
                     await self._stopping.wait()
             finally:
                 await gateway.stop()
@@ -242,11 +242,11 @@ class Run:
             context.destroy(linger=0)
 
     @contextlib.contextmanager
-    def _monitored(self) -> Iterator[None]:
+    def _monitored(self, broker: Broker) -> Iterator[None]:
         monitor = self._monitor
         if monitor is None:
             yield
             return
         monitor.watch_loop(asyncio.get_running_loop())
-        with monitor:
+        with monitor.telling(broker.used), monitor:
             yield

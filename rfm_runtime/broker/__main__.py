@@ -35,7 +35,8 @@ async def serve(boot: Boot) -> None:
     loop.add_signal_handler(signal.SIGUSR1, broker.drain)
     broker.start()
     boot.tell("ready", ready=True)
-    await stopped.wait()
+    with boot.monitored("broker", broker.used):
+        await stopped.wait()
     # A second signal does what signals do by default: it ends the process at once.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)

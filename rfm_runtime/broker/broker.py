@@ -48,6 +48,7 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
+from rfm_runtime.core.resources.board import Board
 from rfm_runtime.errors import (
     BadRequestError,
     InternalError,
@@ -83,6 +84,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     error_info,
 )
+from rfm_runtime.protocol.resources import ResourceReport, Resources, Usage
 from rfm_runtime.store.journal import Journal as Store
 from rfm_runtime.store.shown import Shown
 from rfm_runtime.transport import sockets
@@ -133,6 +135,7 @@ class Broker:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self.metrics = Metrics()
+        self.board = Board(settings.resources_interval_s, settings.max_hz, settings.write_limit_bytes)
         self._frame_no = 0
         self._published_seq = 0
         self._frame_sent_s = 0.0
@@ -205,6 +208,11 @@ class Broker:
         self._store.renew()
         return self._load()
 
+    def used(self, report: ResourceReport) -> None:
+        """What this process uses. From any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self.board.take(Usage(report=report), self._loop.time()))
+
     def drain(self) -> None:
         """Take nothing new."""
         self._carry_out(self.hub.handle(Drain(), self._now()))
@@ -259,6 +267,9 @@ class Broker:
         message: Struct | None = None
         try:
             message = unpack(frames[1:])
+            if isinstance(message, Usage):
+                self.board.take(message, self._loop.time())
+                return
             if not isinstance(message, Request):
                 self._carry_out(self.hub.handle(Told(routing, message), self._now()))
                 return
@@ -408,7 +419,9 @@ class Broker:
         operation = self.hub.log.committed.get(operation_id)
         return None if operation is None else operation.correlation_id
 
-    def _send_frame(self, events: tuple[OperationEvent, ...], progress: tuple[Any, ...]) -> None:
+    def _send_frame(
+        self, events: tuple[OperationEvent, ...], progress: tuple[Any, ...], resources: Resources | None = None
+    ) -> None:
         now = self._now()
         self._frame_no += 1
         previous = self._published_seq
@@ -423,6 +436,7 @@ class Broker:
             ts_ms=now.wall_ms,
             events=events,
             progress=progress,
+            resources=resources,
         )
         self._frame_sent_s = now.mono_s
         self._feed.send_multipart(pack(frame), zmq.NOBLOCK)
@@ -507,8 +521,9 @@ class Broker:
         self._carry_out(self.hub.handle(Tick(), now))
         progress = self.hub.progress(now)
         self._keep_shown(progress)
-        if progress or now.mono_s - self._frame_sent_s >= self._settings.feed_keepalive_s:
-            self._send_frame((), progress)
+        resources = self.board.due(now.mono_s, now.wall_ms)
+        if progress or resources or now.mono_s - self._frame_sent_s >= self._settings.feed_keepalive_s:
+            self._send_frame((), progress, resources)
 
     def _keep_shown(self, updates: tuple[ProgressUpdate, ...]) -> None:
         """Before anybody sees it."""

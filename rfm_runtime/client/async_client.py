@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -70,12 +70,13 @@ from rfm_runtime.protocol.operation import (
     OperationState,
     ProgressUpdate,
 )
+from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
 from rfm_runtime.protocol.wire import type_of
 
 __all__ = ["AsyncClient", "Notice", "OnState"]
 
 T = TypeVar("T", bound=Struct)
-Notice = OperationEvent | ProgressUpdate | OperationList | Live
+Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources
 OnState = Callable[[LinkState, dict[str, Any]], None]
 
 REQUEST_S = 30.0
@@ -94,7 +95,7 @@ class AsyncClient:
     which is found through its connection file.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token when the server refuses the present one. on_state: told every change of
-    the connection. encoding: "msgpack" or "json". Use it as `async with AsyncClient() as client`.
+    the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json". Use it as `async with AsyncClient() as client`.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class AsyncClient:
         on_state: OnState | None = None,
         name: str = "python",
         detail: str = "summary",
+        metrics: bool = False,
         encoding: str = "msgpack",
     ) -> None:
         if encoding not in ("json", "msgpack"):
@@ -121,6 +123,7 @@ class AsyncClient:
         self._connection_file = None if url is not None else _connection_file(settings)
         self._on_state = on_state
         self._detail = detail
+        self._metrics = metrics
         self._mirror = Mirror()
         self._outbox = Outbox()
         speaker = Speaker(
@@ -220,7 +223,8 @@ class AsyncClient:
     def _welcomed(self, welcome: Welcome) -> Struct:
         self.server = welcome
         self._mirror.forget_log(welcome.epoch)
-        return Subscribe(operations="active", detail="tiles" if self._detail == "tiles" else "summary")
+        detail: Literal["tiles", "summary"] = "tiles" if self._detail == "tiles" else "summary"
+        return Subscribe(operations="active", detail=detail, metrics=self._metrics)
 
     def _dropped(self) -> None:
         for pending in self._outbox.disconnected():
@@ -255,6 +259,8 @@ class AsyncClient:
                 self._show(data)
             case Live():
                 self._now_live(data)
+            case Resources():
+                self._show(data)
             case Subscribed():
                 if not data.recovered:
                     self._look_after_handles()
@@ -539,6 +545,10 @@ class AsyncClient:
     async def explain(self, operation_id: str) -> list[str]:
         """Why is it in this state? One sentence a line."""
         return (await self.request(Explain(operation_id), Explanation)).lines
+
+    async def resources(self) -> Resources | None:
+        """What the runtime's processes use, whether they are healthy, and what would help; None in its first seconds."""
+        return (await self.request(GetMetrics(), MetricsReply)).resources
 
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""

@@ -22,6 +22,7 @@ from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, Welcome
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
+from rfm_runtime.protocol.resources import Resources
 
 __all__ = ["Client"]
 
@@ -200,6 +201,10 @@ class Client:
     def explain(self, operation_id: str) -> list[str]:
         """Why is it in this state? One sentence a line."""
         return self.call(self._async.explain(operation_id))
+
+    def resources(self) -> Resources | None:
+        """What the runtime's processes use, whether they are healthy, and what would help; None in its first seconds."""
+        return self.call(self._async.resources())
 
     def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""

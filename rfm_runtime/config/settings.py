@@ -60,5 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inbound_per_s: Positive = 1000.0
     client_inbound_per_s: Annotated[float, Meta(ge=0)] = 0.0
     """Of each connection; 0: half of all."""
+    # observing
+    resources_interval_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
+    """How often each process says what it uses."""
     # logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -49,7 +49,8 @@ async def serve(boot: Boot) -> None:
     await asyncio.wait([stop, up], return_when=asyncio.FIRST_COMPLETED)
     if up.done():
         boot.tell("ready", ready=True)
-    await stop
+    with boot.monitored("engine", shell.used):
+        await stop
     up.cancel()
     if shell.welcomed.is_set():
         await _give_back(shell, boot.settings.drain_timeout_s, stops)

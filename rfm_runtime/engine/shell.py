@@ -7,6 +7,7 @@ broker away everything goes on: progress is dropped, outcomes are kept and repea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import shutil
@@ -56,6 +57,7 @@ from rfm_runtime.protocol.internal import (
 )
 from rfm_runtime.protocol.messages import Kind, OperationReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid
+from rfm_runtime.protocol.resources import ResourceReport, Usage
 from rfm_runtime.render.request import RenderRequest, validate
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -103,6 +105,7 @@ class EngineShell:
         self.pool_ready = asyncio.Event()
         self.given_back = asyncio.Event()
         self._closed = False
+        self._memory_bytes = 0
 
     # --- life -------------------------------------------------------------------------------
 
@@ -141,6 +144,18 @@ class EngineShell:
         self._spawn(self._come_up())
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
         self._heartbeat_s = self._loop.time()
+
+    def used(self, report: ResourceReport) -> None:
+        """What this process and its workers use. From any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tell_used, report)
+
+    def _tell_used(self, report: ResourceReport) -> None:
+        if self._closed:
+            return
+        self._memory_bytes = report.process.memory_bytes + report.process.children.memory_bytes
+        tiles, tile_px, tile_s = self.core.tiles_in_hand()
+        self._rpc.push(Usage(report=report, workers=self._pool.count, tiles=tiles, tile_px=tile_px, tile_s=tile_s))
 
     def _unbind(self) -> None:
         """A socket file that a killed predecessor left would make the bind fail."""
@@ -472,8 +487,9 @@ class EngineShell:
         run = self.core.runs.get(command.operation_id)
         if run is None:
             return
+        measure = msgspec.structs.replace(command.measure, memory_bytes=self._memory_bytes)
         try:
-            self._push.send(pack_progress(run.assign.handle, 0, command.measure), zmq.NOBLOCK)
+            self._push.send(pack_progress(run.assign.handle, 0, measure), zmq.NOBLOCK)
         except zmq.Again:
             # Nobody takes it now; say it again with the next tick.
             run.changed = True

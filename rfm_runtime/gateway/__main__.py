@@ -38,7 +38,8 @@ async def serve(boot: Boot) -> None:
     await asyncio.wait([stop, ready], return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         boot.tell("ready", ready=True)
-    await stop
+    with boot.monitored("gateway", gateway.used):
+        await stop
     ready.cancel()
     await gateway.stop()
     context.term()

@@ -7,6 +7,7 @@ ticker serves all sessions.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Coroutine
@@ -69,6 +70,7 @@ from rfm_runtime.protocol.messages import (
     SubmitReply,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
+from rfm_runtime.protocol.resources import ResourceReport
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -190,6 +192,15 @@ class Gateway:
             rpc.close()
         self._reporters.close()
         log.info("gateway_stopped")
+
+    def used(self, report: ResourceReport) -> None:
+        """What this process uses. From any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tell_used, report)
+
+    def _tell_used(self, report: ResourceReport) -> None:
+        if not self._closed:
+            self.rpc.push(self.core.usage(report))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

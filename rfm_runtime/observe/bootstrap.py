@@ -7,10 +7,12 @@ progress of starting go as JSON lines to a pipe; its end-of-file tells that the 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,7 +22,9 @@ from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import source
 from rfm_runtime.observe.process import die_with_parent
+from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.protocol.internal import Source
+from rfm_runtime.protocol.resources import ResourceReport
 
 __all__ = ["Boot", "bootstrap"]
 
@@ -43,6 +47,15 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
             os.write(self.ready_fd, line.encode())
         except BrokenPipeError:
             logs.get(__name__).warning("supervisor_pipe_closed", status=status)
+
+    @contextmanager
+    def monitored(self, role: str, on_report: Callable[[ResourceReport], None]) -> Iterator[ResourceMonitor]:
+        """Have `on_report` told what this process uses, in a thread of its own; the running loop is watched."""
+        interval_s = self.settings.resources_interval_s
+        name, state_dir = self.source.name, self.folders.state
+        with ResourceMonitor(interval_s, name=name, role=role, state_dir=state_dir, on_report=on_report) as monitor:
+            monitor.watch_loop(asyncio.get_running_loop())
+            yield monitor
 
 
 def bootstrap(component: str, argv: Sequence[str] | None = None) -> Boot:

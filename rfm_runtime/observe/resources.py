@@ -11,7 +11,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -85,7 +87,7 @@ class ResourceMonitor:
         self._name = name
         self._role = role
         self._state_dir = state_dir
-        self._on_report = on_report
+        self._hearers = [] if on_report is None else [on_report]
         self._failed: set[str] = set()
         self._begin()
 
@@ -131,6 +133,15 @@ class ResourceMonitor:
         # `on_report` may find that it has seen enough.
         if thread is not threading.current_thread():
             thread.join(JOIN_S)
+
+    @contextmanager
+    def telling(self, hearer: Callable[[ResourceReport], None]) -> Iterator[None]:
+        """Have one more told each report, as `on_report` is."""
+        self._hearers.append(hearer)
+        try:
+            yield
+        finally:
+            self._hearers.remove(hearer)
 
     def __enter__(self) -> ResourceMonitor:
         self.start()
@@ -187,8 +198,9 @@ class ResourceMonitor:
 
     def _report(self, stopped: threading.Event) -> None:
         report = self.sample()
-        if self._on_report is not None and not stopped.is_set():
-            self._on_report(report)
+        for hearer in list(self._hearers):
+            if not stopped.is_set():
+                self._known("report", partial(hearer, report), None)
 
     def _process(self, children: list[Child]) -> ProcessUsage:
         memory = self._known("memory", self._usage.memory, None)

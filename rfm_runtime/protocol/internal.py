@@ -40,6 +40,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     TileGrid,
 )
+from rfm_runtime.protocol.resources import Resources, Usage
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -520,6 +521,7 @@ class FeedFrame(Struct, frozen=True, kw_only=True):
     ts_ms: int
     events: tuple[OperationEvent, ...] = ()
     progress: tuple[ProgressUpdate, ...] = ()
+    resources: Resources | None = None
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -700,6 +702,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         Status,
         StatusReply,
         Submitted,
+        Usage,
     )
 }
 

@@ -39,6 +39,7 @@ from rfm_runtime.protocol.reports import (
     ReportResumed,
     ReportStarted,
 )
+from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -152,13 +153,14 @@ class Welcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which operations to see from now on; replaces an earlier subscription."""
+    """Which operations to see from now on; replaces an earlier subscription. metrics: and what the runtime uses."""
 
     operations: (
         Literal["active", "all", "mine"] | Annotated[list[OperationId], Meta(max_length=1000)] | OperationFilter
     ) = "active"
     detail: Literal["summary", "tiles"] = "summary"
     max_hz: MaxHz | None = None
+    metrics: bool = False
 
 
 class Subscribed(Struct, frozen=True):
@@ -406,6 +408,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "explain": Explain,
     "fetch_artifact": FetchArtifact,
     "kinds": Kinds,
+    "get_metrics": GetMetrics,
     "history": History,
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
@@ -436,6 +439,7 @@ REPLIES: dict[str, type[Struct]] = {
     "kinds_reply": KindsReply,
     "pong": Pong,
     "history_reply": HistoryReply,
+    "metrics_reply": MetricsReply,
     "performance_reply": PerformanceReply,
     "report_reply": ReportReply,
     "reported": Reported,
@@ -452,6 +456,7 @@ NOTICES: dict[str, type[Struct]] = {
     "goodbye": Goodbye,
     "token_expiring": TokenExpiring,
     "asked": Asked,
+    "metrics": Resources,
     "report_again": ReportAgain,
 }
 """Envelope type → data, server to client, unasked. Events (`EVENT_TYPES`) carry `OperationEvent`."""

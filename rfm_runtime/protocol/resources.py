@@ -11,12 +11,16 @@ from msgspec import Struct
 __all__ = [
     "Advice",
     "ChildrenUsage",
+    "GetMetrics",
     "Health",
     "HealthState",
     "HostUsage",
+    "MetricsReply",
     "ProcessUsage",
     "ResourceReport",
+    "Resources",
     "Topic",
+    "Usage",
 ]
 
 HealthState = Literal["healthy", "degraded", "unhealthy"]
@@ -93,3 +97,39 @@ class Advice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     topic: Topic
     text: str
     setting: str | None = None
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one process of a runtime tells the broker every few seconds, with what it alone knows.
+
+    workers: of an engine, those that take tasks. tiles, tile_px, tile_s: of the frame that it works on: how many, of
+    which edge, and their mean duration; 0 and None without one. sessions: of a gateway; slow_sessions: those that get
+    progress less often than they asked for, since they do not keep up.
+    """
+
+    report: ResourceReport
+    workers: int = 0
+    tiles: int = 0
+    tile_px: int = 0
+    tile_s: float | None = None
+    sessions: int = 0
+    slow_sessions: int = 0
+
+
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`metrics`: all processes of a runtime, and what would help. health: of the worst, with everybody's reasons."""
+
+    measured_at_ms: int
+    health: Health = Health()
+    reports: tuple[ResourceReport, ...] = ()
+    advice: tuple[Advice, ...] = ()
+
+
+class GetMetrics(Struct, frozen=True):
+    """`get_metrics`. → `metrics_reply`"""
+
+
+class MetricsReply(Struct, frozen=True, omit_defaults=True):
+    """What was told last; None before the first."""
+
+    resources: Resources | None = None

@@ -52,6 +52,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
 from rfm_runtime.protocol.reports import Alive, Report, ReportProgress, ReportStarted
+from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceReport, Resources, Usage
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
 __all__ = ["Beat", "Close", "Fetch", "Forward", "GatewayCore", "Identity", "PassOn", "Push", "Refused", "goodbye"]
@@ -162,6 +163,7 @@ class GatewayCore:
         self.filled = True
         self.counts: Counter[str] = Counter()
         self.superseded = 0
+        self.resources: Resources | None = None
         self._authenticate = authenticate
         self._numbers = 0
         self._by_address: Counter[str] = Counter()
@@ -175,8 +177,17 @@ class GatewayCore:
         """A frame of the feed; afterwards `pending` says whom to flush."""
         self.last_frame_s = now_s
         asks = self.replica.frame(frame)
+        if frame.resources is not None:
+            self.resources = frame.resources
+            for session in self.sessions.values():
+                session.wants_metrics()
         self._spread()
         return asks
+
+    def usage(self, report: ResourceReport) -> Usage:
+        """What this gateway says of itself."""
+        sessions = self.sessions.values()
+        return Usage(report=report, sessions=len(sessions), slow_sessions=sum(s.pace.step > 0 for s in sessions))
 
     def answered(self, answer: Struct, attempt: int) -> list[Ask]:
         """The broker's answer to an `Ask`."""
@@ -436,6 +447,10 @@ class GatewayCore:
             case FetchArtifact():
                 check(who, "see")
                 return [self._fetch(session, request_id, request)]
+            case GetMetrics():
+                check(who, "see")
+                self._reply(session, MetricsReply(self.resources), request_id, now_ms)
+                return []
             case Alive():
                 return []
             case _ if isinstance(request, REPORTS):
@@ -530,6 +545,7 @@ class GatewayCore:
             session.max_hz = min(request.max_hz, self.settings.max_hz)
         session.waiting_since_s = now_s
         session.mode = "waiting"
+        session.wants_metrics()
         session.control_id = request_id
         return self._place(session, now_s, now_ms)
 
@@ -613,6 +629,10 @@ class GatewayCore:
         session.look_again = False
         room = 4 * limit - unsent_bytes if unsent_bytes < limit else 0
         payloads = session.pull(self.replica, room, now_s, now_ms, limit)
+        if session.metrics_due and self.resources is not None and unsent_bytes < limit:
+            session.metrics_due = False
+            data = encode(self.resources, session.encoding, ts=now_ms)
+            payloads.append(Payload(data, session.encoding != "json"))
         session.handed_bytes = unsent_bytes + sum(len(payload.data) for payload in payloads)
         return payloads
 

@@ -71,6 +71,7 @@ class Session:
         self.grant: Grant | None = None
         # Told that its token expires.
         self.warned = False
+        self.metrics_due = False
         self.reporting: Reporting | None = None
         self.client = ""
         self.resume: ResumeFrom | None = None
@@ -118,9 +119,14 @@ class Session:
         self._ids = frozenset(request.operations) if isinstance(request.operations, list) else None
         self.slots.clear()
 
+    def wants_metrics(self) -> None:
+        """There is something new of what the runtime uses."""
+        self.metrics_due = self.subscription is not None and self.subscription.metrics and self.closing is None
+
     def unsubscribe(self) -> None:
         """See nothing any more."""
         self.subscription = None
+        self.metrics_due = False
         self.mode = "silent"
         self.slots.clear()
         self._pages.clear()
@@ -192,7 +198,7 @@ class Session:
             return True
         if self.closing is not None or self.is_lost(replica):
             return False
-        if self.bulk or self.mode == "snapshot":
+        if self.bulk or self.metrics_due or self.mode == "snapshot":
             return True
         if self.mode != "events":
             return False

@@ -86,6 +86,12 @@ class EngineCore:
             Tick: lambda _message, now_s, now_ms: self._tick(now_s, now_ms),
         }
 
+    def tiles_in_hand(self) -> tuple[int, int, float | None]:
+        """(how many, edge in pixels, mean CPU time in s) of the tiles of the largest frame that is being computed."""
+        runs = [run for run in self.runs.values() if run.phase == "tile" and run.running]
+        largest = max(runs, key=lambda run: run.total_tiles, default=None)
+        return (0, 0, None) if largest is None else (largest.total_tiles, largest.grid.tile_px, largest.task_s)
+
     # --- the one entrance -------------------------------------------------------------------
 
     def handle(self, message: Struct, now_s: float, now_ms: int) -> list[Command]:

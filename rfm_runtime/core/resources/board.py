@@ -1,0 +1,88 @@
+"""What all processes of a runtime use: the newest word of each, and what follows from all. Owned by the broker."""
+
+from __future__ import annotations
+
+from rfm_runtime.core.resources.advice import Facts, advise
+from rfm_runtime.protocol.resources import Advice, Health, HealthState, HostUsage, Resources, Usage
+
+__all__ = ["Board"]
+
+MISSED = 3
+"""A process that has not spoken for so many intervals is not there any more, or is not heard."""
+
+_RANK: dict[HealthState, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
+
+
+class Board:
+    """By name. interval_s: between two words of one process. max_hz, write_limit_bytes: of the gateways."""
+
+    def __init__(self, interval_s: float, max_hz: float, write_limit_bytes: int) -> None:
+        self._interval_s = interval_s
+        self._max_hz = max_hz
+        self._write_limit_bytes = write_limit_bytes
+        self._known: dict[str, tuple[float, Usage]] = {}
+        self._told_s = 0.0
+        self._changed = False
+
+    def take(self, usage: Usage, now_s: float) -> None:
+        """A process speaks."""
+        self._known[usage.report.process.name] = now_s, usage
+        self._changed = True
+
+    def due(self, now_s: float, now_ms: int) -> Resources | None:
+        """What is to be told now: at most once an interval, and only if something is new."""
+        if not self._changed or now_s - self._told_s < self._interval_s / 2:
+            return None
+        self._told_s = now_s
+        self._changed = False
+        return self.overview(now_s, now_ms)
+
+    def overview(self, now_s: float, now_ms: int) -> Resources:
+        """All that is known now."""
+        silent_s = MISSED * self._interval_s
+        self._known = {name: known for name, known in self._known.items() if now_s - known[0] <= silent_s}
+        usages = [usage for _, (_, usage) in sorted(self._known.items())]
+        return Resources(
+            measured_at_ms=now_ms,
+            health=_health(usages),
+            reports=tuple(usage.report for usage in usages),
+            advice=self._advice(usages),
+        )
+
+    def _advice(self, usages: list[Usage]) -> tuple[Advice, ...]:
+        if not usages:
+            return ()
+        engines = [usage for usage in usages if usage.workers]
+        # Of several, the one that says most: they work on the same frame sizes.
+        busiest = max(engines, key=lambda usage: usage.tiles, default=None)
+        facts = Facts(
+            host=_host(usages),
+            processes=tuple(usage.report.process for usage in usages),
+            workers=sum(usage.workers for usage in engines),
+            worker_memory_bytes=sum(usage.report.process.children.memory_bytes for usage in engines),
+            tiles=0 if busiest is None else busiest.tiles,
+            tile_px=0 if busiest is None else busiest.tile_px,
+            tile_s=None if busiest is None else busiest.tile_s,
+            sessions=sum(usage.sessions for usage in usages),
+            slow_sessions=sum(usage.slow_sessions for usage in usages),
+            max_hz=self._max_hz,
+            write_limit_bytes=self._write_limit_bytes,
+        )
+        return advise(facts)
+
+
+def _host(usages: list[Usage]) -> HostUsage:
+    """Of the engine's host, where there is one: it needs most."""
+    best = max(usages, key=lambda usage: (usage.workers, usage.report.measured_at_ms))
+    return best.report.host
+
+
+def _health(usages: list[Usage]) -> Health:
+    worst: HealthState = "healthy"
+    reasons: list[str] = []
+    for usage in sorted(usages, key=lambda usage: -_RANK[usage.report.health.state]):
+        health = usage.report.health
+        if _RANK[health.state] > _RANK[worst]:
+            worst = health.state
+        reasons += [f"{usage.report.process.name}: {reason}" for reason in health.reasons]
+    return Health(worst, tuple(reasons))
