@@ -25,6 +25,7 @@ from rfm_runtime.cli import (
     priority,
     ps,
     render,
+    report,
     resume,
     start,
     status,
@@ -100,7 +101,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
-    *(doctor.doctor, clean.clean),
+    *(report.report, doctor.doctor, clean.clean),
 ):
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)
