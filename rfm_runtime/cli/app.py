@@ -19,12 +19,14 @@ from rfm_runtime.cli import (
     doctor,
     explain,
     fetch,
+    history,
     logs,
     pause,
     presets,
     priority,
     ps,
     render,
+    report,
     resume,
     simulate,
     start,
@@ -101,7 +103,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
-    *(doctor.doctor, clean.clean, simulate.simulate),
+    *(history.history, report.report, doctor.doctor, clean.clean, simulate.simulate),
 ):
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)

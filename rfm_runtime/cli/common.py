@@ -51,6 +51,9 @@ T = TypeVar("T")
 
 IDLE_S = 0.2
 
+FOUND_LIMIT = 20
+"""Operations with the same end of their ids: more do not help anybody."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RuntimeDirOption = Annotated[
     str | None, typer.Option("--runtime-dir", metavar="FOLDER", help="Folder of sockets and secrets.")
@@ -104,6 +107,10 @@ def find(connected: Client, wanted: str) -> str:
     except (UnknownOperationError, BadRequestError):
         ends = (wanted, wanted.upper())
         ids = [o.operation_id for o in connected.operations() if o.operation_id.endswith(ends)]
+    if not ids:
+        # Longer ago.
+        found = connected.history(text=wanted, limit=FOUND_LIMIT)
+        ids = [o.operation_id for o in found if o.operation_id.endswith(ends)]
     if len(ids) == 1:
         return ids[0]
     if ids:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import typer
 
-from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, settings
+from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
+from rfm_runtime.cli.text import Column, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import folders
+from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import UnavailableError
+from rfm_runtime.protocol.resources import ResourceReport, Resources
 
-__all__ = ["readiness", "status"]
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["HEALTH_COLOURS", "readiness", "status"]
+
+HEALTH_COLOURS = {"healthy": "green", "degraded": "yellow", "unhealthy": "red"}
+
+COLUMNS = (
+    Column("process"),
+    Column("cpu"),
+    Column("memory"),
+    Column("threads", rank=3),
+    Column("files", rank=4),
+    Column("lag", rank=2),
+    Column("below it", rank=1),
+)
 
 
 def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) -> None:
@@ -23,7 +41,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
     info = ConnectionInfo.read(folders(settings(runtime_dir=runtime_dir)).connection)
     ready, why = readiness(info.url)
     # What is not ready is not asked: it would only make the user wait.
-    states = _states(runtime_dir) if ready else None
+    states, resources = _ask(runtime_dir) if ready else (None, None)
     report: dict[str, Any] = {
         "url": info.url,
         "pid": info.pid,
@@ -32,6 +50,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         "ready": ready,
         "detail": why,
         "operations": states,
+        "resources": resources,
     }
     if as_json:
         print_json(report)
@@ -42,16 +61,39 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
             listed = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
             typer.echo(f"operations: {listed}")
         typer.echo(f"state in {info.state_dir}")
+        if resources is not None:
+            _show(resources)
     if not ready:
         raise typer.Exit(UnavailableError.exit_code)
 
 
-def _states(runtime_dir: str | None) -> dict[str, int]:
+def _ask(runtime_dir: str | None) -> tuple[dict[str, int], Resources | None]:
     states: dict[str, int] = {}
     with client(runtime_dir) as connected:
         for operation in connected.operations():
             states[operation.state] = states.get(operation.state, 0) + 1
-    return states
+        return states, connected.resources()
+
+
+def _show(resources: Resources) -> None:
+    """What the processes use, what is not well, and what would help."""
+    health = resources.health
+    console().print(f"health: {health.state}", style=HEALTH_COLOURS[health.state], markup=False)
+    for reason in health.reasons:
+        typer.echo(f"  {printable(reason)}")
+    print_table(COLUMNS, [_row(report) for report in resources.reports])
+    for advice in resources.advice:
+        typer.echo(f"advice: {printable(advice.text)}{f' ({advice.setting})' if advice.setting else ''}")
+
+
+def _row(report: ResourceReport) -> list[str | Text]:
+    process = report.process
+    below = process.children
+    lag = "" if process.loop_lag_ms is None else f"{process.loop_lag_ms:.0f} ms"
+    files = "" if process.descriptors is None else str(process.descriptors)
+    workers = f"{below.processes}: {below.cpu_percent:.0f} %, {size(below.memory_bytes)}" if below.processes else ""
+    cpu = f"{process.cpu_percent:.1f} %"
+    return [process.name, cpu, size(process.memory_bytes), str(process.threads), files, lag, workers]
 
 
 def readiness(url: str) -> tuple[bool, str]:

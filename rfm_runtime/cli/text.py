@@ -1,17 +1,36 @@
-"""Text for people: durations, numbers, short ids, and what still fits. Pure."""
+"""Text for people: durations, moments, numbers, short ids, and what still fits. Pure but for the local time zone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-__all__ = ["GAP", "Column", "duration", "fitting", "number", "printable", "short_ids", "shortened"]
+from rfm_runtime.errors import BadRequestError
+
+__all__ = [
+    "GAP",
+    "Column",
+    "duration",
+    "fitting",
+    "moment",
+    "number",
+    "period",
+    "printable",
+    "short_ids",
+    "shortened",
+]
 
 ID_CHARACTERS = 8
 """Of an id at least: 40 random bits of the ids we mint."""
 
 GAP = 2
 """Between two columns."""
+
+UNITS_S = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|m|h|d|w)")
+DAY_MS = 86_400_000
 
 
 class Column(NamedTuple):
@@ -35,6 +54,50 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes:02d} m"
     return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def moment(text: str, now_ms: int) -> int:
+    """What somebody means by `2d`, `1h30min` (so long ago), `2025-05-04` or `2025-05-04T12:30`; ms since 1970.
+
+    Without an offset it is local time. Raises BadRequestError.
+    """
+    if (ago_s := _seconds(text)) is not None:
+        return max(0, now_ms - round(ago_s * 1000))
+    try:
+        # A date alone is its midnight; so is it for `datetime`, which takes what has no offset for local time.
+        return max(0, round(datetime.fromisoformat(text.strip()).timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        raise BadRequestError(
+            f"{printable(text)!r} is neither a duration nor a date",
+            hint="write it like 30min, 12h, 2d, 2025-05-04 or 2025-05-04T12:30",
+        ) from None
+
+
+def period(since: str | None, until: str | None, now_ms: int, *, default_ms: int = DAY_MS) -> tuple[int, int | None]:
+    """`--since` and `--until` in ms since 1970: as `moment`; without an end until now, which is None.
+
+    default_ms: how long it is without a beginning. Raises BadRequestError.
+    """
+    until_ms = None if until is None else moment(until, now_ms)
+    end_ms = now_ms if until_ms is None else until_ms
+    since_ms = max(0, end_ms - default_ms) if since is None else moment(since, now_ms)
+    if since_ms >= end_ms and since is not None:
+        raise BadRequestError(
+            f"the period ends before it begins: --since {printable(since)} --until {printable(until or 'now')}",
+            hint="durations count back from now, so --since is the longer one: --since 2d --until 1d",
+        )
+    return since_ms, until_ms
+
+
+def _seconds(text: str) -> float | None:
+    """Of a duration, if it is one: parts in falling units, as `duration` writes them."""
+    rest, total, least = text.strip().lower(), 0.0, float("inf")
+    while match := PART.match(rest):
+        unit_s = UNITS_S[match[2]]
+        if unit_s >= least:
+            return None
+        rest, total, least = rest[match.end() :].lstrip(), total + float(match[1]) * unit_s, unit_s
+    return total if not rest and least < float("inf") else None
 
 
 def number(value: float) -> str:

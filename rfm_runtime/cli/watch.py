@@ -21,14 +21,18 @@ from rfm_runtime.cli.common import (
     reader_gone,
     state_text,
 )
-from rfm_runtime.cli.text import duration, printable, short_ids
+from rfm_runtime.cli.status import HEALTH_COLOURS
+from rfm_runtime.cli.text import duration, printable, short_ids, shortened
+from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import OperationCanceled, OperationFailedError
 from rfm_runtime.protocol.messages import Live, OperationList
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, OperationState, ProgressUpdate
+from rfm_runtime.protocol.resources import Health, Resources
 from rfm_runtime.protocol.wire import type_of
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 __all__ = ["WIDE", "Connection", "chosen", "watch"]
 
@@ -42,7 +46,7 @@ FINISHED_SHOWN = 10
 WIDE = 60
 """Below this many columns a row has no bar."""
 
-Notice = OperationEvent | ProgressUpdate | OperationList | Live
+Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources
 
 
 def watch(
@@ -60,7 +64,7 @@ def watch(
     which: 0 completed, 7 failed, 130 cancelled.
     """
     connection = Connection()
-    with client(runtime_dir, on_state=connection.changed) as connected:
+    with client(runtime_dir, on_state=connection.changed, metrics=operation is None and not events) as connected:
         wanted = find(connected, operation) if operation is not None else None
         screen = not as_json and sys.stdout.isatty() and not console().is_dumb_terminal
         display = _Json() if as_json else _Screen(connection) if screen else _Lines()
@@ -99,6 +103,8 @@ def chosen(notice: Notice, wanted: str | None, *, events: bool) -> Notice | None
         return None
     if wanted is None or isinstance(notice, Live):
         return notice
+    if isinstance(notice, Resources):
+        return None
     if isinstance(notice, OperationList):
         mine = [operation for operation in notice.operations if operation.operation_id == wanted]
         return OperationList(operations=mine, more=notice.more, first=notice.first)
@@ -150,6 +156,8 @@ class _Lines:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._percent: dict[str, int] = {}
+        # That it is well is no news.
+        self._health = Health()
 
     def __enter__(self) -> None:
         return
@@ -175,11 +183,16 @@ class _Lines:
             if percent > self._percent.get(notice.operation_id, -1):
                 self._percent[notice.operation_id] = percent
                 self._say(notice.operation_id, f"{notice.progress:.0f} %")
+        elif isinstance(notice, Resources) and notice.health != self._health:
+            self._health = notice.health
+            self._tell(f"the runtime is {'; '.join((notice.health.state, *notice.health.reasons))}")
 
     def _say(self, operation_id: str, text: str) -> None:
+        self._tell(f"{operation_id[-8:]} {self._names.get(operation_id, '')} {text}")
+
+    def _tell(self, text: str) -> None:
         now = datetime.now().astimezone().strftime("%H:%M:%S")
-        name = self._names.get(operation_id, "")
-        print(printable(f"{now} {operation_id[-8:]} {name} {text}"), flush=True)
+        print(printable(f"{now} {text}"), flush=True)
 
 
 class _Screen:
@@ -192,6 +205,7 @@ class _Screen:
 
         self._connection = connection
         self._mirror = Mirror()
+        self._resources: Resources | None = None
         self._console = console()
         self._display = LiveDisplay(console=self._console, refresh_per_second=10, get_renderable=self._render)
 
@@ -211,10 +225,13 @@ class _Screen:
             self._mirror.event(notice)
         elif isinstance(notice, ProgressUpdate):
             self._mirror.progress(notice)
+        elif isinstance(notice, Resources):
+            self._resources = notice
 
     def _render(self) -> Group:
         """Called in the display's own thread."""
         from rich.console import Group
+    from rich.text import Text
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -247,7 +264,24 @@ class _Screen:
             )
         nothing = Text("nothing has happened yet; Ctrl-C ends the watch", style="dim")
         trouble = [Text(printable(self._connection.trouble), style="yellow")] if self._connection.trouble else []
-        return Group(table if shown else nothing, *trouble)
+        return Group(table if shown else nothing, *trouble, *_machine(self._resources, self._console.width))
+
+
+def _machine(resources: Resources | None, width: int) -> list[Text]:
+    """What the runtime uses, in a line; what is not well, in one more each."""
+    from rich.text import Text
+
+    if resources is None or not resources.reports:
+        return []
+    health = resources.health
+    parts = []
+    for report in resources.reports:
+        process, below = report.process, report.process.children
+        cpu, memory = process.cpu_percent + below.cpu_percent, process.memory_bytes + below.memory_bytes
+        parts.append(f"{process.name} {cpu:.0f} % {size(memory)}")
+    line = shortened(" · ".join([health.state, *parts]), width)
+    told = [Text(printable(shortened(text, width)), style="yellow") for text in health.reasons]
+    return [Text(line, style="dim" if health.state == "healthy" else HEALTH_COLOURS[health.state]), *told]
 
 
 def _progress(operation: Operation) -> tuple[float, str]:

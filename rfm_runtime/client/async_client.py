@@ -95,7 +95,8 @@ class AsyncClient:
     which is found through its connection file.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token when the server refuses the present one. on_state: told every change of
-    the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json". Use it as `async with AsyncClient() as client`.
+    the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json". Use it as
+    `async with AsyncClient() as client`.
     """
 
     def __init__(
@@ -547,7 +548,7 @@ class AsyncClient:
         return (await self.request(Explain(operation_id), Explanation)).lines
 
     async def resources(self) -> Resources | None:
-        """What the runtime's processes use, whether they are healthy, and what would help; None in its first seconds."""
+        """What its processes use, whether they are healthy, and what would help; None in its first seconds."""
         return (await self.request(GetMetrics(), MetricsReply)).resources
 
     async def kinds(self) -> list[Kind]:

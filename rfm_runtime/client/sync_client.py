@@ -158,9 +158,9 @@ class Client:
         """Operations, newest first. Filters: states, kinds, owner, labels, text, limit."""
         return self.call(self._async.operations(**filters))
 
-    def history(self, **period: Any) -> list[OperationInfo]:
-        """Operations submitted in a period, newest first: since_ms, until_ms, and the filters of `operations`."""
-        return self.call(self._async.history(**period))
+    def history(self, *, since_ms: int = 0, until_ms: int | None = None, **filters: Any) -> list[OperationInfo]:
+        """Operations submitted in a period (ms since 1970), newest first. Filters: as of `operations`."""
+        return self.call(self._async.history(since_ms=since_ms, until_ms=until_ms, **filters))
 
     def performance(self, operation_id: str) -> PerformanceReply:
         """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""
@@ -203,7 +203,7 @@ class Client:
         return self.call(self._async.explain(operation_id))
 
     def resources(self) -> Resources | None:
-        """What the runtime's processes use, whether they are healthy, and what would help; None in its first seconds."""
+        """What its processes use, whether they are healthy, and what would help; None in its first seconds."""
         return self.call(self._async.resources())
 
     def kinds(self) -> list[Kind]:
