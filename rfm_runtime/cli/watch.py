@@ -231,7 +231,6 @@ class _Screen:
     def _render(self) -> Group:
         """Called in the display's own thread."""
         from rich.console import Group
-    from rich.text import Text
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
