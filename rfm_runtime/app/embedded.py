@@ -13,11 +13,11 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rfm_runtime.client.reporting.session import session
 from rfm_runtime.client.reporting.where import serve_here, serve_here_no_more
-from rfm_runtime.config import load
+from rfm_runtime.config import Settings, load
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import BadRequestError, InsecureBindError, MissingExtraError, StartError
 from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
@@ -71,7 +71,7 @@ class ProgressReportingServer:
         if memory and state_dir is not None:
             raise BadRequestError("memory and state_dir exclude each other", hint="leave one of them out")
         try:
-            load({"host": host, "port": port})
+            _settings(host=host, port=port)
         except InsecureBindError as error:
             if isinstance(authenticator, JWTAuthenticator) and authenticator.is_weak:
                 raise InsecureBindError(
@@ -146,7 +146,7 @@ class ProgressReportingServer:
         elif self._state_dir is not None:
             yield self._state_dir.expanduser().absolute()
         else:
-            home = Path(load().settings.state_dir) / "embedded"
+            home = Path(_settings().state_dir) / "embedded"
             if self._options["port"]:
                 yield home / f"port-{self._options['port']}"
             else:
@@ -178,6 +178,11 @@ class ProgressReportingServer:
         self._lock = threading.Lock()
         if self._running is not None:
             self._running.let_go()
+
+
+def _settings(**options: Any) -> Settings:
+    # Sockets are in a folder of its own, whatever the user's is.
+    return load({"runtime_dir": "/", **options}).settings
 
 
 _servers: weakref.WeakSet[ProgressReportingServer] = weakref.WeakSet()

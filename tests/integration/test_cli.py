@@ -21,7 +21,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -30,16 +29,15 @@ from typer.core import TyperGroup
 
 from rfm_runtime import Client
 from rfm_runtime.cli.app import app
-from rfm_runtime.config import cache_home
 from rfm_runtime.core.simulation.plan import plan
 from rfm_runtime.protocol.messages import Live
 from rfm_runtime.protocol.operation import Operation, ProgressUpdate
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from tests.commands import COMMAND, cli, document, environment, output, two_lines
 from tests.whole import ENDLESS, KIND, QUICK, Recorder
 
 pytestmark = pytest.mark.integration
 
-COMMAND = [sys.executable, "-P", "-m", "rfm_runtime.cli"]
 PNG = b"\x89PNG\r\n\x1a\n"
 QUICK_OPTIONS = ["--re=-0.7463", "--im=0.1102", "--width=0.005", "--size=320x200", "--max-iter=500"]
 ENDLESS_OPTIONS = [
@@ -48,21 +46,6 @@ ENDLESS_OPTIONS = [
 ]
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[(?:[0-9]+;)*[349][0-7](?:;[0-9]+)*m")
-
-
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    """Nothing of the user's but the compiled kernels."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder / "home"),
-        "TERM": "xterm-256color",
-        "LANG": "C.UTF-8",
-        "RFM_STATE_DIR": str(folder / "state"),
-        "RFM_RUNTIME_DIR": str(folder / "run"),
-        "RFM_CACHE_DIR": str(cache_home()),
-        "RFM_PORT": "0",
-        **more,
-    }
 
 
 @pytest.fixture
@@ -77,40 +60,8 @@ def alone(tmp_path: Path) -> dict[str, str]:
     return environment(tmp_path)
 
 
-def cli(
-    *arguments: str, env: dict[str, str], cwd: Path | None = None, file_limit_blocks: int | None = None
-) -> subprocess.CompletedProcess[str]:
-    """file_limit_blocks: RLIMIT_FSIZE in KiB, the system's way to say that a file has no more room."""
-    command = [*COMMAND, *arguments]
-    if file_limit_blocks is not None:
-        command = ["bash", "-c", f"ulimit -f {file_limit_blocks}; exec {shlex.join(command)}"]
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
-
-
-def output(*arguments: str, env: dict[str, str], cwd: Path | None = None) -> str:
-    """Standard output of a command that succeeds."""
-    done = cli(*arguments, env=env, cwd=cwd)
-    assert done.returncode == 0, done
-    return done.stdout
-
-
-def document(*arguments: str, env: dict[str, str], cwd: Path | None = None) -> Any:
-    return json.loads(output(*arguments, "--json", env=env, cwd=cwd))
-
-
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def two_lines(done: subprocess.CompletedProcess[str], code: int) -> tuple[str, str]:
-    """What happened and what to do, as every error has to say it."""
-    assert done.returncode == code, done
-    assert done.stdout == "", done
-    lines = done.stderr.splitlines()
-    assert len(lines) == 2, done.stderr
-    assert lines[0].startswith("error: "), done.stderr
-    assert lines[1].startswith("hint: "), done.stderr
-    return lines[0].removeprefix("error: "), lines[1].removeprefix("hint: ")
 
 
 class Terminal:
@@ -209,7 +160,7 @@ def endless(client: Client) -> Iterator[str]:
     "arguments",
     [
         *("ps", "status", "stop", "watch", "watch X", "cancel X", "pause X", "resume X", "priority X 1", "explain X"),
-        *("fetch X -o x.png", "render home --detach", "simulate"),
+        *("fetch X -o x.png", "render home --detach", "simulate", "history", "report"),
     ],
 )
 def test_no_runtime_there(alone: dict[str, str], tmp_path: Path, arguments: str) -> None:
@@ -808,7 +759,10 @@ def test_a_private_runtime_leaves_nothing(alone: dict[str, str], tmp_path: Path)
 # --- I9: JSON ---------------------------------------------------------------------------------
 
 KEYS = {
-    "status": {"url", "pid", "version", "state_dir", "ready", "detail", "operations"},
+    "status": {"url", "pid", "version", "state_dir", "ready", "detail", "operations", "resources"},
+    "history": {"operations", "more"},
+    "report -o day.html": {"file", "format", "size_bytes", "since_ms", "until_ms", "operations"},
+    "report {finished} -o one.html": {"file", "format", "size_bytes", "operation_id", "state"},
     "presets": {"presets"},
     "ps": {"operations"},
     "doctor": {"findings"},

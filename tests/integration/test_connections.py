@@ -23,10 +23,11 @@ from rfm_runtime import Client
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.errors import UnauthorizedError
-from rfm_runtime.gateway.gateway import Gateway
+from rfm_runtime.gateway.gateway import Endpoints, Gateway
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Ack, Assign, OperationMeasure, Outcome, Started
 from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
+from rfm_runtime.security.token import RuntimeToken
 from rfm_runtime.testing.broker import BrokerProcess, Peer, hello, submit
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from rfm_runtime.transport import sockets
@@ -331,12 +332,12 @@ async def _watch_through(broker: BrokerProcess, feed: str, act: Any, count: int)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
+    endpoint = broker.folders.endpoint
     gateway = Gateway(
         broker.settings,
         source=source("gateway-0", 1),
-        token="t",
-        command=broker.folders.endpoint("command"),
-        feed=feed,
+        authenticate=RuntimeToken("t").authenticate,
+        endpoints=Endpoints(endpoint("command"), feed, endpoint("control"), endpoint("ingest")),
         context=context,
     )
     await gateway.start(listener)

@@ -53,6 +53,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent
 from rfm_runtime.protocol.reports import Alive
+from rfm_runtime.protocol.resources import GetMetrics
 from rfm_runtime.testing.sessions import TOKENS, Gate, Story
 
 FILE = Artifact(name="f", media_type="x/y", size_bytes=1, sha256="0")
@@ -380,7 +381,7 @@ FORWARDED = [
     (PAST, DoHistory(ANN, PAST)),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
-ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, FetchArtifact, Alive, *REPORTS}
+ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, FetchArtifact, GetMetrics, Alive, *REPORTS}
 
 
 def test_every_request_of_the_protocol_is_known_here():
