@@ -14,11 +14,11 @@ from msgspec import Struct
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Authenticate, Grant
+from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import OUTCOMES, REPORTS, Reporting
 from rfm_runtime.core.sessions.session import Payload, Session
-from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
@@ -129,13 +129,6 @@ class Close(Struct, frozen=True):
     code: int
 
 
-class Refused(Struct, frozen=True):
-    """No session for this connection: close it with the code."""
-
-    code: int
-    retry_after_ms: int | None
-
-
 def goodbye(code: int, retry_after_ms: int | None = None) -> Goodbye:
     """What is said before a close with this code."""
     return Goodbye(
@@ -165,11 +158,7 @@ class GatewayCore:
         self.superseded = 0
         self.resources: Resources | None = None
         self._authenticate = authenticate
-        self._numbers = 0
-        self._by_address: Counter[str] = Counter()
-        self._by_user: Counter[str] = Counter()
-        self._handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
-        self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
+        self._door = Door(settings, self.counts, now_s)
 
     # --- the feed ---------------------------------------------------------------------------
 
@@ -239,46 +228,15 @@ class GatewayCore:
         """A WebSocket handshake was made; `grant` if it carried a valid token already."""
         if self.draining:
             return Refused(CloseCode.DRAINING, 1000)
-        if grant is None:
-            if refused := self._stranger(address, now_s):
-                return refused
-        elif self._by_user[grant.principal.user] >= self.settings.connections_per_user:
-            self.counts["refused_user"] += 1
-            return Refused(CloseCode.CONNECTION_LIMIT, None)
-        self._numbers += 1
-        bucket = TokenBucket.full(self.settings.commands_per_s, self.settings.commands_burst, now_s)
-        rate = self.settings.client_inbound_per_s or self.settings.inbound_per_s / 2
-        inbound = TokenBucket.full(rate, rate, now_s)
-        session = Session(self._numbers, address, encoding, bucket, inbound, now_s)
-        self.sessions[session.number] = session
-        if grant is None:
-            self._by_address[address] += 1
-        else:
-            session.grant = grant
-            self._by_user[grant.principal.user] += 1
+        session = self._door.enter(address, encoding, grant, now_s)
+        if isinstance(session, Session):
+            self.sessions[session.number] = session
         return session
 
     def wrong_token(self, address: str, now_s: float) -> Refused:
         """A handshake was made with a token that is none."""
         self.counts["refused_token"] += 1
-        return self._stranger(address, now_s) or Refused(CloseCode.INVALID_TOKEN, None)
-
-    def _stranger(self, address: str, now_s: float) -> Refused | None:
-        """Whoever has not shown a token yet must not keep out those who have."""
-        self._handshakes, wait_s = self._handshakes.take(now_s)
-        if wait_s > 0.0:
-            self.counts["refused_handshakes"] += 1
-            return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
-        if self._by_address[address] >= self.settings.connections_per_address:
-            self.counts["refused_address"] += 1
-            return Refused(CloseCode.RATE_LIMITED, round(self.settings.hello_timeout_s * 1000))
-        return None
-
-    def _admit(self, session: Session, grant: Grant) -> None:
-        """It said hello: it counts for its user from now on, and not for its address."""
-        session.grant = grant
-        self._by_user[grant.principal.user] += 1
-        self._by_address[session.address] -= 1
+        return self._door.stranger(address, now_s) or Refused(CloseCode.INVALID_TOKEN, None)
 
     def disconnected(self, number: int) -> None:
         """The connection is gone."""
@@ -286,33 +244,14 @@ class GatewayCore:
         if session is None:
             return
         self.superseded += session.superseded
-        if session.principal is None:
-            self._by_address[session.address] -= 1
-        else:
-            self._by_user[session.principal.user] -= 1
-        self._by_address += Counter()
-        self._by_user += Counter()
+        self._door.leave(session)
 
     # --- what watchers say ------------------------------------------------------------------
 
     def wait_s(self, number: int, now_s: float) -> float:
-        """How long the next message of this session waits before it is taken; 0.0: take it.
-
-        A flood is slowed down, not refused: it fills its own socket, and what others say is not behind it.
-        """
+        """How long the next message of this session waits before it is taken; 0.0: take it."""
         session = self.sessions.get(number)
-        if session is None:
-            return 0.0
-        inbound, wait_s = session.inbound.take(now_s)
-        if wait_s > 0.0:
-            self.counts["slowed_client"] += 1
-            return wait_s
-        self._inbound, wait_s = self._inbound.take(now_s)
-        if wait_s > 0.0:
-            self.counts["slowed_global"] += 1
-            return wait_s
-        session.inbound = inbound
-        return 0.0
+        return 0.0 if session is None else self._door.wait_s(session, now_s)
 
     def received(self, number: int, message: bytes | str, now_s: float, now_ms: int) -> list[Command]:
         """A WebSocket message. Errors of a request are answered; what is not the protocol closes."""
@@ -379,10 +318,10 @@ class GatewayCore:
             if grant is None:
                 self.counts["refused_token"] += 1
                 return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
-            if self._by_user[grant.principal.user] >= self.settings.connections_per_user:
-                self.counts["refused_user"] += 1
-                return [self._close(session, CloseCode.CONNECTION_LIMIT, now_ms)]
-            self._admit(session, grant)
+            refused = self._door.too_many(grant)
+            if refused is not None:
+                return [self._close(session, refused.code, now_ms)]
+            self._door.admit(session, grant)
         session.resume = hello.resume
         session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
         session.client = hello.client.name
@@ -704,8 +643,8 @@ class GatewayCore:
         """Raise AssertionError if counts and tables disagree."""
         self.replica.sanity_check()
         by_address = Counter(session.address for session in self.sessions.values() if session.principal is None)
-        if by_address != +self._by_address:
-            raise AssertionError(f"connections by address: {self._by_address} against {by_address}")
+        if by_address != +self._door.by_address:
+            raise AssertionError(f"connections by address: {self._door.by_address} against {by_address}")
         for session in self.sessions.values():
             if session.reporting is not None:
                 session.reporting.sanity_check()

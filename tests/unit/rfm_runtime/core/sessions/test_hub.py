@@ -232,7 +232,7 @@ def test_a_connection_that_is_gone_leaves_nothing(scene):
         scene.gate.drop(watcher)
         scene.gate.drop(watcher)
     core = scene.gate.core
-    assert (core.sessions, core._by_address, core._by_user) == ({}, {}, {})
+    assert (core.sessions, core._door.by_address, core._door.by_user) == ({}, {}, {})
     core.replied(watchers[0].number, 1, Ok(), 0)
     core.fetched(watchers[0].number, 1, ErrorInfo(code="x", message="y"), 0)
     assert core.received(watchers[0].number, "{}", 0.0, 0) == []
@@ -744,10 +744,10 @@ def test_a_session_explains_itself(scene):
 def test_the_check_finds_a_miscount_and_a_session_ahead_of_the_replica(scene):
     watcher = scene.gate.connect().hello().subscribe()
     core = scene.gate.core
-    core._by_address["a"] += 1
+    core._door.by_address["a"] += 1
     with pytest.raises(AssertionError, match="address"):
         core.sanity_check()
-    core._by_address["a"] -= 1
+    core._door.by_address["a"] -= 1
     core.sessions[watcher.number].cursor += 1
     with pytest.raises(AssertionError, match="ahead"):
         core.sanity_check()

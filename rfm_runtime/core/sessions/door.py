@@ -1,0 +1,102 @@
+"""Who may come in, how many, and how fast they may speak. One a gateway, owned by its core."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec import Struct
+
+from rfm_runtime.config.settings import Settings
+from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.session import Session
+from rfm_runtime.core.timing import TokenBucket
+from rfm_runtime.protocol.codes import CloseCode
+from rfm_runtime.protocol.wire import Encoding
+
+__all__ = ["Door", "Refused"]
+
+
+class Refused(Struct, frozen=True):
+    """No session for this connection: close it with the code."""
+
+    code: int
+    retry_after_ms: int | None
+
+
+class Door:
+    """counts: of the core, for metrics. Who has shown no token yet counts for its address, others for their user."""
+
+    def __init__(self, settings: Settings, counts: Counter[str], now_s: float) -> None:
+        self._settings = settings
+        self._counts = counts
+        self._numbers = 0
+        self.by_address: Counter[str] = Counter()
+        self.by_user: Counter[str] = Counter()
+        self._handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
+        self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
+
+    def enter(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
+        """A handshake was made; `grant` if it carried a valid token already."""
+        settings = self._settings
+        refused = self.stranger(address, now_s) if grant is None else self.too_many(grant)
+        if refused is not None:
+            return refused
+        self._numbers += 1
+        bucket = TokenBucket.full(settings.commands_per_s, settings.commands_burst, now_s)
+        rate = settings.client_inbound_per_s or settings.inbound_per_s / 2
+        session = Session(self._numbers, address, encoding, bucket, TokenBucket.full(rate, rate, now_s), now_s)
+        if grant is None:
+            self.by_address[address] += 1
+        else:
+            session.grant = grant
+            self.by_user[grant.principal.user] += 1
+        return session
+
+    def stranger(self, address: str, now_s: float) -> Refused | None:
+        """Whoever has not shown a token yet must not keep out those who have."""
+        self._handshakes, wait_s = self._handshakes.take(now_s)
+        if wait_s > 0.0:
+            self._counts["refused_handshakes"] += 1
+            return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
+        if self.by_address[address] >= self._settings.connections_per_address:
+            self._counts["refused_address"] += 1
+            return Refused(CloseCode.RATE_LIMITED, round(self._settings.hello_timeout_s * 1000))
+        return None
+
+    def too_many(self, grant: Grant) -> Refused | None:
+        """Whether its user has all the connections that one may have."""
+        if self.by_user[grant.principal.user] < self._settings.connections_per_user:
+            return None
+        self._counts["refused_user"] += 1
+        return Refused(CloseCode.CONNECTION_LIMIT, None)
+
+    def admit(self, session: Session, grant: Grant) -> None:
+        """It said hello: it counts for its user from now on, and not for its address."""
+        session.grant = grant
+        self.by_user[grant.principal.user] += 1
+        self.by_address[session.address] -= 1
+
+    def leave(self, session: Session) -> None:
+        """Its connection is gone."""
+        if session.principal is None:
+            self.by_address[session.address] -= 1
+        else:
+            self.by_user[session.principal.user] -= 1
+        self.by_address += Counter()
+        self.by_user += Counter()
+
+    def wait_s(self, session: Session, now_s: float) -> float:
+        """How long the next message of this session waits before it is taken; 0.0: take it.
+
+        A flood is slowed down, not refused: it fills its own socket, and what others say is not behind it.
+        """
+        inbound, wait_s = session.inbound.take(now_s)
+        if wait_s > 0.0:
+            self._counts["slowed_client"] += 1
+            return wait_s
+        self._inbound, wait_s = self._inbound.take(now_s)
+        if wait_s > 0.0:
+            self._counts["slowed_global"] += 1
+            return wait_s
+        session.inbound = inbound
+        return 0.0
