@@ -13,8 +13,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from rfm_runtime import Client
-from rfm_runtime.testing.runtime import Runtime
-from tests.integration.test_reporting import ended, environment, named
+from rfm_runtime.testing.runtime import Runtime, eventually
+from tests.programs import ended, environment, named
 
 pytestmark = pytest.mark.integration
 
@@ -174,3 +174,30 @@ def test_a_cell_that_dies_has_failed(beside: Kernel, client: Client) -> None:
     assert operation.error.message == "ValueError: fifty"
     assert beside.run("for i in track(range(100), 'left'):\n    if i == 50: break").error is None
     assert ended(client, "left").state == "canceled"
+
+
+@pytest.mark.scenario("B12")
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("stands", "for i in track(range(300), 'stands'): time.sleep(0.005)"),
+        (
+            "awaits",
+            """
+import asyncio
+async def items():
+    for i in range(300): yield i
+async for i in track(items(), 'awaits'): await asyncio.sleep(0.005)
+""",
+        ),
+    ],
+)
+def test_a_cell_stands_still_while_it_is_paused(beside: Kernel, client: Client, name: str, code: str) -> None:
+    def pause() -> None:
+        operation = named(client, name)
+        client.pause(operation.operation_id)
+        eventually(lambda: client.operation(operation.operation_id).state == "paused", what="it stands")
+        client.resume(operation.operation_id)
+
+    assert beside.run(code, pause).error is None
+    assert ended(client, name).state == "completed"

@@ -14,7 +14,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from types import FrameType, TracebackType
 from typing import Any, Literal
 
 from rfm_runtime.client.ids import ulid
@@ -366,8 +367,21 @@ def _arrive(own: type[Reporting], state: dict[str, Any], path: str) -> Reporting
 
 
 def _in_event_loop() -> bool:
+    """Whether standing still here would hold up other coroutines."""
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return False
+    # A cell of a notebook runs in its kernel's loop, which waits for it anyway; unless it is a coroutine itself.
+    return not _in_plain_cell()
+
+
+def _in_plain_cell() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not frame.f_code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("IPython.")
 
 
 class ProgressReporter(Reporting):
