@@ -29,7 +29,7 @@ from rfm_runtime.config import Destination
 from rfm_runtime.core.reporting import wording
 from rfm_runtime.core.reporting.desk import Begin, End, Measure, Tell, Tick
 from rfm_runtime.core.reporting.hearing import Heard, announced, ended
-from rfm_runtime.errors import BadRequestError, ConflictError, RfmError, UnavailableError
+from rfm_runtime.errors import BadRequestError, ConflictError, RfmError, UnauthorizedError, UnavailableError
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import NAME_LIMIT
@@ -152,7 +152,7 @@ class ResilientWebSocketClient:
 
     async def _fresh(self) -> str:
         if self._get_token is None:
-            raise UnavailableError("there is no other token")
+            raise UnauthorizedError("the server wants another token")
         token = self._get_token()
         token = token if isinstance(token, str) else await token
         self._destination = Destination(self._destination.url, token.strip())
@@ -207,7 +207,7 @@ class ResilientWebSocketClient:
             raise UnavailableError("the client is not connected", hint="await connect() first")
         if kind in REPORTS:
             if self._reports is None:
-                self._reports = _Reports(self._destination, self._tell, fresh=lambda: self._destination)
+                self._reports = _Reports(self._destination, self._tell, get_token=self._fresh)
             if isinstance(said, Measured):
                 self._reports.say(said)
             return None
@@ -218,18 +218,18 @@ class ResilientWebSocketClient:
 class _Reports:
     """The client's own operations. tell: told what somebody wants of them."""
 
-    def __init__(
-        self, destination: Destination, tell: Callable[[Struct], None], *, fresh: Callable[[], Destination]
-    ) -> None:
+    def __init__(self, destination: Destination, tell: Callable[[Struct], None], *, get_token: GetToken) -> None:
         self._loop = asyncio.get_running_loop()
         self._tell = tell
         self._heard: dict[str, Heard] = {}
         self._ended: dict[str, None] = {}
+        # Something has come of what was said.
+        self._news = asyncio.Event()
+        self._connected = False
+        self._reachable = True
         self._clerk = Clerk(self._loop, self)
         name = source(f"client-{secrets.token_hex(8)}", 1)
-        self._clerk.connect(lambda clerk: Elsewhere(clerk, self._loop, name, destination, fresh=fresh))
-        self._settled = asyncio.Event()
-        self._connected = False
+        self._clerk.connect(lambda clerk: Elsewhere(clerk, self._loop, name, destination, get_token=get_token))
         self._ticking = asyncio.create_task(self._tick())
 
     def say(self, message: Measured) -> None:
@@ -267,9 +267,9 @@ class _Reports:
         """Wait for acknowledgements, then close."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
-                while self._connected and any(self._clerk.knows(one) for one in self._ended):
-                    self._settled.clear()
-                    await self._settled.wait()
+                while self._reachable and any(self._clerk.knows(one) for one in self._ended):
+                    self._news.clear()
+                    await self._news.wait()
         self._ticking.cancel()
         closing = self._clerk.disconnect()
         if closing is not None:
@@ -284,21 +284,23 @@ class _Reports:
     def settled(self, operation_id: str) -> None:
         """As `Hearer` says."""
         del operation_id
-        self._settled.set()
+        self._news.set()
 
     def given_up(self, operation_id: str, reason: str) -> None:
         """As `Hearer` says."""
         log.warning("%s is not reported: %s", operation_id, reason)
-        self._settled.set()
+        self._news.set()
 
     def found(self, reachable: bool, *, connected: bool) -> None:
         """As `Hearer` says."""
-        del reachable
-        self._connected = connected
+        self._reachable, self._connected = reachable, connected
+        self._news.set()
 
     def unreachable(self, error: RfmError) -> None:
         """As `Hearer` says."""
         log.debug("reports wait: %s", error)
+        self._reachable = False
+        self._news.set()
 
 
 def _implied(message: Measured) -> ReportStarted:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rfm_runtime import Client, ConfigError, ResilientWebSocketClient
+from rfm_runtime import Client, ConfigError, JWTAuthenticator, ProgressReportingServer, ResilientWebSocketClient
 from rfm_runtime.errors import BadRequestError, ConflictError, UnauthorizedError, UnavailableError
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 
@@ -231,3 +231,32 @@ def test_what_cannot_be_meant_is_refused() -> None:
         ResilientWebSocketClient("http://127.0.0.1:4")
     with pytest.raises(BadRequestError, match="retries"):
         ResilientWebSocketClient("ws://127.0.0.1:4", {"retries": 3})
+
+
+def test_who_leaves_at_once_has_said_what_it_said(running: Runtime, client: Client) -> None:
+    async def scene() -> None:
+        async with client_of(running) as resilient:
+            await resilient.send_message({"type": "operation_completed", "operation_id": "hasty-1"})
+
+    play(scene)
+    assert client.operation("hasty-1").state == "completed"
+
+
+@pytest.mark.scenario("D10")
+def test_a_token_that_is_refused_is_asked_for_anew() -> None:
+    auth, other = JWTAuthenticator("s" * 32), JWTAuthenticator("t" * 32)
+    issued: list[str] = []
+
+    def token() -> str:
+        issued.append((auth if issued else other).issue("ann", ["operator"]))
+        return issued[-1]
+
+    async def scene(server: ProgressReportingServer) -> None:
+        async with ResilientWebSocketClient(server.url, {"initial_delay": 0.05}, token) as resilient:
+            await resilient.send_message({"type": "operation_completed", "operation_id": "renewed-1"})
+
+    with ProgressReportingServer(port=0, memory=True, authenticator=auth) as server:
+        play(lambda: scene(server))
+        with Client(url=server.url, token=server.token) as client:
+            assert [(o.owner, o.state) for o in client.operations()] == [("ann", "completed")]
+    assert len(issued) == 2

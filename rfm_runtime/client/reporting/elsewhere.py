@@ -10,19 +10,18 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from rfm_runtime.client.connection import Connection, Speaker
+from rfm_runtime.client.connection import Connection, GetToken, Speaker
 from rfm_runtime.client.link import Link
 from rfm_runtime.client.reporting.carrier import Listener
 from rfm_runtime.config import Destination
 from rfm_runtime.core.reporting import wording
 from rfm_runtime.core.reporting.desk import Progress
 from rfm_runtime.core.timing import Backoff
-from rfm_runtime.errors import InternalError, RfmError, UnauthorizedError, UnavailableError
+from rfm_runtime.errors import InternalError, RfmError, UnavailableError
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -48,7 +47,7 @@ M = TypeVar("M", bound=Struct)
 
 
 class Elsewhere:
-    """A connection that speaks for this program, `source`. fresh: where it is to go now, perhaps with another token."""
+    """A connection that speaks for this program, `source`. get_token: for another token, once this one is refused."""
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class Elsewhere:
         source: Source,
         found: Destination,
         *,
-        fresh: Callable[[], object],
+        get_token: GetToken,
     ) -> None:
         self._listener = listener
         self._source = source
@@ -69,8 +68,6 @@ class Elsewhere:
         self._something = asyncio.Event()
         self._up = asyncio.Event()
         self._lived_s = -math.inf
-        self._token = found.token
-        self._fresh = fresh
         speaker = Speaker(
             resume_from=lambda: None,
             welcomed=self._welcomed,
@@ -86,7 +83,7 @@ class Elsewhere:
             url=found.url,
             token=found.token,
             connection_file=None,
-            get_token=self._fresh_token,
+            get_token=get_token,
             name="reporter",
             encoding="msgpack",
         )
@@ -172,14 +169,6 @@ class Elsewhere:
         if not isinstance(answer, reply):
             raise InternalError(f"expected {reply.__name__}, got {type(answer).__name__}")
         return answer
-
-    def _fresh_token(self) -> str:
-        """A server that was started again has another one, and may have written it where the first was read."""
-        named = self._fresh()
-        if not isinstance(named, Destination) or named.url != self._connection.url or named.token == self._token:
-            raise UnauthorizedError(self._connection.link.reason)
-        self._token = named.token
-        return named.token
 
     def _refuse(self, error: RfmError) -> None:
         for future in self._answers.values():

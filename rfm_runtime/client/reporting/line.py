@@ -22,7 +22,7 @@ from rfm_runtime.client.reporting.session import Reported, Session
 from rfm_runtime.client.reporting.where import prepare, where
 from rfm_runtime.config import Destination, Folders
 from rfm_runtime.core.reporting.desk import Begin, End, Measure, Tell, Tick
-from rfm_runtime.errors import NoRuntimeError, RfmError
+from rfm_runtime.errors import NoRuntimeError, RfmError, UnauthorizedError
 from rfm_runtime.observe.alive import source
 
 __all__ = ["Line"]
@@ -170,13 +170,21 @@ class Line:
             return found.url == self._where.url
         return found == self._where
 
+    def _fresh_token(self) -> str:
+        """A server that was started again has another one, and may have written it where the first was read."""
+        named, used = where(), self._where
+        if not (isinstance(named, Destination) and isinstance(used, Destination)) or named == used:
+            raise UnauthorizedError("the server wants another token")
+        self._where = named
+        return named.token
+
     def _carrier(self, clerk: Listener, found: Destination | Folders) -> Carrier:
         if isinstance(found, Folders):
             return Nearby(clerk, self._loop, self._source, found)
         # With all that WebSockets take: nothing for a program that only reports to its own machine.
         from rfm_runtime.client.reporting.elsewhere import Elsewhere
 
-        return Elsewhere(clerk, self._loop, self._source, found, fresh=where)
+        return Elsewhere(clerk, self._loop, self._source, found, get_token=self._fresh_token)
 
     def unreachable(self, error: RfmError) -> None:
         """As `Hearer` says."""
