@@ -123,6 +123,7 @@ class ProgressReportingServer:
         with self._lock:
             if self.is_running:
                 return
+            self._end()
             try:
                 # Loaded when it is needed: who only reports has less installed.
                 from rfm_runtime.app.embedded_run import begin
@@ -155,12 +156,15 @@ class ProgressReportingServer:
     def stop(self) -> None:
         """Say goodbye to watchers, keep what was accepted, leave no thread, socket or file of a run. Idempotent."""
         with self._lock:
-            running, self._running = self._running, None
-            if running is None or running.pid != os.getpid():
-                return
-            atexit.unregister(self.stop)
-            if session().began:
+            if self.is_running and session().began:
                 session().flush(FLUSH_S)
+            self._end()
+
+    def _end(self) -> None:
+        """Of a run that has ended by itself, what it has left is removed as well."""
+        running, self._running = self._running, None
+        if running is not None and running.pid == os.getpid():
+            atexit.unregister(self.stop)
             serve_here_no_more(running.folders)
             running.end()
 

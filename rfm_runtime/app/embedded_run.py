@@ -127,7 +127,7 @@ class Run:
         self._failed: BaseException | None = None
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._stopping = asyncio.Event()
         self._listener = listen(settings)
         self._served: socket.socket | None = None
         host, port = self._listener.getsockname()[:2]
@@ -168,11 +168,10 @@ class Run:
         self._held.close()
 
     def _stop(self) -> None:
-        loop, stopping = self._loop, self._stopping
-        if loop is not None and stopping is not None:
+        if self._loop is not None:
             # It may have ended by itself.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(stopping.set)
+                self._loop.call_soon_threadsafe(self._stopping.set)
         if self.thread.ident is not None:
             self.thread.join()
         self._listener.close()
@@ -207,39 +206,47 @@ class Run:
             self._ready.set()
 
     async def _serve(self) -> None:
-        self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        journal = self._journal()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         endpoint = self.folders.endpoint
         broker = Broker(
             self.settings,
             BrokerEndpoints(*(endpoint(name) for name in ("command", "control", "feed", "ingest"))),
-            self._journal(),
+            journal,
             validators={"render.escape_time": validate},
             context=context,
         )
         try:
             broker.start()
-            gateway = Gateway(
-                self.settings,
-                source=source("gateway-0", 1),
-                authenticate=self.authenticate,
-                endpoints=GatewayEndpoints(*(endpoint(name) for name in ("command", "feed", "control", "ingest"))),
-                context=context,
-            )
-            # Its own descriptor: `stop` closes the other one whatever became of the server.
-            self._served = self._listener.dup()
-            await gateway.start(self._served)
-            try:
-                await gateway.ready.wait()
-                self._ready.set()
-                with self._monitored(broker):
-                    await self._stopping.wait()
-            finally:
-                await gateway.stop()
+        except BaseException:
+            context.destroy(linger=0)
+            raise
+        try:
+            await self._serve_watchers(broker, context)
         finally:
             await broker.stop()
             context.destroy(linger=0)
+
+    async def _serve_watchers(self, broker: Broker, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        endpoints = (self.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))
+        gateway = Gateway(
+            self.settings,
+            source=source("gateway-0", 1),
+            authenticate=self.authenticate,
+            endpoints=GatewayEndpoints(*endpoints),
+            context=context,
+        )
+        # Its own descriptor: `end` closes the other one whatever became of the server.
+        self._served = self._listener.dup()
+        await gateway.start(self._served)
+        try:
+            await gateway.ready.wait()
+            self._ready.set()
+            with self._monitored(broker):
+                await self._stopping.wait()
+        finally:
+            await gateway.stop()
 
     @contextlib.contextmanager
     def _monitored(self, broker: Broker) -> Iterator[None]:

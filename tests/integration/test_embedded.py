@@ -28,6 +28,7 @@ from rfm_runtime.errors import (
     BadRequestError,
     ForbiddenError,
     InsecureBindError,
+    JournalError,
     PortTakenError,
     StartError,
     UnauthorizedError,
@@ -265,6 +266,21 @@ def test_a_folder_in_use_is_named(own_home: Path) -> None:
     other = ProgressReportingServer(port=0, state_dir=own_home / "kept")
     with ProgressReportingServer(port=0, state_dir=own_home / "kept"), pytest.raises(AlreadyRunningError, match="kept"):
         other.start()
+
+
+@pytest.mark.scenario("F11")
+def test_a_damaged_journal_is_said_and_left(own_home: Path) -> None:
+    folder = own_home / "kept"
+    folder.mkdir()
+    (folder / "journal.db").write_bytes(b"no journal" * 100)
+    server = ProgressReportingServer(port=0, state_dir=folder)
+    with pytest.raises(JournalError):
+        server.start()
+    assert not server.is_running
+    assert (folder / "journal.db").read_bytes() == b"no journal" * 100
+    (folder / "journal.db").unlink()
+    with server:
+        pass
 
 
 def test_what_excludes_each_other_is_refused(own_home: Path) -> None:
