@@ -364,6 +364,26 @@ def test_a_program_that_does_not_look_cannot_be_paused(running: Runtime, client:
     script.end()
 
 
+@pytest.mark.scenario("B13")
+def test_a_programs_priority_is_for_people_and_disturbs_nothing(running: Runtime, client: Client) -> None:
+    code = """
+    from rfm_runtime import progress
+
+    with progress(100, "ranked") as bar:
+        bar.update(50)
+        input()
+        bar.update(50)
+    """
+    script = Script(code, environment(running))
+    operation = named(client, "ranked")
+    client.set_priority(operation.operation_id, 7)
+    eventually(lambda: client.operation(operation.operation_id).priority == 7, what="it is shown")
+    script.go_on()
+    assert script.end()[0] == 0
+    final = ended(client, "ranked")
+    assert (final.state, final.priority) == ("completed", 7)
+
+
 @pytest.mark.scenario("J10")
 def test_parts_of_an_operation_add_up(running: Runtime, client: Client, recorder: Recorder) -> None:
     run(
