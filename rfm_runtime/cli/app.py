@@ -28,6 +28,7 @@ from rfm_runtime.cli import (
     render,
     report,
     resume,
+    show,
     simulate,
     start,
     status,
@@ -103,7 +104,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
-    *(history.history, report.report, doctor.doctor, clean.clean, simulate.simulate),
+    *(show.show, history.history, report.report, doctor.doctor, clean.clean, simulate.simulate),
 ):
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)

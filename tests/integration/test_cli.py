@@ -159,7 +159,19 @@ def endless(client: Client) -> Iterator[str]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *("ps", "status", "stop", "watch", "watch X", "cancel X", "pause X", "resume X", "priority X 1", "explain X"),
+        *(
+            "ps",
+            "status",
+            "stop",
+            "watch",
+            "watch X",
+            "cancel X",
+            "pause X",
+            "resume X",
+            "priority X 1",
+            "explain X",
+            "show X",
+        ),
         *("fetch X -o x.png", "render home --detach", "simulate", "history", "report"),
     ],
 )
@@ -761,6 +773,7 @@ def test_a_private_runtime_leaves_nothing(alone: dict[str, str], tmp_path: Path)
 KEYS = {
     "status": {"url", "pid", "version", "state_dir", "ready", "detail", "operations", "resources"},
     "history": {"operations", "more"},
+    "show {running}": {"operation", "performance", "params", "events"},
     "report -o day.html": {"file", "format", "size_bytes", "since_ms", "until_ms", "operations"},
     "report {finished} -o one.html": {"file", "format", "size_bytes", "operation_id", "state"},
     "presets": {"presets"},
