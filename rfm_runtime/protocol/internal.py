@@ -569,7 +569,8 @@ class Reply(Struct, frozen=True, omit_defaults=True):
 class TileMeasure(Struct, frozen=True, array_like=True):
     """A worker's cumulative measure of the tile in its hands. done: pixels of this attempt.
 
-    tile: a number from the owner's `tiles_total` on is work beside the tiles (a preview), shown as iterations only.
+    tile: a number from the owner's `tiles_total` on is work beside the tiles: a preview, shown as iterations only, or,
+    after the last tile, what the owner's `tail_ns` is of.
     counter rises with every message of this source. iterations, cpu_ns: of this attempt.
     """
 
@@ -589,6 +590,9 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     committed tiles, tile i is bit i % 8 of byte i // 8; tiles in it are not counted again from
     `TileMeasure`. steps: (current, total). ended: of tiles that were put down or lost, the last such attempt, whose
     work is counted here and not again from its `TileMeasure`.
+    left_ns: CPU time that the owner expects beyond `cpu_ns`, of work in hand as well, shared by `workers`; None if
+    `done` and `total` say as much. tail_ns: CPU time after all of that, by one process alone. Times are estimated from
+    both, the bar is not.
     """
 
     generation: int
@@ -608,6 +612,9 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     iterations: int = 0
     cpu_ns: int = 0
     ended: tuple[tuple[int, int], ...] = ()
+    left_ns: int | None = None
+    tail_ns: int = 0
+    workers: int = 1
 
 
 PROGRESS_HEADER = 18
