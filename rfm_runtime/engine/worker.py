@@ -179,13 +179,14 @@ class Worker:
 
     def _sample(self, push: zmq.Socket[bytes]) -> None:
         current = self._current
-        if current is None or current.task.phase == "image":
+        if current is None:
             return
         operation = self._operations.get(_key(current.task))
         if operation is None:
             return
         self._counter += 1
-        # Pixels of a preview are counted with their tiles; that it iterates is shown all the same.
+        # Pixels of a preview are counted with their tiles; that it iterates is shown all the same. Of an image only the
+        # CPU time is known.
         is_tile = current.task.phase == "tile"
         tiles = operation.grid.columns * operation.grid.rows
         measure = TileMeasure(

@@ -571,7 +571,8 @@ class Reply(Struct, frozen=True, omit_defaults=True):
 class TileMeasure(Struct, frozen=True, array_like=True):
     """A worker's cumulative measure of the tile in its hands. done: pixels of this attempt.
 
-    tile: a number from the owner's `tiles_total` on is work beside the tiles (a preview), shown as iterations only.
+    tile: a number from the owner's `tiles_total` on is work beside the tiles: a preview, shown as iterations only, or,
+    after the last tile, what the owner's `tail_ns` is of.
     counter rises with every message of this source. iterations, cpu_ns: of this attempt.
     """
 
@@ -592,6 +593,9 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     `TileMeasure`. steps: (current, total). ended: of tiles that were put down or lost, the last such attempt, whose
     work is counted here and not again from its `TileMeasure`. memory_bytes: of the processes that work on it, resident.
     workers: that have a part of it in hand; slots: that might. deaths: of workers with a part of it, this claim's.
+    left_ns: CPU time that the owner expects beyond `cpu_ns`, of work in hand as well, shared by `slots`; None if
+    `done` and `total` say as much. tail_ns: CPU time after all of that, by one process alone. Times are estimated from
+    both, the bar is not.
     """
 
     generation: int
@@ -615,6 +619,8 @@ class OperationMeasure(Struct, frozen=True, array_like=True):
     workers: int = 0
     slots: int = 0
     deaths: int = 0
+    left_ns: int | None = None
+    tail_ns: int = 0
 
 
 PROGRESS_HEADER = 18

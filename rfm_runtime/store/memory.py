@@ -9,7 +9,7 @@ from rfm_runtime.core.operations.queries import matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.protocol.history import History, Performance
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
-from rfm_runtime.store.journal import EVENTS_LIMIT, OnFailed, OnWritten, Past
+from rfm_runtime.store.journal import EVENTS_LIMIT, LEARNED, OnFailed, OnWritten, Past
 
 __all__ = ["MemoryJournal"]
 
@@ -45,6 +45,11 @@ class MemoryJournal:
                 for row in live
                 if row.operation.operation_id in self._performance
             },
+            past=tuple(
+                (row.operation.kind, row.operation.name, self._performance[row.operation.operation_id])
+                for row in ended[-LEARNED:]
+                if row.operation.state == "completed" and row.operation.operation_id in self._performance
+            ),
         )
 
     def renew(self) -> None:

@@ -128,6 +128,11 @@ class World:
             rows=tuple(self.rows.values()),
             events=newest,
             performance={oid: self.performance[oid] for oid in self.performance if oid not in self._ended()},
+            past=tuple(
+                (row.operation.kind, row.operation.name, self.performance[oid])
+                for oid, row in self.rows.items()
+                if row.operation.state == "completed"
+            ),
         )
         self.hub = Hub(
             loaded,

@@ -17,6 +17,7 @@ from msgspec import Struct
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations import ownership, requests
 from rfm_runtime.core.operations.claims import Owners
+from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.log import Log
 from rfm_runtime.core.operations.record import (
     Asked,
@@ -99,6 +100,9 @@ class Hub:
         self.keys: dict[tuple[str, str], str] = {}
         self.handles: dict[int, str] = {}
         self.owners = Owners()
+        self.experience = Experience()
+        for kind, name, went in loaded.past:
+            self.experience.learn(kind, name, went)
         self.usage = Usage()
         self.waiting = Waiting()
         self.live_of: Counter[str] = Counter()
@@ -129,6 +133,7 @@ class Hub:
         if operation.parent_id is not None:
             self.children.setdefault(operation.parent_id, set()).add(operation.operation_id)
         if not record.terminal:
+            record.merge.pace.course = self.experience.course(operation.kind, operation.name)
             self.live.add(operation.operation_id)
             self.live_of[operation.owner] += 1
             self.index(record)
@@ -300,9 +305,11 @@ class Hub:
             record.series.stands(record.age_ms(now))
         elif state is not None:
             record.series.goes_on(record.age_ms(now))
+        if event_type == "operation_started":
+            # It may have waited long, and others have ended meanwhile.
+            record.merge.pace.course = self.experience.course(record.operation.kind, record.operation.name)
         if final:
-            record.sampled(now)
-            self.log.ended[record.operation.operation_id] = record.performance(now)
+            self._went(record, now)
         if final:
             record.change(claim=None, cancellation=None, pause_wanted=False)
         self.index(record)
@@ -319,6 +326,15 @@ class Hub:
             cancel_requested=operation.cancel_requested,
             **fields,
         )
+
+    def _went(self, record: Record, now: Now) -> None:
+        """How it went goes with its outcome, and is learned from."""
+        record.sampled(now)
+        operation = record.operation
+        went = self.log.ended[operation.operation_id] = record.performance(now)
+        if operation.state == "completed":
+            self.experience.scored(operation.kind, record.merge.pace.marks, now.mono_s)
+            self.experience.learn(operation.kind, operation.name, went)
 
     def _end(self, record: Record, now: Now, seq: int, state: str, fields: dict[str, Any]) -> dict[str, Any]:
         """The outcome's part of the change; takes the operation out of everything that is about live ones."""

@@ -1,44 +1,34 @@
-"""Progress of one operation: merging measures from its owner and workers, rate and time to the outcome.
+"""Progress of one operation: merging measures from its owner and workers.
 
 Pure values and one mutable `Merge` per live operation, owned by the broker's hub.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import deque
 from typing import Any
 
 import msgspec
 
+from rfm_runtime.core.operations.eta import PACE_SAMPLES, Expected, Pace
+from rfm_runtime.core.operations.experience import Course
 from rfm_runtime.protocol.internal import OperationMeasure, TileMeasure
 from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, MESSAGE_LIMIT, NAME_LIMIT
-from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
+from rfm_runtime.protocol.operation import ProgressUpdate, TileMap
 
-__all__ = ["Merge", "Pace", "bounded", "is_committed"]
+__all__ = ["PACE_SAMPLES", "Merge", "Pace", "bounded", "is_committed"]
+
+OVERTIME = 0.1
+"""Of what the tail has taken, what it is expected to take yet when it should be over."""
 
 SHOWN_AT_MOST = 99.0
 """Percent before the outcome is journalled: 100 % is a promise."""
 
-PACE_SAMPLES = 48
-"""Samples of (time, done) kept per operation; when full, every second one goes and the spacing doubles."""
-
-ETA_LIMIT_S = 1e9
-"""Thirty years: what takes longer is not estimated."""
-
-CLOCK_S = 1e-6
-"""Measurements that are closer than this have no rate."""
-
-PACE_SPACING_S = 0.25
 SOURCES_LIMIT = 4096
 """Sources of one claim: more than any machine has workers. Whoever holds a handle cannot fill memory."""
 
 COUNT_LIMIT = 2**63 - 1
 """Largest count that every encoding carries."""
-
-Z90 = 1.2816
-"""90 % quantile of the normal distribution."""
 
 
 def is_sound(measure: OperationMeasure | TileMeasure) -> bool:
@@ -51,6 +41,9 @@ def is_sound(measure: OperationMeasure | TileMeasure) -> bool:
         and (total is None or 0.0 <= total < math.inf)
         and measure.iterations >= 0
         and measure.cpu_ns >= 0
+        and (measure.left_ns is None or measure.left_ns >= 0)
+        and measure.tail_ns >= 0
+        and measure.slots >= 0
     )
 
 
@@ -60,80 +53,13 @@ def is_committed(bitmap: bytes, tile: int) -> bool:
     return byte < len(bitmap) and bool(bitmap[byte] >> (tile & 7) & 1)
 
 
-class Pace:
-    """Rate and remaining time from samples of `done`, of whole life down to the last seconds.
-
-    The median estimate weights recent intervals more; its 90 % quantile comes from how much the rates of the
-    intervals scatter.
-    """
-
-    __slots__ = ("_samples", "_spacing_s")
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque()
-        self._spacing_s = PACE_SPACING_S
-
-    def measured(self, done: float, now_s: float) -> None:
-        """Take a measurement; those that come faster than the spacing replace the newest."""
-        samples = self._samples
-        if len(samples) >= 2 and now_s - samples[-2][0] < self._spacing_s:
-            samples[-1] = (now_s, done)
-            return
-        samples.append((now_s, done))
-        if len(samples) > PACE_SAMPLES:
-            self._samples = deque(sample for i, sample in enumerate(samples) if i % 2 == (len(samples) - 1) % 2)
-            if self._samples[0] != samples[0]:
-                self._samples.appendleft(samples[0])
-            self._spacing_s *= 2.0
-
-    def restart(self) -> None:
-        """Forget: the work stood still (a pause), and standing still is no rate."""
-        self._samples.clear()
-        self._spacing_s = PACE_SPACING_S
-
-    def rates(self) -> tuple[float, float] | None:
-        """Mean rate in units/s and its standard error, None before there is one."""
-        samples = list(self._samples)
-        if len(samples) < 2:
-            return None
-        end_s = samples[-1][0]
-        horizon_s = max(1.0, (end_s - samples[0][0]) / 3.0)
-        total = weights = squares = 0.0
-        rates = []
-        for (t0, d0), (t1, d1) in itertools.pairwise(samples):
-            if t1 - t0 < CLOCK_S:
-                continue
-            weight = (t1 - t0) * math.exp(-(end_s - t1) / horizon_s)
-            rate = (d1 - d0) / (t1 - t0)
-            rates.append((rate, weight))
-            total += rate * weight
-            weights += weight
-            squares += weight * weight
-        if weights <= 0.0:
-            return None
-        mean = total / weights
-        variance = sum(weight * (rate - mean) ** 2 for rate, weight in rates) / weights
-        effective = weights * weights / squares
-        return mean, math.sqrt(variance / effective)
-
-    def eta(self, remaining: float) -> Eta | None:
-        """Time for `remaining` units, None while nothing is known."""
-        rates = self.rates()
-        if rates is None or rates[0] <= 0.0 or remaining < 0.0:
-            return None
-        mean, error = rates
-        if remaining > ETA_LIMIT_S * mean:
-            return None
-        pessimistic = max(mean - Z90 * error, mean / 4.0)
-        return Eta(p50=math.ceil(1000.0 * remaining / mean), p90=math.ceil(1000.0 * remaining / pessimistic))
-
-
 class Merge:
     """What is known of the progress of one live operation, and what was shown of it.
 
     shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
     shown before its owner's first own measure; until then `latest`, the newest update, says what is known.
-    cpu_before_s: what earlier claims have used. has_tiles: what a program reports has none, whatever it says.
+    cpu_before_s: what earlier claims have used. expected: what is left, if the owner knows. has_tiles: what a program
+    reports has none, whatever it says.
     """
 
     __slots__ = (
@@ -141,8 +67,10 @@ class Merge:
         "_counters",
         "_dirty",
         "_in_hand",
+        "_tail_ns",
         "_windows",
         "cpu_before_s",
+        "expected",
         "generation",
         "has_tiles",
         "latest",
@@ -155,12 +83,15 @@ class Merge:
         "total_iterations",
     )
 
-    def __init__(self, latest: ProgressUpdate | None = None, cpu_before_s: float = 0.0) -> None:
+    def __init__(
+        self, latest: ProgressUpdate | None = None, cpu_before_s: float = 0.0, course: Course | None = None
+    ) -> None:
         self.generation = 0
         self.has_tiles = True
         self.latest = latest
         self.owner: OperationMeasure | None = None
-        self.pace = Pace()
+        self.expected: Expected | None = None
+        self.pace = Pace(course)
         self.revision = 0
         self.shown = 0.0 if latest is None else latest.done
         self.stale = False
@@ -171,6 +102,7 @@ class Merge:
         self._beside_tiles = 0
         self._counters: dict[int, int] = {}
         self._in_hand: dict[int, TileMeasure] = {}
+        self._tail_ns = 0
         self._windows: dict[int, tuple[float, int]] = {}
         self._dirty = False
 
@@ -183,6 +115,7 @@ class Merge:
         self._counters.clear()
         self._in_hand.clear()
         self._windows.clear()
+        self._tail_ns = 0
         self.stale = False
         self.pace.restart()
 
@@ -204,6 +137,8 @@ class Merge:
             return False
         else:
             self._in_hand[source] = measure
+            if self.owner is not None and 0 < self.owner.tiles_total == self.owner.tiles_done <= measure.tile:
+                self._tail_ns = measure.cpu_ns
         self._advance(now_s)
         return True
 
@@ -252,8 +187,16 @@ class Merge:
             self.shown = done
         self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
         self.total_cpu_s = max(self.total_cpu_s, self.cpu_before_s + cpu_ns / 1e9)
-        self.pace.measured(self.shown, now_s)
+        self.expected = self._expected(owner, cpu_ns - owner.cpu_ns)
+        self.pace.measured(self.shown, now_s, self.total_cpu_s, self.expected)
         self._dirty = True
+
+    def _expected(self, owner: OperationMeasure, in_hand_ns: int) -> Expected | None:
+        """What the owner expects, less what is in hand."""
+        if owner.left_ns is None:
+            return None
+        tail_ns = max(owner.tail_ns - self._tail_ns, OVERTIME * self._tail_ns)
+        return Expected(max(0, owner.left_ns - in_hand_ns) / 1e9, tail_ns / 1e9, max(1, owner.slots))
 
     def touch(self) -> None:
         """Have the present state published again (a flag changed)."""
@@ -300,7 +243,7 @@ class Merge:
             total=total,
             progress=self._percent(total, outcome),
             rate=None if rates is None else max(0.0, rates[0]),
-            eta_ms=None if outcome or remaining is None else self.pace.eta(remaining),
+            eta_ms=None if outcome or remaining is None else self.pace.eta(remaining, total),
             iterations=min(self.total_iterations + (0 if outcome else self._beside_tiles), COUNT_LIMIT),
             cpu_s=round(self.total_cpu_s, 6),
             stale=self.stale and outcome is None,

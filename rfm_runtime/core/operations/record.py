@@ -233,7 +233,10 @@ Command = Journal | Send | Push | Publish | Control | Watch | Kill
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """What the journal knows at start. performance: of live operations, by id."""
+    """What the journal knows at start. performance: of live operations, by id.
+
+    past: kind, name and course of the last operations that were completed, oldest first.
+    """
 
     epoch: str
     incarnation: int
@@ -243,3 +246,4 @@ class Loaded(Struct, frozen=True, kw_only=True):
     rows: tuple[StoredOperation, ...]
     events: tuple[OperationEvent, ...]
     performance: dict[str, Performance] = {}
+    past: tuple[tuple[str, str, Performance], ...] = ()

@@ -18,6 +18,10 @@ __all__ = ["Run"]
 DEATHS_LIMIT = 3
 """Unexpected deaths of workers with the same task before the operation fails: it is the task's fault."""
 
+PREVIEW_TRUST = 0.03
+"""Weight of what a preview's own pixels have cost, to that of tiles: its pixels are far apart in memory, which costs
+more than a cheap pixel takes."""
+
 NEWEST = 0.2
 """Weight of the newest task in the mean: the next one is like those just before it."""
 
@@ -33,15 +37,18 @@ class Run:
 
     workers: among how many its tiles are shared. task_s: CPU time of the phase's tasks, as a moving mean; None before
     the first is back. weights: expected cost of tiles, from the preview, in a unit of its own: weighed_s seconds of CPU
-    time are weighed of it, by the preview itself and by the tiles that are done.
+    time are weighed of it, by the preview itself and by the tiles that are done. left: weight of what is not committed.
+    preview_weight, preview_s: what of both is from the preview.
+    image_s: time that one worker is expected to take for the picture.
     dirty_tasks: whose pixels a dead worker may have left half-written. pixels: of committed tiles.
     successor: a newer claim of the same operation, which waits until nothing of this one runs.
     """
 
-    def __init__(self, assign: Assign, grid: TileGrid, workers: int) -> None:
+    def __init__(self, assign: Assign, grid: TileGrid, workers: int, image_s: float = 0.0) -> None:
         self.assign = assign
         self.grid = grid
         self.workers = workers
+        self.image_s = image_s
         self.total_tiles = grid.columns * grid.rows
         self.priority = assign.priority
         self.paused = assign.paused
@@ -73,6 +80,7 @@ class Run:
         self.weights: dict[int, float] = {}
         self.weighed = 0.0
         self.weighed_s = 0.0
+        self.left = self.preview_weight = self.preview_s = 0.0
         self.previewed = 0
         self.iterations = 0
         self.cpu_ns = 0
@@ -111,6 +119,15 @@ class Run:
             return self.task_s
         return max(self.task_s or 0.0, self.weights[index] * self.weighed_s / self.weighed)
 
+    @property
+    def left_ns(self) -> int | None:
+        """CPU time that its tiles are expected to take yet, with what is in hand; None before there is a preview."""
+        if self.phase == "preview" or self.weighed <= 0.0 or len(self.weights) < self.total_tiles:
+            return None
+        doubted = 1.0 - PREVIEW_TRUST
+        cost_s = self.weighed_s - doubted * self.preview_s
+        return int(1e9 * max(0.0, self.left) * cost_s / (self.weighed - doubted * self.preview_weight))
+
     def prepare(self, committed: Iterable[int], iterations: int = 0) -> None:
         """The frame is there; tiles that an earlier claim committed are done, with so many iterations in them."""
         self.prepared = True
@@ -138,6 +155,7 @@ class Run:
         _, _, width, height = rect(self.grid, index)
         self.pixels += width * height
         self.bitmap[index >> 3] |= 1 << (index & 7)
+        self.left -= self.weights.get(index, 0.0)
 
     def take(self, worker: int) -> Task:
         """The next task for a worker; call only if `dispatchable`."""
@@ -180,7 +198,10 @@ class Run:
             costs = dict(weights)
             self.weights.update(costs)
             self.weighed += sum(costs.values())
+            self.left += sum(costs.values())
+            self.preview_weight = self.weighed
             self.weighed_s += cpu_s * PREVIEW_STEP**2 if costs else 0.0
+            self.preview_s = self.weighed_s
             self.previewed += 1
         elif task.phase == "tile":
             self._commit(task.index)
@@ -264,6 +285,8 @@ class Run:
             workers=len(self.running),
             slots=self.workers,
             deaths=sum(self.deaths.values()),
+            left_ns=self.left_ns,
+            tail_ns=int(1e9 * self.image_s),
         )
 
     def _tile_number(self, task: Task) -> int:

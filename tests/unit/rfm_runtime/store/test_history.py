@@ -136,6 +136,19 @@ def test_how_an_operation_went(make):
     assert journal.performance("nobody") is None
 
 
+def test_a_new_broker_is_told_how_the_last_ones_went_oldest_first(tmp_path):
+    rows = [row("a", ended_at_ms=9), row("b", ended_at_ms=7), row("c", state="failed", ended_at_ms=8)]
+    series = [(name, Performance(total=float(number))) for number, name in enumerate("abc")]
+    path = tmp_path / "journal.db"
+    filled(SqliteJournal(path), rows, (), series).close()
+    again = SqliteJournal(path)
+    loaded = again.load(history_events=10, finished_keep=10)
+    again.close()
+    memory = filled(MemoryJournal(), rows, (), series).load(history_events=10, finished_keep=10)
+    for past in (loaded.past, memory.past):
+        assert [(kind, name, went.total) for kind, name, went in past] == [("k", "name b", 1.0), ("k", "name a", 0.0)]
+
+
 def test_only_of_what_lives_it_is_loaded(tmp_path):
     performance = Performance(points=(Point(0, 1.0),))
     rows = [row("live", state="running"), row("over", ended_at_ms=7)]

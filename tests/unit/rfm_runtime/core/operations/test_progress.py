@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rfm_runtime.core.operations.eta import Expected
+from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.progress import PACE_SAMPLES, SOURCES_LIMIT, Merge, Pace, is_committed
+from rfm_runtime.protocol.history import Performance, Point
 from rfm_runtime.protocol.internal import OperationMeasure, TileMeasure
 
 TOTAL = 1000.0
@@ -232,3 +235,49 @@ def test_cpu_time_of_earlier_claims_stays_spent_and_survives_the_broker():
     for one in (merge, again):
         one.measured(0, whole(1, 20.0, generation=2, cpu_ns=60_000_000_000), 1.0)
         assert shown(one).cpu_s == 130.0
+
+
+def rendering(tick, left_s, **fields):
+    given = {"cpu_ns": int(1e9 * tick), "left_ns": int(1e9 * left_s), "tail_ns": 4_000_000_000, "tiles_total": 4}
+    return whole(tick + 1, 10.0 * tick, **{**given, **fields})
+
+
+@pytest.mark.scenario("J22")
+def test_what_an_owner_expects_counts_less_what_is_in_hand():
+    merge = claimed()
+    for tick in range(20):
+        merge.measured(0, rendering(tick, 50.0 - tick), float(tick))
+    merge.measured(7, tile(1, tile=3, cpu_ns=2_000_000_000), 21.0)
+    assert merge.expected == Expected(29.0, 4.0, 1)
+    assert shown(merge).eta_ms.p50 == pytest.approx(33_000, rel=0.02)
+
+
+@pytest.mark.scenario("J22")
+def test_work_after_the_last_tile_is_taken_off_the_tail():
+    merge = claimed()
+    merge.measured(7, tile(1, tile=4, cpu_ns=500_000_000), 0.0)
+    merge.measured(0, rendering(30, 0.0, tiles_done=4), 30.0)
+    assert merge.expected.tail_s == 4.0
+    merge.measured(7, tile(2, tile=4, cpu_ns=3_000_000_000), 33.0)
+    assert merge.expected.tail_s == 1.0
+    merge.measured(7, tile(3, tile=4, cpu_ns=6_000_000_000), 36.0)
+    assert 0.0 < merge.expected.tail_s < 1.0
+    assert shown(merge).done == 300.0
+
+
+@pytest.mark.parametrize("bad", [{"left_ns": -1}, {"tail_ns": -1}, {"slots": -1}])
+def test_an_owner_that_expects_nonsense_is_not_heard(bad):
+    merge = claimed()
+    assert not merge.measured(9, whole(1, 1.0, **bad), 0.0)
+
+
+@pytest.mark.scenario("J22")
+def test_the_past_answers_before_the_first_measure_moves_the_bar():
+    experience = Experience()
+    points = tuple(Point(1000 * t, TOTAL * t / 60) for t in range(61))
+    for _ in range(3):
+        experience.learn("k", "", Performance(points=points, total=TOTAL))
+    merge = Merge(course=experience.course("k", ""))
+    merge.claimed(1)
+    merge.measured(9, whole(1, 0.0), 0.0)
+    assert shown(merge).eta_ms.p50 == pytest.approx(60_000, rel=0.05)

@@ -95,6 +95,15 @@ def test_a_render_ends_completed_with_its_artefacts_and_full_measure(world):
     assert said.measure.done == said.measure.total == 17.0 * 7
 
 
+@pytest.mark.scenario("J22")
+def test_how_long_a_picture_takes_is_learned_from_those_before(world):
+    world.task_cpu_ns = 1_000_000
+    for number in range(8):
+        world.begin(f"op-{number}")
+        world.run_to_end()
+    assert only(world.log, SayOutcome)[-1].measure.tail_ns == pytest.approx(1_000_000, rel=0.1)
+
+
 def test_the_end_is_said_once_and_forgotten_when_it_was_heard(world):
     world.begin()
     while not world.reports:

@@ -6,7 +6,7 @@ import pytest
 
 from rfm_runtime.core.operations.progress import is_committed
 from rfm_runtime.core.tiles.messages import Task
-from rfm_runtime.core.tiles.order import preview_blocks, rect
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, preview_blocks, rect, tiles_under
 from rfm_runtime.core.tiles.run import DEATHS_LIMIT, Run
 from rfm_runtime.testing.tiles import ARTIFACTS, assignment, grid
 
@@ -287,6 +287,31 @@ def test_the_preview_counts_blocks_and_no_pixels():
     do(run)
     measure = run.measure(0)
     assert (measure.previewed, measure.done, measure.tiles_done) == (2, 0.0, 0)
+
+
+def test_what_is_left_is_the_cost_of_the_open_tiles_by_the_preview_then_by_those_that_are_done():
+    run = prepared()
+    assert run.measure(0).left_ns is None
+    costs = {index: 1.0 + index for index in range(6)}
+    while run.phase == "preview":
+        task = run.take(1)
+        tiles = tiles_under(run.grid, (task.x, task.y, task.width, task.height))
+        of_block = tuple((index, costs[index]) for index in tiles)
+        run.done(task, round(1e6 * sum(cost for _, cost in of_block) / PREVIEW_STEP**2), of_block, ())
+    assert run.measure(0).left_ns == pytest.approx(1e6 * sum(costs.values()), rel=0.01)
+    while run.phase == "tile":
+        task = run.take(1)
+        # Three times what the preview said.
+        run.done(task, round(3e6 * costs.pop(task.index)), (), ())
+        if len(costs) < 3:
+            assert run.measure(0).left_ns == pytest.approx(3e6 * sum(costs.values()), rel=0.1)
+    assert run.measure(0).left_ns == 0
+
+
+def test_without_a_preview_nothing_is_expected():
+    run = prepared(committed=(0, 1))
+    do(run)
+    assert run.measure(0).left_ns is None
 
 
 def test_measures_are_numbered_and_name_their_step():
