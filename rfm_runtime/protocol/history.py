@@ -18,7 +18,7 @@ from rfm_runtime.protocol.operation import (
 __all__ = ["SERIES_POINTS", "GetPerformance", "History", "HistoryReply", "Performance", "PerformanceReply", "Point"]
 
 SERIES_POINTS = 128
-"""At most so many points of one operation: a second apart at first, twice as far each time that it is full."""
+"""At most so many points of one operation: 0.1 s apart at first, twice as far each time that it is full."""
 
 
 class History(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from rfm_runtime.core.operations.eta import Expected, Pace
 from rfm_runtime.core.operations.experience import Course, Experience, Mark
+from rfm_runtime.core.operations.series import SPACING_MS
 from rfm_runtime.protocol.history import SERIES_POINTS, Performance, Point
 from rfm_runtime.protocol.operation import Eta
 
@@ -150,8 +151,9 @@ def _seen(trace: Trace, newest: tuple[float, float, Eta | None] | None, now_s: f
 
 
 def performance(trace: Trace) -> Performance:
-    """As the store keeps it: a second apart, twice as far each time that it is full."""
-    spacing_s, at_s, points = 1.0, 1.0, [Point(0, 0.0)]
+    """As the store keeps it: as far apart as `Series` begins, twice as far each time that it is full."""
+    spacing_s = at_s = SPACING_MS / 1000
+    points = [Point(0, 0.0)]
     ahead = list(trace.rows)
     newest = ahead[0]
     while at_s < trace.end_s:

@@ -10,6 +10,7 @@ import pytest
 
 from rfm_runtime import Client
 from rfm_runtime.errors import BadRequestError, UnknownOperationError
+from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.commands import cli, document, environment, output, two_lines
 from tests.programs import Script, ended
@@ -161,3 +162,36 @@ def test_what_cannot_be_meant_is_two_lines(env: dict[str, str], options: list[st
 
 def test_an_empty_period_is_said(env: dict[str, str]) -> None:
     assert "nothing was submitted" in output("history", "--until", "2001-01-01", "--since", "2000-01-01", env=env)
+
+
+LONG_END = """
+import time
+from rfm_runtime import progress
+
+with progress(100, "long end", kind="uneven") as bar:
+    for step in range(100):
+        bar.update()
+        time.sleep(0.005 if step < 90 else 0.15)
+"""
+
+
+@pytest.mark.scenario("J22")
+def test_the_time_left_is_learned_from_past_runs_over_a_restart(tmp_path: Path) -> None:
+    with runtime(tmp_path, workers=1) as running:
+        for _ in range(3):
+            status, _, err = Script(LONG_END, beside(running)).end()
+            assert (status, err) == (0, "")
+        running.stop(now=True)
+        running.start()
+        with Client(url=running.url, token=running.info.token) as client:
+            script = Script(LONG_END, beside(running))
+            seen = []
+            for notice in client.watch():
+                if isinstance(notice, ProgressUpdate) and notice.eta_ms is not None and 60 <= notice.done <= 90:
+                    seen.append(notice.eta_ms.p50)
+                if isinstance(notice, OperationEvent) and notice.type == "operation_completed":
+                    break
+            assert script.end()[0] == 0
+    # By the rate alone it would be a fifth of a second; what follows takes 1.5.
+    assert seen
+    assert min(seen) > 500

@@ -37,7 +37,7 @@ NEWER = 0.9
 """Weight of a run to the one after it."""
 
 SHORTEST_MS = 1000
-"""Points are a second apart: what takes less has no course."""
+"""What takes less is over before anybody asks how long it takes."""
 
 EDGE = 1e-3
 """Fractions of time this close to 0 and 1 are not told apart."""
