@@ -24,6 +24,7 @@ from rfm_runtime.client.ids import ulid
 from rfm_runtime.client.link import Link, LinkState
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox, Pending
+from rfm_runtime.client.requests import REQUEST_S, Requests
 from rfm_runtime.config import Settings, destination, folders, load
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.errors import (
@@ -34,25 +35,11 @@ from rfm_runtime.errors import (
     UnavailableError,
     UnknownOperationError,
 )
-from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.messages import (
-    CancelOperation,
-    CancelReply,
-    ChangePriority,
-    Explain,
-    Explanation,
     GetOperation,
-    Kind,
-    Kinds,
-    KindsReply,
-    ListOperations,
-    ListReply,
     Live,
-    Ok,
     OperationList,
     OperationReply,
-    Pause,
-    Resume,
     Submit,
     SubmitMany,
     SubmitManyReply,
@@ -66,11 +53,10 @@ from rfm_runtime.protocol.operation import (
     ErrorInfo,
     Operation,
     OperationEvent,
-    OperationFilter,
     OperationState,
     ProgressUpdate,
 )
-from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
+from rfm_runtime.protocol.resources import Resources
 from rfm_runtime.protocol.wire import type_of
 
 __all__ = ["AsyncClient", "Notice", "OnState"]
@@ -79,16 +65,13 @@ T = TypeVar("T", bound=Struct)
 Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources
 OnState = Callable[[LinkState, dict[str, Any]], None]
 
-REQUEST_S = 30.0
-"""To be answered, the time without a connection included."""
-
 REPEAT_S = 0.5
 """Until a request that came too often is repeated, when the server does not say."""
 
 RENDER = "render.escape_time"
 
 
-class AsyncClient:
+class AsyncClient(Requests):
     """A client of one runtime.
 
     url, token: of the runtime; without them, and without `settings`, the one that RFM_URL names, or the local one,
@@ -450,67 +433,12 @@ class AsyncClient:
             RENDER, fields, name=name or preset or "render", priority=priority, labels=labels, request_key=request_key
         )
 
-    async def operations(
-        self,
-        *,
-        states: Sequence[OperationState] | None = None,
-        kinds: Sequence[str] | None = None,
-        owner: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        text: str | None = None,
-        limit: int | None = None,
-    ) -> list[Operation]:
-        """Operations, newest first, filtered."""
-        wanted = _filter(states, kinds, owner, labels, text)
-        found: list[Operation] = []
-        cursor = None
-        while True:
-            size = 500 if limit is None else min(500, limit - len(found))
-            page = await self.request(ListOperations(filter=wanted, cursor=cursor, limit=size), ListReply)
-            found += page.operations
-            cursor = page.cursor
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return found
-
-    async def history(
-        self,
-        *,
-        since_ms: int = 0,
-        until_ms: int | None = None,
-        states: Sequence[OperationState] | None = None,
-        kinds: Sequence[str] | None = None,
-        owner: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        text: str | None = None,
-        limit: int | None = None,
-    ) -> list[Operation]:
-        """Operations submitted in a period (ms since 1970), newest first, filtered: all that the runtime has kept."""
-        wanted = _filter(states, kinds, owner, labels, text)
-        found: list[Operation] = []
-        cursor = None
-        while True:
-            size = 500 if limit is None else min(500, limit - len(found))
-            request = History(since_ms=since_ms, until_ms=until_ms, filter=wanted, cursor=cursor, limit=size)
-            page = await self.request(request, HistoryReply)
-            found += page.operations
-            cursor = page.cursor
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return found
-
-    async def performance(self, operation_id: str) -> PerformanceReply:
-        """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""
-        return await self.request(GetPerformance(operation_id), PerformanceReply)
-
     async def operation(self, operation_id: str) -> Operation:
         """One operation. Raises UnknownOperationError."""
         reply = await self.request(GetOperation(operation_id), OperationReply)
         if self._mirror.listed(reply.operation):
             self._bump(operation_id)
         return reply.operation
-
-    async def parameters(self, operation_id: str) -> dict[str, Any]:
-        """The parameters it was submitted with."""
-        return (await self.request(GetOperation(operation_id), OperationReply)).params
 
     async def handle(self, operation_id: str) -> AsyncOperation:
         """A handle for an operation that somebody submitted. Raises UnknownOperationError."""
@@ -520,40 +448,6 @@ class AsyncClient:
         if track.operation is None or track.operation.at_seq <= known.at_seq:
             track.operation = known
         return AsyncOperation(self, track)
-
-    async def cancel(
-        self, operation_id: str, *, mode: str = "soft", deadline_ms: int | None = None, reason: str | None = None
-    ) -> str:
-        """Cancel it: "cancelling", or "already_terminal". `hard` kills its worker at once."""
-        if mode not in ("soft", "hard"):
-            raise BadRequestError(f"mode is {mode!r}", hint='choose "soft" or "hard"')
-        chosen: Any = mode
-        request = CancelOperation(operation_id=operation_id, mode=chosen, deadline_ms=deadline_ms, reason=reason)
-        return (await self.request(request, CancelReply)).state
-
-    async def pause(self, operation_id: str) -> None:
-        """Have it stop where it is and keep what it has."""
-        await self.request(Pause(operation_id), Ok)
-
-    async def resume(self, operation_id: str) -> None:
-        """Have it go on."""
-        await self.request(Resume(operation_id), Ok)
-
-    async def set_priority(self, operation_id: str, priority: int) -> None:
-        """A higher priority runs first (−100 to 100)."""
-        await self.request(ChangePriority(operation_id, priority), Ok)
-
-    async def explain(self, operation_id: str) -> list[str]:
-        """Why is it in this state? One sentence a line."""
-        return (await self.request(Explain(operation_id), Explanation)).lines
-
-    async def resources(self) -> Resources | None:
-        """What its processes use, whether they are healthy, and what would help; None in its first seconds."""
-        return (await self.request(GetMetrics(), MetricsReply)).resources
-
-    async def kinds(self) -> list[Kind]:
-        """What can be submitted, with the schemas of the parameters."""
-        return (await self.request(Kinds(), KindsReply)).kinds
 
     async def fetch_artifact(self, operation_id: str, name: str) -> bytes:
         """A file that the operation left, verified against its SHA-256."""
@@ -622,22 +516,6 @@ class _Watch:
                 raise self._error
             self._arrived.clear()
             await self._arrived.wait()
-
-
-def _filter(
-    states: Sequence[OperationState] | None,
-    kinds: Sequence[str] | None,
-    owner: str | None,
-    labels: Mapping[str, str] | None,
-    text: str | None,
-) -> OperationFilter:
-    return OperationFilter(
-        states=list(states) if states is not None else None,
-        kinds=list(kinds) if kinds is not None else None,
-        owner=owner,
-        labels=dict(labels) if labels is not None else None,
-        text=text,
-    )
 
 
 def _connection_file(settings: Settings | None) -> Path:

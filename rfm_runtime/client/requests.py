@@ -1,0 +1,151 @@
+"""What can be asked of a runtime: each a request and its answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from rfm_runtime.errors import BadRequestError
+from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
+from rfm_runtime.protocol.messages import (
+    CancelOperation,
+    CancelReply,
+    ChangePriority,
+    Explain,
+    Explanation,
+    GetOperation,
+    Kind,
+    Kinds,
+    KindsReply,
+    ListOperations,
+    ListReply,
+    Ok,
+    OperationReply,
+    Pause,
+    Resume,
+)
+from rfm_runtime.protocol.operation import Operation, OperationFilter, OperationState
+from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
+
+__all__ = ["REQUEST_S", "Requests"]
+
+T = TypeVar("T", bound=Struct)
+
+REQUEST_S = 30.0
+"""To be answered, the time without a connection included."""
+
+
+class Requests(ABC):
+    """Of a client, which knows how to ask."""
+
+    @abstractmethod
+    async def request(self, message: Struct, reply: type[T], *, timeout_s: float = REQUEST_S) -> T:
+        """The server's answer. Raises the server's error, or UnavailableError after `timeout_s`."""
+
+    async def operations(
+        self,
+        *,
+        states: Sequence[OperationState] | None = None,
+        kinds: Sequence[str] | None = None,
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> list[Operation]:
+        """Operations, newest first, filtered."""
+        wanted = _filter(states, kinds, owner, labels, text)
+        found: list[Operation] = []
+        cursor = None
+        while True:
+            size = 500 if limit is None else min(500, limit - len(found))
+            page = await self.request(ListOperations(filter=wanted, cursor=cursor, limit=size), ListReply)
+            found += page.operations
+            cursor = page.cursor
+            if cursor is None or (limit is not None and len(found) >= limit):
+                return found
+
+    async def history(
+        self,
+        *,
+        since_ms: int = 0,
+        until_ms: int | None = None,
+        states: Sequence[OperationState] | None = None,
+        kinds: Sequence[str] | None = None,
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> list[Operation]:
+        """Operations submitted in a period (ms since 1970), newest first, filtered: all that the runtime has kept."""
+        wanted = _filter(states, kinds, owner, labels, text)
+        found: list[Operation] = []
+        cursor = None
+        while True:
+            size = 500 if limit is None else min(500, limit - len(found))
+            request = History(since_ms=since_ms, until_ms=until_ms, filter=wanted, cursor=cursor, limit=size)
+            page = await self.request(request, HistoryReply)
+            found += page.operations
+            cursor = page.cursor
+            if cursor is None or (limit is not None and len(found) >= limit):
+                return found
+
+    async def performance(self, operation_id: str) -> PerformanceReply:
+        """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""
+        return await self.request(GetPerformance(operation_id), PerformanceReply)
+
+    async def parameters(self, operation_id: str) -> dict[str, Any]:
+        """The parameters it was submitted with."""
+        return (await self.request(GetOperation(operation_id), OperationReply)).params
+
+    async def cancel(
+        self, operation_id: str, *, mode: str = "soft", deadline_ms: int | None = None, reason: str | None = None
+    ) -> str:
+        """Cancel it: "cancelling", or "already_terminal". `hard` kills its worker at once."""
+        if mode not in ("soft", "hard"):
+            raise BadRequestError(f"mode is {mode!r}", hint='choose "soft" or "hard"')
+        chosen: Any = mode
+        request = CancelOperation(operation_id=operation_id, mode=chosen, deadline_ms=deadline_ms, reason=reason)
+        return (await self.request(request, CancelReply)).state
+
+    async def pause(self, operation_id: str) -> None:
+        """Have it stop where it is and keep what it has."""
+        await self.request(Pause(operation_id), Ok)
+
+    async def resume(self, operation_id: str) -> None:
+        """Have it go on."""
+        await self.request(Resume(operation_id), Ok)
+
+    async def set_priority(self, operation_id: str, priority: int) -> None:
+        """A higher priority runs first (−100 to 100)."""
+        await self.request(ChangePriority(operation_id, priority), Ok)
+
+    async def explain(self, operation_id: str) -> list[str]:
+        """Why is it in this state? One sentence a line."""
+        return (await self.request(Explain(operation_id), Explanation)).lines
+
+    async def resources(self) -> Resources | None:
+        """What its processes use, whether they are healthy, and what would help; None in its first seconds."""
+        return (await self.request(GetMetrics(), MetricsReply)).resources
+
+    async def kinds(self) -> list[Kind]:
+        """What can be submitted, with the schemas of the parameters."""
+        return (await self.request(Kinds(), KindsReply)).kinds
+
+
+def _filter(
+    states: Sequence[OperationState] | None,
+    kinds: Sequence[str] | None,
+    owner: str | None,
+    labels: Mapping[str, str] | None,
+    text: str | None,
+) -> OperationFilter:
+    return OperationFilter(
+        states=list(states) if states is not None else None,
+        kinds=list(kinds) if kinds is not None else None,
+        owner=owner,
+        labels=dict(labels) if labels is not None else None,
+        text=text,
+    )
