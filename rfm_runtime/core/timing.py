@@ -45,6 +45,12 @@ class TokenBucket:
             return replace(bucket, tokens=tokens - cost), 0.0
         return bucket, (needed - tokens) / self.rate_per_s
 
+    def charge(self, cost: float, now_s: float) -> TokenBucket:
+        """The bucket after what was taken turned out to cost so much more, or less; it may owe, but not overflow."""
+        elapsed_s = max(0.0, now_s - self.at_s)
+        tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s - cost)
+        return replace(self, tokens=tokens, at_s=max(self.at_s, now_s))
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import time
 from collections.abc import Coroutine
@@ -122,7 +123,9 @@ class Gateway:
         self._endpoints = endpoints
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self.core = GatewayCore(settings, Identity(__version__, _now_ms()), self.authenticate, self._loop.time())
+        self.core = GatewayCore(
+            settings, Identity(__version__, _now_ms(), secrets.token_hex(8)), self.authenticate, self._loop.time()
+        )
         self.metrics = Metrics(self.core)
         self.ready = asyncio.Event()
         self._connections: dict[int, ServerConnection] = {}
@@ -319,7 +322,7 @@ class Gateway:
             answer = await self._reporters.ask(command.session, command.message)
         except RfmError as error:
             answer = error
-        self.core.passed_on(command, answer, _now_ms())
+        self._carry_out(self.core.passed_on(command, answer, _now_ms()))
         self._flush(command.session)
 
     async def fetch(self, location: str, operation_id: str, name: str, offset: int, length: int) -> DataChunk:

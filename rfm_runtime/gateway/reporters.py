@@ -12,7 +12,7 @@ from functools import partial
 import zmq
 from msgspec import Struct
 
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -85,9 +85,13 @@ class Reporters:
 
     async def ask(self, session: int, message: Struct) -> Struct:
         """The broker's answer. Raises RfmError."""
-        answer: Struct = await self._line(session).request(
-            message, _ANSWERS.get(type(message), Ack), timeout_s=REQUEST_S
-        )
+        try:
+            line = self._line(session)
+        except zmq.ZMQError as error:
+            # No socket or descriptor left.
+            log.warning("no_line", error=str(error))
+            raise UnavailableError("this gateway cannot take another program", retry_after_s=5.0) from None
+        answer: Struct = await line.request(message, _ANSWERS.get(type(message), Ack), timeout_s=REQUEST_S)
         return answer
 
     def push(self, handle: int, measure: OperationMeasure) -> None:
@@ -107,7 +111,9 @@ class Reporters:
 
     def beat(self, session: int, source: Source, operations: int) -> None:
         """Its program lives."""
-        self._line(session).push(OwnerHeartbeat(source, operations))
+        line = self._lines.get(session)
+        if line is not None:
+            line.push(OwnerHeartbeat(source, operations))
 
     def drop(self, session: int) -> None:
         """The connection is gone; whether its program is, shows when its lease ends."""

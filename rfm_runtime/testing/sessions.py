@@ -285,7 +285,7 @@ class Gate:
         self.answer = answer
         self.now_s = 100.0
         self.grants: dict[str, Grant] = {}
-        self.core = GatewayCore(self.settings, Identity("1", 0), self.authenticate, self.now_s)
+        self.core = GatewayCore(self.settings, Identity("1", 0, "gate"), self.authenticate, self.now_s)
         self.watchers: dict[int, Watcher] = {}
         self.forwards: list[Forward] = []
         self.fetches: list[Fetch] = []
@@ -405,8 +405,7 @@ class Gate:
     def passed_on(self, answer: Struct | RfmError) -> None:
         """The broker answers the oldest word that was passed on."""
         command = self.passed.pop(0)
-        self.core.passed_on(command, answer, self.now_ms)
-        self.core.sanity_check()
+        self.carry_out(self.core.passed_on(command, answer, self.now_ms))
         self._flush_number(command.session)
 
     def pushed(self, watcher: Watcher, message: Struct) -> None:

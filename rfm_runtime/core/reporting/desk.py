@@ -207,6 +207,11 @@ class Report:
         return msgspec.structs.replace(self.measure, counter=self.counter, generation=1)
 
 
+def _brief(measure: OperationMeasure) -> OperationMeasure:
+    """For a hello of thousands: texts follow with the next measure, or the outcome."""
+    return msgspec.structs.replace(measure, step="", message="", details=None)
+
+
 class Desk:
     """All operations of one program that are not settled. A claim of a reporter is never handed on: generation 1."""
 
@@ -298,7 +303,7 @@ class Desk:
                     operation_id=operation_id,
                     generation=1,
                     state="ended" if report.outcome is not None else "paused" if report.stands else "running",
-                    measure=report.outcome.final if report.outcome is not None else report.numbered(),
+                    measure=_brief(report.outcome.final if report.outcome is not None else report.numbered()),
                 )
                 for operation_id, report in self.reports.items()
                 if report.tried

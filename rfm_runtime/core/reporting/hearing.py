@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from rfm_runtime.core.operations.progress import bounded
@@ -21,7 +22,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 
-__all__ = ["Heard", "announced", "ended"]
+__all__ = ["Heard", "announced", "brief", "ended"]
 
 State = Literal["completed", "failed", "canceled"]
 
@@ -57,6 +58,11 @@ class Heard:
         )
         self.measure = bounded(measure, has_tiles=False)
         return self.measure
+
+
+def brief(measure: OperationMeasure) -> OperationMeasure:
+    """How far it is, for a hello of thousands: the texts follow with the next measure."""
+    return msgspec.structs.replace(measure, step="", message="", details=None)
 
 
 def announced(message: ReportStarted, measure: OperationMeasure, principal: Principal) -> Announce:

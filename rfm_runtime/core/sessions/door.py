@@ -100,3 +100,8 @@ class Door:
             return wait_s
         session.inbound = inbound
         return 0.0
+
+    def spoke(self, session: Session, envelopes: int, now_s: float) -> None:
+        """A message had so many envelopes that count: those beyond the first are owed for, none is paid back."""
+        session.inbound = session.inbound.charge(envelopes - 1, now_s)
+        self._inbound = self._inbound.charge(envelopes - 1, now_s)

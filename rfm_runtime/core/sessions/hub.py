@@ -17,11 +17,12 @@ from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Authenticate
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.replica import Ask, Replica
-from rfm_runtime.core.sessions.reporting import OUTCOMES, REPORTS, Reporting
+from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
 from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
+    ForbiddenError,
     RateLimitedError,
     RfmError,
     TooLargeError,
@@ -51,7 +52,15 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
-from rfm_runtime.protocol.reports import Alive, Report, ReportProgress, ReportStarted
+from rfm_runtime.protocol.reports import (
+    Alive,
+    Report,
+    ReportCanceled,
+    ReportCompleted,
+    ReportFailed,
+    ReportProgress,
+    ReportStarted,
+)
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceReport, Resources, Usage
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
@@ -71,15 +80,16 @@ LOOK_AGAIN_S = 0.5
 
 CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
 
-UNLIMITED = (Alive, ReportProgress, *OUTCOMES)
-"""Not counted as commands: all inbound messages are slowed down together, and no outcome is lost to a limit."""
+PASSED_LIMIT = 256
+"""Words of one program that wait for the broker's answer; our own client has 64 under way."""
 
 
 class Identity(Struct, frozen=True):
-    """Of this gateway, for `welcome`."""
+    """Of this gateway, for `welcome`. name: no other gateway's, and no earlier one's."""
 
     version: str
     started_at_ms: int
+    name: str
 
 
 class Forward(Struct, frozen=True):
@@ -267,6 +277,7 @@ class GatewayCore:
         except BadRequestError as error:
             self._error(session, error, None, now_ms)
             return [self._close(session, CloseCode.PROTOCOL, now_ms)]
+        self._door.spoke(session, sum(envelope.type != "heartbeat" for envelope in envelopes), now_s)
         commands: list[Command] = []
         for envelope in envelopes:
             if session.closing is None:
@@ -301,7 +312,7 @@ class GatewayCore:
                 self.counts["limited_fetch"] += 1
                 raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks at once", retry_after_s=0.05)
             return
-        if isinstance(request, UNLIMITED):
+        if self._is_free(session, request):
             return
         session.bucket, wait_s = session.bucket.take(now_s)
         if wait_s > 0.0:
@@ -309,6 +320,14 @@ class GatewayCore:
             raise RateLimitedError(
                 f"more than {self.settings.commands_per_s:g} commands a second", retry_after_s=wait_s
             )
+
+    def _is_free(self, session: Session, request: Struct) -> bool:
+        """What does not count as a command: measures, and outcomes of a session's own, none of which a limit loses."""
+        if isinstance(request, Alive | ReportProgress):
+            return True
+        if session.reporting is None or not isinstance(request, ReportCompleted | ReportFailed | ReportCanceled):
+            return False
+        return session.reporting.has(request.operation_id)
 
     def _hello(self, session: Session, envelope: Envelope, hello: Hello, now_ms: int) -> list[Command]:
         if session.max_hz:
@@ -379,8 +398,7 @@ class GatewayCore:
                 grant = self._authenticate(request.token)
                 if grant is None or grant.principal.user != who.user:
                     raise BadRequestError("the token is not a fresh one of the same user")
-                session.grant = grant
-                session.warned = False
+                self._renew(session, grant, now_ms)
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact():
@@ -409,18 +427,35 @@ class GatewayCore:
         session.fetching += 1
         return Fetch(session.number, request_id, operation.location, request)
 
+    def _renew(self, session: Session, grant: Grant, now_ms: int) -> None:
+        """Another token of the same user: what it allows no more ends at once."""
+        session.grant = grant
+        session.warned = False
+        if session.reporting is not None:
+            session.reporting.principal = grant.principal
+        try:
+            check(grant.principal, "see")
+        except ForbiddenError:
+            self._replace_waiting(session, now_ms)
+            session.unsubscribe()
+
     # --- programs that report ---------------------------------------------------------------
 
     def _report(self, session: Session, request_id: int | None, request: Struct, now_ms: int) -> list[Command]:
         if session.reporting is None:
-            session.reporting = Reporting(session.principal or Principal("", ()), f"s{session.number}")
+            # ~ is in no name that a program can choose, and the gateway's is its own.
+            name = f"~{self.identity.name}-s{session.number}"
+            session.reporting = Reporting(session.principal or Principal("", ()), name)
             session.reporting.heard()
         reporting = session.reporting
+        if session.passed_on >= PASSED_LIMIT and not isinstance(request, ReportProgress):
+            self.counts["limited_reports"] += 1
+            raise RateLimitedError(f"more than {PASSED_LIMIT} reports wait for an answer", retry_after_s=0.1)
         match request:
             case Report():
                 hello = reporting.introduced(request, now_ms)
                 if hello is not None:
-                    return [PassOn(session.number, request_id, hello)]
+                    return [self._pass_on(session, request_id, hello)]
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case ReportProgress():
@@ -430,23 +465,30 @@ class GatewayCore:
                 return [] if pushed is None else [Push(*pushed)]
         commands: list[Command] = []
         if isinstance(request, ReportStarted) and (hello := reporting.implied()) is not None:
-            commands.append(PassOn(session.number, None, hello))
-        return [*commands, PassOn(session.number, request_id, reporting.said(request, now_ms))]
+            commands.append(self._pass_on(session, None, hello))
+        return [*commands, self._pass_on(session, request_id, reporting.said(request, now_ms))]
 
-    def passed_on(self, asked: PassOn, answer: Struct | RfmError, now_ms: int) -> None:
+    def _pass_on(self, session: Session, request_id: int | None, message: Struct) -> PassOn:
+        session.passed_on += 1
+        return PassOn(session.number, request_id, message)
+
+    def passed_on(self, asked: PassOn, answer: Struct | RfmError, now_ms: int) -> list[Command]:
         """The answer to a `PassOn`."""
         session = self.sessions.get(asked.session)
         if session is None or session.reporting is None:
-            return
+            return []
+        session.passed_on -= 1
         if isinstance(answer, RfmError):
             session.reporting.refused(asked.message, answer)
             # Its own hello is no business of a program that has not said any.
             if asked.request_id is not None or not isinstance(asked.message, OwnerHello):
                 self._error(session, answer, asked.request_id, now_ms)
-            return
+            return []
         reply = session.reporting.answered(asked.message, answer)
         if asked.request_id is not None:
             self._reply(session, reply, asked.request_id, now_ms)
+        missed = session.reporting.missed(asked.message)
+        return [] if missed is None else [Push(*missed)]
 
     def pushed(self, number: int, message: Struct, now_ms: int) -> list[Command]:
         """A one-way message of the broker to the program that reports in this session."""
@@ -468,7 +510,7 @@ class GatewayCore:
         commands: list[Command] = []
         for message in meant:
             if isinstance(message, OwnerHello):
-                commands.append(PassOn(session.number, None, message))
+                commands.append(self._pass_on(session, None, message))
             else:
                 self._reply(session, message, None, now_ms)
         return commands

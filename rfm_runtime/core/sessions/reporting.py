@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
-from rfm_runtime.core.reporting.hearing import Heard, announced, ended
+from rfm_runtime.core.reporting.hearing import Heard, announced, brief, ended
 from rfm_runtime.errors import BadRequestError, RfmError, TooLargeError, UnknownOperationError
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -32,7 +33,6 @@ from rfm_runtime.protocol.internal import (
 from rfm_runtime.protocol.messages import Ok
 from rfm_runtime.protocol.reports import (
     Asked,
-    Held,
     Kept,
     Report,
     ReportAgain,
@@ -47,10 +47,18 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 
-__all__ = ["OUTCOMES", "REPORTS", "Reporting"]
+__all__ = ["REPORTS", "Reporting"]
 
-OUTCOMES = (ReportCompleted, ReportFailed, ReportCanceled)
-REPORTS = (Report, ReportStarted, ReportProgress, ReportPaused, ReportResumed, *OUTCOMES)
+REPORTS = (
+    Report,
+    ReportStarted,
+    ReportProgress,
+    ReportPaused,
+    ReportResumed,
+    ReportCompleted,
+    ReportFailed,
+    ReportCanceled,
+)
 
 BEAT_S = 1.0
 """Between two heartbeats that are passed on."""
@@ -78,9 +86,10 @@ class Reporting:
     """
 
     def __init__(self, principal: Principal, session: str) -> None:
-        self._principal = principal
+        """session: a name that no other connection to any gateway has, and that no program can choose."""
+        self.principal = principal
         self._session = session
-        self._pages: dict[str, Held] = {}
+        self._pages: dict[str, _Own] = {}
         self._own: dict[str, _Own] = {}
         self._heard = False
         self._beat_s = 0.0
@@ -116,17 +125,17 @@ class Reporting:
                 f"this connection reports as {self.source.name}", hint="make another connection for another program"
             )
         self.source = source
-        self._pages |= {held.operation_id: held for held in message.held}
+        for held in message.held:
+            own = self._pages[held.operation_id] = self._own.get(held.operation_id) or _Own()
+            own.state = held.state
+            # Of the pages of one that never ends its report nothing long is kept.
+            own.heard.take(msgspec.structs.replace(held, message="", details=None), now_ms)
         if len(self._pages) > HELD_LIMIT:
             self._pages.clear()
-            raise TooLargeError(f"more than {HELD_LIMIT} operations are held", hint="end some before you begin more")
+            raise _too_many()
         if message.more:
             return None
-        pages, self._pages = self._pages, {}
-        self._own = {operation_id: self._own.get(operation_id) or _Own() for operation_id in pages}
-        for operation_id, held in pages.items():
-            self._own[operation_id].state = held.state
-            self._own[operation_id].heard.take(held, now_ms)
+        self._own, self._pages = self._pages, {}
         return self._hello()
 
     def implied(self) -> OwnerHello | None:
@@ -139,14 +148,14 @@ class Reporting:
 
     def _named(self, reporter: str, host: str, pid: int) -> Source:
         # With its user's name before it, nobody speaks for another user's program, nor for an engine.
-        return Source(f"{self._principal.user}/{reporter}", host, "", pid, 0.0, 1)
+        return Source(f"{self.principal.user}/{reporter}", host, "", pid, 0.0, 1)
 
     def _hello(self) -> OwnerHello:
         if self.source is None:
             raise AssertionError("a hello without a name")
         self.greeting = True
         held = tuple(
-            HeldOperation(operation_id=operation_id, generation=1, state=own.state, measure=own.heard.measure)
+            HeldOperation(operation_id=operation_id, generation=1, state=own.state, measure=brief(own.heard.measure))
             for operation_id, own in self._own.items()
         )
         return OwnerHello(
@@ -154,11 +163,13 @@ class Reporting:
         )
 
     def said(self, message: Struct, now_ms: int) -> Announce | Outcome | PauseState:
-        """The broker's message for what the program says of one operation. Raises BadRequestError."""
+        """The broker's message for what the program says of one operation. Raises BadRequestError, TooLargeError."""
         match message:
             case ReportStarted():
+                if message.operation_id not in self._own and len(self._own) >= HELD_LIMIT:
+                    raise _too_many()
                 own = self._own.setdefault(message.operation_id, _Own())
-                return announced(message, own.heard.take(message, now_ms), self._principal)
+                return announced(message, own.heard.take(message, now_ms), self.principal)
             case ReportPaused() | ReportResumed():
                 return PauseState(message.operation_id, 1, isinstance(message, ReportPaused))
             case ReportCompleted() | ReportFailed() | ReportCanceled():
@@ -169,7 +180,7 @@ class Reporting:
         raise BadRequestError(f"{type(message).__name__} is no report")
 
     def progress(self, message: ReportProgress, now_ms: int) -> tuple[int, OperationMeasure] | None:
-        """(handle, measure) to push; None while the broker is awaited, which will be told. Raises RfmError."""
+        """(handle, measure) to push; None while the broker is awaited, which is told then. Raises RfmError."""
         own = self._own.get(message.operation_id)
         if own is None:
             raise UnknownOperationError(
@@ -179,6 +190,18 @@ class Reporting:
             return None
         measure = own.heard.take(message, now_ms)
         return None if own.handle is None else (own.handle, measure)
+
+    def has(self, operation_id: str) -> bool:
+        """Whether it is one of this session's."""
+        return operation_id in self._own
+
+    def missed(self, asked: Struct) -> tuple[int, OperationMeasure] | None:
+        """(handle, measure) to push of what was said of an operation while its announcement was under way."""
+        own = self._own.get(asked.operation_id) if isinstance(asked, Announce) else None
+        if own is None or own.handle is None or own.state == "ended" or not isinstance(asked, Announce):
+            return None
+        measure = own.heard.measure
+        return (own.handle, measure) if measure.counter > asked.measure.counter else None
 
     # --- what the broker answers ------------------------------------------------------------
 
@@ -206,8 +229,13 @@ class Reporting:
             if not error.temporary:
                 self.source, self.incarnation = None, None
                 self._own.clear()
-        elif isinstance(asked, Announce | Outcome) and not error.temporary:
+        elif isinstance(asked, Outcome) and not error.temporary:
             self._own.pop(asked.operation_id, None)
+        elif isinstance(asked, Announce):
+            own = self._own.get(asked.operation_id)
+            # It is said again, or it is not: what the broker has not taken is not kept for it.
+            if not error.temporary or (own is not None and own.handle is None and self.incarnation is not None):
+                self._own.pop(asked.operation_id, None)
 
     def _welcomed(self, hello: OwnerHello, welcome: OwnerWelcome) -> ReportReply:
         self.greeting = False
@@ -273,3 +301,7 @@ class Reporting:
             raise AssertionError("operations of a program without a name")
         if self.incarnation is None and any(own.handle is not None for own in self._own.values()):
             raise AssertionError("a handle of a broker that has not welcomed it")
+
+
+def _too_many() -> TooLargeError:
+    return TooLargeError(f"more than {HELD_LIMIT} operations are held", hint="end some before you begin more")

@@ -73,6 +73,7 @@ class Session:
         self.warned = False
         self.metrics_due = False
         self.reporting: Reporting | None = None
+        self.passed_on = 0
         self.client = ""
         self.resume: ResumeFrom | None = None
         self.max_hz = 0.0

@@ -7,8 +7,10 @@ import pytest
 from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Grant
 from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.internal import Principal
-from rfm_runtime.protocol.messages import AuthRefresh, Ok, TokenExpiring, Welcome
-from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.protocol.messages import AuthRefresh, Ok, Ping, TokenExpiring, Welcome
+from rfm_runtime.protocol.operation import ErrorInfo, OperationEvent
+from rfm_runtime.protocol.reports import Alive
+from rfm_runtime.protocol.wire import encode, join
 from rfm_runtime.testing.sessions import Gate, Story
 
 pytestmark = pytest.mark.scenario("G2")
@@ -61,6 +63,39 @@ def test_a_fresh_token_of_the_same_user_goes_on(gate):
     until(gate, expires_at_ms + LIFE_MS + GRACE_MS)
     assert watcher.closed == CloseCode.TOKEN_EXPIRED
     assert len(watcher.all(TokenExpiring)) == 2
+
+
+@pytest.mark.scenario("G3")
+def test_what_a_fresh_token_allows_no_more_ends_at_once(gate):
+    story = gate.answer.__self__
+    watcher = gate.connect().hello("ann").subscribe()
+    story.accept("a")
+    gate.feed(story.frame())
+    assert len(watcher.all(OperationEvent)) == 1
+    gate.grants["none"] = Grant(Principal("ann", ()))
+    watcher.say(AuthRefresh("none"), request_id=3)
+    watcher.forget()
+    story.start("a")
+    gate.feed(story.frame())
+    assert watcher.told == []
+
+
+@pytest.mark.scenario("G8")
+def test_what_a_batch_has_counts(gate):
+    watcher = gate.connect().hello("ann")
+    many = [encode(Ping(), "json", ts=0, request_id=number) for number in range(64)]
+    taken = 0
+    while gate.core.wait_s(watcher.number, gate.now_s) == 0.0:
+        gate.received(watcher, join(many, "json").decode())
+        taken += 64
+    assert taken <= gate.settings.inbound_per_s / 2 + 64
+
+
+def test_heartbeats_are_free(gate):
+    watcher = gate.connect().hello("ann")
+    for _ in range(2 * int(gate.settings.inbound_per_s)):
+        assert gate.core.wait_s(watcher.number, gate.now_s) == 0.0
+        watcher.say(Alive())
 
 
 @pytest.mark.parametrize("token", ["bob", "stranger"])

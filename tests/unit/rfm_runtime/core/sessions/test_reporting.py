@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rfm_runtime.core.sessions.hub import Beat, PassOn, Push
+from rfm_runtime.core.sessions.hub import PASSED_LIMIT, Beat, Identity, PassOn, Push
 from rfm_runtime.core.sessions.reporting import HELD_LIMIT, Reporting
-from rfm_runtime.errors import BadRequestError, ConflictError, TooLargeError, UnavailableError
+from rfm_runtime.errors import (
+    BadRequestError,
+    ConflictError,
+    QuotaExceededError,
+    TooLargeError,
+    UnavailableError,
+)
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -40,6 +46,7 @@ from rfm_runtime.protocol.reports import (
     ReportReply,
     ReportStarted,
 )
+from rfm_runtime.protocol.wire import decode_batch, decode_request, encode
 from rfm_runtime.testing.sessions import Gate, Story
 
 NOTHING = ControlFrame(incarnation=1, version=0, cancel=())
@@ -219,12 +226,79 @@ def test_an_outcome_is_repeated_by_who_never_heard_the_answer(gate):
     assert gate.passed[0].message.operation_id == "before"
 
 
-def test_no_outcome_is_limited_away(gate, program):
-    for _ in range(3 * gate.settings.commands_burst):
-        program.say(ReportCompleted(operation_id="op"), request_id=1)
-        program.say(ReportProgress(operation_id="op", done=1.0))
+@pytest.mark.scenario("G8")
+def test_no_outcome_of_its_own_is_limited_away(gate, program):
+    names = [f"op-{number}" for number in range(3 * gate.settings.commands_burst)]
+    for name in names:
+        gate.now_s += 1.0 / gate.settings.commands_per_s
+        program.say(ReportStarted(operation_id=name), request_id=1)
+        gate.passed_on(assign(name))
+    for start in range(0, len(names), 100):
+        for name in names[start : start + 100]:
+            program.say(ReportCompleted(operation_id=name), request_id=1)
+            program.say(ReportProgress(operation_id=name, done=1.0))
+        for _ in range(100):
+            gate.passed_on(Ack())
     assert program.all(ErrorInfo) == []
-    assert len(gate.passed) == 3 * gate.settings.commands_burst
+
+
+@pytest.mark.scenario("G8")
+def test_outcomes_of_what_it_does_not_have_are_commands(gate, program):
+    for number in range(3 * gate.settings.commands_burst):
+        program.say(ReportCompleted(operation_id=f"foreign-{number}"), request_id=1)
+    assert len(gate.passed) <= gate.settings.commands_burst
+    assert {error.code for error in program.all(ErrorInfo)} == {"rate_limited"}
+
+
+@pytest.mark.scenario("G8")
+def test_words_that_wait_for_an_answer_are_bounded(gate, program):
+    for _ in range(2 * PASSED_LIMIT):
+        program.say(ReportCompleted(operation_id="op"), request_id=1)
+    assert len(gate.passed) == PASSED_LIMIT
+    gate.passed_on(Ack())
+    program.forget()
+    program.say(ReportPaused("op"), request_id=1)
+    assert program.all(ErrorInfo) == []
+
+
+@pytest.mark.scenario("G8")
+def test_what_is_refused_for_now_is_not_kept(gate, program):
+    for number in range(50):
+        program.say(ReportStarted(operation_id=f"more-{number}"), request_id=1)
+        gate.passed_on(QuotaExceededError("too many"))
+    assert gate.core.sessions[program.number].reporting.operations == 1
+
+
+@pytest.mark.scenario("G7")
+def test_of_pages_that_never_end_nothing_long_is_kept(gate):
+    watcher = gate.connect("msgpack").hello("ann")
+    held = Held(operation_id="a", message="m" * 2000, details={"text": "x" * 40_000}, done=2.0)
+    watcher.say(Report(reporter="r", held=(held,)), request_id=1)
+    (holding,) = gate.passed[0].message.held
+    assert (holding.measure.done, holding.measure.message, holding.measure.details) == (2.0, "", None)
+
+
+def test_what_was_said_while_it_was_announced_is_passed_on(gate):
+    watcher = gate.connect().hello("ann")
+    watcher.say(ReportStarted(operation_id="op"), request_id=1)
+    watcher.say(ReportProgress(operation_id="op", progress=50.0))
+    gate.passed_on(welcome())
+    assert gate.pushes == []
+    gate.passed_on(assign())
+    assert [(push.handle, push.measure.done) for push in gate.pushes] == [(7, 50.0)]
+
+
+@pytest.mark.scenario("G3")
+def test_connections_of_two_gateways_are_two_programs():
+    sources = []
+    for name in ("one", "other"):
+        gate = Gate(Story().answer).boot()
+        gate.core.identity = Identity("1", 0, name)
+        gate.connect().hello("ann").say(ReportStarted(operation_id="op"))
+        sources.append(gate.passed[0].message.source.name)
+    assert sources == ["ann/~one-s1", "ann/~other-s1"]
+    with pytest.raises(BadRequestError):
+        decode_request(decode_batch(encode(Report(reporter="~one-s1"), "json", ts=0), "json")[0], "json")
 
 
 def test_a_pause_is_confirmed(gate, program):
