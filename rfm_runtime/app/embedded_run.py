@@ -128,6 +128,8 @@ class Run:
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
+        # Before there is a loop to be told.
+        self._ends = False
         self._listener = listen(settings)
         self._served: socket.socket | None = None
         host, port = self._listener.getsockname()[:2]
@@ -168,6 +170,7 @@ class Run:
         self._held.close()
 
     def _stop(self) -> None:
+        self._ends = True
         if self._loop is not None:
             # It may have ended by itself.
             with contextlib.suppress(RuntimeError):
@@ -207,6 +210,8 @@ class Run:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._ends:
+            return
         journal = self._journal()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         endpoint = self.folders.endpoint
@@ -225,8 +230,10 @@ class Run:
         try:
             await self._serve_watchers(broker, context)
         finally:
-            await broker.stop()
-            context.destroy(linger=0)
+            try:
+                await broker.stop()
+            finally:
+                context.destroy(linger=0)
 
     async def _serve_watchers(self, broker: Broker, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         endpoints = (self.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))
@@ -241,10 +248,14 @@ class Run:
         self._served = self._listener.dup()
         await gateway.start(self._served)
         try:
-            await gateway.ready.wait()
-            self._ready.set()
-            with self._monitored(broker):
-                await self._stopping.wait()
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            ready = asyncio.ensure_future(gateway.ready.wait())
+            await asyncio.wait([stopping, ready], return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if not self._stopping.is_set():
+                self._ready.set()
+                with self._monitored(broker):
+                    await stopping
         finally:
             await gateway.stop()
 
@@ -255,5 +266,5 @@ class Run:
             yield
             return
         monitor.watch_loop(asyncio.get_running_loop())
-        with monitor.telling(broker.used), monitor:
+        with monitor.telling(broker.used), monitor.shared():
             yield

@@ -53,6 +53,7 @@ from rfm_runtime.errors import (
     BadRequestError,
     InternalError,
     JournalError,
+    RateLimitedError,
     RfmError,
     UnavailableError,
     UnknownOperationError,
@@ -95,7 +96,8 @@ __all__ = ["Broker", "Endpoints"]
 log = logs.get("broker")
 
 READERS = 2
-"""Looks into the past at the same time; more wait."""
+LOOKS_LIMIT = 32
+"""Looks into the past at the same time, and those that wait. Each is short: see `store.journal.SCAN_LIMIT`."""
 
 WATCH_AGAIN_S = 1.0
 """After a failure to watch a process for a reason that is not its death."""
@@ -145,6 +147,7 @@ class Broker:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
         self._closed = False
+        self._looks = 0
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal-read")
 
     # --- life -------------------------------------------------------------------------------
@@ -254,7 +257,11 @@ class Broker:
             finally:
                 self._loop.call_soon_threadsafe(closed.set_result, None)
 
-        threading.Thread(target=close, name="journal-close", daemon=True).start()
+        try:
+            threading.Thread(target=close, name="journal-close", daemon=True).start()
+        except RuntimeError:
+            # Nor, from Python 3.12 on, is there another thread then: nobody is served any more, and may be held up.
+            close()
         await closed
 
     def _now(self) -> Now:
@@ -304,7 +311,8 @@ class Broker:
         def look() -> Struct:
             check(body.principal, "see")
             if isinstance(body, DoHistory):
-                return history_page(self._store.history(body.request), body.request.limit)
+                found, stopped_at = self._store.history(body.request)
+                return history_page(found, body.request.limit, stopped_at)
             past = self._store.performance(body.operation_id)
             if past is None:
                 raise UnknownOperationError(
@@ -315,6 +323,7 @@ class Broker:
             )
 
         def answer(found: asyncio.Future[Struct]) -> None:
+            self._looks -= 1
             if self._closed or found.cancelled():
                 return
             error = found.exception()
@@ -328,6 +337,11 @@ class Broker:
             else:
                 self._reply(routing, request_id, self.hub.present(found.result(), self._now()))
 
+        if self._looks >= LOOKS_LIMIT:
+            busy = RateLimitedError(f"{LOOKS_LIMIT} looks into the past wait already", retry_after_s=0.5)
+            self._reply(routing, request_id, error_info(busy))
+            return
+        self._looks += 1
         self._loop.run_in_executor(self._readers, look).add_done_callback(answer)
 
     def _time_cancel(self, routing: bytes, request_id: int, operation_id: str, asked_s: float) -> None:
@@ -387,7 +401,7 @@ class Broker:
                     self._kill(command.source)
 
     def _journal(self, batch: Batch, queue: deque[Command]) -> None:
-        if batch.rows or batch.events:
+        if batch.rows or batch.events or batch.performance:
             self._store.append(batch)
         elif self.hub.log.pending == 1:
             # Nothing to write and nothing before it: what hangs on it may leave now.

@@ -202,6 +202,10 @@ class AsyncClient(Requests):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._stop(InternalError(f"the client's connection task failed: {error!r}", hint="connect again"), "closed")
 
+    def use_token(self, token: str) -> None:
+        """Show this token from the next connection on."""
+        self._connection.use_token(token)
+
     # --- what comes in ----------------------------------------------------------------------
 
     def _welcomed(self, welcome: Welcome) -> Struct:

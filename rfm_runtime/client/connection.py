@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import random
 import socket
@@ -37,7 +38,7 @@ from rfm_runtime.client.link import (
     silent,
 )
 from rfm_runtime.client.outbox import Pending
-from rfm_runtime.errors import BadRequestError, NoRuntimeError, UnauthorizedError, UnavailableError
+from rfm_runtime.errors import BadRequestError, NoRuntimeError, RfmError, UnauthorizedError, UnavailableError
 from rfm_runtime.protocol.limits import BATCH_LIMIT as SEND_LIMIT
 from rfm_runtime.protocol.limits import INBOUND_LIMIT_BYTES, OUTBOUND_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ClientInfo, Goodbye, Hello, ResumeFrom, Welcome
@@ -56,6 +57,8 @@ BATCH_LIMIT = 1_000_000
 
 SEND_LIMIT_BYTES = INBOUND_LIMIT_BYTES // 2
 """In one message to a server, which may be configured to take less than it does by default."""
+
+log = logging.getLogger("rfm_runtime")
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -108,6 +111,7 @@ class Connection:
         self._socket: ClientConnection | None = None
         self._heard_s = 0.0
         self._closing = False
+        self._has_lived = False
         self._used_token = ""
         self._goodbye: Goodbye | None = None
 
@@ -131,8 +135,24 @@ class Connection:
             self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
             await asyncio.sleep(wait_s)
             if failure.fresh_token and self._get_token is not None:
-                fresh = self._get_token()
-                self._token = fresh if isinstance(fresh, str) else await fresh
+                await self._renew(self._get_token)
+
+    def use_token(self, token: str) -> None:
+        """Show this one from the next try on."""
+        self._token = token
+
+    async def _renew(self, get_token: GetToken) -> None:
+        """Ask for another token. Raises what the callback raises, unless a connection was there before."""
+        try:
+            fresh = get_token()
+            self._token = (fresh if isinstance(fresh, str) else await fresh).strip()
+        except RfmError:
+            raise
+        except Exception:
+            if not self._has_lived:
+                raise
+            # Who gives out tokens may be away as well: the present one is refused once more, and it is asked again.
+            log.warning("no fresh token could be had", exc_info=True)
 
     async def close(self) -> None:
         """Close it with a code that says *done*: a cancelled task would close it as a fault."""
@@ -149,6 +169,7 @@ class Connection:
     def live(self) -> None:
         """All that was to be known first has come."""
         if self.link.state != "live":
+            self._has_lived = True
             self.link = connected(self.link, time.monotonic())
             self._speaker.told({})
 

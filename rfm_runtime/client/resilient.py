@@ -22,6 +22,7 @@ from msgspec import Struct
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection import GetToken
 from rfm_runtime.client.link import LinkState
+from rfm_runtime.client.reporting.carrier import Listener
 from rfm_runtime.client.reporting.clerk import Clerk
 from rfm_runtime.client.reporting.elsewhere import Elsewhere
 from rfm_runtime.client.reporting.values import text_of
@@ -41,7 +42,7 @@ from rfm_runtime.protocol.reports import (
     ReportFailed,
     ReportStarted,
 )
-from rfm_runtime.protocol.wire import type_of
+from rfm_runtime.protocol.wire import encode, type_of
 
 __all__ = ["ResilientWebSocketClient"]
 
@@ -53,6 +54,7 @@ OnConnectionChange = Callable[[bool, dict[str, Any]], object]
 OPTIONS = ("max_retries", "initial_delay", "max_delay", "jitter")
 TICK_S = 0.1
 SECOND_S = 1.0
+AGAIN_S = 5.0
 
 ENDED_KEPT = 10_000
 """Ids of operations that have ended, to tell a late word from a new operation."""
@@ -131,7 +133,7 @@ class ResilientWebSocketClient:
         if self._listening is not None:
             return
         if self._get_token is not None and not self._destination.token:
-            await self._fresh()
+            self._client.use_token(await self._fresh())
         self._listening = asyncio.create_task(self._listen(), name="rfm-resilient")
         try:
             await self._client.connect(None)
@@ -203,11 +205,15 @@ class ResilientWebSocketClient:
             said: Struct = msgspec.convert(fields, REQUESTS[kind])
         except (msgspec.ValidationError, TypeError) as error:
             raise BadRequestError(f"{kind}: {error}", hint="see the message's fields in docs/protocol.md") from None
+        try:
+            encode(said, "msgpack", ts=0)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadRequestError(f"{kind} cannot be encoded: {error}", hint="use text that is Unicode") from None
         if self._listening is None:
             raise UnavailableError("the client is not connected", hint="await connect() first")
         if kind in REPORTS:
             if self._reports is None:
-                self._reports = _Reports(self._destination, self._tell, get_token=self._fresh)
+                self._reports = _Reports(lambda: self._destination, self._tell, get_token=self._fresh)
             if isinstance(said, Measured):
                 self._reports.say(said)
             return None
@@ -218,7 +224,9 @@ class ResilientWebSocketClient:
 class _Reports:
     """The client's own operations. tell: told what somebody wants of them."""
 
-    def __init__(self, destination: Destination, tell: Callable[[Struct], None], *, get_token: GetToken) -> None:
+    def __init__(
+        self, destination: Callable[[], Destination], tell: Callable[[Struct], None], *, get_token: GetToken
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tell = tell
         self._heard: dict[str, Heard] = {}
@@ -227,10 +235,19 @@ class _Reports:
         self._news = asyncio.Event()
         self._connected = False
         self._reachable = True
+        self._closing: asyncio.Task[None] | None = None
         self._clerk = Clerk(self._loop, self)
-        name = source(f"client-{secrets.token_hex(8)}", 1)
-        self._clerk.connect(lambda clerk: Elsewhere(clerk, self._loop, name, destination, get_token=get_token))
+        self._source = source(f"client-{secrets.token_hex(8)}", 1)
+        self._destination = destination
+        self._get_token = get_token
+        self._connect()
         self._ticking = asyncio.create_task(self._tick())
+
+    def _connect(self) -> None:
+        def make(clerk: Listener) -> Elsewhere:
+            return Elsewhere(clerk, self._loop, self._source, self._destination(), get_token=self._get_token)
+
+        self._clerk.connect(make)
 
     def say(self, message: Measured) -> None:
         """Take a word of one operation. Raises ConflictError if it has ended."""
@@ -262,6 +279,11 @@ class _Reports:
             if self._connected and turns * TICK_S >= SECOND_S:
                 turns = 0
                 self._clerk.beat(0 if self._clerk.is_idle else 1)
+            elif self._clerk.is_over and turns * TICK_S >= AGAIN_S:
+                # Refused for good, or a token could not be had: what was said is kept, and may be taken yet.
+                turns = 0
+                self._closing = self._clerk.disconnect()
+                self._connect()
 
     async def close(self) -> None:
         """Wait for acknowledgements, then close."""
@@ -289,6 +311,8 @@ class _Reports:
     def given_up(self, operation_id: str, reason: str) -> None:
         """As `Hearer` says."""
         log.warning("%s is not reported: %s", operation_id, reason)
+        if self._heard.pop(operation_id, None) is not None:
+            self._ended[operation_id] = None
         self._news.set()
 
     def found(self, reachable: bool, *, connected: bool) -> None:

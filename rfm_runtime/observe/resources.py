@@ -98,6 +98,7 @@ class ResourceMonitor:
         self._starting = threading.Lock()
         self._running: tuple[threading.Thread, threading.Event] | None = None
         self._loops: list[LoopLag] = []
+        self._sharing = 0
         self._descendants = self._usage.Descendants()
         self._latest: ResourceReport | None = None
         self._rates = _Rates()
@@ -133,6 +134,22 @@ class ResourceMonitor:
         # `on_report` may find that it has seen enough.
         if thread is not threading.current_thread():
             thread.join(JOIN_S)
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Run as long as any of those who share it does, or, if somebody has called `start`, until `stop`."""
+        with self._starting:
+            by_hand = self._running is not None and not self._sharing
+            self._sharing += 0 if by_hand else 1
+        self.start()
+        try:
+            yield
+        finally:
+            with self._starting:
+                self._sharing -= 0 if by_hand else 1
+                last = not by_hand and not self._sharing
+            if last:
+                self.stop()
 
     @contextmanager
     def telling(self, hearer: Callable[[ResourceReport], None]) -> Iterator[None]:

@@ -36,7 +36,7 @@ class History(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HistoryReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One page; no `cursor` on the last. `latest` of an operation has neither details nor tiles."""
+    """One page, which may be short, or empty; no `cursor` on the last. `latest` has neither details nor tiles."""
 
     operations: tuple[Operation, ...]
     cursor: str | None = None

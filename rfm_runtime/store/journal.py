@@ -38,11 +38,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError
 
-from rfm_runtime.core.operations.queries import matches, place
+from rfm_runtime.core.operations.queries import cursor_after, matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.history import History, Performance
-from rfm_runtime.protocol.limits import PAGE_LIMIT
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 
 __all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal"]
@@ -56,8 +55,13 @@ BUSY_S = 1.0
 LEARNED = 300
 """Completed operations from whose course a new broker learns: some ten of each kind, in 30 ms."""
 
+SCAN_LIMIT = 5000
+"""Rows of one look into the past: 50 ms, whatever is looked for. The next one goes on where it stopped."""
+
+YIELD_ROWS = 200
+
 EVENTS_LIMIT = 1000
-"""Of one operation in one answer; most have four."""
+"""Of one operation in one answer, the newest; most have four."""
 
 RETRY_S = 0.5
 """After a failed commit (disk full, I/O error): how often it is tried again."""
@@ -84,6 +88,7 @@ _operations = Table(
     Index("operations_key", "owner", "request_key"),
     Index("operations_ended", "ended_at_ms"),
     Index("operations_created", "created_at_ms", "operation_id"),
+    Index("operations_owned", "owner", "created_at_ms", "operation_id"),
 )
 _events = Table(
     "events",
@@ -138,10 +143,11 @@ class Journal(Protocol):
         """Written operations of `owner` with one of the keys, and those with one of the ids."""
         ...
 
-    def history(self, wanted: History) -> list[Operation]:
+    def history(self, wanted: History) -> tuple[list[Operation], str | None]:
         """Written operations of that period that pass the filter, newest first: one more than the page's limit.
 
-        From any thread. Raises BadRequestError for a cursor that is none, JournalError.
+        With the cursor where it stopped after SCAN_LIMIT rows, whatever was found by then. From any thread. Raises
+        BadRequestError for a cursor that is none, JournalError.
         """
         ...
 
@@ -228,17 +234,24 @@ class SqliteJournal:
             found = connection.execute(select(_operations.c.row).where(by_key | by_id))
             return [_row_decoder.decode(row) for (row,) in found]
 
-    def history(self, wanted: History) -> list[Operation]:
+    def history(self, wanted: History) -> tuple[list[Operation], str | None]:
         found: list[Operation] = []
+        scanned = 0
         with _explained(self._path), self._engine.connect() as connection:
             # Row by row: what a filter leaves out does not count, and nobody holds all of it.
-            for (blob,) in connection.execution_options(yield_per=PAGE_LIMIT).execute(_of_period(wanted)):
+            for (blob,) in connection.execution_options(yield_per=YIELD_ROWS).execute(_of_period(wanted)):
                 operation = _row_decoder.decode(blob).operation
+                scanned += 1
                 if matches(operation, wanted.filter):
                     found.append(operation)
                     if len(found) > wanted.limit:
                         break
-        return found
+                if scanned == SCAN_LIMIT:
+                    return found, cursor_after(operation)
+                if scanned % YIELD_ROWS == 0:
+                    # Whoever serves watchers in another thread of this process goes first.
+                    time.sleep(0.0)
+        return found, None
 
     def performance(self, operation_id: str) -> Past | None:
         with _explained(self._path), self._engine.connect() as connection:
@@ -250,8 +263,9 @@ class SqliteJournal:
             kept = connection.execute(
                 select(_performance.c.performance).where(_performance.c.operation_id == operation_id)
             ).scalar_one_or_none()
-            told = select(_events.c.event).where(_events.c.operation_id == operation_id).order_by(_events.c.seq)
-            events = tuple(_event_decoder.decode(blob) for (blob,) in connection.execute(told.limit(EVENTS_LIMIT)))
+            told = select(_events.c.event).where(_events.c.operation_id == operation_id)
+            newest = told.order_by(_events.c.seq.desc()).limit(EVENTS_LIMIT)
+            events = tuple(_event_decoder.decode(blob) for (blob,) in connection.execute(newest))[::-1]
         performance = Performance() if kept is None else _performance_decoder.decode(kept)
         return Past(_row_decoder.decode(row), performance, events)
 

@@ -74,7 +74,7 @@ class MemoryJournal:
             if operation_id in operation_ids or (row.operation.owner == owner and row.request_key in request_keys)
         ]
 
-    def history(self, wanted: History) -> list[Operation]:
+    def history(self, wanted: History) -> tuple[list[Operation], str | None]:
         found = [
             row.operation
             for row in list(self._rows.values())
@@ -86,14 +86,14 @@ class MemoryJournal:
         if wanted.cursor is not None:
             created_ms, operation_id = place(wanted.cursor)
             found = [o for o in found if (-o.created_at_ms, o.operation_id) > (-created_ms, operation_id)]
-        return found[: wanted.limit + 1]
+        return found[: wanted.limit + 1], None
 
     def performance(self, operation_id: str) -> Past | None:
         row = self._rows.get(operation_id)
         if row is None:
             return None
         events = tuple(event for event in list(self._events) if event.operation_id == operation_id)
-        return Past(row, self._performance.get(operation_id, Performance()), events[:EVENTS_LIMIT])
+        return Past(row, self._performance.get(operation_id, Performance()), events[-EVENTS_LIMIT:])
 
     def close(self) -> None:
         self._on_written = None

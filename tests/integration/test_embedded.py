@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,52 @@ def test_forked_children_report_over_ipc(server: ProgressReportingServer) -> Non
         operation = only(client, "of a child")
         eventually(lambda: client.operation(operation.operation_id).state == "completed", what="its outcome")
     assert server.is_running
+
+
+def _after(release: Callable[[], object], code: Callable[[], object], said: Any) -> None:
+    release()
+    said.send(code())
+
+
+def _own_server() -> int:
+    with ProgressReportingServer(port=0, memory=True) as server, connected(server) as client:
+        with ProgressReporter("job", "of the child"):
+            pass
+        return len(eventually(client.operations, what="it reports to its own"))
+
+
+def test_a_child_whose_parents_server_is_gone_reports_to_its_own() -> None:
+    context = multiprocessing.get_context("fork")
+    release, go_on = context.Pipe(duplex=False)
+    said, tell = context.Pipe(duplex=False)
+    with ProgressReportingServer(port=0, memory=True):
+        child = context.Process(target=_after, args=(release.recv, _own_server, tell))
+        child.start()
+    go_on.send(None)
+    try:
+        assert said.poll(30)
+        assert said.recv() == 1
+    finally:
+        child.join(20)
+        for end in (release, go_on, said, tell):
+            end.close()
+
+
+def test_two_servers_share_a_monitor_and_leave_one_that_was_started_alone() -> None:
+    monitor = ResourceMonitor(interval=0.05)
+    first = ProgressReportingServer(port=0, memory=True, resource_monitor=monitor)
+    with ProgressReportingServer(port=0, memory=True, resource_monitor=monitor) as second:
+        first.start()
+        first.stop()
+        with connected(second) as client:
+            eventually(client.resources, what="the other still tells")
+    before = monitor.latest
+    with monitor:
+        eventually(lambda: monitor.latest is not before, what="it was stopped, and begins again")
+        with ProgressReportingServer(port=0, memory=True, resource_monitor=monitor):
+            pass
+        seen = monitor.latest
+        eventually(lambda: monitor.latest is not seen, what="it is still going")
 
 
 def _hold(release: Callable[[], object]) -> None:

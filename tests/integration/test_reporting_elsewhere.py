@@ -150,6 +150,27 @@ def test_without_the_right_token_a_program_runs_as_it_would(running: Runtime, cl
     assert all(operation.name != "stranger" for operation in client.operations())
 
 
+@pytest.mark.scenario("D10")
+def test_the_right_token_may_come_later(running: Runtime, client: Client, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("stale")
+    code = """
+    import logging, sys
+    from rfm_runtime import ProgressReporter
+
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    with ProgressReporter("job", "late token") as job:
+        input()
+    print(job.flush(20))
+    """
+    script = Script(code, elsewhere(running) | {"RFM_TOKEN_FILE": str(token)})
+    assert "4501" in script.line()
+    token.write_text(running.info.token)
+    script.go_on()
+    assert script.end() == (0, "True\n", "")
+    assert ended(client, "late token").state == "completed"
+
+
 def test_a_program_says_where_it_reports(running: Runtime, client: Client) -> None:
     code = """
     import os

@@ -259,4 +259,34 @@ def test_a_token_that_is_refused_is_asked_for_anew() -> None:
         play(lambda: scene(server))
         with Client(url=server.url, token=server.token) as client:
             assert [(o.owner, o.state) for o in client.operations()] == [("ann", "completed")]
+    # The first one was refused.
     assert len(issued) == 2
+
+
+@pytest.mark.scenario("J16")
+def test_what_cannot_be_said_is_refused_and_harms_nothing_else(running: Runtime, client: Client) -> None:
+    async def scene() -> None:
+        async with client_of(running) as resilient:
+            await resilient.send_message({"type": "operation_started", "operation_id": "text-1"})
+            with pytest.raises(BadRequestError, match="cannot be encoded"):
+                await resilient.send_message(
+                    {"type": "progress_update", "operation_id": "text-1", "message": "file \udcff.txt"}
+                )
+            await resilient.send_message({"type": "operation_completed", "operation_id": "text-1"})
+
+    play(scene)
+    assert client.operation("text-1").state == "completed"
+
+
+def test_a_fetched_token_is_shown_at_once(running: Runtime) -> None:
+    async def scene() -> None:
+        given: list[str] = []
+
+        def token() -> str:
+            given.append(running.info.token)
+            return given[-1]
+
+        async with ResilientWebSocketClient(running.url, {"max_retries": 0}, token):
+            assert given == [running.info.token]
+
+    play(scene)

@@ -28,7 +28,11 @@ COLUMNS = (
 )
 """Of the CSV. Moments are ISO 8601 in UTC; labels are JSON."""
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = (
+    *("=", "+", "-", "@", "\t", "\r", "\n"),
+    *("\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}"),
+    *("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}"),
+)
 """A cell that begins so is computed by a spreadsheet, which can run programs."""
 
 Cell = str | int | float | None

@@ -14,7 +14,9 @@ __all__ = ["Carrier", "Listener"]
 
 
 class Carrier(Protocol):
-    """Made by the line in its loop, closed by it once."""
+    """Made by the line in its loop, closed by it once. is_over: it will not connect any more, whatever comes."""
+
+    is_over: bool
 
     async def hello(self, held: tuple[HeldOperation, ...]) -> OwnerWelcome:
         """Introduce the program, once there is a connection. Raises RfmError."""

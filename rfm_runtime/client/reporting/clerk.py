@@ -34,6 +34,7 @@ __all__ = ["Clerk", "Hearer"]
 log = logging.getLogger("rfm_runtime")
 
 AGAIN_S = 0.1
+SECOND_S = 1.0
 
 
 class Hearer(Protocol):
@@ -75,6 +76,11 @@ class Clerk:
     def is_idle(self) -> bool:
         """Whether nothing lives, and every outcome is acknowledged."""
         return not self._desk.reports
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its carrier will not connect any more."""
+        return self._carrier is not None and self._carrier.is_over
 
     def knows(self, operation_id: str) -> bool:
         """Whether it has something to say of that operation."""
@@ -173,8 +179,10 @@ class Clerk:
                 await asyncio.sleep(error.retry_after_s or AGAIN_S)
                 continue
             except Exception:
-                self._greeting = False
-                raise
+                # A fault of ours: no reason to be silent for ever.
+                log.debug("a hello failed", exc_info=True)
+                await asyncio.sleep(SECOND_S)
+                continue
             self._greeting = False
             self._hearer.found(True, connected=True)
             self.handle(welcome)

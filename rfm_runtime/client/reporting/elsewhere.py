@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import time
 from collections import deque
@@ -38,6 +39,8 @@ from rfm_runtime.protocol.reports import Alive, Reported, ReportProgress, Report
 
 __all__ = ["Elsewhere"]
 
+log = logging.getLogger("rfm_runtime")
+
 REQUEST_S = 5.0
 
 GONE_S = 60.0
@@ -68,6 +71,8 @@ class Elsewhere:
         self._something = asyncio.Event()
         self._up = asyncio.Event()
         self._lived_s = -math.inf
+        # No other try is made: it was refused for good, or failed.
+        self.is_over = False
         speaker = Speaker(
             resume_from=lambda: None,
             welcomed=self._welcomed,
@@ -88,6 +93,8 @@ class Elsewhere:
             encoding="msgpack",
         )
         self._tasks = [loop.create_task(self._keep()), loop.create_task(self._send())]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     # --- what the line asks for -------------------------------------------------------------
 
@@ -133,7 +140,14 @@ class Elsewhere:
         try:
             await self._connection.run()
         except RfmError as error:
+            self.is_over = True
             self._listener.unreachable(error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours, which nobody would see."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.is_over = True
+            self._listener.unreachable(InternalError(f"the connection failed: {error!r}"))
 
     async def _send(self) -> None:
         while True:
@@ -144,10 +158,19 @@ class Elsewhere:
                 self._progress.clear()
                 continue
             batch = list(self._requests)
-            batch += [(progress, 0) for progress in self._progress.values()]
+            batch += [(progress, 0) for progress in self._progress.values() if self._can_be_said(progress)]
             self._requests.clear()
             self._progress.clear()
             await self._connection.send_all(batch)
+
+    def _can_be_said(self, progress: ReportProgress) -> bool:
+        try:
+            self._connection.encode(progress)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            # What one operation says must not keep the others from being heard.
+            log.debug("%s says what cannot be sent", progress.operation_id, exc_info=True)
+            return False
+        return True
 
     async def _request(self, message: Struct, reply: type[M]) -> M:
         if not self._up.is_set():

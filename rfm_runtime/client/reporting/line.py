@@ -165,7 +165,7 @@ class Line:
         self._closing = self._clerk.disconnect() or self._closing
 
     def _is_same(self, found: Destination | Folders) -> bool:
-        if isinstance(found, Destination) and isinstance(self._where, Destination):
+        if isinstance(found, Destination) and isinstance(self._where, Destination) and not self._clerk.is_over:
             # Another token of the same server is looked for when this one is refused.
             return found.url == self._where.url
         return found == self._where

@@ -40,6 +40,7 @@ class Nearby:
     """Sockets to one runtime."""
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop, source: Source, found: Folders) -> None:
+        self.is_over = False
         self._listener = listener
         self._source = source
         # What the broker did not take, until it does: no newer one may come for long.

@@ -55,7 +55,8 @@ def where() -> Destination | Folders:
     """The server, or the folders of the runtime of this machine if one runs. Raises RfmError if there is none."""
     if _Chosen.by_program is not None:
         return _Chosen.by_program
-    found = next(iter(_Chosen.here), None)
+    # A forked child may outlive a server of its parent.
+    found = next((here for here in _Chosen.here if here.connection.exists()), None)
     if found is None:
         named = destination()
         if named is not None:

@@ -301,7 +301,7 @@ class Hub:
         if final:
             changes |= self._end(record, now, seq, str(state), fields)
         record.change_operation(**changes)
-        if event_type == "operation_paused":
+        if state == "paused":
             record.series.stands(record.age_ms(now))
         elif state is not None:
             record.series.goes_on(record.age_ms(now))
@@ -420,13 +420,12 @@ class Hub:
         records = [self.records[operation_id] for _, operation_id in moved[:CHECKPOINT_ROWS]]
         for record in records:
             record.change_operation(latest=self._shown(record, record.operation.at_seq, now))
-        if not records:
-            return []
-        long = [record for record in records if now.mono_s - record.kept_s >= KEEP_S]
+        # Of what stands still as well: that it does is what its series says.
+        long = [record for record in self._in_hand() if now.mono_s - record.kept_s >= KEEP_S][:CHECKPOINT_ROWS]
         for record in long:
             record.kept_s = now.mono_s
         series = [(record.operation.operation_id, record.performance(now)) for record in long]
-        return [self.log.commit((record.row for record in records), (), (), series)]
+        return [self.log.commit((record.row for record in records), (), (), series)] if records or series else []
 
     def _forget_old(self, now: Now) -> None:
         """Bounded history: finished operations leave memory by age and number, children before parents."""

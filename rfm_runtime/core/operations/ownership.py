@@ -174,9 +174,10 @@ def told(hub: Hub, message: Told, now: Now) -> list[Command]:
     if isinstance(message.message, OwnerHeartbeat):
         owner = hub.owners.of(message.message.source)
         if owner is not None and owner.hello is not None:
-            owner.routing = message.routing
             _heard(hub, owner, now)
-            return []
+            if owner.routing == message.routing:
+                return []
+            # Its connection was made again and is not greeted yet, or it is an older one that still speaks.
         # Taken for dead, or never heard of: it lives, and would wait for work that nobody gives it.
         return [Push(message.routing, HelloAsked())]
     hub.ignored += 1

@@ -96,11 +96,14 @@ def list_page(
     return ListReply(operations=page, cursor=cursor_after(page[-1]) if more else None)
 
 
-def history_page(operations: Sequence[Operation], limit: int) -> HistoryReply:
-    """A page of what the store has found, of which it gives one more than `limit` if there is one."""
+def history_page(operations: Sequence[Operation], limit: int, stopped_at: str | None = None) -> HistoryReply:
+    """A page of what the store has found, of which it gives one more than `limit` if there is one.
+
+    stopped_at: where it stopped to look, before it had found as many.
+    """
     page = page_of(map(_brief, operations), limit)
     more = len(operations) > len(page)
-    return HistoryReply(operations=tuple(page), cursor=cursor_after(page[-1]) if more else None)
+    return HistoryReply(operations=tuple(page), cursor=cursor_after(page[-1]) if more else stopped_at)
 
 
 def _brief(operation: Operation) -> Operation:

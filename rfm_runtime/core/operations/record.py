@@ -75,7 +75,7 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Record:
     """One live operation: its row and what need not survive a restart. kept_s: when its series was last written."""
 
-    __slots__ = ("assigned_s", "handle", "kept_s", "merge", "queued_s", "row", "series", "stop_sent_s")
+    __slots__ = ("assigned_s", "handle", "kept_s", "merge", "queued_s", "row", "series", "started_s", "stop_sent_s")
 
     def __init__(self, row: StoredOperation, queued_s: float, before: Performance | None = None) -> None:
         self.row = row
@@ -86,6 +86,8 @@ class Record:
         self.merge = Merge(row.operation.latest, row.cpu_before_s)
         self.series = Series(before)
         self.kept_s = queued_s
+        # On the clock that nobody sets; of what an earlier broker has seen begin, by the other one.
+        self.started_s: float | None = None
 
     @property
     def operation(self) -> Operation:
@@ -114,7 +116,11 @@ class Record:
 
     def age_ms(self, now: Now) -> int:
         """Since it has begun."""
-        return max(0, now.wall_ms - (self.operation.started_at_ms or now.wall_ms))
+        if self.operation.started_at_ms is None:
+            return 0
+        if self.started_s is None:
+            self.started_s = now.mono_s - max(0, now.wall_ms - self.operation.started_at_ms) / 1000
+        return max(0, round(1000 * (now.mono_s - self.started_s)))
 
     def performance(self, now: Now) -> Performance:
         """How it has gone so far."""

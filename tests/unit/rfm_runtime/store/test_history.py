@@ -57,8 +57,8 @@ def ids(operations):
 
 def test_newest_first_within_the_period(make):
     journal = make([row("a", 10), row("b", 20), row("c", 20), row("d", 30)])
-    assert ids(journal.history(History())) == ["d", "b", "c", "a"]
-    assert ids(journal.history(History(since_ms=20, until_ms=30))) == ["b", "c"]
+    assert ids(journal.history(History())[0]) == ["d", "b", "c", "a"]
+    assert ids(journal.history(History(since_ms=20, until_ms=30))[0]) == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -75,23 +75,44 @@ def test_filtered(make, wanted, found):
     journal = make(
         [row("a", 1, kind="x", labels={"run": "1"}), row("b", 2, kind="y", owner="bob"), row("c", 3, state="failed")]
     )
-    assert ids(journal.history(History(filter=wanted))) == found
+    assert ids(journal.history(History(filter=wanted))[0]) == found
 
 
 def test_a_page_has_one_more_so_that_it_is_known_whether_there_is_one(make):
     journal = make([row(str(number), number) for number in range(5)])
-    assert len(journal.history(History(limit=3))) == 4
-    assert len(journal.history(History(limit=5))) == 5
+    assert len(journal.history(History(limit=3))[0]) == 4
+    assert len(journal.history(History(limit=5))[0]) == 5
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "-1:a", "²:a", "9" * 40 + ":a"])
 def test_what_is_no_cursor_is_refused(make, cursor):
     journal = make([row("a")])
     if cursor == "1":
-        assert journal.history(History(cursor=cursor)) == []
+        assert journal.history(History(cursor=cursor))[0] == []
         return
     with pytest.raises(BadRequestError):
-        journal.history(History(cursor=cursor))
+        journal.history(History(cursor=cursor))[0]
+
+
+def _look(journal, limit, cursor):
+    found, stopped_at = journal.history(History(limit=limit, cursor=cursor))
+    return found, limit, stopped_at
+
+
+def test_a_look_that_finds_nothing_stops_and_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr("rfm_runtime.store.journal.SCAN_LIMIT", 10)
+    journal = filled(SqliteJournal(tmp_path / "journal.db"), [row(f"op-{number:03}", number) for number in range(35)])
+    journal.close()
+    wanted, looks, found = History(filter=OperationFilter(text="op-003"), limit=5), 0, []
+    cursor = ""
+    while cursor is not None:
+        operations, stopped_at = journal.history(
+            History(filter=wanted.filter, limit=5, cursor=cursor) if cursor else wanted
+        )
+        page = history_page(operations, 5, stopped_at)
+        found += page.operations
+        cursor, looks = page.cursor, looks + 1
+    assert (ids(found), looks) == (["op-003"], 4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -101,11 +122,11 @@ def test_pages_are_the_whole_without_gap_or_repetition(tmp_path_factory, created
     path = tmp_path_factory.mktemp("j") / "journal.db"
     for journal in (filled(MemoryJournal(), rows), filled(SqliteJournal(path), rows)):
         journal.close()
-        whole = ids(journal.history(History(limit=500)))
+        whole = ids(journal.history(History(limit=500))[0])
         assert sorted(whole) == sorted(r.operation.operation_id for r in rows)
         paged, cursor = [], None
         while True:
-            page = history_page(journal.history(History(limit=limit, cursor=cursor)), limit)
+            page = history_page(*_look(journal, limit, cursor))
             paged += ids(page.operations)
             cursor = page.cursor
             if cursor is None:
