@@ -46,7 +46,8 @@ def report(
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="From when on: 2d, 12h, 30min ago, or 2025-05-04T12:30.")
+        str | None,
+        typer.Option(metavar="WHEN", help="From when on: 2d, 12h, 30min (so long ago), 2025-05-04T12:30."),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Until when; now without it.")] = None,
     kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Only of this kind; repeatable.")] = None,

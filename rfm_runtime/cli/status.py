@@ -10,7 +10,7 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
 from rfm_runtime.cli.text import Column, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.config import folders
+from rfm_runtime.config import destination, folders
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import UnavailableError
 from rfm_runtime.protocol.resources import ResourceReport, Resources
@@ -34,19 +34,21 @@ COLUMNS = (
 
 
 def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) -> None:
-    """Say whether a runtime is running and ready, and what it does.
+    """Say whether a runtime is running and ready, and what it does: the one that RFM_URL names, or the local one.
 
     Exit code 3 where none is running, 6 where one is running and not ready.
     """
-    info = ConnectionInfo.read(folders(settings(runtime_dir=runtime_dir)).connection)
-    ready, why = readiness(info.url)
+    named = destination() if runtime_dir is None else None
+    info = None if named is not None else ConnectionInfo.read(folders(settings(runtime_dir=runtime_dir)).connection)
+    url = named.url if named is not None else info.url if info is not None else ""
+    ready, why = readiness(url)
     # What is not ready is not asked: it would only make the user wait.
-    states, resources = _ask(runtime_dir) if ready else (None, None)
+    server, states, resources = _ask(runtime_dir) if ready else (None, None, None)
     report: dict[str, Any] = {
-        "url": info.url,
-        "pid": info.pid,
-        "version": info.version,
-        "state_dir": info.state_dir,
+        "url": url,
+        "pid": None if info is None else info.pid,
+        "version": info.version if info is not None else server,
+        "state_dir": None if info is None else info.state_dir,
         "ready": ready,
         "detail": why,
         "operations": states,
@@ -55,24 +57,27 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
     if as_json:
         print_json(report)
     else:
-        typer.echo(f"rfm-runtime {info.version} at {info.url}, pid {info.pid}")
+        pid = "" if info is None else f", pid {info.pid}"
+        typer.echo(f"rfm-runtime {report['version'] or ''} at {url}{pid}")
         console().print(why, style="green" if ready else "red", markup=False)
         if states is not None:
             listed = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
             typer.echo(f"operations: {listed}")
-        typer.echo(f"state in {info.state_dir}")
+        if info is not None:
+            typer.echo(f"state in {info.state_dir}")
         if resources is not None:
             _show(resources)
     if not ready:
         raise typer.Exit(UnavailableError.exit_code)
 
 
-def _ask(runtime_dir: str | None) -> tuple[dict[str, int], Resources | None]:
+def _ask(runtime_dir: str | None) -> tuple[str | None, dict[str, int], Resources | None]:
     states: dict[str, int] = {}
     with client(runtime_dir) as connected:
         for operation in connected.operations():
             states[operation.state] = states.get(operation.state, 0) + 1
-        return states, connected.resources()
+        version = None if connected.server is None else connected.server.server.version
+        return version, states, connected.resources()
 
 
 def _show(resources: Resources) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,10 +31,11 @@ from rfm_runtime.protocol.resources import Health, Resources
 from rfm_runtime.protocol.wire import type_of
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
+    from rich.live import Live as LiveDisplay
     from rich.text import Text
 
-__all__ = ["WIDE", "Connection", "chosen", "watch"]
+__all__ = ["FINISHED_SHOWN", "WIDE", "Connection", "Lines", "chosen", "watch"]
 
 EXIT_CODES: dict[OperationState, int] = {
     "completed": 0,
@@ -67,7 +68,7 @@ def watch(
     with client(runtime_dir, on_state=connection.changed, metrics=operation is None and not events) as connected:
         wanted = find(connected, operation) if operation is not None else None
         screen = not as_json and sys.stdout.isatty() and not console().is_dumb_terminal
-        display = _Json() if as_json else _Screen(connection) if screen else _Lines()
+        display = _Json() if as_json else _Screen(connection) if screen else Lines()
         connection.aloud = not screen
         try:
             with display:
@@ -84,7 +85,7 @@ def _still_read() -> None:
 
 
 def _show(
-    notices: Iterator[Notice], display: _Json | _Lines | _Screen, wanted: str | None, *, events: bool
+    notices: Iterator[Notice], display: _Json | Lines | _Screen, wanted: str | None, *, events: bool
 ) -> OperationState | None:
     """Show what comes, until the outcome of what is wanted."""
     for notice in notices:
@@ -150,26 +151,30 @@ class _Json:
         print_json({"type": type_of(notice), "data": notice})
 
 
-class _Lines:
+class Lines:
     """One line a notice, for pipes and logs; progress at every tenth percent."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._percent: dict[str, int] = {}
+        self._listed: list[Operation] = []
+        self._is_first = True
         # That it is well is no news.
         self._health = Health()
 
     def __enter__(self) -> None:
         return
 
-    def __exit__(self, *_exception: object) -> None:
-        return
+    def __exit__(self, *exception: object) -> None:
+        # The list alone may have told the outcome.
+        if self._listed and exception[0] is None:
+            self._say_listed()
 
     def show(self, notice: Notice) -> None:
         if isinstance(notice, OperationList):
-            for operation in notice.operations:
-                self._names[operation.operation_id] = operation.name
-                self._say(operation.operation_id, f"is {operation.state}")
+            self._listed += notice.operations
+        elif isinstance(notice, Live):
+            self._say_listed()
         elif isinstance(notice, OperationEvent):
             if notice.operation is not None:
                 self._names[notice.operation_id] = notice.operation.name
@@ -183,9 +188,25 @@ class _Lines:
             if percent > self._percent.get(notice.operation_id, -1):
                 self._percent[notice.operation_id] = percent
                 self._say(notice.operation_id, f"{notice.progress:.0f} %")
-        elif isinstance(notice, Resources) and notice.health != self._health:
+        elif notice.health != self._health:
             self._health = notice.health
             self._tell(f"the runtime is {'; '.join((notice.health.state, *notice.health.reasons))}")
+
+    def _say_listed(self) -> None:
+        """The newest of what is over, then what lives; after a gap, what has ended in it."""
+        over = [o for o in self._listed if o.state in TERMINAL_STATES]
+        if self._is_first:
+            over = sorted(over, key=lambda o: o.ended_at_ms or 0)[-FINISHED_SHOWN:]
+        else:
+            over = [o for o in over if o.operation_id in self._names]
+        living = [o for o in self._listed if o.state not in TERMINAL_STATES]
+        self._names |= {o.operation_id: o.name for o in over + living}
+        for operation in over + living:
+            self._say(operation.operation_id, f"is {operation.state}")
+        for operation in over:
+            del self._names[operation.operation_id]
+            self._percent.pop(operation.operation_id, None)
+        self._listed, self._is_first = [], False
 
     def _say(self, operation_id: str, text: str) -> None:
         self._tell(f"{operation_id[-8:]} {self._names.get(operation_id, '')} {text}")
@@ -199,15 +220,15 @@ class _Screen:
     """A table that stays in place: active operations with bars, the newest finished below them."""
 
     def __init__(self, connection: Connection) -> None:
-        from rich.live import Live as LiveDisplay
-
         from rfm_runtime.client.mirror import Mirror
 
         self._connection = connection
         self._mirror = Mirror()
         self._resources: Resources | None = None
         self._console = console()
-        self._display = LiveDisplay(console=self._console, refresh_per_second=10, get_renderable=self._render)
+        self._notices = 0
+        self._drawn: tuple[Any, ...] = ()
+        self._display = _on_change(self._console, self._render, self._is_new)
 
     def __enter__(self) -> None:
         self._display.__enter__()
@@ -215,7 +236,13 @@ class _Screen:
     def __exit__(self, *_exception: object) -> None:
         self._display.__exit__(None, None, None)
 
+    def _is_new(self) -> bool:
+        """Whether there is anything to draw; asked before each drawing, in the display's own thread."""
+        before, self._drawn = self._drawn, (self._notices, self._connection.trouble, self._console.size)
+        return before != self._drawn
+
     def show(self, notice: Notice) -> None:
+        self._notices += 1
         if isinstance(notice, OperationList):
             if notice.first:
                 self._mirror.operations = {}
@@ -264,6 +291,18 @@ class _Screen:
         nothing = Text("nothing has happened yet; Ctrl-C ends the watch", style="dim")
         trouble = [Text(printable(self._connection.trouble), style="yellow")] if self._connection.trouble else []
         return Group(table if shown else nothing, *trouble, *_machine(self._resources, self._console.width))
+
+
+def _on_change(console: Console, render: Callable[[], Group], is_new: Callable[[], bool]) -> LiveDisplay:
+    """Drawn ten times a second at most, and not at all while nothing is new: it may stand there for days."""
+    from rich.live import Live
+
+    class OnChange(Live):
+        def refresh(self) -> None:
+            if is_new():
+                super().refresh()
+
+    return OnChange(console=console, refresh_per_second=10, get_renderable=render)
 
 
 def _machine(resources: Resources | None, width: int) -> list[Text]:

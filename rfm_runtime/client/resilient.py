@@ -36,6 +36,7 @@ from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import NAME_LIMIT
 from rfm_runtime.protocol.messages import REQUESTS
 from rfm_runtime.protocol.reports import (
+    Fault,
     Measured,
     ReportCanceled,
     ReportCompleted,
@@ -58,6 +59,8 @@ AGAIN_S = 5.0
 
 ENDED_KEPT = 10_000
 """Ids of operations that have ended, to tell a late word from a new operation."""
+
+LEFT = "the client was closed before it said how it went"
 
 PRINCIPAL = Principal("", ())
 """The gateway knows better."""
@@ -196,6 +199,10 @@ class ResilientWebSocketClient:
         `operation_failed`, `operation_canceled`) the newest word is kept until the server has it; None. Progress of an
         operation that was not started starts it. Raises BadRequestError for what is no message.
         """
+        if not isinstance(message, Mapping):
+            raise BadRequestError(
+                f"a message is a dictionary, not a {type(message).__name__}", hint='e.g. {"type": "ping"}'
+            )
         fields = dict(message)
         kind = fields.pop("type", None)
         if not isinstance(kind, str) or kind not in REQUESTS or kind in CONNECTING:
@@ -231,6 +238,7 @@ class _Reports:
         self._tell = tell
         self._heard: dict[str, Heard] = {}
         self._ended: dict[str, None] = {}
+        self._implied: set[str] = set()
         # Something has come of what was said.
         self._news = asyncio.Event()
         self._connected = False
@@ -255,7 +263,13 @@ class _Reports:
         if operation_id in self._ended:
             raise ConflictError(f"{operation_id} has ended", hint="begin an operation with a new id")
         now_ms = time.time_ns() // 1_000_000
+        if isinstance(message, ReportStarted) and operation_id in self._implied:
+            raise ConflictError(
+                f"{operation_id} was begun by what was said of it before", hint="say `operation_started` first"
+            )
         if operation_id not in self._heard:
+            if not isinstance(message, ReportStarted):
+                self._implied.add(operation_id)
             heard = self._heard[operation_id] = Heard()
             begun = message if isinstance(message, ReportStarted) else _implied(message)
             self._clerk.handle(Begin(announced(begun, heard.take(message, now_ms), PRINCIPAL)))
@@ -263,6 +277,7 @@ class _Reports:
         if isinstance(message, ReportCompleted | ReportFailed | ReportCanceled):
             outcome = ended(message, measure)
             del self._heard[operation_id]
+            self._implied.discard(operation_id)
             self._ended[operation_id] = None
             if len(self._ended) > ENDED_KEPT:
                 del self._ended[next(iter(self._ended))]
@@ -286,7 +301,9 @@ class _Reports:
                 self._connect()
 
     async def close(self) -> None:
-        """Wait for acknowledgements, then close."""
+        """End what has no outcome, wait for acknowledgements, then close."""
+        for operation_id in list(self._heard):
+            self.say(ReportFailed(operation_id=operation_id, error=Fault(code="worker_lost", message=LEFT)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 while self._reachable and any(self._clerk.knows(one) for one in self._ended):

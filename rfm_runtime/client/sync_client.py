@@ -127,6 +127,10 @@ class Client:
         self._thread.join()
         self._loop.close()
 
+    def use_token(self, token: str) -> None:
+        """Show this token from the next connection on."""
+        self._async.use_token(token)
+
     @property
     def state(self) -> LinkState:
         """connecting, live, stale, reconnecting, unauthorised, draining or closed."""

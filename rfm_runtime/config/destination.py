@@ -24,11 +24,21 @@ class Destination:
     token: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        if not _is_address(self.url):
             raise ConfigError(
                 f"{self.url!r} is no address of a server", hint="write it as wss://HOST:8765, or ws://127.0.0.1:8765"
             )
+
+
+def _is_address(url: object) -> bool:
+    if not isinstance(url, str):
+        return False
+    try:
+        parts = urlsplit(url)
+        # Asked for: a port that is none is found out by asking.
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def destination(environ: Mapping[str, str] | None = None) -> Destination | None:

@@ -30,6 +30,7 @@ from rfm_runtime.protocol.messages import (
     SubmitRequest,
 )
 from rfm_runtime.protocol.operation import (
+    Age,
     Artifact,
     ErrorInfo,
     Labels,
@@ -382,7 +383,7 @@ class Announce(Struct, frozen=True, kw_only=True):
 
     Repeated with the same operation_id until it is answered; `conflict` if that is not its own, or has ended.
     pausable: its program looks whether it is to pause. parent_id: a cancel of that one cancels it; without meaning
-    once the parent has ended.
+    once the parent has ended. age_ms: since it has begun, if nobody could be told then.
     """
 
     principal: Principal
@@ -393,6 +394,7 @@ class Announce(Struct, frozen=True, kw_only=True):
     labels: Labels = {}
     pausable: bool = False
     parent_id: OperationId | None = None
+    age_ms: Age = 0
 
 
 class Started(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ __all__ = [
     "EVENT_TYPES",
     "TERMINAL_EVENTS",
     "TERMINAL_STATES",
+    "Age",
     "Artifact",
     "ErrorInfo",
     "Eta",
@@ -52,6 +53,8 @@ Text = Annotated[str, Meta(max_length=MESSAGE_LIMIT)]
 # JSON has integers of any length; MessagePack, and with it the next hop, has 64 bits.
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+# Ten years.
+Age = Annotated[int, Meta(ge=0, le=315_360_000_000)]
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Labels = Annotated[
     dict[Annotated[str, Meta(max_length=LABEL_LIMIT)], Annotated[str, Meta(max_length=LABEL_LIMIT)]],

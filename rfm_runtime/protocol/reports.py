@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from rfm_runtime.protocol.operation import Labels, Name, OperationId, Position, Text
+from rfm_runtime.protocol.operation import Age, Labels, Name, OperationId, Position, Text
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -63,7 +63,8 @@ class Measured(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ReportStarted(Measured, frozen=True, kw_only=True, omit_defaults=True):
     """`operation_started`: a program has begun it. → `reported` once journalled; repeating it is harmless.
 
-    pausable: its program looks whether it is to pause. parent_id: a cancel of that one cancels it.
+    pausable: its program looks whether it is to pause. parent_id: a cancel of that one cancels it. age_ms: since it has
+    begun, if the server could not be told then.
     """
 
     kind: Name = "operation"
@@ -71,6 +72,7 @@ class ReportStarted(Measured, frozen=True, kw_only=True, omit_defaults=True):
     labels: Labels = {}
     pausable: bool = False
     parent_id: OperationId | None = None
+    age_ms: Age = 0
 
 
 class ReportProgress(Measured, frozen=True, kw_only=True, omit_defaults=True):

@@ -709,6 +709,13 @@ def test_clean_removes_only_what_nobody_needs(alone: dict[str, str], tmp_path: P
         assert document("stop", env=alone) == {"stopped": True}
 
 
+def test_status_of_the_runtime_that_rfm_url_names(env: dict[str, str], running: Runtime, tmp_path: Path) -> None:
+    far = {**env, "RFM_RUNTIME_DIR": str(tmp_path / "none"), "RFM_URL": running.url, "RFM_TOKEN": running.info.token}
+    status = document("status", env=far)
+    assert (status["ready"], status["url"], status["pid"]) == (True, running.url, None)
+    assert f"at {running.url}\n" in output("status", env=far)
+
+
 def test_start_daemon_status_stop(alone: dict[str, str], tmp_path: Path) -> None:
     started = cli("start", "--daemon", env=alone)
     assert (started.returncode, started.stdout) == (0, "")

@@ -116,6 +116,29 @@ def test_tokens_say_who_may_do_what() -> None:
             eventually(reporter.should_cancel, what="it is asked to stop")
 
 
+def test_who_may_only_look_is_told_so_when_he_reports() -> None:
+    auth = JWTAuthenticator("s" * 32)
+    code = """
+    from rfm_runtime import track
+
+    for _ in track(range(10), desc="may not"):
+        pass
+    print("done", flush=True)
+    input()
+    """
+    with ProgressReportingServer(port=0, memory=True, authenticator=auth) as guarded:
+        env = {"RFM_URL": guarded.url, "RFM_TOKEN": auth.issue("eve"), "RFM_RUNTIME_DIR": os.environ["RFM_RUNTIME_DIR"]}
+        script = Script(code, os.environ | env)
+        assert script.line() == "done"
+        time.sleep(1.0)
+        script.go_on()
+        status, _out, err = script.end()
+        assert status == 0
+        assert "may not report" in err
+        with connected(guarded) as client:
+            assert client.operations() == []
+
+
 def test_an_authenticator_that_fails_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def authenticate(self, token: str) -> Grant | None:

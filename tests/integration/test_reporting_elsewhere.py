@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,17 @@ def test_a_server_that_comes_later_is_told_with_its_new_token(tmp_path: Path) ->
     input()
     print(job.flush(30))
     """
+    began_ms = time.time_ns() // 1_000_000
     script = Script(code, env)
     assert script.line() == "over"
+    time.sleep(2.0)
+    later_ms = time.time_ns() // 1_000_000
     with runtime(tmp_path, workers=1, port=port) as later, Client(url=later.url, token=later.info.token) as client:
-        assert ended(client, "before").state == "completed"
+        told = ended(client, "before")
+        assert told.state == "completed"
+        assert told.started_at_ms is not None
+        # When it began, not when it could be told.
+        assert began_ms <= told.created_at_ms == told.started_at_ms < later_ms
         script.go_on()
         status, out, err = script.end()
         assert (status, out) == (0, "True\n")
@@ -155,13 +163,15 @@ def test_the_right_token_may_come_later(running: Runtime, client: Client, tmp_pa
     token = tmp_path / "token"
     token.write_text("stale")
     code = """
-    import logging, sys
+    import logging, sys, time
     from rfm_runtime import ProgressReporter
 
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     with ProgressReporter("job", "late token") as job:
         input()
-    print(job.flush(20))
+    while not job.flush(1.0):
+        time.sleep(0.1)
+    print("True")
     """
     script = Script(code, elsewhere(running) | {"RFM_TOKEN_FILE": str(token)})
     assert "4501" in script.line()

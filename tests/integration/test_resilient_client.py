@@ -72,6 +72,33 @@ def test_the_example_of_the_reference(running: Runtime, client: Client) -> None:
     assert client.operation("op123").state == "completed"
 
 
+def test_what_is_open_when_it_leaves_has_failed(running: Runtime, client: Client) -> None:
+    async def scene() -> None:
+        async with client_of(running) as resilient:
+            heard = Heard(resilient)
+            await resilient.send_message({"type": "operation_started", "operation_id": "open-1"})
+            await heard.until(lambda: heard.of("operation_started", "open-1"), "it is started")
+
+    play(scene)
+    left = client.operation("open-1")
+    assert left.error is not None
+    assert (left.state, left.error.code) == ("failed", "worker_lost")
+    assert "closed before it said how it went" in left.error.message
+
+
+def test_what_is_no_message_or_comes_too_late_is_refused(running: Runtime) -> None:
+    async def scene() -> None:
+        async with client_of(running) as resilient:
+            with pytest.raises(BadRequestError, match="a dictionary, not a list"):
+                await resilient.send_message([])  # type: ignore[arg-type]
+            await resilient.send_message({"type": "progress_update", "operation_id": "implied-1", "done": 1})
+            with pytest.raises(ConflictError, match="begun by what was said"):
+                await resilient.send_message({"type": "operation_started", "operation_id": "implied-1"})
+            await resilient.send_message({"type": "operation_completed", "operation_id": "implied-1"})
+
+    play(scene)
+
+
 def test_requests_are_answered_flat(running: Runtime) -> None:
     async def scene() -> None:
         async with client_of(running) as resilient:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,9 @@ class _Row:
 class Bars:
     """Rows of what lives, and of what has ended since the display began."""
 
-    def __init__(self) -> None:
+    def __init__(self, stands: Callable[[str, bool], None] = lambda _operation_id, _there: None) -> None:
+        """stands: told which rows are drawn, and which are not any more."""
+        self._stands = stands
         self._rows: dict[str, _Row] = {}
         self._progress: Progress | None = None
         shell = kernel_shell()
@@ -136,7 +139,9 @@ class Bars:
                 else:
                     row.cell.keep(self._lines(progress, tasks))
             progress.remove_task(row.task)
+            progress.refresh()
         del self._rows[operation_id]
+        self._stands(operation_id, False)
 
     def _begin(self, operation_id: str, row: _Row) -> None:
         progress = self._progress or self._make()
@@ -145,6 +150,7 @@ class Bars:
         self._progress = progress
         row.cell = None if self._notebook is None else self._notebook.cell()
         name = row.name if len(row.name) <= NAME_WIDTH else row.name[: NAME_WIDTH - 1] + "…"
+        self._stands(operation_id, self._notebook is None)
         row.task = progress.add_task(operation_id, total=row.measure.total, row=row, name=name)
 
     def _make(self) -> Progress | None:

@@ -35,6 +35,7 @@ log = logging.getLogger("rfm_runtime")
 
 AGAIN_S = 0.1
 SECOND_S = 1.0
+REFUSED_S = 5.0
 
 
 class Hearer(Protocol):
@@ -176,7 +177,10 @@ class Clerk:
                 welcome = await carrier.hello(self._desk.hello().held)
             except RfmError as error:
                 log.debug("the broker does not answer: %s", error)
-                await asyncio.sleep(error.retry_after_s or AGAIN_S)
+                if not error.temporary:
+                    # Who may not report is told, and asks again for the day on which he may.
+                    self._hearer.unreachable(error)
+                await asyncio.sleep(error.retry_after_s or (AGAIN_S if error.temporary else REFUSED_S))
                 continue
             except Exception:
                 # A fault of ours: no reason to be silent for ever.

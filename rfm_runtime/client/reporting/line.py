@@ -48,7 +48,7 @@ class Line:
         self._session = session
         # Who drops an operation without a word is found out: only the program keeps it alive.
         self._live: weakref.WeakValueDictionary[str, Reported] = weakref.WeakValueDictionary()
-        self._bars = Bars()
+        self._bars = Bars(session.stands)
         # A name of its own for each: a forked child must not be taken for its parent.
         self._source = source(f"reporter-{session.pid}-{secrets.token_hex(4)}", 1)
         self._where: Destination | Folders | None = None

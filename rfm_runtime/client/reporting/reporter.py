@@ -278,6 +278,7 @@ class Reporting:
             session().leave(self, end, left)
         else:
             session().say(self, end)
+            session().let_finish(self.operation_id)
         for callback in self._ends:
             self._call(callback)
 

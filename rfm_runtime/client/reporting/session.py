@@ -37,6 +37,9 @@ LEFT_S = 0.5
 HEARD_S = 0.05
 """Between two looks whether everything was heard."""
 
+DRAWN_S = 0.2
+"""How long the end of a loop waits, at most, for its bar to be drawn."""
+
 AGAIN_S = 5.0
 """After the background thread has failed, until another is tried."""
 
@@ -111,6 +114,7 @@ class Session:
         self.connected = False
         self.unsettled = 0
         self.turns = 0
+        self.standing: set[str] = set()
         self.ending = False
         self.idle = True
         self._failed_s = -math.inf
@@ -212,7 +216,8 @@ class Session:
         while not self.flush(FLUSH_S) and self.reachable and self.unsettled < before:
             before = self.unsettled
         if self.unsettled and self.reachable:
-            self.warn("unsettled", f"the runtime has not acknowledged {self.unsettled} outcomes of this program")
+            many = "an outcome" if self.unsettled == 1 else f"{self.unsettled} outcomes"
+            self.warn("unsettled", f"the runtime has not taken {many} of this program, and will show it as lost")
         self.ending = True
         self._hurry()
         self.ended.wait(FLUSH_S)
@@ -225,6 +230,25 @@ class Session:
             while self.turns < until and (left_s := deadline_s - time.monotonic()) > 0.0:
                 self._hurry()
                 self.changed.wait(min(left_s, HEARD_S))
+
+    def stands(self, operation_id: str, there: bool) -> None:
+        """Of the background thread: a bar of it stands in the terminal, or does not any more."""
+        with self.changed:
+            if there:
+                self.standing.add(operation_id)
+            else:
+                self.standing.discard(operation_id)
+                self.changed.notify_all()
+
+    def let_finish(self, operation_id: str) -> None:
+        """What the program prints next is to stand below the last state of this bar, if there is one."""
+        if operation_id not in self.standing or threading.current_thread() is self._thread:
+            return
+        self._hurry()
+        deadline_s = time.monotonic() + DRAWN_S
+        with self.changed:
+            while operation_id in self.standing and (left_s := deadline_s - time.monotonic()) > 0.0:
+                self.changed.wait(left_s)
 
     def turned(self) -> None:
         """Of the background thread: it has gone over everything once more."""

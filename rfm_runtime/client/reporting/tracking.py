@@ -64,7 +64,11 @@ class Progress(Reporting):
         """So much more is done. Raises OperationCanceled if somebody asked to stop; stands still while asked to, but
         not in a coroutine, where everything else would stand still too.
         """
-        self.done += n
+        try:
+            self.done += n
+        except TypeError:
+            # No number: reporting does not raise.
+            self.done += number_of(n)
         if self._attention:
             self._attend()
 

@@ -396,7 +396,8 @@ def look_at_deadlines(hub: Hub, now: Now) -> list[Command]:
     """Silence, leases, and what has to be said again."""
     commands: list[Command] = []
     for owner in hub.owners:
-        if owner.hello is not None and not owner.stale and now.mono_s - owner.heard_s > hub.settings.stale_after_s:
+        # Also of one that is awaited after a restart: nothing of what is shown of it is known to be so any more.
+        if not owner.stale and now.mono_s - owner.heard_s > hub.settings.stale_after_s:
             _set_stale(hub, owner, stale=True)
         if not owner.local and now.mono_s > owner.lease_until_s:
             commands += _gone(hub, owner, now)
@@ -479,7 +480,8 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         owner=message.principal.user,
         state="pending",
         at_seq=0,
-        created_at_ms=now.wall_ms,
+        created_at_ms=now.wall_ms - message.age_ms,
+        started_at_ms=now.wall_ms - message.age_ms,
         generation=1,
         attempts=1,
         labels=dict(message.labels),

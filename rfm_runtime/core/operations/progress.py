@@ -117,6 +117,7 @@ class Merge:
         self._windows.clear()
         self._tail_ns = 0
         self.stale = False
+        self._dirty = False
         self.pace.restart()
 
     def measured(self, source: int, measure: OperationMeasure | TileMeasure, now_s: float) -> bool:
@@ -205,7 +206,7 @@ class Merge:
     def take_dirty(self) -> bool:
         """Whether there is something new to publish; asking clears it."""
         dirty, self._dirty = self._dirty, False
-        return dirty and self.owner is not None
+        return dirty and (self.owner is not None or self.latest is not None)
 
     def update(
         self,

@@ -171,6 +171,7 @@ class Report:
     __slots__ = (
         "announce",
         "asked",
+        "began_s",
         "cancel",
         "confirmed",
         "counter",
@@ -185,8 +186,9 @@ class Report:
         "tried",
     )
 
-    def __init__(self, announce: Announce) -> None:
+    def __init__(self, announce: Announce, began_s: float) -> None:
         self.announce = announce
+        self.began_s = began_s
         self.measure = announce.measure
         self.sent: OperationMeasure | None = None
         self.counter = 0
@@ -248,7 +250,7 @@ class Desk:
     # --- the program ------------------------------------------------------------------------
 
     def _begin(self, message: Begin, now_s: float) -> list[Command]:
-        report = self.reports[message.announce.operation_id] = Report(message.announce)
+        report = self.reports[message.announce.operation_id] = Report(message.announce, now_s)
         self._living[message.announce.operation_id] = report
         return self._next(report, now_s)
 
@@ -437,7 +439,8 @@ class Desk:
             self._turns[operation_id] = None
             return []
         if not report.known:
-            message = msgspec.structs.replace(report.announce, measure=report.numbered())
+            age_ms = max(0, round(1000 * (now_s - report.began_s)))
+            message = msgspec.structs.replace(report.announce, measure=report.numbered(), age_ms=age_ms)
             report.tried = True
             report.sent = report.measure
         elif report.outcome is not None:

@@ -75,6 +75,7 @@ def announced(message: ReportStarted, measure: OperationMeasure, principal: Prin
         labels=message.labels,
         pausable=message.pausable,
         parent_id=message.parent_id,
+        age_ms=message.age_ms,
         measure=measure,
     )
 

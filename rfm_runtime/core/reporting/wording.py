@@ -78,6 +78,7 @@ def _started(message: Announce) -> ReportStarted:
         labels=message.labels,
         pausable=message.pausable,
         parent_id=message.parent_id,
+        age_ms=message.age_ms,
     )
 
 

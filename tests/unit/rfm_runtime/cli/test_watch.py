@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from rfm_runtime.cli.watch import Connection, chosen
+from rfm_runtime.cli.watch import FINISHED_SHOWN, Connection, Lines, chosen
 from rfm_runtime.protocol.messages import Live, OperationList
-from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import Operation, OperationEvent, OperationState, ProgressUpdate
 
 
-def listed(operation_id: str) -> Operation:
-    values: dict[str, Any] = {"kind": "k", "name": "", "owner": "o", "state": "running", "at_seq": 1}
-    return Operation(operation_id=operation_id, created_at_ms=0, **values)
+def listed(operation_id: str, state: OperationState = "running", ended_at_ms: int | None = None) -> Operation:
+    values: dict[str, Any] = {"kind": "k", "name": "n", "owner": "o", "at_seq": 1, "created_at_ms": 0}
+    return Operation(operation_id=operation_id, state=state, ended_at_ms=ended_at_ms, **values)
 
 
 EVENT = OperationEvent(seq=1, ts_ms=0, type="operation_started", operation_id="a", state="running")
@@ -38,6 +38,29 @@ def test_one_operation_alone() -> None:
     kept = chosen(LIST, "b", events=False)
     assert isinstance(kept, OperationList)
     assert [operation.operation_id for operation in kept.operations] == ["b"]
+
+
+def told(lines: Lines, capsys: pytest.CaptureFixture[str], *operations: Operation, first: bool = True) -> list[str]:
+    """What is said of a list, without the time."""
+    lines.show(OperationList(operations=list(operations), more=False, first=first))
+    lines.show(Live("e", 1))
+    return [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_lines_begin_with_the_newest_of_what_is_over_and_what_lives(capsys: pytest.CaptureFixture[str]) -> None:
+    over = [listed(f"over-{n:03}", "completed", n) for n in reversed(range(100))]
+    said = told(Lines(), capsys, listed("lives"), *over)
+    assert len(said) == FINISHED_SHOWN + 1
+    assert said[0] == f"over-{100 - FINISHED_SHOWN:03} n is completed"
+    assert said[-2:] == ["over-099 n is completed", "lives n is running"]
+
+
+def test_lines_after_a_gap_say_what_has_ended_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    assert told(lines, capsys, listed("a"), listed("old", "completed", 1)) == ["old n is completed", "a n is running"]
+    again = [listed("a", "failed", 5), listed("old", "completed", 1)]
+    assert told(lines, capsys, *again) == ["a n is failed"]
+    assert told(lines, capsys, *again) == []
 
 
 def test_a_lost_connection_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -372,6 +372,12 @@ def test_a_program_begins_an_operation_of_its_own(world):
     assert state(world, "op") == "completed"
 
 
+def test_what_is_told_late_has_begun_when_it_began(world):
+    announced(world, age_ms=90_000)
+    operation = world.feed[-1].operation
+    assert operation.created_at_ms == operation.started_at_ms == world.now.wall_ms - 90_000
+
+
 def test_an_announcement_that_is_repeated_changes_nothing(world):
     first = announced(world)
     assert world.call(E, announce(), Assign) == first

@@ -112,6 +112,16 @@ def test_nothing_of_a_new_claim_is_shown_before_its_owners_own_report():
     assert shown(merge).done == 910.0
 
 
+def test_that_it_is_stale_is_said_also_of_one_whose_owner_is_awaited():
+    before = claimed()
+    before.measured(9, whole(5, 400.0), 0.0)
+    restored = Merge(shown(before))
+    restored.stale = True
+    restored.touch()
+    assert restored.take_dirty()
+    assert (shown(restored).done, shown(restored).stale) == (400.0, True)
+
+
 def test_an_outcome_completed_is_a_hundred_percent_and_others_stay_where_they_were():
     merge = claimed()
     merge.reported(whole(1, TOTAL), 0.0)

@@ -86,6 +86,8 @@ def test_without_a_broker_nothing_is_asked_and_nothing_lost():
     assert desk.handle(Tick(), 100.0) == []
     (announce,) = desk.handle(welcome(), 200.0)
     assert isinstance(announce.message, Announce)
+    # When it really began.
+    assert announce.message.age_ms == 200_000
     (outcome,) = desk.handle(Answered(announce, assign()), 200.0)
     assert (outcome.message.state, outcome.message.final.done) == ("completed", 10.0)
     assert desk.handle(Answered(outcome, Ack()), 200.0) == [Settled("op")]
