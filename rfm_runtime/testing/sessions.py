@@ -70,6 +70,7 @@ class Story:
     """A broker's log: events are numbered, frames follow each other, questions are answered."""
 
     def __init__(self, epoch: str = "log", incarnation: int = 1) -> None:
+        self.events_per_ms = 1
         self.epoch = epoch
         self.incarnation = incarnation
         self.events: list[OperationEvent] = []
@@ -114,7 +115,7 @@ class Story:
             self.operations[operation_id],
             state=state,
             at_seq=seq,
-            ended_at_ms=seq if terminal else None,
+            ended_at_ms=seq // self.events_per_ms if terminal else None,
             artifacts=fields.get("artifacts", ()),
         )
         if terminal:
@@ -122,7 +123,7 @@ class Story:
         self.operations[operation_id] = operation
         event = OperationEvent(
             seq=seq,
-            ts_ms=seq,
+            ts_ms=seq // self.events_per_ms,
             type=event_type,
             operation_id=operation_id,
             state=state,

@@ -138,7 +138,8 @@ class Replica:
                     latest = _newer(operation.latest, known[operation_id].latest)
                     self.operations[operation_id] = msgspec.structs.replace(operation, latest=latest)
         ended = [o for o in self.operations.values() if o.state in TERMINAL_STATES]
-        ended.sort(key=lambda operation: operation.ended_at_ms or 0)
+        # As journalled, like events: a millisecond has many ends, and every gateway is to forget the same ones.
+        ended.sort(key=lambda operation: operation.at_seq)
         self._finished = dict.fromkeys(operation.operation_id for operation in ended)
         self.progress = {
             operation_id: EncodedProgress(operation.latest)

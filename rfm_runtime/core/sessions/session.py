@@ -162,7 +162,7 @@ class Session:
         active = [operation for operation in seen if operation.state not in TERMINAL_STATES]
         finished = [operation for operation in seen if operation.state in TERMINAL_STATES]
         if self.subscription is not None and self.subscription.operations == "active":
-            finished.sort(key=lambda operation: -(operation.ended_at_ms or 0))
+            finished.sort(key=lambda operation: -operation.at_seq)
             finished = finished[:FINISHED_SHOWN]
         return active + finished
 

@@ -365,7 +365,9 @@ def test_what_finished_first_is_forgotten_first_and_what_lives_never(it):
     assert sorted(it.states()) == ["alive", "op-2", "op-4"]
 
 
-def test_it_forgets_in_the_order_of_their_ends_after_a_snapshot_too(it):
+@pytest.mark.parametrize("events_per_ms", [1, 1000])
+def test_it_forgets_in_the_order_of_their_ends_after_a_snapshot_too(it, events_per_ms):
+    it.story.events_per_ms = events_per_ms
     for number in range(4):
         it.story.accept(f"op-{number}")
     for number in (3, 0, 1, 2):
