@@ -115,7 +115,7 @@ class Hub:
         self.ignored = 0
         self.limited = 0
         self.checkpoint_s = now.mono_s
-        for row in loaded.rows:
+        for row in sorted(loaded.rows, key=_by_end):
             record = self.adopt(row, now, loaded.performance.get(row.operation.operation_id))
             if shown is not None and not record.terminal:
                 record.merge.shown = max(record.merge.shown, shown.get(row.operation.operation_id, 0.0))
@@ -343,6 +343,8 @@ class Hub:
         fields["final"] = final
         self.live.discard(operation_id)
         self.live_of[record.operation.owner] -= 1
+        # What has ended first is forgotten first, here as by every gateway.
+        self._rotate(operation_id)
         self.release_claim(record)
         if self.cancel_set.pop(operation_id, None) is not None:
             self.cancel_version += 1
@@ -529,3 +531,9 @@ class Hub:
 def _require(condition: bool, what: str, detail: object) -> None:
     if not condition:
         raise AssertionError(f"{what}: {detail}")
+
+
+def _by_end(row: StoredOperation) -> tuple[bool, int]:
+    """What has ended in the order of its outcomes, then what lives, as it comes."""
+    ended = row.operation.state in TERMINAL_STATES
+    return not ended, row.operation.at_seq if ended else 0

@@ -738,6 +738,24 @@ def test_finished_operations_are_forgotten_by_number_and_age_children_first():
     world.check()
 
 
+def test_what_ended_first_is_forgotten_first_before_and_after_a_restart():
+    world = World(finished_keep=3)
+    for number in range(4):
+        submitted(world, f"op-{number}")
+    for number in (3, 1, 2, 0):
+        world.cancel(f"op-{number}")
+        world.write()
+    world.boot()
+    world.tick()
+    assert sorted(world.hub.records) == ["op-0", "op-1", "op-2"]
+    submitted(world, "op-4")
+    world.cancel("op-4")
+    world.write()
+    world.tick()
+    assert sorted(world.hub.records) == ["op-0", "op-2", "op-4"]
+    world.check()
+
+
 def test_a_parent_stays_while_a_child_lives():
     world = World(finished_keep=1, finished_keep_s=1.0)
     greet(world)
