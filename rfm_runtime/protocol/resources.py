@@ -39,7 +39,7 @@ class ProcessUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One process, without its children. Where the system does not tell, None or 0.
 
     cpu_percent: over the last interval; 100 is one core. memory_bytes: resident. sockets: of the descriptors.
-    loop_lag_ms: the latest that its event loop came in the interval; None without a loop.
+    loop_lag_ms: the latest that its event loop came in the interval; None without a loop, or before it was looked at.
     """
 
     name: str

@@ -44,10 +44,15 @@ def names(resources: Resources | None) -> list[str]:
 
 
 def all_of_them(asker: Client) -> Resources:
-    eventually(lambda: names(asker.resources()) == NAMES, timeout_s=20, what="all processes are heard")
-    resources = asker.resources()
-    assert resources is not None
-    return resources
+    """What all have said, each at least once after the first interval: before that nobody has a lag."""
+
+    def whole() -> Resources | None:
+        resources = asker.resources()
+        if resources is None or names(resources) != NAMES:
+            return None
+        return resources if all(r.process.loop_lag_ms is not None for r in resources.reports) else None
+
+    return eventually(whole, timeout_s=20, what="all processes are heard")
 
 
 def test_every_process_says_what_it_uses(watched: Runtime, asker: Client) -> None:
