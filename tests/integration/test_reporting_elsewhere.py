@@ -135,6 +135,7 @@ def test_a_server_that_comes_later_is_told_with_its_new_token(tmp_path: Path) ->
     began_ms = time.time_ns() // 1_000_000
     script = Script(code, env)
     assert script.line() == "over"
+    # Longer than the way to a broker that has just begun, which counts as age of the operation too.
     time.sleep(2.0)
     later_ms = time.time_ns() // 1_000_000
     with runtime(tmp_path, workers=1, port=port) as later, Client(url=later.url, token=later.info.token) as client:
