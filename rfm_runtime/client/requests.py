@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -37,6 +37,9 @@ T = TypeVar("T", bound=Struct)
 REQUEST_S = 30.0
 """To be answered, the time without a connection included."""
 
+PAGE = 500
+"""Operations in one answer."""
+
 
 class Requests(ABC):
     """Of a client, which knows how to ask."""
@@ -57,15 +60,11 @@ class Requests(ABC):
     ) -> list[Operation]:
         """Operations, newest first, filtered."""
         wanted = _filter(states, kinds, owner, labels, text)
-        found: list[Operation] = []
-        cursor = None
-        while True:
-            size = 500 if limit is None else min(500, limit - len(found))
-            page = await self.request(ListOperations(filter=wanted, cursor=cursor, limit=size), ListReply)
-            found += page.operations
-            cursor = page.cursor
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return found
+
+        def page(cursor: str | None, size: int) -> Awaitable[ListReply]:
+            return self.request(ListOperations(filter=wanted, cursor=cursor, limit=size), ListReply)
+
+        return await _all_pages(page, limit)
 
     async def history(
         self,
@@ -81,16 +80,12 @@ class Requests(ABC):
     ) -> list[Operation]:
         """Operations submitted in a period (ms since 1970), newest first, filtered: all that the runtime has kept."""
         wanted = _filter(states, kinds, owner, labels, text)
-        found: list[Operation] = []
-        cursor = None
-        while True:
-            size = 500 if limit is None else min(500, limit - len(found))
+
+        def page(cursor: str | None, size: int) -> Awaitable[HistoryReply]:
             request = History(since_ms=since_ms, until_ms=until_ms, filter=wanted, cursor=cursor, limit=size)
-            page = await self.request(request, HistoryReply)
-            found += page.operations
-            cursor = page.cursor
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return found
+            return self.request(request, HistoryReply)
+
+        return await _all_pages(page, limit)
 
     async def performance(self, operation_id: str) -> PerformanceReply:
         """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""
@@ -133,6 +128,21 @@ class Requests(ABC):
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""
         return (await self.request(Kinds(), KindsReply)).kinds
+
+
+async def _all_pages(
+    page: Callable[[str | None, int], Awaitable[ListReply | HistoryReply]], limit: int | None
+) -> list[Operation]:
+    """The first `limit` operations, or all. page: asks for what follows a cursor, so many at most."""
+    found: list[Operation] = []
+    cursor = None
+    while True:
+        size = PAGE if limit is None else min(PAGE, limit - len(found))
+        reply = await page(cursor, size)
+        found += reply.operations
+        cursor = reply.cursor
+        if cursor is None or (limit is not None and len(found) >= limit):
+            return found
 
 
 def _filter(
