@@ -24,6 +24,7 @@ from websockets.typing import Subprotocol
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Settings
 from rfm_runtime.core.sessions.access import Authenticate
+from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
     Beat,
     Close,
@@ -61,14 +62,8 @@ from rfm_runtime.protocol.internal import (
 from rfm_runtime.protocol.messages import (
     ArtifactChunk,
     CancelReply,
-    Explanation,
-    KindsReply,
     ListReply,
-    Ok,
     OperationReply,
-    Submit,
-    SubmitManyReply,
-    SubmitReply,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
 from rfm_runtime.protocol.resources import ResourceReport
@@ -296,7 +291,7 @@ class Gateway:
         answer: Any
         try:
             reply = await self.rpc.request(command.message, _ANSWERS[type(command.message)], timeout_s=REQUEST_S)
-            answer = _translate(reply, command.message)
+            answer = translated(reply, command.message)
         except UnavailableError as error:
             answer = error_info(error) if error.retry_after_s is not None else self.core.unavailable("the broker")
         except RfmError as error:
@@ -503,22 +498,6 @@ class Gateway:
         self._reporters.push_again()
         self._carry_out(self.core.tick(now_s, _now_ms()))
         self._flush_all()
-
-
-def _translate(reply: Any, asked: Any) -> Any:
-    """The watcher's reply for the broker's answer."""
-    match reply:
-        case internal.Submitted():
-            replies: tuple[SubmitReply, ...] = reply.replies
-            many = not isinstance(asked.submissions[0], Submit)
-            return SubmitManyReply(list(replies)) if many else replies[0]
-        case internal.Ack():
-            return Ok()
-        case internal.Explained():
-            return Explanation(list(reply.lines))
-        case internal.KindsKnown():
-            return KindsReply(list(reply.kinds))
-    return reply
 
 
 def _select(_connection: ServerConnection, offered: Any) -> Subprotocol | None:

@@ -255,16 +255,28 @@ class World:
                 case Send():
                     self._answered(command)
                 case Push():
-                    self.pushes.append((command.routing, unpack(pack(command.message))))
+                    self._pushed(command)
                 case Publish():
                     self._published(command.events)
                 case Control():
-                    self.controls.append(command.frame)
+                    self._controlled(command.frame)
                 case Watch():
-                    self.watched.append(command.source)
+                    self._watch(command.source)
                 case Kill():
-                    self.killed.append(command.source)
+                    self._kill(command.source)
         self.hub.sanity_check()
+
+    def _pushed(self, command: Push) -> None:
+        self.pushes.append((command.routing, unpack(pack(command.message))))
+
+    def _controlled(self, frame: ControlFrame) -> None:
+        self.controls.append(frame)
+
+    def _watch(self, source: Source) -> None:
+        self.watched.append(source)
+
+    def _kill(self, source: Source) -> None:
+        self.killed.append(source)
 
     def _answered(self, command: Send) -> None:
         pack_reply(command.request_id, command.answer)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from rfm_runtime.protocol.internal import OwnerHello, Source
 
-__all__ = ["Owner", "Owners", "same_process"]
+__all__ = ["Owner", "Owners", "is_older", "same_process"]
 
 
 def same_process(one: Source, other: Source) -> bool:
@@ -21,6 +21,12 @@ def same_process(one: Source, other: Source) -> bool:
         other.pid,
         other.start_time,
     )
+
+
+def is_older(one: Source, other: Source) -> bool:
+    """Whether it surely began before the other: on one host and since one boot, by the kernel's own clock."""
+    same_boot = (one.host, one.boot_id) == (other.host, other.boot_id)
+    return same_boot and 0.0 < one.start_time < other.start_time
 
 
 class Owner:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from rfm_runtime.core.operations.claims import Owner, same_process
+from rfm_runtime.core.operations.claims import Owner, is_older, same_process
 from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.operations.record import (
     Asked,
@@ -45,7 +45,7 @@ from rfm_runtime.protocol.internal import (
     Source,
     Started,
 )
-from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent
+from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent, error_info
 
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
@@ -103,6 +103,11 @@ def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Comm
             raise ConflictError(
                 f"another program reports as {message.source.name}", hint="use a name of its own for each"
             )
+        if is_older(message.source, known.source):
+            # Frozen while its successor came; a broker that has restarted since knows only that one.
+            taken = ConflictError(f"a newer process has taken the place of {message.source.name}", hint="end")
+            answer = Send(asked.routing, asked.request_id, error_info(taken))
+            return [answer, *([Kill(message.source)] if message.local else [])]
         # A newer process of the same name; the old one may only be frozen, so it is fenced for good.
         if known.local:
             commands.append(Kill(known.source))

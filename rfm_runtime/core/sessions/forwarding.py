@@ -1,4 +1,4 @@
-"""What of a watcher's requests the broker decides, with who asks. Pure."""
+"""What of a watcher's requests the broker decides, with who asks; and the broker's answers, for watchers. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from rfm_runtime.protocol.messages import (
     CancelOperation,
     ChangePriority,
     Explain,
+    Explanation,
     GetOperation,
     Kinds,
+    KindsReply,
     ListOperations,
+    Ok,
     Pause,
     Resume,
     Submit,
     SubmitMany,
+    SubmitManyReply,
 )
 
-__all__ = ["forwarded"]
+__all__ = ["forwarded", "translated"]
 
 _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     Submit: lambda who, request: internal.DoSubmit(principal=who, submissions=(request,)),
@@ -48,3 +52,18 @@ def forwarded(who: Principal, request: Struct) -> Struct:
     if make is None:
         raise BadRequestError(f"{type(request).__name__} is no request")
     return make(who, request)
+
+
+def translated(answer: Struct, asked: Struct) -> Struct:
+    """The watcher's reply for the broker's answer to what was `forwarded`."""
+    match answer, asked:
+        case internal.Submitted(), internal.DoSubmit():
+            many = not isinstance(asked.submissions[0], Submit)
+            return SubmitManyReply(list(answer.replies)) if many else answer.replies[0]
+        case internal.Ack(), _:
+            return Ok()
+        case internal.Explained(), _:
+            return Explanation(list(answer.lines))
+        case internal.KindsKnown(), _:
+            return KindsReply(list(answer.kinds))
+    return answer

@@ -1,0 +1,186 @@
+"""The broker of the simulation: `testing.operations.World` with its real hub and its checks, on the network.
+
+What its shell does is done here as there: measures are coalesced until the next tick, frames of the feed are numbered,
+whoever subscribes to `control` gets the cancel set, and a local process is watched for its death.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from msgspec import Struct
+
+from rfm_runtime.core.operations.record import Asked, Died, Push, Send, Told
+from rfm_runtime.protocol.internal import (
+    PROGRESS_HEADER,
+    ControlFrame,
+    FeedFrame,
+    ProgressStateReply,
+    Request,
+    Source,
+    pack,
+    pack_reply,
+    unpack,
+    unpack_body,
+    unpack_progress,
+)
+from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
+from rfm_runtime.testing.operations import World
+from rfm_runtime.testing.simulation.network import BROKER, Channel, Frames, Lane, Network
+
+__all__ = ["Broker", "Processes"]
+
+
+class Processes:
+    """What the operating system knows: who lives, and how to end it."""
+
+    def __init__(self, kill: Callable[[str], None]) -> None:
+        self.alive: dict[str, Source] = {}
+        self._kill = kill
+
+    def kill(self, source: Source) -> None:
+        """SIGKILL; nothing if it is gone."""
+        address = next((address for address, known in self.alive.items() if known == source), None)
+        if address is not None:
+            self._kill(address)
+
+
+class Broker(World):
+    """feeds, controls_to: addresses of those who subscribe. on_events: told what is being published, before anybody."""
+
+    def __init__(
+        self,
+        network: Network,
+        processes: Processes,
+        on_events: Callable[[tuple[OperationEvent, ...]], None],
+        settings: dict[str, object],
+    ) -> None:
+        self.network = network
+        self.processes = processes
+        self.on_events = on_events
+        self.feeds: list[str] = []
+        self.owners: list[str] = []
+        self.watching: list[Source] = []
+        self._frame_no = 0
+        self._published_seq = 0
+        self._measures: dict[bytes, bytes] = {}
+        super().__init__(**settings)
+
+    def boot(self) -> None:
+        """A new broker process on the same journal; what was not written is gone, and so are its sockets' queues."""
+        self.network.forget(BROKER)
+        self.watching.clear()
+        self._measures.clear()
+        self._frame_no = 0
+        super().boot()
+        self._published_seq = self.hub.log.head
+
+    # --- what comes in ----------------------------------------------------------------------
+
+    def receive(self, lane: Lane, frames: Frames) -> None:
+        """One message."""
+        if lane.channel == "ingest":
+            # As the shell does: the newest of each (handle, source) is looked at with the next tick.
+            self._measures[frames[0][2:PROGRESS_HEADER]] = frames[0]
+            return
+        if lane.channel == "death":
+            source = msgspec.msgpack.decode(frames[0], type=Source)
+            if source in self.watching:
+                self.watching.remove(source)
+                self.handle(Died(source))
+            return
+        routing = lane.sender.encode()
+        message = unpack(frames)
+        if not isinstance(message, Request):
+            self.handle(Told(routing, message))
+            return
+        body = unpack_body(message)
+        missing = self.hub.missing(body)
+        if missing is not None:
+            self.hub.recall(self._find(*missing), self.now)
+        self._asked[message.id] = body
+        self.handle(Asked(routing, message.id, body))
+
+    def subscribe(self, address: str, *, feed: bool) -> None:
+        """A SUB socket has connected. A late joiner gets the whole cancel set at once."""
+        (self.feeds if feed else self.owners).append(address)
+        if not feed:
+            self.network.send(BROKER, address, "control", pack(self.hub.control_frame()))
+
+    def unsubscribe(self, address: str) -> None:
+        """It is gone."""
+        for addresses in (self.feeds, self.owners):
+            if address in addresses:
+                addresses.remove(address)
+
+    def turn(self) -> None:
+        """Its tick: measures are merged, deadlines looked at, a frame is published."""
+        measures, self._measures = self._measures, {}
+        for key, message in measures.items():
+            handle, source = int.from_bytes(key[:8], "big"), int.from_bytes(key[8:], "big")
+            if handle in self.hub.handles:
+                self.report(handle, source, unpack_progress(message))
+        self._frame((), self.tick(0.0))
+
+    # --- what leaves ------------------------------------------------------------------------
+
+    def _answered(self, command: Send) -> None:
+        super()._answered(command)
+        self.replies.pop(command.request_id, None)
+        answer = command.answer
+        if isinstance(answer, ProgressStateReply):
+            answer = ProgressStateReply(answer.incarnation, self._frame_no, answer.progress)
+        self._send(command.routing, pack_reply(command.request_id, answer))
+
+    def _pushed(self, command: Push) -> None:
+        self._send(command.routing, pack(command.message))
+
+    def _send(self, routing: bytes, frames: Frames) -> None:
+        address = routing.decode()
+        if address in self.processes.alive:
+            self.network.send(BROKER, address, "command", frames)
+
+    def _controlled(self, frame: ControlFrame) -> None:
+        self._spread(self.owners, "control", frame)
+
+    def _published(self, events: tuple[OperationEvent, ...]) -> None:
+        super()._published(events)
+        self.on_events(events)
+        self._frame(events, ())
+
+    def _frame(self, events: tuple[OperationEvent, ...], progress: tuple[ProgressUpdate, ...]) -> None:
+        self._frame_no += 1
+        previous = self._published_seq
+        if events:
+            self._published_seq = events[-1].seq
+        frame = FeedFrame(
+            epoch=self.hub.log.epoch,
+            incarnation=self.hub.incarnation,
+            frame_no=self._frame_no,
+            prev_seq=previous,
+            head_seq=self._published_seq,
+            ts_ms=self.wall_ms,
+            events=events,
+            progress=progress,
+        )
+        self._spread(self.feeds, "feed", frame)
+
+    def _spread(self, addresses: Iterable[str], channel: Channel, frame: Struct) -> None:
+        frames = pack(frame)
+        for address in addresses:
+            self.network.send(BROKER, address, channel, frames)
+
+    # --- processes --------------------------------------------------------------------------
+
+    def _watch(self, source: Source) -> None:
+        self.watching.append(source)
+        if source not in self.processes.alive.values():
+            self.died(source)
+
+    def died(self, source: Source) -> None:
+        """Its pidfd has become readable, or it was gone already."""
+        self.network.send("kernel", BROKER, "death", [msgspec.msgpack.encode(source)])
+
+    def _kill(self, source: Source) -> None:
+        self.processes.kill(source)

@@ -1,0 +1,235 @@
+"""Somebody's client: the real outbox and mirror, one connection that drops, and a person who remembers.
+
+It checks what it is told at the moment it comes: no gap, nothing twice, no bar that goes back, nothing after an
+outcome, nothing at all without a valid token. What a script has submitted it submits again under the same key after
+a crash.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from rfm_runtime.client.mirror import Mirror
+from rfm_runtime.client.outbox import Outbox
+from rfm_runtime.protocol.messages import (
+    CancelOperation,
+    Hello,
+    Live,
+    OperationList,
+    Submit,
+    SubmitReply,
+    Subscribe,
+    Subscribed,
+    Welcome,
+)
+from rfm_runtime.protocol.operation import (
+    TERMINAL_EVENTS,
+    TERMINAL_STATES,
+    ErrorInfo,
+    OperationEvent,
+    ProgressUpdate,
+)
+from rfm_runtime.protocol.wire import Encoding, encode
+from rfm_runtime.testing.sessions import Watcher
+from rfm_runtime.testing.simulation.gateway import Gateway
+from rfm_runtime.testing.tiles_ledger import require
+
+__all__ = ["Client"]
+
+
+class Client:
+    """One person. wanted: what was submitted, by key. accepted: what was promised. log: the journal's events.
+
+    barred: the token was none any more when the server looked at it.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        encoding: Encoding,
+        subscription: Literal["all", "active"],
+        log: Callable[[], Sequence[OperationEvent]],
+    ):
+        self.user = user
+        self.encoding: Encoding = encoding
+        self.subscription = subscription
+        self.wanted: dict[str, Submit] = {}
+        self.accepted: dict[str, str] = {}
+        self._log = log
+        self.start()
+
+    def start(self) -> None:
+        """The program begins, or begins again: what it knew is gone."""
+        self.mirror = Mirror()
+        self.outbox = Outbox()
+        self.connection: Watcher | None = None
+        self.gateway: Gateway | None = None
+        self.outgoing: deque[bytes] = deque()
+        self.welcomed = False
+        self.live = False
+        self.barred = False
+        self.position: int | None = None
+        self.resumed_at = 0
+        self.ended: set[str] = set()
+        self.outcomes: set[str] = set()
+        self.shown: dict[str, float] = {}
+        self.patience: list[Struct] = []
+
+    # --- what the person does ---------------------------------------------------------------
+
+    def submit(self, submission: Submit) -> None:
+        """Submit, or submit once more."""
+        self.wanted[submission.request_key] = submission
+        self.ask(submission)
+
+    def ask(self, message: Struct) -> None:
+        """Queue a request; it is sent when there is a connection."""
+        self.outbox.add(message)
+        self._send_waiting()
+
+    # --- the connection ---------------------------------------------------------------------
+
+    def connect(self, gateway: Gateway) -> None:
+        """Open a connection and say hello."""
+        watcher = gateway.try_connect(self.encoding, address=self.user)
+        if not isinstance(watcher, Watcher):
+            return
+        watcher.frozen = True
+        self.connection, self.gateway = watcher, gateway
+        self._say(Hello(token=self.user, resume=self.mirror.resume))
+
+    def cut(self) -> None:
+        """The connection is gone, with all that was in it."""
+        if self.connection is not None and self.gateway is not None and self.connection.closed is None:
+            self.gateway.drop(self.connection)
+        self.connection = self.gateway = None
+        self.outgoing.clear()
+        self.welcomed = self.live = self.barred = False
+        self.position = None
+        self.outbox.disconnected()
+
+    def _say(self, message: Struct, number: int = 0) -> None:
+        self.outgoing.append(encode(message, self.encoding, ts=0, request_id=number or None))
+
+    def _send_waiting(self) -> None:
+        if self.welcomed:
+            for pending in self.outbox.to_send():
+                pending.sent = True
+                self._say(pending.message, pending.number)
+
+    def deliver(self) -> None:
+        """One message reaches the gateway."""
+        message = self.outgoing.popleft()
+        if self.connection is not None and self.gateway is not None and self.connection.closed is None:
+            if not self.welcomed:
+                self.barred = self.gateway.authenticate(self.user) is None
+            self.connection.send(message)
+
+    @property
+    def incoming(self) -> bool:
+        """Whether something waits to be read, the end of the connection included."""
+        connection = self.connection
+        return connection is not None and (connection.unsent_bytes > 0 or connection.closed is not None)
+
+    def read(self) -> None:
+        """Read one message; a connection that was closed is gone after its last."""
+        connection = self.connection
+        if connection is None:
+            return
+        connection.read(1)
+        for envelope, message in zip(connection.envelopes, connection.told, strict=True):
+            if envelope.re:
+                self._answered(envelope.re, message)
+            else:
+                self._take(message)
+        connection.forget()
+        self._check_shown()
+        if connection.closed is not None and connection.unsent_bytes == 0:
+            self.cut()
+        elif self.gateway is not None and connection.closed is None:
+            self.gateway.flush(connection)
+
+    # --- what it is told --------------------------------------------------------------------
+
+    def _answered(self, number: int, answer: Struct) -> None:
+        pending = self.outbox.answered(number)
+        if pending is None:
+            return
+        message = pending.message
+        if isinstance(answer, ErrorInfo) and answer.temporary:
+            self.patience.append(message)
+        elif isinstance(message, Submit):
+            require(isinstance(answer, SubmitReply), "a good submission, or its repetition, was refused", answer)
+            if isinstance(answer, SubmitReply):
+                require(answer.operation_id == message.operation_id, "one key, two operations", (message, answer))
+                self.accepted[message.request_key] = answer.operation_id
+        elif isinstance(message, CancelOperation):
+            known = isinstance(answer, ErrorInfo) and answer.code == "unknown_operation"
+            promised = message.operation_id in self.accepted.values()
+            require(not (known and promised), "what was accepted is not known", message)
+
+    def _take(self, message: Struct) -> None:
+        told = isinstance(message, OperationList | OperationEvent | ProgressUpdate | Live | Subscribed | Welcome)
+        require(not (self.barred and told), "told although its token is none", message)
+        match message:
+            case Welcome():
+                self.resumed_at = self.mirror.seq
+                self.mirror.forget_log(message.epoch)
+                self.welcomed = True
+                self._say(Subscribe(operations=self.subscription))
+                self._send_waiting()
+            case Subscribed():
+                self.position = self.resumed_at if message.recovered else None
+                finished = {o.operation_id for o in self.mirror.operations.values() if o.state in TERMINAL_STATES}
+                self.ended = finished if message.recovered else set()
+            case OperationList():
+                if message.first:
+                    self.position = None
+                self.mirror.page(message)
+                self.ended |= {o.operation_id for o in message.operations if o.state in TERMINAL_STATES}
+            case Live():
+                self.mirror.moved(message.epoch, message.seq)
+                self.position = message.seq if self.position is None else self.position
+                self.live = True
+            case OperationEvent():
+                self._event(message)
+            case ProgressUpdate():
+                require(message.operation_id not in self.ended, "progress after the outcome", message)
+                self.mirror.progress(message)
+
+    def _event(self, event: OperationEvent) -> None:
+        log, oid = self._log(), event.operation_id
+        require(event.seq <= len(log) and same_event(log[event.seq - 1], event), "an event that is not on disk", event)
+        require(oid not in self.ended, "an event after the outcome", event)
+        if self.position is not None:
+            require(event.seq == self.position + 1, "an event is missing or comes twice", (self.position, event))
+            self.position = event.seq
+        news = self.mirror.event(event)
+        if event.type in TERMINAL_EVENTS:
+            self.ended.add(oid)
+            if news:
+                require(oid not in self.outcomes, "two outcomes", event)
+                self.outcomes.add(oid)
+
+    def _check_shown(self) -> None:
+        for oid, operation in self.mirror.operations.items():
+            if operation.latest is not None:
+                done = operation.latest.done
+                require(done >= self.shown.get(oid, 0.0), "the bar goes back", (oid, self.shown.get(oid), done))
+                self.shown[oid] = done
+
+    def tick(self) -> None:
+        """What was to be repeated later is."""
+        patience, self.patience = self.patience, []
+        for message in patience:
+            self.ask(message)
+
+
+def same_event(one: OperationEvent, other: OperationEvent) -> bool:
+    """Whether they say the same, whatever detail a watcher wants of it."""
+    fields = ("seq", "type", "operation_id", "state", "generation", "error", "artifacts", "cancel_requested", "forced")
+    return all(getattr(one, field) == getattr(other, field) for field in fields)

@@ -1,0 +1,309 @@
+"""The world of one history: all processes and people, the network between them, time, and what always holds.
+
+`steps` does things to it, `rest` brings it to its end. What is being published is compared with what workers and
+programs really did at that moment.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from rfm_runtime.protocol.internal import Reply, Request, Source, unpack
+from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
+from rfm_runtime.testing.simulation.broker import Broker, Processes
+from rfm_runtime.testing.simulation.client import Client
+from rfm_runtime.testing.simulation.engine import Engine, EngineProcess
+from rfm_runtime.testing.simulation.gateway import Gateway
+from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network
+from rfm_runtime.testing.simulation.reporter import Reporter
+from rfm_runtime.testing.simulation.schedule import Config
+from rfm_runtime.testing.tiles_ledger import Process, require
+
+__all__ = ["GATEWAYS", "World"]
+
+GATEWAYS = 2
+SLICE_S = 0.9
+"""Between two looks at the clock of what is not frozen: less than what a core takes for its own standstill."""
+
+
+class World:
+    """narrate: have each step say what it did."""
+
+    def __init__(self, config: Config, *, narrate: bool = False) -> None:
+        self.narrate = narrate
+        self.now_s = 100.0
+        self.network = Network()
+        self.processes = Processes(self.kill)
+        self.frozen: set[str] = set()
+        self.revoked: set[str] = set()
+        self.killed: set[str] = set()
+        self.submitted = 0
+        self.begun = 0
+        self._numbers = itertools.count(1)
+        self._starts = itertools.count(1)
+        self.settings: dict[str, Any] = {
+            "history_events": config.history_events,
+            "finished_keep": config.finished_keep,
+            "handshakes_per_s": 10_000.0,
+            "commands_per_s": 1000.0,
+            "commands_burst": 1000,
+        }
+        self.config = config
+        self.broker = Broker(self.network, self.processes, self._published, self.settings)
+        self.place = Engine()
+        self.engines: list[EngineProcess] = []
+        self.reporters: list[Reporter] = []
+        self.gateways: list[Gateway | None] = [None] * GATEWAYS
+        self.clients = [
+            Client("ann", "json", "all", lambda: self.broker.events),
+            Client("bob", "msgpack", "active", lambda: self.broker.events),
+            Client("root", "msgpack", "all", lambda: self.broker.events),
+        ]
+        self.start_missing()
+        for _ in range(3):
+            self.everybody()
+            self.advance(0.05)
+        for number, client in enumerate(self.clients):
+            client.connect(self.gateway(number))
+        for _ in range(3):
+            self.everybody()
+
+    # --- processes --------------------------------------------------------------------------
+
+    def _address(self, name: str) -> tuple[str, Source]:
+        number = next(self._starts)
+        address = f"{name}#{number}"
+        return address, Source(name, "host", "boot", 1000 + number, 5000.0 + number, number)
+
+    def start_missing(self) -> None:
+        """Start whatever is not there."""
+        for number, gateway in enumerate(self.gateways):
+            if gateway is None:
+                address, source = self._address(f"gateway-{number}")
+                self.processes.alive[address] = source
+                new = Gateway(self.network, address, self._numbers, self.now_s, self.settings, self.revoked)
+                self.gateways[number] = new
+                self.broker.subscribe(address, feed=True)
+                new.boot()
+        if not self.engines:
+            self.start_engine()
+        if not self.reporters:
+            # A name of its own for each program, as its pid gives it.
+            address, source = self._address(f"program-{len(self.killed) + self.begun}-{next(self._starts)}")
+            self.processes.alive[address] = source
+            reporter = Reporter(self.network, address, source, self._numbers, self.now_s)
+            self.reporters.append(reporter)
+            self.broker.subscribe(address, feed=False)
+            reporter.hello()
+
+    def start_engine(self) -> None:
+        """Start an engine, also beside another."""
+        address, source = self._address("engine-0")
+        self.processes.alive[address] = source
+        engine = EngineProcess(self.place, self.network, address, source, self._numbers, self.now_s)
+        self.engines.append(engine)
+        if self.place.process is None:
+            self.place.taken_by(engine)
+        self.broker.subscribe(address, feed=False)
+        engine.hello()
+
+    def kill(self, address: str) -> None:
+        """SIGKILL of an engine or of a program that reports."""
+        source = self.processes.alive.pop(address)
+        self.network.forget(address)
+        self.frozen.discard(address)
+        self.broker.unsubscribe(address)
+        for engine in [engine for engine in self.engines if engine.address == address]:
+            self.engines.remove(engine)
+            if engine.works:
+                self.place.leave()
+                if self.engines:
+                    self.place.taken_by(self.engines[0])
+        for reporter in [reporter for reporter in self.reporters if reporter.address == address]:
+            self.reporters.remove(reporter)
+            self.killed |= reporter.loops.keys() | (reporter.ended.keys() - reporter.settled)
+        if source in self.broker.watching:
+            self.broker.died(source)
+
+    def crash_gateway(self, number: int) -> str:
+        """SIGKILL of a gateway: its connections break."""
+        gateway = self.gateways[number]
+        if gateway is None:
+            return ""
+        self.gateways[number] = None
+        del self.processes.alive[gateway.address]
+        self.network.forget(gateway.address)
+        self.frozen.discard(gateway.address)
+        self.broker.unsubscribe(gateway.address)
+        for client in self.clients:
+            if client.gateway is gateway:
+                client.cut()
+        return f"{gateway.address} is killed"
+
+    def restart_broker(self) -> None:
+        """SIGKILL of the broker, and a new one on what is on the disk."""
+        self.frozen.discard(BROKER)
+        self.broker.boot()
+
+    def engine_is_frozen(self) -> bool:
+        """Whether nobody runs the engine now."""
+        return self.place.process is None or self.place.process.address in self.frozen
+
+    def gateway(self, number: int) -> Gateway:
+        """A gateway that is there."""
+        gateway = self.gateways[number % GATEWAYS]
+        if gateway is None:
+            raise AssertionError("no gateway")
+        return gateway
+
+    def work(self, worker: Process, b: int) -> str:
+        """A worker goes on with what it has."""
+        deaf = self.engine_is_frozen()
+        if worker.kill_asked or not worker.alive or b % 32 == 31:
+            if deaf:
+                self.place.kill(worker)
+                return "is killed, and nobody sees it"
+            self.place.die(worker)
+            return "is killed"
+        self.place.read(worker)
+        done = "has nothing to do"
+        if worker.todo and worker.todo[0].stop:
+            self.place.stop(worker, iterations=b % 3 if worker.todo[0].begun else 0)
+            done = "puts a task down"
+        elif worker.todo and b % 32 == 30:
+            self.place.fail(worker)
+            done = "raises"
+        elif worker.todo:
+            self.place.finish(worker, iterations=b % 5)
+            done = "finishes a task"
+        if worker.outbox and not deaf:
+            self.place.hear(worker)
+        return done
+
+    # --- delivering -------------------------------------------------------------------------
+
+    def _receiver(self, address: str) -> Broker | Gateway | EngineProcess | Reporter | None:
+        if address == BROKER:
+            return self.broker
+        everybody: list[Gateway | EngineProcess | Reporter] = [g for g in self.gateways if g is not None]
+        everybody += [*self.engines, *self.reporters]
+        return next((process for process in everybody if process.address == address), None)
+
+    def deliver(self, lane: Lane) -> str:
+        """The next message of a lane arrives."""
+        frames = lane.queue.popleft()
+        receiver = self._receiver(lane.receiver)
+        if receiver is None:
+            return "nobody is there"
+        receiver.receive(lane, frames)
+        return describe(frames) if self.narrate else ""
+
+    def talking(self) -> list[Client]:
+        """Clients that have something to say, or to read."""
+        return [c for c in self.clients if c.gateway is not None and (self._speaks(c) or c.incoming)]
+
+    def _speaks(self, client: Client) -> bool:
+        return bool(client.outgoing) and client.gateway is not None and client.gateway.address not in self.frozen
+
+    def converse(self, client: Client, messages: int) -> str:
+        """So many messages in both directions."""
+        for _ in range(messages):
+            if self._speaks(client):
+                client.deliver()
+            if client.incoming:
+                client.read()
+        return f"{client.user} speaks and reads"
+
+    def flow(self) -> None:
+        """Everything that is on its way arrives, and what follows from it."""
+        for _ in range(200):
+            lanes = self.network.open(self.frozen)
+            talking = self.talking()
+            if not lanes and not talking:
+                break
+            for lane in lanes:
+                for _ in range(len(lane.queue)):
+                    self.deliver(lane)
+            for client in talking:
+                self.converse(client, 20)
+        self.network.tidy({*self.processes.alive, BROKER})
+
+    def everybody(self) -> None:
+        """Messages arrive, the disk writes, until nothing moves."""
+        for _ in range(20):
+            self.flow()
+            if not self.broker.waiting or self.broker.failing:
+                return
+            self.broker.write()
+
+    def advance(self, elapsed_s: float) -> None:
+        """Whoever is not frozen looks at the clock now and then: what is no pause of its own must not look like one."""
+        while elapsed_s > SLICE_S:
+            self._pass(SLICE_S)
+            elapsed_s -= SLICE_S
+        self._pass(elapsed_s)
+
+    def _pass(self, elapsed_s: float) -> None:
+        self.now_s += elapsed_s
+        self.broker.mono_s = self.now_s
+        self.broker.wall_ms += round(elapsed_s * 1000)
+        if BROKER not in self.frozen:
+            self.broker.turn()
+        owners: list[EngineProcess | Reporter] = [*self.engines, *self.reporters]
+        for process in owners:
+            if process.address not in self.frozen:
+                process.tick(self.now_s)
+        for gateway in self.gateways:
+            if gateway is not None and gateway.address not in self.frozen:
+                gateway.turn(self.now_s)
+        for client in self.clients:
+            client.tick()
+
+    # --- what holds -------------------------------------------------------------------------
+
+    def _published(self, events: tuple[OperationEvent, ...]) -> None:
+        """What is being said to everybody has to be so."""
+        for event in events:
+            oid = event.operation_id
+            if oid.startswith("loop"):
+                if event.type in TERMINAL_EVENTS:
+                    self._loop_ended(event)
+                continue
+            gone = event.type in TERMINAL_EVENTS or event.type == "operation_requeued"
+            require(not (gone and self.place.runs_anything_of(oid)), "a worker still computes it", event)
+            if event.type in TERMINAL_EVENTS:
+                self._render_ended(event)
+
+    def _render_ended(self, event: OperationEvent) -> None:
+        claim = self.place.claims.get((event.operation_id, event.generation))
+        ended = None if claim is None else claim.ended
+        match event.state:
+            case "completed":
+                require(ended == "completed", "the outcome is not that of its claim", (event, ended))
+            case "failed":
+                lost = event.error is not None and event.error.code == "worker_lost"
+                require(lost or ended == "failed", "the outcome is not that of its claim", (event, ended))
+            case _:
+                require(event.cancel_requested, "nobody has cancelled it", event)
+
+    def _loop_ended(self, event: OperationEvent) -> None:
+        oid = event.operation_id
+        said = {k: v for reporter in self.reporters for k, v in reporter.ended.items()}
+        if event.forced or (event.error is not None and event.error.code == "worker_lost"):
+            require(oid in self.killed, "its program lives", event)
+        elif oid in said:
+            require(said[oid] == event.state, "its program has said something else", (event, said[oid]))
+
+
+def describe(frames: Frames) -> str:
+    """A message, for a trace."""
+    if len(frames) == 1:
+        return "a measure or a death"
+    message = unpack(frames)
+    if isinstance(message, Request):
+        return f"{message.type}?"
+    if isinstance(message, Reply):
+        return f"error {message.error.code}" if message.error is not None else message.type
+    events = [f"{e.type.removeprefix('operation_')} {e.operation_id}" for e in getattr(message, "events", ())]
+    return f"{type(message).__name__}{events or ''}"
