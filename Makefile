@@ -9,8 +9,10 @@ PEERS := $(VENV)/.peers
 # Unit and property tests first, then what starts whole runtimes, then what has seconds to keep and runs by itself.
 JOBS ?= auto
 ONLY ?=
+SEEDS ?= 50000
+FIRST ?= 0
 
-.PHONY: help install demo start test check cov bench faults scenarios clean
+.PHONY: help install demo start test check cov bench faults simulation scenarios clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,8 +38,12 @@ test: $(STAMP) ## all tests that run within minutes
 	$(BIN)/pytest -q -n $(JOBS) -m "integration and not slow and not alone" tests
 	$(BIN)/pytest -q -m "alone and not slow" tests
 
-faults: $(STAMP) ## kill, freeze and starve real processes, the long way too
+faults: $(STAMP) ## kill, freeze and starve real processes, the long way too; then 50,000 simulated histories
 	$(BIN)/pytest -q -m fault --durations=10 tests
+	$(MAKE) simulation
+
+simulation: $(STAMP) ## SEEDS simulated histories of the whole system, from seed FIRST on; failing ones are made small
+	$(BIN)/python -P -m rfm_runtime.testing.simulation run --seeds $(SEEDS) --first $(FIRST)
 
 check: $(STAMP) ## types, lint, import contracts, wheel contents
 	$(BIN)/ruff check .

@@ -115,8 +115,10 @@ def test_how_a_render_went(running: Runtime, client: Client) -> None:
 def test_deaths_and_pauses_are_counted(running: Runtime, client: Client) -> None:
     operation = client.submit(KIND, SECONDS)
     eventually(lambda: operation.state == "running", timeout_s=30, what="it runs")
-    eventually(lambda: any(p.workers for p in client.performance(operation.id).performance.points), what="tiles")
+    # Only then has each worker tiles in hand, and a death with none is none of this operation's.
+    eventually(lambda: any(p.done > 0 for p in client.performance(operation.id).performance.points), what="tiles")
     running.workers()[0].kill()
+    eventually(lambda: client.performance(operation.id).performance.deaths == 1, what="the death is counted")
     operation.pause()
     eventually(lambda: operation.state == "paused", what="it stands")
     eventually(lambda: client.performance(operation.id).performance.paused_ms > 300, what="it stands for a while")

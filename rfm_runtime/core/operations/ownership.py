@@ -573,6 +573,9 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
         fields["error"] = message.error or ErrorInfo(code="failed", message="its owner gave no reason")
     elif message.error is not None:
         fields["reason"] = message.error.message
+    if message.state == "canceled" and not record.row.reported:
+        # Also where the broker that passed the cancel on died before it was written.
+        record.change_operation(cancel_requested=True)
     claim = record.row.claim
     record.change(ended_by=(claim.name, message.generation) if claim else None)
     ended = hub.apply(record, OUTCOMES[message.state], now, **fields)

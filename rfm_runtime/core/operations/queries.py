@@ -155,7 +155,10 @@ def explain(
     if row.claim is not None and not record.terminal and (owner is None or owner.routing is None):
         lines.append(f"{row.claim.name} is not connected; it is awaited.")
     elif owner is not None and owner.stale:
-        lines.append(f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; its process lives.")
+        # Of a process elsewhere nobody knows whether it lives.
+        left_s = max(0.0, owner.lease_until_s - now_s)
+        then = "its process lives" if owner.local else f"it is given up in {left_s:.0f} s unless it speaks again"
+        lines.append(f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; {then}.")
     if row.losses:
         lines.append(f"Its owner died {row.losses} times with it.")
     if journal_failing is not None:

@@ -16,6 +16,8 @@ from rfm_runtime.protocol.internal import (
     PROGRESS_HEADER,
     ControlFrame,
     FeedFrame,
+    OwnerHeartbeat,
+    OwnerHello,
     ProgressStateReply,
     Request,
     Source,
@@ -47,7 +49,10 @@ class Processes:
 
 
 class Broker(World):
-    """feeds, controls_to: addresses of those who subscribe. on_events: told what is being published, before anybody."""
+    """feeds, owners: addresses of those who subscribe. on_events: told what is being published, before anybody.
+
+    heard_s: when each owner was last heard of by a broker that knew it; lapsed: those that were silent for a lease.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,9 @@ class Broker(World):
         self.feeds: list[str] = []
         self.owners: list[str] = []
         self.watching: list[Source] = []
+        self.greeted: set[str] = set()
+        self.heard_s: dict[str, float] = {}
+        self.lapsed: set[str] = set()
         self._frame_no = 0
         self._published_seq = 0
         self._measures: dict[bytes, bytes] = {}
@@ -70,6 +78,8 @@ class Broker(World):
     def boot(self) -> None:
         """A new broker process on the same journal; what was not written is gone, and so are its sockets' queues."""
         self.network.forget(BROKER)
+        self.network.join(BROKER)
+        self.greeted.clear()
         self.watching.clear()
         self._measures.clear()
         self._frame_no = 0
@@ -93,18 +103,34 @@ class Broker(World):
         routing = lane.sender.encode()
         message = unpack(frames)
         if not isinstance(message, Request):
+            if isinstance(message, OwnerHeartbeat) and message.source.name in self.greeted:
+                self._heard(message.source.name)
             self.handle(Told(routing, message))
             return
         body = unpack_body(message)
+        if isinstance(body, OwnerHello):
+            self.greeted.add(body.source.name)
+            self._heard(body.source.name)
         missing = self.hub.missing(body)
         if missing is not None:
             self.hub.recall(self._find(*missing), self.now)
         self._asked[message.id] = body
         self.handle(Asked(routing, message.id, body))
 
+    def _heard(self, name: str) -> None:
+        if self.is_silent(name):
+            self.lapsed.add(name)
+        self.heard_s[name] = self.mono_s
+
+    def is_silent(self, name: str) -> bool:
+        """Whether nothing was heard of that owner for a lease."""
+        return name in self.lapsed or self.mono_s - self.heard_s.get(name, self.mono_s) >= self.settings.lease_s
+
     def subscribe(self, address: str, *, feed: bool) -> None:
         """A SUB socket has connected. A late joiner gets the whole cancel set at once."""
-        (self.feeds if feed else self.owners).append(address)
+        subscribers = self.feeds if feed else self.owners
+        if address not in subscribers:
+            subscribers.append(address)
         if not feed:
             self.network.send(BROKER, address, "control", pack(self.hub.control_frame()))
 
@@ -137,9 +163,7 @@ class Broker(World):
         self._send(command.routing, pack(command.message))
 
     def _send(self, routing: bytes, frames: Frames) -> None:
-        address = routing.decode()
-        if address in self.processes.alive:
-            self.network.send(BROKER, address, "command", frames)
+        self.network.send(BROKER, routing.decode(), "command", frames)
 
     def _controlled(self, frame: ControlFrame) -> None:
         self._spread(self.owners, "control", frame)

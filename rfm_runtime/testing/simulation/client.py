@@ -79,6 +79,11 @@ class Client:
         self.shown: dict[str, float] = {}
         self.patience: list[Struct] = []
 
+    @property
+    def name(self) -> str:
+        """For traces."""
+        return self.user
+
     # --- what the person does ---------------------------------------------------------------
 
     def submit(self, submission: Submit) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import Struct
 
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.forwarding import translated
-from rfm_runtime.core.sessions.hub import Forward
+from rfm_runtime.core.sessions.hub import Beat, Forward, PassOn, Push
 from rfm_runtime.core.sessions.replica import Ask
-from rfm_runtime.protocol.internal import FeedFrame, Reply, unpack
+from rfm_runtime.errors import RfmError, UnavailableError
+from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OwnerHeartbeat, Reply, pack_progress, unpack
 from rfm_runtime.protocol.operation import ErrorInfo
-from rfm_runtime.testing.sessions import Gate
-from rfm_runtime.testing.simulation.calls import Calls
-from rfm_runtime.testing.simulation.network import Frames, Lane, Network
+from rfm_runtime.testing.sessions import Gate, Watcher
+from rfm_runtime.testing.simulation.calls import Answer, Calls
+from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network
 
 __all__ = ["Gateway"]
 
@@ -24,7 +25,11 @@ REQUEST_S = 5.0
 
 
 class Gateway(Gate):
-    """One process. revoked: tokens that are none any more, for all gateways."""
+    """One process. revoked: tokens that are none any more, for all gateways.
+
+    lines: to the broker, of programs that report, by session.
+    on_reports: told once somebody reports, and the cancel set is of interest.
+    """
 
     def __init__(
         self,
@@ -34,9 +39,14 @@ class Gateway(Gate):
         now_s: float,
         settings: dict[str, Any],
         revoked: set[str],
+        on_reports: Callable[[], None],
     ) -> None:
+        self.network = network
         self.address = address
+        self.numbers = numbers
         self.revoked = revoked
+        self.on_reports = on_reports
+        self.lines: dict[int, Calls] = {}
         self.calls = Calls(network, address, numbers)
         self._ask_again_s = now_s + ASK_S
         super().__init__(lambda _message: None, **settings)
@@ -56,9 +66,42 @@ class Gateway(Gate):
                     self.calls.ask(command.message, self._answered(command), self.now_s, ASK_S)
                 case Forward():
                     self.calls.ask(command.message, self._forwarded(command), self.now_s, REQUEST_S)
-        super().carry_out([command for command in commands if not isinstance(command, Ask | Forward)])
+                case PassOn():
+                    self._line(command.session).ask(command.message, self._passed(command), self.now_s, REQUEST_S)
+                case Push():
+                    frames = [pack_progress(command.handle, 0, command.measure)]
+                    self.network.send(self.address, BROKER, "ingest", frames)
+                case Beat():
+                    if command.session in self.lines:
+                        self.lines[command.session].tell(OwnerHeartbeat(command.source, command.operations))
+        super().carry_out([c for c in commands if not isinstance(c, Ask | Forward | PassOn | Push | Beat)])
 
-    def _answered(self, ask: Ask) -> Any:
+    def _line(self, session: int) -> Calls:
+        if not self.lines:
+            self.on_reports()
+        if session not in self.lines:
+            address = f"{self.address}/s{session}"
+            self.network.join(address)
+            self.lines[session] = Calls(self.network, address, self.numbers)
+        return self.lines[session]
+
+    def _passed(self, command: PassOn) -> Answer:
+        def answered(answer: Struct | None) -> None:
+            said: Struct | RfmError = UnavailableError("no answer in time") if answer is None else answer
+            if isinstance(said, ErrorInfo):
+                said = said.to_exception()
+            self.carry_out(self.core.passed_on(command, said, self.now_ms))
+            self.flush_all()
+
+        return answered
+
+    def drop(self, watcher: Watcher) -> None:
+        """The connection is gone, and its line with it; whether the program is, shows when its lease ends."""
+        if self.lines.pop(watcher.number, None) is not None:
+            self.network.forget(f"{self.address}/s{watcher.number}")
+        super().drop(watcher)
+
+    def _answered(self, ask: Ask) -> Answer:
         def answered(answer: Struct | None) -> None:
             # Without an answer the ticker asks again.
             if answer is not None and not isinstance(answer, ErrorInfo):
@@ -67,7 +110,7 @@ class Gateway(Gate):
 
         return answered
 
-    def _forwarded(self, forward: Forward) -> Any:
+    def _forwarded(self, forward: Forward) -> Answer:
         def answered(answer: Struct | None) -> None:
             if answer is None:
                 answer = self.core.unavailable("the broker")
@@ -81,9 +124,18 @@ class Gateway(Gate):
     def receive(self, lane: Lane, frames: Frames) -> None:
         """One message of the broker."""
         message = unpack(frames)
+        session = int(lane.receiver.partition("/s")[2] or 0)
         match message:
+            case Reply() if session:
+                self.lines[session].answered(message)
+            case _ if session:
+                self.carry_out(self.core.pushed(session, message, self.now_ms))
+                self.flush_all()
             case Reply():
                 self.calls.answered(message)
+            case ControlFrame():
+                self.carry_out(self.core.control(message, self.now_ms))
+                self.flush_all()
             case FeedFrame():
                 self.carry_out(list(self.core.feed(message, self.now_s)))
                 self.flush_all()
@@ -94,6 +146,8 @@ class Gateway(Gate):
         """Its ticker."""
         self.now_s = now_s
         self.calls.tick(now_s)
+        for line in list(self.lines.values()):
+            line.tick(now_s)
         if now_s >= self._ask_again_s:
             self._ask_again_s = now_s + ASK_S
             self.carry_out(list(self.core.ask_again(now_s)))

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
-__all__ = ["BROKER", "Channel", "Frames", "Lane", "Network"]
+__all__ = ["BROKER", "Channel", "Frames", "Lane", "Network", "process_of"]
 
 Channel = Literal["command", "feed", "control", "ingest", "death"]
 Frames = list[bytes]
@@ -22,14 +22,15 @@ LOSSY: frozenset[Channel] = frozenset({"feed", "control", "ingest"})
 
 
 class Lane:
-    """One direction of one socket; the oldest message is the next."""
+    """One direction of one socket; the oldest message is the next. ends: the processes of sender and receiver."""
 
-    __slots__ = ("channel", "queue", "receiver", "sender")
+    __slots__ = ("channel", "ends", "queue", "receiver", "sender")
 
     def __init__(self, sender: str, receiver: str, channel: Channel) -> None:
         self.sender = sender
         self.receiver = receiver
         self.channel = channel
+        self.ends = (process_of(sender), process_of(receiver))
         self.queue: deque[Frames] = deque()
 
     @property
@@ -41,15 +42,27 @@ class Lane:
         return f"{self.sender} → {self.receiver} ({self.channel})"
 
 
+def process_of(address: str) -> str:
+    """Whose socket it is: a process may have several, each with an address of its own behind a stroke."""
+    return address.partition("/")[0]
+
+
 class Network:
-    """All lanes. cut: addresses whose connection to the broker is interrupted; what they send waits."""
+    """All lanes. cut: processes whose connection to the broker is interrupted; what they send waits."""
 
     def __init__(self) -> None:
         self._lanes: dict[tuple[str, str, Channel], Lane] = {}
+        self._addresses = {BROKER}
         self.cut: set[str] = set()
 
+    def join(self, address: str) -> None:
+        """A socket that can be sent to."""
+        self._addresses.add(address)
+
     def send(self, sender: str, receiver: str, channel: Channel, frames: Frames) -> None:
-        """Put a message on its way."""
+        """Put a message on its way; to nobody it is lost."""
+        if receiver not in self._addresses:
+            return
         key = (sender, receiver, channel)
         lane = self._lanes.get(key)
         if lane is None:
@@ -63,16 +76,18 @@ class Network:
     def open(self, frozen: Iterable[str]) -> list[Lane]:
         """Lanes from which something can be delivered now."""
         deaf = self.cut | set(frozen)
-        return [lane for lane in self.waiting() if lane.receiver not in deaf and lane.sender not in self.cut]
+        return [lane for lane in self.waiting() if lane.ends[1] not in deaf and lane.ends[0] not in self.cut]
 
     def forget(self, address: str) -> None:
-        """The process is gone: nobody receives what was sent to it."""
-        for key in [key for key in self._lanes if key[1] == address]:
+        """The socket is gone, or the process with all of its: nobody receives what was sent to it."""
+        gone = {known for known in self._addresses if address in (known, process_of(known))}
+        for key in [key for key in self._lanes if key[1] in gone]:
             del self._lanes[key]
+        self._addresses -= gone
         self.cut.discard(address)
 
-    def tidy(self, alive: set[str]) -> None:
+    def tidy(self) -> None:
         """Let go of empty lanes of the dead."""
         for key, lane in list(self._lanes.items()):
-            if not lane.queue and not {lane.sender, lane.receiver} <= alive:
+            if not lane.queue and not {lane.sender, lane.receiver} <= self._addresses:
                 del self._lanes[key]

@@ -40,7 +40,7 @@ from rfm_runtime.protocol.internal import (
 )
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.operations import ADMIN, owner_hello
-from rfm_runtime.testing.simulation.calls import Calls
+from rfm_runtime.testing.simulation.calls import Answer, Calls
 from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network
 
 __all__ = ["Ending", "Reporter"]
@@ -50,7 +50,10 @@ Ending = Literal["completed", "failed", "canceled"]
 
 
 class Reporter:
-    """One process. loops: what runs, how far it is. told: what each was asked. ended, settled: outcomes, by id."""
+    """One process. loops: what runs, how far it is. told: what each was asked. ended, settled: outcomes, by id.
+
+    given_up: what the broker would not have any more.
+    """
 
     def __init__(self, network: Network, address: str, source: Source, numbers: Iterator[int], now_s: float) -> None:
         self.network = network
@@ -64,6 +67,7 @@ class Reporter:
         self.told: dict[str, Tell] = {}
         self.ended: dict[str, Ending] = {}
         self.settled: set[str] = set()
+        self.given_up: set[str] = set()
         self._heartbeat_s = now_s
 
     # --- the program ------------------------------------------------------------------------
@@ -135,17 +139,23 @@ class Reporter:
                 case Ask():
                     self._ask(command)
                 case Progress():
-                    frames = [pack_progress(command.handle, 0, command.measure)]
-                    self.network.send(self.address, BROKER, "ingest", frames)
+                    self._push(command)
                 case Tell():
                     self.told[command.operation_id] = command
                 case Settled():
                     self.settled.add(command.operation_id)
                 case GivenUp():
-                    raise AssertionError(f"given up: {command}")
+                    self.given_up.add(command.operation_id)
         self.desk.sanity_check()
 
+    def _push(self, progress: Progress) -> None:
+        frames = [pack_progress(progress.handle, 0, progress.measure)]
+        self.network.send(self.address, BROKER, "ingest", frames)
+
     def _ask(self, ask: Ask) -> None:
+        self.calls.ask(ask.message, self._answers(ask), self.now_s)
+
+    def _answers(self, ask: Ask) -> Answer:
         def answered(answer: Struct | None) -> None:
             if answer is None:
                 self._tell(Refused(ask, UnavailableError("no answer in time")))
@@ -154,7 +164,7 @@ class Reporter:
             else:
                 self._tell(Answered(ask, answer))
 
-        self.calls.ask(ask.message, answered, self.now_s)
+        return answered
 
     def tick(self, now_s: float) -> None:
         """Ten times a second."""
@@ -162,8 +172,11 @@ class Reporter:
         self.calls.tick(now_s)
         if now_s - self._heartbeat_s >= 1.0:
             self._heartbeat_s = now_s
-            self.calls.tell(OwnerHeartbeat(self.source, len(self.loops)))
+            self._beat()
         self._tell(Tick())
+
+    def _beat(self) -> None:
+        self.calls.tell(OwnerHeartbeat(self.source, len(self.loops)))
 
 
 def measure(done: float) -> OperationMeasure:

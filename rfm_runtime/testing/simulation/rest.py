@@ -55,12 +55,12 @@ def _repair(world: World) -> None:
 def _round(world: World) -> None:
     place = world.place
     if place.core.draining and not place.core.runs and place.process is not None:
-        # What has given everything back ends by itworld.
+        # What has given everything back ends by itself.
         world.kill(place.process.address)
     world.start_missing()
-    for number, client in enumerate(world.clients):
-        if client.connection is None:
-            client.connect(world.gateway(number))
+    for number, peer in enumerate(world.peers()):
+        if peer.connection is None:
+            peer.connect(world.gateway(number))
     world.everybody()
     world.advance(0.5)
     world.everybody()
@@ -106,7 +106,7 @@ def _check_heard(world: World) -> None:
         return
     for oid in sorted(world.broker.hub.live):
         record = world.broker.hub.records[oid]
-        if record.operation.state != "cancelling":
+        if record.operation.state != "cancelling" or oid in world.killed:
             continue
         claim = world.place.claims.get((oid, record.operation.generation))
         told = [reporter.told[oid].cancel for reporter in world.reporters if oid in reporter.told]

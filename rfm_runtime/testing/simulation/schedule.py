@@ -66,10 +66,12 @@ class Step(NamedTuple):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """What a history is about: how much the broker remembers of events and of finished operations."""
+    """What a history is about: how much the broker remembers of events and of finished operations, and for how long a
+    program elsewhere may be silent."""
 
     history_events: int = 1000
     finished_keep: int = 100
+    lease_s: float = 40.0
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -92,5 +94,9 @@ def make(seed: int) -> Schedule:
         Step(name, rng.randrange(NUMBER_LIMIT), rng.randrange(NUMBER_LIMIT))
         for name in rng.choices(names, weights, k=count)
     )
-    config = Config(history_events=rng.choice([12, 40, 1000]), finished_keep=rng.choice([3, 100, 100]))
+    config = Config(
+        history_events=rng.choice([12, 40, 1000]),
+        finished_keep=rng.choice([3, 100, 100]),
+        lease_s=rng.choice([6.0, 40.0]),
+    )
     return Schedule(seed, config, steps)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rfm_runtime.protocol.messages import CancelOperation, ChangePriority, Pause, Resume, Submit
 from rfm_runtime.testing.operations import KIND
 from rfm_runtime.testing.simulation.client import Client
+from rfm_runtime.testing.simulation.elsewhere import Elsewhere
 from rfm_runtime.testing.simulation.network import BROKER, Lane
 from rfm_runtime.testing.simulation.reporter import Ending, Reporter
 from rfm_runtime.testing.simulation.schedule import Step
@@ -31,11 +32,11 @@ def carry_out(world: World, step: Step) -> str:
 
 def deliver(world: World, a: int, b: int) -> str:
     """Some messages of one lane arrive."""
-    lanes: list[Lane | Client] = [*world.network.open(world.frozen), *world.talking()]
+    lanes: list[Lane | Client | Elsewhere] = [*world.network.open(world.frozen), *world.talking()]
     if not lanes:
         return ""
     lane = lanes[a % len(lanes)]
-    if isinstance(lane, Client):
+    if not isinstance(lane, Lane):
         return world.converse(lane, 1 + b % 4)
     told = [world.deliver(lane) for _ in range(min(1 + b % 4, len(lane.queue)))]
     return f"{lane}: {', '.join(told)}" if world.narrate else "delivered"
@@ -148,20 +149,22 @@ def prioritise(world: World, a: int, b: int) -> str:
 
 def connect(world: World, a: int, b: int) -> str:
     """Somebody connects to a gateway, resuming where they were."""
-    client, gateway = world.clients[a % len(world.clients)], world.gateways[b % GATEWAYS]
-    if client.connection is not None or gateway is None or gateway.address in world.frozen:
+    peers = world.peers()
+    peer, gateway = peers[a % len(peers)], world.gateways[b % GATEWAYS]
+    if peer.connection is not None or gateway is None or {gateway.address, peer.name} & world.frozen:
         return ""
-    client.connect(gateway)
-    return f"{client.user} connects to {gateway.address} from {client.mirror.seq}"
+    peer.connect(gateway)
+    return f"{peer.name} connects to {gateway.address}"
 
 
 def drop(world: World, a: int, _b: int) -> str:
     """A connection breaks."""
-    client = world.clients[a % len(world.clients)]
-    if client.connection is None:
+    peers = world.peers()
+    peer = peers[a % len(peers)]
+    if peer.connection is None:
         return ""
-    client.cut()
-    return f"{client.user} is cut off"
+    peer.cut()
+    return f"{peer.name} is cut off"
 
 
 def _reporter(world: World, a: int) -> Reporter | None:

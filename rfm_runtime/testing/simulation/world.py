@@ -7,15 +7,17 @@ programs really did at that moment.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 from rfm_runtime.protocol.internal import Reply, Request, Source, unpack
 from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
 from rfm_runtime.testing.simulation.broker import Broker, Processes
 from rfm_runtime.testing.simulation.client import Client
+from rfm_runtime.testing.simulation.elsewhere import Elsewhere
 from rfm_runtime.testing.simulation.engine import Engine, EngineProcess
 from rfm_runtime.testing.simulation.gateway import Gateway
-from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network
+from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network, process_of
 from rfm_runtime.testing.simulation.reporter import Reporter
 from rfm_runtime.testing.simulation.schedule import Config
 from rfm_runtime.testing.tiles_ledger import Process, require
@@ -45,6 +47,7 @@ class World:
         self.settings: dict[str, Any] = {
             "history_events": config.history_events,
             "finished_keep": config.finished_keep,
+            "lease_s": config.lease_s,
             "handshakes_per_s": 10_000.0,
             "commands_per_s": 1000.0,
             "commands_burst": 1000,
@@ -64,8 +67,8 @@ class World:
         for _ in range(3):
             self.everybody()
             self.advance(0.05)
-        for number, client in enumerate(self.clients):
-            client.connect(self.gateway(number))
+        for number, peer in enumerate(self.peers()):
+            peer.connect(self.gateway(number))
         for _ in range(3):
             self.everybody()
 
@@ -82,25 +85,36 @@ class World:
             if gateway is None:
                 address, source = self._address(f"gateway-{number}")
                 self.processes.alive[address] = source
-                new = Gateway(self.network, address, self._numbers, self.now_s, self.settings, self.revoked)
+                self.network.join(address)
+                controls = partial(self.broker.subscribe, address, feed=False)
+                new = Gateway(
+                    self.network, address, self._numbers, self.now_s, self.settings, self.revoked, on_reports=controls
+                )
                 self.gateways[number] = new
                 self.broker.subscribe(address, feed=True)
                 new.boot()
         if not self.engines:
             self.start_engine()
-        if not self.reporters:
-            # A name of its own for each program, as its pid gives it.
-            address, source = self._address(f"program-{len(self.killed) + self.begun}-{next(self._starts)}")
-            self.processes.alive[address] = source
-            reporter = Reporter(self.network, address, source, self._numbers, self.now_s)
-            self.reporters.append(reporter)
+        for kind in (Reporter, Elsewhere):
+            if not any(type(reporter) is kind for reporter in self.reporters):
+                self._start_program(kind)
+
+    def _start_program(self, kind: type[Reporter]) -> None:
+        # A name of its own for each program, as its pid gives it.
+        address, source = self._address(f"{kind.__name__.lower()}-{next(self._starts)}")
+        self.processes.alive[address] = source
+        program = kind(self.network, address, source, self._numbers, self.now_s)
+        self.reporters.append(program)
+        if not isinstance(program, Elsewhere):
+            self.network.join(address)
             self.broker.subscribe(address, feed=False)
-            reporter.hello()
+            program.hello()
 
     def start_engine(self) -> None:
         """Start an engine, also beside another."""
         address, source = self._address("engine-0")
         self.processes.alive[address] = source
+        self.network.join(address)
         engine = EngineProcess(self.place, self.network, address, source, self._numbers, self.now_s)
         self.engines.append(engine)
         if self.place.process is None:
@@ -123,6 +137,8 @@ class World:
         for reporter in [reporter for reporter in self.reporters if reporter.address == address]:
             self.reporters.remove(reporter)
             self.killed |= reporter.loops.keys() | (reporter.ended.keys() - reporter.settled)
+            if isinstance(reporter, Elsewhere):
+                reporter.cut()
         if source in self.broker.watching:
             self.broker.died(source)
 
@@ -136,9 +152,9 @@ class World:
         self.network.forget(gateway.address)
         self.frozen.discard(gateway.address)
         self.broker.unsubscribe(gateway.address)
-        for client in self.clients:
-            if client.gateway is gateway:
-                client.cut()
+        for peer in self.peers():
+            if peer.gateway is gateway:
+                peer.cut()
         return f"{gateway.address} is killed"
 
     def restart_broker(self) -> None:
@@ -193,27 +209,39 @@ class World:
     def deliver(self, lane: Lane) -> str:
         """The next message of a lane arrives."""
         frames = lane.queue.popleft()
-        receiver = self._receiver(lane.receiver)
+        receiver = self._receiver(process_of(lane.receiver))
         if receiver is None:
             return "nobody is there"
         receiver.receive(lane, frames)
         return describe(frames) if self.narrate else ""
 
-    def talking(self) -> list[Client]:
-        """Clients that have something to say, or to read."""
-        return [c for c in self.clients if c.gateway is not None and (self._speaks(c) or c.incoming)]
+    def peers(self) -> list[Client | Elsewhere]:
+        """Everybody with a connection to a gateway."""
+        return [*self.clients, *self.elsewhere()]
 
-    def _speaks(self, client: Client) -> bool:
-        return bool(client.outgoing) and client.gateway is not None and client.gateway.address not in self.frozen
+    def elsewhere(self) -> list[Elsewhere]:
+        """Programs that report through a gateway."""
+        return [reporter for reporter in self.reporters if isinstance(reporter, Elsewhere)]
 
-    def converse(self, client: Client, messages: int) -> str:
+    def talking(self) -> list[Client | Elsewhere]:
+        """Those that have something to say, or to read."""
+        return [peer for peer in self.peers() if self._speaks(peer) or self._reads(peer)]
+
+    def _speaks(self, peer: Client | Elsewhere) -> bool:
+        stands = peer.gateway is None or peer.gateway.address in self.frozen
+        return bool(peer.outgoing) and not stands and peer.name not in self.frozen
+
+    def _reads(self, peer: Client | Elsewhere) -> bool:
+        return peer.incoming and peer.name not in self.frozen
+
+    def converse(self, peer: Client | Elsewhere, messages: int) -> str:
         """So many messages in both directions."""
         for _ in range(messages):
-            if self._speaks(client):
-                client.deliver()
-            if client.incoming:
-                client.read()
-        return f"{client.user} speaks and reads"
+            if self._speaks(peer):
+                peer.deliver()
+            if self._reads(peer):
+                peer.read()
+        return f"{peer.name} speaks and reads"
 
     def flow(self) -> None:
         """Everything that is on its way arrives, and what follows from it."""
@@ -225,9 +253,9 @@ class World:
             for lane in lanes:
                 for _ in range(len(lane.queue)):
                     self.deliver(lane)
-            for client in talking:
-                self.converse(client, 20)
-        self.network.tidy({*self.processes.alive, BROKER})
+            for peer in talking:
+                self.converse(peer, 20)
+        self.network.tidy()
 
     def everybody(self) -> None:
         """Messages arrive, the disk writes, until nothing moves."""
@@ -289,11 +317,18 @@ class World:
 
     def _loop_ended(self, event: OperationEvent) -> None:
         oid = event.operation_id
-        said = {k: v for reporter in self.reporters for k, v in reporter.ended.items()}
         if event.forced or (event.error is not None and event.error.code == "worker_lost"):
-            require(oid in self.killed, "its program lives", event)
-        elif oid in said:
-            require(said[oid] == event.state, "its program has said something else", (event, said[oid]))
+            lost = oid in self.killed or self._lease_is_over(oid)
+            require(lost, "its program lives", event)
+            return
+        program = next((reporter for reporter in self.reporters if oid in reporter.ended), None)
+        if program is not None:
+            require(program.ended[oid] == event.state, "its program has said something else", (event, program.ended))
+
+    def _lease_is_over(self, oid: str) -> bool:
+        """Whether the program elsewhere that has it was silent for that long, as far as the broker could hear."""
+        names = [f"root/{one.source.name}" for one in self.elsewhere() if oid in one.loops or oid in one.ended]
+        return any(self.broker.is_silent(name) for name in names)
 
 
 def describe(frames: Frames) -> str:

@@ -575,6 +575,33 @@ def test_a_new_process_of_the_same_name_replaces_the_old_one_for_good(world):
     assert types(world)[-1] == "requeued"
 
 
+def test_an_older_process_of_the_same_name_does_not_drive_out_the_newer_one(world):
+    """It was frozen while its successor came, and the broker that knew of it has restarted since."""
+    world.boot()
+    greet(world, b"second", pid=200)
+    assert world.refused(E, owner_hello(pid=100)).code == "conflict"
+    assert [source.pid for source in world.killed] == [100]
+    assert [owner.source.pid for owner in world.hub.owners] == [200]
+    # Of another boot, or where the system does not say when it began, nobody knows which is the older one.
+    source = owner_hello(pid=100).source
+    for unknown in ({"boot_id": "another"}, {"start_time": 0.0}):
+        hello = msgspec.structs.replace(owner_hello(pid=100), source=msgspec.structs.replace(source, **unknown))
+        assert isinstance(world.call(E, hello, OwnerWelcome), OwnerWelcome)
+        greet(world, b"second", pid=200)
+
+
+def test_a_cancel_that_its_broker_did_not_live_to_write_is_still_one(world):
+    assign = running(world)
+    world.cancel("op")
+    # The set went out before the commit, and the engine has stopped.
+    world.boot()
+    held = HeldOperation(operation_id="op", generation=assign.generation, state="ended", measure=measure(assign))
+    greet(world, held=(held,))
+    world.call(E, outcome(assign, "canceled"), Ack)
+    operation = world.rows["op"].operation
+    assert (operation.state, operation.cancel_requested) == ("canceled", True)
+
+
 def test_a_program_with_the_name_of_another_is_refused_and_nobody_is_killed(world):
     greet(world, role="reporter")
     assert world.refused(b"second", owner_hello(pid=200, role="reporter")).code == "conflict"
