@@ -7,7 +7,6 @@ a crash.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -33,15 +32,14 @@ from rfm_runtime.protocol.operation import (
     OperationEvent,
     ProgressUpdate,
 )
-from rfm_runtime.protocol.wire import Encoding, encode
-from rfm_runtime.testing.sessions import Watcher
-from rfm_runtime.testing.simulation.gateway import Gateway
+from rfm_runtime.protocol.wire import Encoding, Envelope
+from rfm_runtime.testing.simulation.peer import Peer
 from rfm_runtime.testing.tiles_ledger import require
 
 __all__ = ["Client"]
 
 
-class Client:
+class Client(Peer):
     """One person. wanted: what was submitted, by key. accepted: what was promised. log: the journal's events.
 
     barred: the token was none any more when the server looked at it.
@@ -53,9 +51,9 @@ class Client:
         encoding: Encoding,
         subscription: Literal["all", "active"],
         log: Callable[[], Sequence[OperationEvent]],
-    ):
+    ) -> None:
+        super().__init__(user, encoding)
         self.user = user
-        self.encoding: Encoding = encoding
         self.subscription = subscription
         self.wanted: dict[str, Submit] = {}
         self.accepted: dict[str, str] = {}
@@ -66,23 +64,16 @@ class Client:
         """The program begins, or begins again: what it knew is gone."""
         self.mirror = Mirror()
         self.outbox = Outbox()
-        self.connection: Watcher | None = None
-        self.gateway: Gateway | None = None
-        self.outgoing: deque[bytes] = deque()
-        self.welcomed = False
-        self.live = False
-        self.barred = False
-        self.position: int | None = None
-        self.resumed_at = 0
-        self.ended: set[str] = set()
         self.outcomes: set[str] = set()
         self.shown: dict[str, float] = {}
         self.patience: list[Struct] = []
+        self.resumed_at = 0
+        self.ended: set[str] = set()
+        self._nowhere()
 
-    @property
-    def name(self) -> str:
-        """For traces."""
-        return self.user
+    def _nowhere(self) -> None:
+        self.live = self.barred = False
+        self.position: int | None = None
 
     # --- what the person does ---------------------------------------------------------------
 
@@ -98,65 +89,34 @@ class Client:
 
     # --- the connection ---------------------------------------------------------------------
 
-    def connect(self, gateway: Gateway) -> None:
-        """Open a connection and say hello."""
-        watcher = gateway.try_connect(self.encoding, address=self.user)
-        if not isinstance(watcher, Watcher):
-            return
-        watcher.frozen = True
-        self.connection, self.gateway = watcher, gateway
-        self._say(Hello(token=self.user, resume=self.mirror.resume))
+    def greeting(self) -> Struct:
+        """With the position to resume from."""
+        return Hello(token=self.user, resume=self.mirror.resume)
 
-    def cut(self) -> None:
-        """The connection is gone, with all that was in it."""
-        if self.connection is not None and self.gateway is not None and self.connection.closed is None:
-            self.gateway.drop(self.connection)
-        self.connection = self.gateway = None
-        self.outgoing.clear()
-        self.welcomed = self.live = self.barred = False
-        self.position = None
+    def lost(self) -> None:
+        """Everything without an answer is sent again."""
+        self._nowhere()
         self.outbox.disconnected()
-
-    def _say(self, message: Struct, number: int = 0) -> None:
-        self.outgoing.append(encode(message, self.encoding, ts=0, request_id=number or None))
 
     def _send_waiting(self) -> None:
         if self.welcomed:
             for pending in self.outbox.to_send():
                 pending.sent = True
-                self._say(pending.message, pending.number)
+                self.say(pending.message, pending.number)
 
     def deliver(self) -> None:
-        """One message reaches the gateway."""
-        message = self.outgoing.popleft()
-        if self.connection is not None and self.gateway is not None and self.connection.closed is None:
-            if not self.welcomed:
-                self.barred = self.gateway.authenticate(self.user) is None
-            self.connection.send(message)
+        """One message reaches the gateway; with the first one goes the token."""
+        if self.gateway is not None and not self.welcomed:
+            self.barred = self.gateway.authenticate(self.user) is None
+        super().deliver()
 
-    @property
-    def incoming(self) -> bool:
-        """Whether something waits to be read, the end of the connection included."""
-        connection = self.connection
-        return connection is not None and (connection.unsent_bytes > 0 or connection.closed is not None)
-
-    def read(self) -> None:
-        """Read one message; a connection that was closed is gone after its last."""
-        connection = self.connection
-        if connection is None:
-            return
-        connection.read(1)
-        for envelope, message in zip(connection.envelopes, connection.told, strict=True):
-            if envelope.re:
-                self._answered(envelope.re, message)
-            else:
-                self._take(message)
-        connection.forget()
+    def took(self, envelope: Envelope, message: Struct) -> None:
+        """An answer, or something that nobody asked for."""
+        if envelope.re:
+            self._answered(envelope.re, message)
+        else:
+            self._take(message)
         self._check_shown()
-        if connection.closed is not None and connection.unsent_bytes == 0:
-            self.cut()
-        elif self.gateway is not None and connection.closed is None:
-            self.gateway.flush(connection)
 
     # --- what it is told --------------------------------------------------------------------
 
@@ -185,7 +145,7 @@ class Client:
                 self.resumed_at = self.mirror.seq
                 self.mirror.forget_log(message.epoch)
                 self.welcomed = True
-                self._say(Subscribe(operations=self.subscription))
+                self.say(Subscribe(operations=self.subscription))
                 self._send_waiting()
             case Subscribed():
                 self.position = self.resumed_at if message.recovered else None

@@ -62,7 +62,7 @@ class Reporter:
         self.now_s = now_s
         self.desk = Desk()
         self.calls = Calls(network, address, numbers)
-        self.greeting = False
+        self.is_greeting = False
         self.loops: dict[str, float] = {}
         self.told: dict[str, Tell] = {}
         self.ended: dict[str, Ending] = {}
@@ -118,14 +118,14 @@ class Reporter:
 
     def hello(self) -> None:
         """Introduce this program, until it is answered."""
-        if not self.greeting:
-            self.greeting = True
+        if not self.is_greeting:
+            self.is_greeting = True
             given = owner_hello(self.source.name, role="reporter", resumable=(), held=self.desk.hello().held)
             fields: dict[str, Any] = {field: getattr(given, field) for field in OwnerHello.__struct_fields__}
             self.calls.ask(OwnerHello(**{**fields, "source": self.source}), self._welcomed, self.now_s)
 
     def _welcomed(self, answer: Struct | None) -> None:
-        self.greeting = False
+        self.is_greeting = False
         if isinstance(answer, OwnerWelcome):
             self._tell(answer)
         else:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from rfm_runtime.protocol.messages import CancelOperation, ChangePriority, Pause, Resume, Submit
 from rfm_runtime.testing.operations import KIND
 from rfm_runtime.testing.simulation.client import Client
-from rfm_runtime.testing.simulation.elsewhere import Elsewhere
 from rfm_runtime.testing.simulation.network import BROKER, Lane
+from rfm_runtime.testing.simulation.peer import Peer
 from rfm_runtime.testing.simulation.reporter import Ending, Reporter
 from rfm_runtime.testing.simulation.schedule import Step
 from rfm_runtime.testing.simulation.world import GATEWAYS, World
@@ -32,7 +32,7 @@ def carry_out(world: World, step: Step) -> str:
 
 def deliver(world: World, a: int, b: int) -> str:
     """Some messages of one lane arrive."""
-    lanes: list[Lane | Client | Elsewhere] = [*world.network.open(world.frozen), *world.talking()]
+    lanes: list[Lane | Peer] = [*world.network.open(world.frozen), *world.talking()]
     if not lanes:
         return ""
     lane = lanes[a % len(lanes)]
@@ -112,15 +112,16 @@ def submit_again(world: World, a: int, b: int) -> str:
     return f"{client.user} submits {client.wanted[key].operation_id} again"
 
 
-def _known(client: Client, b: int) -> str | None:
+def _wish(world: World, a: int, b: int) -> tuple[Client, str | None]:
+    """Somebody, and an operation that is known to them."""
+    client = world.clients[a % len(world.clients)]
     known = sorted({*client.mirror.operations, *client.accepted.values()})
-    return known[b % len(known)] if known else None
+    return client, known[b % len(known)] if known else None
 
 
 def cancel(world: World, a: int, b: int) -> str:
     """Somebody cancels something that is known to them."""
-    client = world.clients[a % len(world.clients)]
-    oid = _known(client, b)
+    client, oid = _wish(world, a, b)
     if oid is None:
         return ""
     client.ask(CancelOperation(operation_id=oid, deadline_ms=500))
@@ -129,8 +130,7 @@ def cancel(world: World, a: int, b: int) -> str:
 
 def pause(world: World, a: int, b: int) -> str:
     """Somebody pauses something, or has it go on."""
-    client = world.clients[a % len(world.clients)]
-    oid = _known(client, b)
+    client, oid = _wish(world, a, b)
     if oid is None:
         return ""
     client.ask(Pause(oid) if b % 2 else Resume(oid))
@@ -139,8 +139,7 @@ def pause(world: World, a: int, b: int) -> str:
 
 def prioritise(world: World, a: int, b: int) -> str:
     """Somebody changes a priority."""
-    client = world.clients[a % len(world.clients)]
-    oid = _known(client, b)
+    client, oid = _wish(world, a, b)
     if oid is None:
         return ""
     client.ask(ChangePriority(oid, b % 3))

@@ -18,6 +18,7 @@ from rfm_runtime.testing.simulation.elsewhere import Elsewhere
 from rfm_runtime.testing.simulation.engine import Engine, EngineProcess
 from rfm_runtime.testing.simulation.gateway import Gateway
 from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network, process_of
+from rfm_runtime.testing.simulation.peer import Peer
 from rfm_runtime.testing.simulation.reporter import Reporter
 from rfm_runtime.testing.simulation.schedule import Config
 from rfm_runtime.testing.tiles_ledger import Process, require
@@ -215,7 +216,7 @@ class World:
         receiver.receive(lane, frames)
         return describe(frames) if self.narrate else ""
 
-    def peers(self) -> list[Client | Elsewhere]:
+    def peers(self) -> list[Peer]:
         """Everybody with a connection to a gateway."""
         return [*self.clients, *self.elsewhere()]
 
@@ -223,18 +224,18 @@ class World:
         """Programs that report through a gateway."""
         return [reporter for reporter in self.reporters if isinstance(reporter, Elsewhere)]
 
-    def talking(self) -> list[Client | Elsewhere]:
+    def talking(self) -> list[Peer]:
         """Those that have something to say, or to read."""
         return [peer for peer in self.peers() if self._speaks(peer) or self._reads(peer)]
 
-    def _speaks(self, peer: Client | Elsewhere) -> bool:
+    def _speaks(self, peer: Peer) -> bool:
         stands = peer.gateway is None or peer.gateway.address in self.frozen
         return bool(peer.outgoing) and not stands and peer.name not in self.frozen
 
-    def _reads(self, peer: Client | Elsewhere) -> bool:
+    def _reads(self, peer: Peer) -> bool:
         return peer.incoming and peer.name not in self.frozen
 
-    def converse(self, peer: Client | Elsewhere, messages: int) -> str:
+    def converse(self, peer: Peer, messages: int) -> str:
         """So many messages in both directions."""
         for _ in range(messages):
             if self._speaks(peer):
