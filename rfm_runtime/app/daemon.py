@@ -25,7 +25,7 @@ from rfm_runtime.errors import NoRuntimeError, RfmError, StartError
 from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.observe.temporaries import remove_temporaries
 
-__all__ = ["private", "start_daemon", "stop"]
+__all__ = ["private", "start_attached", "start_daemon", "stop"]
 
 POLL_S = 0.02
 STOP_S = 20.0
@@ -38,6 +38,11 @@ def start_daemon(settings: Settings, *, on_status: OnStatus | None = None) -> Co
     """
     _spawn(settings, on_status, detached=True, ephemeral=False)
     return ConnectionInfo.read(folders(settings).connection)
+
+
+def start_attached(settings: Settings) -> subprocess.Popen[bytes]:
+    """As `start_daemon`, but it ends with this process, whose child it is."""
+    return _spawn(settings, None, detached=False, ephemeral=False)
 
 
 def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:

@@ -35,12 +35,16 @@ def eventually(condition: Callable[[], Any], *, timeout_s: float = 10.0, what: s
 
 
 class Runtime:
-    """A started runtime. `info` changes when it is started again on another port."""
+    """A started runtime. `info` changes when it is started again on another port.
 
-    def __init__(self, settings: Settings) -> None:
+    starts: how; a daemon, or a process that does not outlive this one.
+    """
+
+    def __init__(self, settings: Settings, starts: Callable[[Settings], ConnectionInfo] = start_daemon) -> None:
         self.settings = settings
         self.folders: Folders = folders(settings)
-        self.info: ConnectionInfo = start_daemon(settings)
+        self._starts = starts
+        self.info: ConnectionInfo = starts(settings)
 
     @property
     def url(self) -> str:
@@ -92,7 +96,7 @@ class Runtime:
 
     def start(self) -> None:
         """Start it again in the same folders."""
-        self.info = start_daemon(self.settings)
+        self.info = self._starts(self.settings)
 
     def logs(self) -> str:
         """Everything the processes logged, for the message of a failed test."""

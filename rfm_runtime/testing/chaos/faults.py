@@ -35,6 +35,9 @@ class Latency:
     delay_s: float
     jitter_s: float = 0.0
 
+    def __str__(self) -> str:
+        return f"{self.delay_s * 1000:.0f} ± {self.jitter_s * 1000:.0f} ms later"
+
 
 @dataclass(frozen=True, slots=True)
 class Stalls:
@@ -46,12 +49,18 @@ class Stalls:
     probability: float
     wait_s: float
 
+    def __str__(self) -> str:
+        return f"stalls of {self.wait_s * 1000:.0f} ms, {self.probability:.0%} of all pieces"
+
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
     """At most so much in each direction of each connection."""
 
     bytes_per_s: float
+
+    def __str__(self) -> str:
+        return f"{self.bytes_per_s / 1000:.0f} KB/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,9 @@ class Cut:
 
     reset: bool
 
+    def __str__(self) -> str:
+        return "reset in mid-frame" if self.reset else "truncated in mid-frame"
+
 
 @dataclass(frozen=True, slots=True)
 class HalfOpen:
@@ -71,10 +83,16 @@ class HalfOpen:
     The proxy's kernel still acknowledges what fits into its buffers, which a machine that is gone would not.
     """
 
+    def __str__(self) -> str:
+        return "all peers vanish without a word"
+
 
 @dataclass(frozen=True, slots=True)
 class BlackHole:
     """Connections are accepted, and nothing goes through, until this is over."""
+
+    def __str__(self) -> str:
+        return "accepts and forwards nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,9 @@ class IdleCut:
     """Whatever was silent in both directions for `after_s` is closed on both sides, as proxies do."""
 
     after_s: float
+
+    def __str__(self) -> str:
+        return f"cut when idle for {self.after_s:g} s"
 
 
 NetworkFault = Latency | Stalls | Throttle | Cut | HalfOpen | BlackHole | IdleCut
@@ -94,10 +115,16 @@ NetworkFault = Latency | Stalls | Throttle | Cut | HalfOpen | BlackHole | IdleCu
 class Kill:
     """SIGKILL."""
 
+    def __str__(self) -> str:
+        return "killed"
+
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
     """SIGSTOP, and SIGCONT when it is over."""
+
+    def __str__(self) -> str:
+        return "frozen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +133,18 @@ class Starve:
 
     rivals: int = 8
 
+    def __str__(self) -> str:
+        return f"on one core with {self.rivals} rivals"
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """No more address space than it has, and `spare_bytes`: the next large allocation fails."""
 
     spare_bytes: int = 4 * 2**20
+
+    def __str__(self) -> str:
+        return f"{self.spare_bytes / 2**20:.0f} MiB of memory left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +153,16 @@ class Descriptors:
 
     spare: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.spare} file descriptors left"
+
 
 @dataclass(frozen=True, slots=True)
 class FullDisk:
     """The runtime's disk, a small one of its own, has no room left."""
+
+    def __str__(self) -> str:
+        return "no room on its disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +170,9 @@ class ClockJump:
     """The wall clock of all processes is `by_s` away from the true time; it is set back when it is over."""
 
     by_s: float
+
+    def __str__(self) -> str:
+        return f"clock {abs(self.by_s) / 60:.0f} min {'ahead' if self.by_s > 0 else 'behind'}"
 
 
 ProcessFault = Kill | Freeze | Starve | Memory | Descriptors | FullDisk | ClockJump

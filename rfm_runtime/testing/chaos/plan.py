@@ -74,7 +74,7 @@ class Planned:
     @property
     def what(self) -> str:
         """The fault in words."""
-        return _words(self.fault)
+        return str(self.fault)
 
 
 def plan(seed: int, seconds: float, kinds: Collection[FaultKind] = KINDS) -> tuple[Planned, ...]:
@@ -132,19 +132,17 @@ def _fault(rng: random.Random, kind: FaultKind, at_s: float, seconds: float) -> 
 
 
 def _network(rng: random.Random) -> NetworkFault:
-    return _one(
-        rng,
-        (
-            Latency(0.2, 0.1),
-            Stalls(0.1, 0.4),
-            Throttle(10_000),
-            Cut(reset=False),
-            Cut(reset=True),
-            HalfOpen(),
-            BlackHole(),
-            IdleCut(1.0),
-        ),
+    choices: tuple[NetworkFault, ...] = (
+        Latency(0.2, 0.1),
+        Stalls(0.1, 0.4),
+        Throttle(10_000),
+        Cut(reset=False),
+        Cut(reset=True),
+        HalfOpen(),
+        BlackHole(),
+        IdleCut(1.0),
     )
+    return _one(rng, choices)
 
 
 def _between(rng: random.Random, low: float, high: float) -> float:
@@ -153,35 +151,3 @@ def _between(rng: random.Random, low: float, high: float) -> float:
 
 def _one(rng: random.Random, choices: tuple[T, ...]) -> T:
     return choices[int(rng.random() * len(choices))]
-
-
-def _words(fault: Fault) -> str:
-    match fault:
-        case Kill():
-            return "killed"
-        case Freeze():
-            return "frozen"
-        case Starve(rivals):
-            return f"one core with {rivals} rivals"
-        case Memory(spare_bytes):
-            return f"{spare_bytes / 2**20:.0f} MiB of memory left"
-        case Descriptors(spare):
-            return f"{spare} file descriptors left"
-        case FullDisk():
-            return "no room on its disk"
-        case ClockJump(by_s):
-            return f"clock {abs(by_s) / 60:.0f} min {'ahead' if by_s > 0 else 'behind'}"
-        case Latency(delay_s, jitter_s):
-            return f"{delay_s * 1000:.0f} ± {jitter_s * 1000:.0f} ms later"
-        case Stalls(probability, wait_s):
-            return f"{probability:.0%} stalls of {wait_s * 1000:.0f} ms"
-        case Throttle(bytes_per_s):
-            return f"{bytes_per_s / 1000:.0f} KB/s"
-        case Cut(reset):
-            return f"{'reset' if reset else 'truncated'} in a frame"
-        case HalfOpen():
-            return "peers vanish"
-        case BlackHole():
-            return "nothing goes through"
-        case IdleCut(after_s):
-            return f"cut when idle for {after_s:g} s"

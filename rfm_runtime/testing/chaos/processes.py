@@ -59,7 +59,11 @@ def _limit(process: psutil.Process, resource: int, soft: int) -> Undo:
         raise psutil.AccessDenied(process.pid)
     hard = before[1]
     process.rlimit(resource, (soft if hard == psutil.RLIM_INFINITY else min(soft, hard), hard))
-    return _surviving(lambda: process.rlimit(resource, before) and None)
+
+    def end() -> None:
+        process.rlimit(resource, before)
+
+    return _surviving(end)
 
 
 def _starve(process: psutil.Process, rivals: int) -> Undo:

@@ -1,0 +1,363 @@
+"""A whole run: a runtime of its own, a crowd beside it, faults as planned, an end in order, and the checker's verdict.
+
+One event loop in one thread; what blocks (starting, stopping) is done in threads of the loop's pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from rfm_runtime import config
+from rfm_runtime.app.daemon import start_attached
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Settings, folders
+from rfm_runtime.errors import RfmError, StartError
+from rfm_runtime.testing.chaos import disk, processes
+from rfm_runtime.testing.chaos.checker import Left, Verdict, check, read_journal
+from rfm_runtime.testing.chaos.clock import WallClock
+from rfm_runtime.testing.chaos.crowd import Crowd, until
+from rfm_runtime.testing.chaos.faults import ClockJump, Descriptors, Freeze, FullDisk, Kill, Memory, Starve
+from rfm_runtime.testing.chaos.plan import Planned
+from rfm_runtime.testing.chaos.proxy import FaultProxy
+from rfm_runtime.testing.runtime import Runtime
+
+__all__ = ["Happened", "Harness", "Outcome", "Sample"]
+
+SAMPLE_S = 1.0
+FIND_S = 3.0
+"""For a process that is to be disturbed and is just being started again."""
+
+START_S = 60.0
+QUIET_S = 90.0
+"""For what nobody waits for to end: operations of programs that were killed, the lease of one far away included."""
+
+CONVERGE_S = 60.0
+
+OVERRIDES = {
+    "gateways": 2,
+    "workers": 2,
+    "drain_timeout_s": 5.0,
+    "heartbeat_s": 2.0,
+    "lease_s": 30.0,
+    # All watchers, submitters and programs of a run come from one address, again and again.
+    "connections_per_user": 256,
+    "connections_per_address": 256,
+    "resources_interval_s": 2.0,
+}
+
+
+@dataclass(slots=True)
+class Happened:
+    """A planned fault as it was. began_s, ended_s: since the beginning of the run. note: why it was not, or to whom."""
+
+    planned: Planned
+    began_s: float
+    ended_s: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A look at the run, each second. silent_s: how long the watcher nearby has heard nothing."""
+
+    at_s: float
+    accepted: int
+    events: int
+    silent_s: float
+    memory_bytes: dict[str, int]
+    descriptors: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run was. settled_s: from its last fault until all was quiet and everybody knew."""
+
+    verdict: Verdict
+    happened: Sequence[Happened]
+    samples: Sequence[Sample]
+    took_s: float
+    settled_s: float
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a run gathers."""
+
+    began_s: float
+    happened: list[Happened] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+
+class Harness:
+    """One run in an empty folder. small_disk: the folder is a file system of its own, which may be filled.
+
+    on_look: told every second where it stands, and what is disturbed. overrides: settings of the runtime.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Sequence[Planned],
+        *,
+        seed: int,
+        seconds: float,
+        small_disk: bool = False,
+        on_look: Callable[[Sample, Sequence[Happened]], None] | None = None,
+        overrides: dict[str, object] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._seed = seed
+        self._seconds = seconds
+        self._small_disk = small_disk
+        self._on_look = on_look
+        self._rng = random.Random(seed)
+        self._records = folder / "records"
+        self._records.mkdir()
+        self._clock = WallClock(folder / "clock")
+        port = _free_port()
+        own = {"state_dir": str(folder / "state"), "runtime_dir": str(folder / "run"), "port": port}
+        self._settings = config.load({**OVERRIDES, **(overrides or {}), **own}).settings
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._starting = asyncio.Lock()
+        self._undos: dict[int, processes.Undo] = {}
+
+    async def run(self) -> Outcome:
+        """All of it. Raises StartError if the runtime does not start at all. Nothing is left, however it ends."""
+        runtime = await asyncio.to_thread(Runtime, self._settings, self._start)
+        proxy = FaultProxy("127.0.0.1", self._settings.port, seed=self._seed)
+        crowd = Crowd(runtime, self._records, await proxy.start(), self._seed)
+        run = _Run(time.monotonic())
+        looking = asyncio.create_task(self._look(run, runtime, crowd))
+        try:
+            crowd.start()
+            await self._disturb(run, runtime, crowd, proxy)
+            calm_s = time.monotonic()
+            await self._settle(runtime, crowd)
+            settled_s = time.monotonic() - calm_s
+            looking.cancel()
+            run.samples.append(_sample(run, runtime, crowd))
+            await crowd.close(orderly=True)
+            await proxy.close()
+            await asyncio.to_thread(runtime.stop)
+            left = self._left(run)
+        finally:
+            looking.cancel()
+            await self._end(runtime, crowd, proxy)
+        verdict = await asyncio.to_thread(check, self._records, runtime.folders.journal, left)
+        return Outcome(verdict, run.happened, run.samples, time.monotonic() - run.began_s, settled_s)
+
+    # --- the runtime ------------------------------------------------------------------------
+
+    def _start(self, settings: Settings) -> ConnectionInfo:
+        # In a thread that lives as long as the loop: the kernel ends a child with the thread that made it.
+        with self._clock.environment():
+            self._supervisor = start_attached(settings)
+        return ConnectionInfo.read(folders(settings).connection)
+
+    async def _start_again(self, runtime: Runtime) -> str:
+        """Until it runs; what was in the way, if anything."""
+        trouble = ""
+        deadline_s = time.monotonic() + START_S
+        async with self._starting:
+            while True:
+                try:
+                    await asyncio.to_thread(runtime.start)
+                    return trouble
+                except RfmError as error:
+                    trouble = f"started late: {error.message}"
+                    if time.monotonic() >= deadline_s:
+                        raise
+                await asyncio.sleep(0.5)
+
+    def _reboot(self, runtime: Runtime) -> None:
+        runtime.kill_supervisor()
+        if self._supervisor is not None:
+            self._supervisor.wait(10)
+
+    async def _end(self, runtime: Runtime, crowd: Crowd, proxy: FaultProxy) -> None:
+        """Whatever is left, at once: after an orderly end there is nothing."""
+        for key in list(self._undos):
+            self._undos.pop(key)()
+        await crowd.close(orderly=False)
+        await proxy.close()
+        tree = await asyncio.to_thread(runtime.tree)
+        if self._supervisor is not None and self._supervisor.poll() is None:
+            self._supervisor.kill()
+            await asyncio.to_thread(self._supervisor.wait)
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    # --- faults -----------------------------------------------------------------------------
+
+    async def _disturb(self, run: _Run, runtime: Runtime, crowd: Crowd, proxy: FaultProxy) -> None:
+        tasks = []
+        async with asyncio.TaskGroup() as group:
+            for number, planned in enumerate(self._plan):
+                tasks.append(group.create_task(self._one(run, number, planned, runtime, crowd, proxy)))
+            await asyncio.sleep(self._seconds)
+
+    async def _one(
+        self, run: _Run, number: int, planned: Planned, runtime: Runtime, crowd: Crowd, proxy: FaultProxy
+    ) -> None:
+        """One fault from its beginning to its end."""
+        await asyncio.sleep(max(0.0, planned.at_s - (time.monotonic() - run.began_s)))
+        happened = Happened(planned, round(time.monotonic() - run.began_s, 2))
+        run.happened.append(happened)
+        try:
+            undo = await self._begin(planned, happened, runtime, crowd, proxy)
+        except (psutil.Error, OSError) as error:
+            happened.note = f"not done: {error}"
+            undo = None
+        if undo is not None:
+            self._undos[number] = undo
+            await asyncio.sleep(planned.lasts_s)
+            self._undos.pop(number)()
+        happened.ended_s = round(time.monotonic() - run.began_s, 2)
+        if isinstance(planned.fault, Kill):
+            crowd.replace()
+
+    async def _begin(
+        self, planned: Planned, happened: Happened, runtime: Runtime, crowd: Crowd, proxy: FaultProxy
+    ) -> processes.Undo | None:
+        match planned.fault:
+            case ClockJump(by_s):
+                self._clock.set(by_s)
+                return lambda: self._clock.set(0.0)
+            case FullDisk():
+                if not self._small_disk:
+                    happened.note = "not done: the disk is not one of its own"
+                    return None
+                ballast = disk.fill(self._folder)
+                return lambda: ballast.unlink(missing_ok=True)
+            case Kill() if planned.target == "supervisor":
+                await asyncio.to_thread(self._reboot, runtime)
+                happened.note = await self._start_again(runtime)
+                return None
+            case Kill() | Freeze() | Starve() | Memory() | Descriptors() as fault:
+                process = await self._find(planned.target, runtime, crowd)
+                if process is None:
+                    happened.note = "not done: it was not there"
+                    return None
+                happened.note = f"pid {process.pid}"
+                return processes.begin(fault, process)
+            case network:
+                proxy.on(network)
+                return lambda: proxy.off(network)
+
+    async def _find(self, target: str, runtime: Runtime, crowd: Crowd) -> psutil.Process | None:
+        found: list[psutil.Process] = []
+
+        def look() -> bool:
+            with contextlib.suppress(psutil.Error):
+                found.extend(self._candidates(target, runtime, crowd))
+            return bool(found)
+
+        await until(look, FIND_S)
+        return found[int(self._rng.random() * len(found))] if found else None
+
+    def _candidates(self, target: str, runtime: Runtime, crowd: Crowd) -> list[psutil.Process]:
+        match target:
+            case "supervisor":
+                return [psutil.Process(runtime.info.pid)]
+            case "worker":
+                return runtime.workers()
+            case "reporter" | "watcher":
+                return [psutil.Process(pid) for pid in crowd.pids(target)]
+            case _:
+                process = runtime.processes().get(target)
+                return [] if process is None else [process]
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def _settle(self, runtime: Runtime, crowd: Crowd) -> None:
+        """No fault any more: everything that was begun ends, and everybody hears of it. If not, the checker says so."""
+        await crowd.finish()
+        await until(lambda: self._quiet(runtime), QUIET_S)
+        await crowd.converged(read_journal(runtime.folders.journal).head, CONVERGE_S)
+
+    def _quiet(self, runtime: Runtime) -> bool:
+        states = read_journal(runtime.folders.journal).states.values()
+        return all(state in ("completed", "failed", "canceled") for state in states)
+
+    def _left(self, run: _Run) -> Left:
+        with_processes = [sample for sample in run.samples if len(sample.memory_bytes) >= 4]
+        if not with_processes:
+            raise StartError("the runtime never had all of its processes", hint="see its logs")
+        first, last = with_processes[0], run.samples[-1]
+        return Left(
+            processes=_processes_of(self._folder),
+            files=_files_of(self._settings),
+            memory_bytes={
+                name: (first.memory_bytes.get(name, value), value) for name, value in last.memory_bytes.items()
+            },
+            descriptors={name: (first.descriptors.get(name, value), value) for name, value in last.descriptors.items()},
+        )
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def _look(self, run: _Run, runtime: Runtime, crowd: Crowd) -> None:
+        while True:
+            run.samples.append(_sample(run, runtime, crowd))
+            if self._on_look is not None:
+                self._on_look(run.samples[-1], [one for one in run.happened if one.ended_s is None])
+            await asyncio.sleep(SAMPLE_S)
+
+
+def _sample(run: _Run, runtime: Runtime, crowd: Crowd) -> Sample:
+    memory: dict[str, int] = {}
+    descriptors: dict[str, int] = {}
+    with contextlib.suppress(psutil.Error):
+        for name, process in runtime.processes().items():
+            with contextlib.suppress(psutil.Error):
+                memory[name] = process.memory_info().rss
+                descriptors[name] = process.num_fds()
+    return Sample(
+        at_s=round(time.monotonic() - run.began_s, 2),
+        accepted=crowd.accepted,
+        events=crowd.events,
+        silent_s=round(crowd.silent_s, 2),
+        memory_bytes=memory,
+        descriptors=descriptors,
+    )
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _processes_of(folder: Path) -> list[str]:
+    """Processes that belong to a run, by their command lines and environments."""
+    mark = str(folder)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid in (psutil.Process().pid, psutil.Process().ppid()):
+                continue
+            told = [*process.cmdline(), *process.environ().values()]
+            if any(mark in one for one in told) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} ({' '.join(process.cmdline())[:120]})")
+    return found
+
+
+def _files_of(settings: Settings) -> list[str]:
+    """Sockets and secrets in the runtime's folder, and what renders need only while they run."""
+    where = folders(settings)
+    sockets = [str(path) for path in where.runtime.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+    files = [str(path) for path in (where.connection, where.token) if path.exists()]
+    frames = [str(path) for path in where.frames.iterdir()] if where.frames.exists() else []
+    return [*sockets, *files, *frames]
