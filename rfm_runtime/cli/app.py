@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from rfm_runtime import __version__
 from rfm_runtime.cli import (
     cancel,
+    chaos,
     clean,
     config,
     doctor,
@@ -105,6 +106,7 @@ for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
     *(show.show, history.history, report.report, doctor.doctor, clean.clean, simulate.simulate),
+    chaos.chaos,
 ):
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)

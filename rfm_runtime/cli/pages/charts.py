@@ -11,7 +11,19 @@ from math import ceil, floor, isfinite, log10
 
 from rfm_runtime.cli.pages.elements import Html, join, tag
 
-__all__ = ["Series", "Tick", "columns", "curve", "heat", "legend", "spreads", "steps", "strip", "time_ticks"]
+__all__ = [
+    "Series",
+    "Tick",
+    "columns",
+    "curve",
+    "heat",
+    "legend",
+    "spreads",
+    "steps",
+    "strip",
+    "time_ticks",
+    "timeline",
+]
 
 WIDE = 1000
 """Units of a continuous axis."""
@@ -156,6 +168,25 @@ def heat(
             cells.append(tag("g", tag("title", f"{row}, {titles[x]}: {value}"), rect) if value else rect)
     drawn = _svg(name, title, description, (len(titles), max(1, len(rows))), *cells)
     return _rows("heat", [row for row, _ in rows], drawn, ticks)
+
+
+def timeline(
+    name: str,
+    title: str,
+    description: str,
+    rows: Sequence[tuple[str, Sequence[tuple[str, float, float, str]]]],
+    ticks: Sequence[Tick],
+) -> Html:
+    """A row for each name; what was in it, as (class, from, to, what is said of it), from and to as shares of all."""
+    drawn = [_grid(0, WIDE, y + 1, y + 1) for y in range(len(rows) - 1)]
+    for y, (_, parts) in enumerate(rows):
+        for colour, begin, end, text in parts:
+            # What took no time must still be seen.
+            width = max(4.0, WIDE * (end - begin))
+            left = min(WIDE * begin, WIDE - width)
+            drawn.append(tag("g", tag("title", text), _rect(colour, left, y + 0.2, width, 0.6)))
+    svg = _svg(name, title, description, (WIDE, max(1, len(rows))), *drawn)
+    return _rows("timeline", [row for row, _ in rows], svg, ticks)
 
 
 def spreads(name: str, title: str, description: str, rows: Sequence[tuple[str, Sequence[int], str]]) -> Html:

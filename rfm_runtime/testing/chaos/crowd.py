@@ -120,7 +120,15 @@ class Crowd:
         log = (self._records / f"{module}.stderr").open("ab")
         with log:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", f"rfm_runtime.testing.chaos.{module}", *arguments],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    f"rfm_runtime.testing.chaos.{module}",
+                    "--parent",
+                    str(os.getpid()),
+                    *arguments,
+                ],
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -12,9 +12,10 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import psutil
 
@@ -34,22 +35,29 @@ from rfm_runtime.testing.runtime import Runtime
 
 __all__ = ["Happened", "Harness", "Outcome", "Sample"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 SAMPLE_S = 1.0
 FIND_S = 3.0
 """For a process that is to be disturbed and is just being started again."""
 
 START_S = 60.0
+STATE = "state"
+"""The runtime's state folder, in the folder of the run."""
+
 QUIET_S = 90.0
 """For what nobody waits for to end: operations of programs that were killed, the lease of one far away included."""
 
 CONVERGE_S = 60.0
+END_S = 10.0
 
 OVERRIDES = {
     "gateways": 2,
     "workers": 2,
     "drain_timeout_s": 5.0,
     "heartbeat_s": 2.0,
-    "lease_s": 30.0,
+    "lease_s": 60.0,
     # All watchers, submitters and programs of a run come from one address, again and again.
     "connections_per_user": 256,
     "connections_per_address": 256,
@@ -100,7 +108,7 @@ class _Run:
 
 
 class Harness:
-    """One run in an empty folder. small_disk: the folder is a file system of its own, which may be filled.
+    """One run in an empty folder. small_disk: its folder `state` is a file system of its own, which may be filled.
 
     on_look: told every second where it stands, and what is disturbed. overrides: settings of the runtime.
     """
@@ -127,7 +135,7 @@ class Harness:
         self._records.mkdir()
         self._clock = WallClock(folder / "clock")
         port = _free_port()
-        own = {"state_dir": str(folder / "state"), "runtime_dir": str(folder / "run"), "port": port}
+        own = {"state_dir": str(folder / STATE), "runtime_dir": str(folder / "run"), "port": port}
         self._settings = config.load({**OVERRIDES, **(overrides or {}), **own}).settings
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._starting = asyncio.Lock()
@@ -135,28 +143,27 @@ class Harness:
 
     async def run(self) -> Outcome:
         """All of it. Raises StartError if the runtime does not start at all. Nothing is left, however it ends."""
-        runtime = await asyncio.to_thread(Runtime, self._settings, self._start)
-        proxy = FaultProxy("127.0.0.1", self._settings.port, seed=self._seed)
-        crowd = Crowd(runtime, self._records, await proxy.start(), self._seed)
-        run = _Run(time.monotonic())
-        looking = asyncio.create_task(self._look(run, runtime, crowd))
-        try:
-            crowd.start()
-            await self._disturb(run, runtime, crowd, proxy)
-            calm_s = time.monotonic()
-            await self._settle(runtime, crowd)
-            settled_s = time.monotonic() - calm_s
-            looking.cancel()
+        async with contextlib.AsyncExitStack() as stack:
+            # From here on: whoever interrupts it while it starts gets it stopped all the same.
+            stack.push_async_callback(self._end)
+            runtime = await _to_its_end(Runtime, self._settings, self._start)
+            proxy = FaultProxy("127.0.0.1", self._settings.port, seed=self._seed)
+            stack.push_async_callback(proxy.close)
+            crowd = Crowd(runtime, self._records, await proxy.start(), self._seed)
+            stack.push_async_callback(lambda: crowd.close(orderly=False))
+            run = _Run(time.monotonic())
+            async with _while_looking(self._look(run, runtime, crowd)):
+                crowd.start()
+                await self._disturb(run, runtime, crowd, proxy)
+                calm_s = time.monotonic()
+                await self._settle(runtime, crowd)
+                settled_s = time.monotonic() - calm_s
             run.samples.append(_sample(run, runtime, crowd))
             await crowd.close(orderly=True)
             await proxy.close()
-            await asyncio.to_thread(runtime.stop)
-            left = self._left(run)
-        finally:
-            looking.cancel()
-            await self._end(runtime, crowd, proxy)
-        verdict = await asyncio.to_thread(check, self._records, runtime.folders.journal, left)
-        return Outcome(verdict, run.happened, run.samples, time.monotonic() - run.began_s, settled_s)
+            await _to_its_end(runtime.stop)
+            verdict = await asyncio.to_thread(check, self._records, runtime.folders.journal, self._left(run))
+            return Outcome(verdict, run.happened, run.samples, time.monotonic() - run.began_s, settled_s)
 
     # --- the runtime ------------------------------------------------------------------------
 
@@ -173,7 +180,7 @@ class Harness:
         async with self._starting:
             while True:
                 try:
-                    await asyncio.to_thread(runtime.start)
+                    await _to_its_end(runtime.start)
                     return trouble
                 except RfmError as error:
                     trouble = f"started late: {error.message}"
@@ -186,27 +193,21 @@ class Harness:
         if self._supervisor is not None:
             self._supervisor.wait(10)
 
-    async def _end(self, runtime: Runtime, crowd: Crowd, proxy: FaultProxy) -> None:
-        """Whatever is left, at once: after an orderly end there is nothing."""
-        for key in list(self._undos):
-            self._undos.pop(key)()
-        await crowd.close(orderly=False)
-        await proxy.close()
-        tree = await asyncio.to_thread(runtime.tree)
+    async def _end(self) -> None:
+        """Whatever is left, at once: after an orderly end there is nothing. Children end with their supervisor."""
+        for undo in self._undos.values():
+            undo()
         if self._supervisor is not None and self._supervisor.poll() is None:
             self._supervisor.kill()
             await asyncio.to_thread(self._supervisor.wait)
-        for process in tree:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        await until(lambda: not _processes_of(self._folder), END_S)
 
     # --- faults -----------------------------------------------------------------------------
 
     async def _disturb(self, run: _Run, runtime: Runtime, crowd: Crowd, proxy: FaultProxy) -> None:
-        tasks = []
         async with asyncio.TaskGroup() as group:
             for number, planned in enumerate(self._plan):
-                tasks.append(group.create_task(self._one(run, number, planned, runtime, crowd, proxy)))
+                group.create_task(self._one(run, number, planned, runtime, crowd, proxy))
             await asyncio.sleep(self._seconds)
 
     async def _one(
@@ -240,10 +241,10 @@ class Harness:
                 if not self._small_disk:
                     happened.note = "not done: the disk is not one of its own"
                     return None
-                ballast = disk.fill(self._folder)
+                ballast = disk.fill(self._folder / STATE)
                 return lambda: ballast.unlink(missing_ok=True)
             case Kill() if planned.target == "supervisor":
-                await asyncio.to_thread(self._reboot, runtime)
+                await _to_its_end(self._reboot, runtime)
                 happened.note = await self._start_again(runtime)
                 return None
             case Kill() | Freeze() | Starve() | Memory() | Descriptors() as fault:
@@ -314,6 +315,26 @@ class Harness:
             if self._on_look is not None:
                 self._on_look(run.samples[-1], [one for one in run.happened if one.ended_s is None])
             await asyncio.sleep(SAMPLE_S)
+
+
+async def _to_its_end(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """In a thread; whoever is cancelled meanwhile waits for it: half a start is nothing that can be stopped."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **options))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _while_looking(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _sample(run: _Run, runtime: Runtime, crowd: Crowd) -> Sample:

@@ -20,7 +20,8 @@ __all__ = ["Undo", "begin"]
 
 Undo = Callable[[], None]
 
-RIVAL = "while True: pass"
+RIVAL = "import ctypes; ctypes.CDLL(None).prctl(1, 9)\nwhile True: pass"
+"""Computes until it is killed, or until its parent is gone: PR_SET_PDEATHSIG, SIGKILL."""
 
 
 def begin(fault: Kill | Freeze | Starve | Memory | Descriptors, process: psutil.Process) -> Undo:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rfm_runtime import ProgressReporter, track
 from rfm_runtime.errors import OperationCanceled
+from rfm_runtime.observe.process import die_with_parent
 from rfm_runtime.testing.chaos.record import Record
 
 __all__ = ["main"]
@@ -83,7 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
     record = Record(arguments.record)
     program = _Program(record, arguments.seed)
 

@@ -20,11 +20,11 @@ __all__ = ["Submitter"]
 
 KIND = "render.escape_time"
 
-QUICK = {"re": "-0.7463", "im": "0.1102", "width": "0.005", "width_px": 320, "height_px": 200, "max_iter": 500}
-"""Tens of milliseconds of a core."""
+QUICK = {"re": "-0.7463", "im": "0.1102", "width": "0.005", "width_px": 160, "height_px": 100, "max_iter": 500}
+"""Milliseconds of a core. All are small: hundreds of them have to fit on a small disk."""
 
-LONGER = {**QUICK, "re": "-1.7548776662", "im": "0", "width": "0.07", "width_px": 800, "height_px": 450}
-LONGER |= {"max_iter": 40_000, "interior_tests": False}
+LONGER = {**QUICK, "re": "-1.7548776662", "im": "0", "width": "0.07", "width_px": 400, "height_px": 225}
+LONGER |= {"tile_px": 32, "max_iter": 160_000, "interior_tests": False}
 """A second of a core, many tiles."""
 
 ENDLESS = {**QUICK, "re": "-0.1", "im": "0.1", "width": "0.01", "max_iter": 1_000_000_000, "interior_tests": False}

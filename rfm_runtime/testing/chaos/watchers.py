@@ -24,6 +24,7 @@ from websockets.typing import Subprotocol
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.errors import NoRuntimeError, RfmError
+from rfm_runtime.observe.process import die_with_parent
 from rfm_runtime.protocol.messages import Live, OperationList
 from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
 from rfm_runtime.testing.chaos.record import Record, brief, brief_event, brief_operation
@@ -209,7 +210,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--connection", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
     record = Record(arguments.record)
     asyncio.run(_until_told(lambda: watch_raw(Where(arguments.connection), record, Character(), 0)))
     # Whoever reads it knows that it went in order, and that nothing more was to come.
