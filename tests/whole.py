@@ -47,7 +47,7 @@ class Recorder:
 
     def __init__(self, running: Runtime, *, follow: bool = False, **options: Any) -> None:
         """follow: find the runtime by its connection file, also after it was started again with another token."""
-        where: dict[str, Any] = {"url": running.url, "token": running.info.token}
+        where: dict[str, Any] = {"url": options.pop("url", running.url), "token": running.info.token}
         if follow:
             where = {"settings": running.settings}
         self.client = Client(**where, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import sys
@@ -36,6 +37,9 @@ DISK_BYTES, DISK_BYTES_PER_S, DISK_LIMIT_BYTES = 128 * 2**20, 2**20, 2 * 2**30
 """Of the small disk that is filled: room for journal, logs and pictures of so many seconds."""
 
 VIOLATIONS_SHOWN = 20
+
+ABOVE_LIMIT_BYTES = 60
+"""Of the name of the folder for temporary files: a socket's whole path has 107 at most."""
 
 
 def chaos(
@@ -74,7 +78,7 @@ def chaos(
     if show_plan:
         _print_plan(plan(seed, seconds, chosen), as_json=as_json)
         return
-    folder = Path(tempfile.mkdtemp(prefix="rfm-chaos-"))
+    folder = _folder()
     kept = False
     try:
         small_disk = _small_disk(folder, chosen, seconds, wanted=faults is not None)
@@ -114,6 +118,14 @@ def _kinds(faults: str | None) -> tuple[FaultKind, ...]:
             hint=f"choose from {', '.join(KINDS)}",
         )
     return tuple(kind for kind in KINDS if kind in wanted)
+
+
+def _folder() -> Path:
+    """Of the run, new and empty; sockets in it have names of limited length."""
+    above = tempfile.gettempdir()
+    if len(os.fsencode(above)) > ABOVE_LIMIT_BYTES:
+        raise SetupError(f"{above} is too long a name for sockets in it", hint="choose another: TMPDIR=/tmp")
+    return Path(tempfile.mkdtemp(prefix="rfm-chaos-"))
 
 
 def _small_disk(folder: Path, chosen: tuple[FaultKind, ...], seconds: float, *, wanted: bool) -> bool:

@@ -24,6 +24,7 @@ from rfm_runtime.app.daemon import start_attached
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import RfmError, StartError
+from rfm_runtime.observe.temporaries import remove_temporaries
 from rfm_runtime.testing.chaos import disk, processes
 from rfm_runtime.testing.chaos.checker import Left, Verdict, check, read_journal
 from rfm_runtime.testing.chaos.clock import WallClock
@@ -201,6 +202,8 @@ class Harness:
             self._supervisor.kill()
             await asyncio.to_thread(self._supervisor.wait)
         await until(lambda: not _processes_of(self._folder), END_S)
+        for link in folders(self._settings).runtime.glob("*.tmp"):
+            remove_temporaries(link)
 
     # --- faults -----------------------------------------------------------------------------
 

@@ -20,6 +20,13 @@ def test_a_seed_means_the_same_on_every_machine() -> None:
     lines = [one.line() for one in plan(3, 20.0, ("kill", "freeze", "network"))]
     assert lines == [
         "    2.0 s  kill        engine-0: killed",
+        "    4.6 s  freeze      broker: frozen for 1.6 s",
+        "    8.0 s  kill        supervisor: killed",
+        "   10.1 s  network     network: all peers vanish without a word",
+        "   11.0 s  freeze      worker: frozen for 8.8 s",
+        "   14.1 s  network     network: accepts and forwards nothing for 1.6 s",
+        "   16.6 s  kill        watcher: killed",
+        "   18.7 s  network     network: all peers vanish without a word",
     ]
 
 
