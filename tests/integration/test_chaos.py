@@ -19,7 +19,7 @@ from tests.pages import check_page
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
-SEED = "11"
+SEED = "678"
 
 
 @pytest.fixture
