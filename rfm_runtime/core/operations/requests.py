@@ -125,8 +125,10 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
 
 
 def _digest(submission: SubmitRequest) -> bytes:
-    """Of what makes two requests with one key the same; the correlation id is not part of it."""
-    body = msgspec.structs.replace(submission, correlation_id=None)
+    """Of what makes two requests with one key the same. The correlation id is not part of it, and neither is the
+    operation's: a program that was started again knows its key, and not what it once called the operation.
+    """
+    body = msgspec.structs.replace(submission, correlation_id=None, operation_id="")
     encoded = msgspec.msgpack.encode(body, order="deterministic")
     if len(encoded) > PARAMS_LIMIT_BYTES:
         raise TooLargeError(

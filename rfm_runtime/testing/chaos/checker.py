@@ -287,6 +287,9 @@ def check_submitter(who: str, lines: Iterable[Line], journal: JournalFacts) -> t
             wrong.append(Violation(1, "difference", who, operation_id, f"told {line['state']}, the journal: {state}"))
         elif line["k"] == "cancel" and line["state"] == "already_terminal" and state not in TERMINAL:
             wrong.append(Violation(1, "difference", who, operation_id, f"told that it had ended, and it is {state}"))
+        elif line["k"] == "refused" and line["what"] in ("submit", "wait"):
+            # Whoever repeats himself, or asks for what was promised to him, is right to do so.
+            wrong.append(Violation(1, LOST, who, "", f"{line['what']} was refused: {line['code']}: {line['why']}"))
         if line["k"] == "accepted" and keys.setdefault(line["key"], operation_id) != operation_id:
             what = f"request key {line['key']} made two operations, the other is {keys[line['key']]}"
             wrong.append(Violation(1, DOUBLED, who, operation_id, what))

@@ -110,7 +110,7 @@ class Submitter:
         if params is LONGER and self._rng.random() < 0.3:
             await self._paused(client, operation_id)
         if self._rng.random() < 0.2:
-            await self._asked(lambda: client.set_priority(operation_id, priority + 1))
+            await self._asked("steer", lambda: client.set_priority(operation_id, priority + 1))
         if params is ENDLESS:
             await self._pause(0.2, 5.0)
             await self._canceled(client, operation_id)
@@ -135,19 +135,19 @@ class Submitter:
             self._record.write("accepted", id=handle.id, key=key, asked=operation_id)
             self.accepted += handle.id == operation_id
 
-        await self._asked(submit, for_ever=True)
+        await self._asked("submit", submit, for_ever=True)
 
     async def _paused(self, client: AsyncClient, operation_id: str) -> None:
-        await self._asked(lambda: client.pause(operation_id))
+        await self._asked("steer", lambda: client.pause(operation_id))
         await self._pause(0.2, 2.0)
-        await self._asked(lambda: client.resume(operation_id), for_ever=True)
+        await self._asked("steer", lambda: client.resume(operation_id), for_ever=True)
 
     async def _canceled(self, client: AsyncClient, operation_id: str) -> None:
         async def cancel() -> None:
             state = await client.cancel(operation_id)
             self._record.write("cancel", id=operation_id, state=state)
 
-        await self._asked(cancel, for_ever=True)
+        await self._asked("cancel", cancel, for_ever=True)
 
     async def _ended(self, client: AsyncClient, operation_id: str) -> None:
         async def wait() -> None:
@@ -155,9 +155,9 @@ class Submitter:
             self._record.write("outcome", id=operation_id, state=state)
             self.outcomes[operation_id] = state
 
-        await self._asked(wait, for_ever=True)
+        await self._asked("wait", wait, for_ever=True)
 
-    async def _asked(self, request: Callable[[], Awaitable[None]], *, for_ever: bool = False) -> None:
+    async def _asked(self, what: str, request: Callable[[], Awaitable[None]], *, for_ever: bool = False) -> None:
         """Repeated while the runtime is away, which is safe; what it refuses for good is written down and left."""
         while True:
             try:
@@ -165,6 +165,6 @@ class Submitter:
                 return
             except RfmError as error:
                 if not error.temporary or not for_ever:
-                    self._record.write("refused", why=f"{error.code}: {error.message}")
+                    self._record.write("refused", what=what, code=error.code, why=error.message)
                     return
                 await asyncio.sleep(AGAIN_S)

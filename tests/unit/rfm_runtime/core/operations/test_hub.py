@@ -210,6 +210,17 @@ def test_a_repeated_submit_is_a_duplicate_however_the_first_one_ended(world):
     assert world.replies[number].replies[0].duplicate
 
 
+def test_a_key_that_comes_again_with_another_id_is_the_operation_it_was(world):
+    first = SubmitRequest(operation_id="a", kind=KIND, request_key="key", params={"x": 1})
+    world.call(G, DoSubmit(principal=ADMIN, submissions=(first,)), Submitted)
+    again = msgspec.structs.replace(first, operation_id="b", correlation_id="another")
+    [reply] = world.call(G, DoSubmit(principal=ADMIN, submissions=(again,)), Submitted).replies
+    assert (reply.operation_id, reply.duplicate) == ("a", True)
+    other = msgspec.structs.replace(again, params={"x": 2})
+    assert world.refused(G, DoSubmit(principal=ADMIN, submissions=(other,))).code == "conflict"
+    assert set(world.rows) == {"a"}
+
+
 def test_a_repeated_submit_is_a_duplicate_even_when_memory_has_forgotten_the_first():
     world = World(finished_keep=1)
     for number in range(4):

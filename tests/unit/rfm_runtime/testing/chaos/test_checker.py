@@ -241,6 +241,8 @@ def test_promises_to_submitters_are_kept_or_found_broken() -> None:
     assert submitted({**accepted, "id": "unknown"}) == [(4, "lost")]
     assert submitted(accepted, {**accepted, "id": "b"}) == [(1, "doubled")]
     assert submitted({"k": "outcome", "id": "a", "state": "failed"}) == [(1, "difference")]
+    refused = {"k": "refused", "what": "submit", "code": "conflict", "why": "another content"}
+    assert submitted(refused, {**refused, "what": "steer"}) == [(1, "lost")]
     facts = JournalFacts("log", (), {}, {"a": "running"})
     _, [wrong] = check_submitter("s", [{"t": 0.0, "k": "cancel", "id": "a", "state": "already_terminal"}], facts)
     assert (wrong.invariant, wrong.kind) == (1, "difference")
