@@ -11,6 +11,7 @@ import logging
 import logging.handlers
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = ["LOG_LIMIT_BYTES", "configure", "get"]
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 """One log file; one older file is kept beside it."""
+
+NO_DESCRIPTOR = "socket.accept() out of system resource"
 
 Logger = structlog.stdlib.BoundLogger
 
@@ -36,6 +39,27 @@ class _Output:
     """is_ours: this process's handlers are, and take events as they are."""
 
     is_ours = False
+
+
+class _OnceASecond(logging.Filter):
+    """What asyncio says of accepting without a descriptor: that would be a hundred traces a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(NO_DESCRIPTOR):
+            return True
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + 1.0
+        record.exc_info = None
+        return True
+
+
+_once_a_second = _OnceASecond()
 
 
 def _hand_over(logger: Any, method: str, event: structlog.typing.EventDict) -> Any:
@@ -74,6 +98,7 @@ def configure(component: str, level: str, folder: Path | None) -> None:
         root.removeHandler(handler)
         handler.close()
     root.setLevel(level.upper())
+    logging.getLogger("asyncio").addFilter(_once_a_second)
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(formatter(_for_people()) if sys.stderr.isatty() else lines)
     root.addHandler(console)

@@ -192,7 +192,8 @@ def test_without_descriptors_new_connections_wait_old_ones_live_and_it_recovers(
     with Client(url=running.url, token=running.info.token) as late:
         assert late.operation(operation.id).state == "completed"
     log = (running.folders.logs / "gateway-0.log").read_text(encoding="utf-8")
-    assert "Too many open files" in log
+    # It says so, and not a hundred times a second.
+    assert 1 <= log.count("out of system resource") <= 30
 
 
 @pytest.mark.scenario("F12")

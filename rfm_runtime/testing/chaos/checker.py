@@ -30,6 +30,7 @@ __all__ = [
     "check_watcher",
     "read_journal",
     "read_lines",
+    "unfinished",
 ]
 
 TERMINAL = frozenset({"completed", "failed", "canceled"})
@@ -354,10 +355,14 @@ def check_left(left: Left) -> Iterator[Violation]:
 # --- files --------------------------------------------------------------------------------------
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A record. Its writer may have been killed in the middle of the last line."""
+def read_lines(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:
+    """A record, or its last part. Its writer may have been killed in the middle of the last line."""
     lines = []
-    for line in path.read_bytes().splitlines():
+    with path.open("rb") as file:
+        if last_bytes:
+            file.seek(max(0, path.stat().st_size - last_bytes))
+        content = file.read()
+    for line in content.splitlines():
         with contextlib.suppress(msgspec.DecodeError):
             lines.append(msgspec.json.decode(line, type=dict[str, Any]))
     return lines
@@ -374,6 +379,15 @@ def read_journal(path: Path) -> JournalFacts:
         event = msgspec.msgpack.decode(blob)
         events.setdefault(event["operation_id"], []).append((seq, event["type"], event["state"]))
     return JournalFacts(epoch, tuple(seq for seq, _ in rows), events, states)
+
+
+def unfinished(path: Path) -> int:
+    """How many operations of a journal have no outcome."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        marks = ", ".join("?" * len(TERMINAL))
+        query = f"select count(*) from operations where state not in ({marks})"
+        (count,) = database.execute(query, sorted(TERMINAL)).fetchone()
+    return int(count)
 
 
 def check(records: Path, journal: Path, left: Left) -> Verdict:

@@ -25,6 +25,8 @@ __all__ = ["Crowd", "until"]
 PROGRAM_END_S = 120.0
 STORY_END_S = 120.0
 LOOK_S = 0.1
+TAIL_BYTES = 64 * 1024
+"""Of the record of a watcher in another process: its newest event is there."""
 
 
 async def until(condition: Callable[[], object], timeout_s: float) -> bool:
@@ -182,7 +184,7 @@ class Crowd:
     def _positions(self) -> list[int]:
         positions = [record.position for record in self._watching.values()]
         if self._watcher_record is not None and self._watcher_record.exists():
-            lines = read_lines(self._watcher_record)
+            lines = read_lines(self._watcher_record, TAIL_BYTES)
             positions.append(max((line["seq"] for line in lines if line["k"] in ("event", "live")), default=0))
         return positions
 

@@ -26,7 +26,7 @@ from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe.temporaries import remove_temporaries
 from rfm_runtime.testing.chaos import disk, processes
-from rfm_runtime.testing.chaos.checker import Left, Verdict, check, read_journal
+from rfm_runtime.testing.chaos.checker import Left, Verdict, check, read_journal, unfinished
 from rfm_runtime.testing.chaos.clock import WallClock
 from rfm_runtime.testing.chaos.crowd import Crowd, until
 from rfm_runtime.testing.chaos.faults import ClockJump, Descriptors, Freeze, FullDisk, Kill, Memory, Starve
@@ -289,12 +289,8 @@ class Harness:
     async def _settle(self, runtime: Runtime, crowd: Crowd) -> None:
         """No fault any more: everything that was begun ends, and everybody hears of it. If not, the checker says so."""
         await crowd.finish()
-        await until(lambda: self._quiet(runtime), QUIET_S)
+        await until(lambda: not unfinished(runtime.folders.journal), QUIET_S)
         await crowd.converged(read_journal(runtime.folders.journal).head, CONVERGE_S)
-
-    def _quiet(self, runtime: Runtime) -> bool:
-        states = read_journal(runtime.folders.journal).states.values()
-        return all(state in ("completed", "failed", "canceled") for state in states)
 
     def _left(self, run: _Run) -> Left:
         with_processes = [sample for sample in run.samples if len(sample.memory_bytes) >= 4]

@@ -186,3 +186,27 @@ logs.get("x").error("process_died", process="engine-0", tail="\\x1b[2Jgone")
     assert "process='engine-0'" in shown
     assert "\x1b" not in shown
     assert "{" not in shown
+
+
+@pytest.mark.scenario("F12")
+def test_that_no_descriptor_is_left_is_said_once_a_second_and_other_faults_each_time(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, pathlib, resource, socket
+from rfm_runtime.observe import logs
+
+async def main() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    await asyncio.start_server(lambda reader, writer: writer.close(), sock=listener)
+    client = socket.create_connection(listener.getsockname())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, 4096))
+    for _ in range(3):
+        asyncio.get_running_loop().call_exception_handler({{"message": "something else"}})
+    await asyncio.sleep(0.5)
+
+logs.configure("gateway-0", "info", pathlib.Path({str(tmp_path)!r}))
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=30)
+    lines = (tmp_path / "gateway-0.log").read_text(encoding="utf-8").splitlines()
+    assert sum("out of system resource" in line for line in lines) == 1
+    assert sum("something else" in line for line in lines) == 3
