@@ -79,7 +79,7 @@ def chaos(
         _print_plan(plan(seed, seconds, chosen), as_json=as_json)
         return
     folder = _folder()
-    kept = False
+    small_disk = kept = False
     try:
         small_disk = _small_disk(folder, chosen, seconds, wanted=faults is not None)
         planned = plan(seed, seconds, chosen)
@@ -87,12 +87,8 @@ def chaos(
             _say(f"{len(planned)} faults in {duration(seconds)}, seed {seed}: {', '.join(chosen)}")
         outcome = _run(folder, planned, seed, seconds, small_disk=small_disk, quiet=as_json)
         kept = keep or bool(outcome.verdict.violations)
-        if kept and small_disk:
-            # The disk goes with this process.
-            shutil.copytree(folder / "state", folder / "state-kept", ignore=shutil.ignore_patterns("ballast"))
     finally:
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
+        _leave(folder, small_disk=small_disk, kept=kept)
     if target is not None:
         _write_page(target, outcome, seed, seconds, force=force)
     if as_json:
@@ -148,6 +144,22 @@ def _small_disk(folder: Path, chosen: tuple[FaultKind, ...], seconds: float, *, 
         _say("no disk will be filled: that needs the right to mount one")
         return False
     return True
+
+
+def _leave(folder: Path, *, small_disk: bool, kept: bool) -> None:
+    """Nothing, or all of it in a folder of the real disk."""
+    from rfm_runtime.testing.chaos.disk import unmount_small_disk
+
+    state, rescued = folder / "state", folder / "state-kept"
+    if small_disk:
+        if kept:
+            shutil.copytree(state, rescued, ignore=shutil.ignore_patterns("ballast"))
+        unmount_small_disk(state)
+        state.rmdir()
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif small_disk:
+        rescued.rename(state)
 
 
 def _run(

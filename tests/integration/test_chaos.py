@@ -34,6 +34,13 @@ def env(tmp_path: Path, temporary: Path) -> dict[str, str]:
     return environment(tmp_path, TMPDIR=str(temporary))
 
 
+def performed(*command: str, env: dict[str, str], timeout_s: float = 360.0) -> subprocess.CompletedProcess[str]:
+    """A run lasts as long as its faults, and as what they have left to do."""
+    return subprocess.run(
+        [*COMMAND, *command, "--json"], env=env, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
 def check_promises(run: dict[str, Any]) -> None:
     """What J30 and F13 ask of a run, whatever happened in it."""
     assert (run["lost"], run["doubled"], run["violations"]) == (0, 0, [])
@@ -53,14 +60,7 @@ def test_a_runtime_that_is_killed_frozen_and_cut_off_at_random_loses_and_doubles
     page = tmp_path / "chaos.html"
     options = ["chaos", "--seconds", "20", "--seed", SEED, "--faults", "kill,freeze,network,clock,descriptors"]
     planned = document(*options, "--plan", env=env)
-    done = subprocess.run(
-        [*COMMAND, *options, "--json", "--report", str(page)],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=360,
-        check=False,
-    )
+    done = performed(*options, "--report", str(page), env=env)
     assert done.returncode == 0, done
     run = json.loads(done.stdout)
     check_promises(run)
@@ -71,19 +71,26 @@ def test_a_runtime_that_is_killed_frozen_and_cut_off_at_random_loses_and_doubles
     assert list(temporary.iterdir()) == [], "a run in which all went well leaves nothing"
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.scenario("F7", "J30")
+def test_a_disk_of_its_own_is_filled_where_that_is_allowed(env: dict[str, str], temporary: Path) -> None:
+    done = performed("chaos", "--seconds", "8", "--seed", "1", "--faults", "disk", env=env)
+    if done.returncode == 2:
+        assert "leave `disk` out" in two_lines(done, 2)[1]
+    else:
+        assert done.returncode == 0, done
+        run = json.loads(done.stdout)
+        assert run["violations"] == []
+        assert [one["note"] for one in run["happened"]] == [""] * len(run["happened"]) != []
+    assert list(temporary.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.scenario("F13")
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_ten_minutes_of_everything(env: dict[str, str], seed: str) -> None:
-    done = subprocess.run(
-        [*COMMAND, "chaos", "--seconds", "600", "--seed", seed, "--json"],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=1100,
-        check=False,
-    )
+    done = performed("chaos", "--seconds", "600", "--seed", seed, env=env, timeout_s=1100)
     assert done.returncode == 0, done
     check_promises(json.loads(done.stdout))
 

@@ -10,10 +10,12 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["fill", "mount_small_disk"]
+__all__ = ["fill", "mount_small_disk", "unmount_small_disk"]
 
 CLONE_NEWNS = 0x00020000  # unshare(2)
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # mount(2)
+
+MNT_DETACH = 2  # umount2(2)
 
 BALLAST = "ballast"
 
@@ -31,6 +33,12 @@ def mount_small_disk(folder: Path, size_bytes: int) -> None:
         raise _error("mount")
     if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size_bytes},mode=0700".encode()) != 0:
         raise _error("mount")
+
+
+def unmount_small_disk(folder: Path) -> None:
+    """Take it away again, with all that is on it. Raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(folder), MNT_DETACH) != 0:
+        raise _error("umount")
 
 
 def fill(folder: Path) -> Path:
