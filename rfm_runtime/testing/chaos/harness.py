@@ -143,7 +143,7 @@ class Harness:
         self._undos: dict[int, processes.Undo] = {}
 
     async def run(self) -> Outcome:
-        """All of it. Raises StartError if the runtime does not start at all. Nothing is left, however it ends."""
+        """All of it. Raises RfmError if the runtime does not start, or not again. Nothing is left, however it ends."""
         async with contextlib.AsyncExitStack() as stack:
             # From here on: whoever interrupts it while it starts gets it stopped all the same.
             stack.push_async_callback(self._end)
@@ -208,10 +208,14 @@ class Harness:
     # --- faults -----------------------------------------------------------------------------
 
     async def _disturb(self, run: _Run, runtime: Runtime, crowd: Crowd, proxy: FaultProxy) -> None:
-        async with asyncio.TaskGroup() as group:
-            for number, planned in enumerate(self._plan):
-                group.create_task(self._one(run, number, planned, runtime, crowd, proxy))
-            await asyncio.sleep(self._seconds)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, planned in enumerate(self._plan):
+                    group.create_task(self._one(run, number, planned, runtime, crowd, proxy))
+                await asyncio.sleep(self._seconds)
+        except ExceptionGroup as several:
+            # One is enough: a runtime that does not start again.
+            raise several.exceptions[0] from several
 
     async def _one(
         self, run: _Run, number: int, planned: Planned, runtime: Runtime, crowd: Crowd, proxy: FaultProxy
