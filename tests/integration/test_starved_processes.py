@@ -143,7 +143,9 @@ def test_a_server_without_memory_loses_nothing_whether_it_dies_of_it_or_not(
         for number in range(40):
             try:
                 key = f"memory-{name}-{number}"
-                accepted.append(client.submit(KIND, {**QUICK, "max_iter": 500 + number}, request_key=key))
+                accepted.append(
+                    client.submit(KIND, {**QUICK, "max_iter": 500 + number}, request_key=key, timeout_s=10.0)
+                )
             except UnavailableError:
                 # Refused, or not answered by one that has died: repeating it is safe, and done by the client.
                 break

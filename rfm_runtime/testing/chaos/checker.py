@@ -300,7 +300,7 @@ def check_submitter(who: str, lines: Iterable[Line], journal: JournalFacts) -> t
 def check_programs(
     programs: Mapping[str, Sequence[Line]], journal: JournalFacts, canceled_s: Mapping[str, float]
 ) -> tuple[int, list[Violation]]:
-    """How many operations reporting programs had, and what the runtime makes of them (invariants 1, 7).
+    """How many operations of reporting programs the runtime knows, and what it makes of them (invariants 1, 7).
 
     canceled_s: when the first watcher heard that an operation is cancelled. Of a program that was killed nothing is
     promised but one outcome of what the runtime knows.
@@ -311,7 +311,7 @@ def check_programs(
         lived = any(line["k"] == "end" for line in lines)
         told = any(line["k"] == "flushed" and line["told"] for line in lines)
         for line in lines:
-            begun += line["k"] == "begun"
+            begun += line["k"] == "begun" and line["id"] in journal.states
             wrong += _program_line(who, line, journal, told=told)
             heard_s = canceled_s.get(line.get("id", ""))
             # With some slack for the clock's reading before and the writing after.
