@@ -12,7 +12,7 @@ ONLY ?=
 SEEDS ?= 50000
 FIRST ?= 0
 
-.PHONY: help install demo start test check cov bench faults simulation scenarios clean
+.PHONY: help install demo start test check cov bench faults simulation scenarios clean docs
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ $(PEERS): requirements/bench.lock $(STAMP)
 
 bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)
+
+docs: $(STAMP) ## write what is made from the code: docs/errors.md
+	$(BIN)/rfm-runtime errors --markdown > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
 
 scenarios: $(STAMP) ## which entries of docs/scenarios.md are covered, and where
 	@$(BIN)/pytest -q --scenarios --collect-only tests

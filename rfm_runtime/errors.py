@@ -22,6 +22,8 @@
     │   └── OperationCanceled        operation_canceled
     └── SetupError                   put the machine or the command right
         ├── ConfigError              config             a setting that cannot be used
+        ├── UsageError               usage              a command line that is none
+        ├── SystemFaultError         system             the system refused something that nobody expected
         ├── MissingExtraError        missing_extra      an optional part is not installed
         ├── NoRuntimeError           no_runtime         nothing is running there
         ├── AlreadyRunningError      already_running
@@ -31,6 +33,10 @@
         ├── StartError               start_failed       a process did not come up
         └── JournalError             journal            the journal cannot be opened or is damaged
 
+    Each has a severity, a recovery (what a program can do by itself), a hint (what people do), an exit code, and an
+    HTTP status and a close code where there is one: `rfm-runtime errors`, docs/errors.md. Why an operation ended
+    badly is in `rfm_runtime.protocol.causes`.
+
 The wire carries `ErrorInfo` (see `rfm_runtime.protocol`); `from_code` turns its code back into a class.
 """
 
@@ -39,6 +45,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 __all__ = [
+    "RECOVERIES",
     "AccessError",
     "AlreadyRunningError",
     "BadRequestError",
@@ -58,11 +65,13 @@ __all__ = [
     "PortTakenError",
     "QuotaExceededError",
     "RateLimitedError",
+    "Recovery",
     "RequestError",
     "RfmError",
     "SetupError",
     "Severity",
     "StartError",
+    "SystemFaultError",
     "TokenExpiredError",
     "TooLargeError",
     "TryLaterError",
@@ -70,23 +79,40 @@ __all__ = [
     "UnavailableError",
     "UnknownOperationError",
     "UnsupportedError",
+    "UsageError",
     "from_code",
 ]
 
 Severity = Literal["info", "warning", "error", "critical"]
+
+Recovery = Literal["change", "repeat", "token", "repair", "again", "nothing"]
+
+RECOVERIES: dict[Recovery, str] = {
+    "change": "change the request: the same one fails again",
+    "repeat": "repeat the same request, after `retry_after_s` where it is given; a request key makes that safe",
+    "token": "get another token, then `auth_refresh` or reconnect",
+    "repair": "nothing, until somebody has put the machine, the settings or the command right",
+    "again": "submit it again, as a new operation",
+    "nothing": "nothing",
+}
+"""What a program can do by itself."""
 
 
 class RfmError(Exception):
     """Base of all errors this package raises on purpose.
 
     message: one line, what happened. hint: one line, what to do. kept: what survived, if that is in doubt.
+    close_code: with which a connection ends for this reason, see `protocol.codes`.
     """
 
     code: ClassVar[str] = "internal"
     severity: ClassVar[Severity] = "error"
     temporary: ClassVar[bool] = False
+    recovery: ClassVar[Recovery] = "nothing"
     exit_code: ClassVar[int] = 1
-    default_hint: ClassVar[str | None] = None
+    http_status: ClassVar[int | None] = None
+    close_code: ClassVar[int | None] = None
+    default_hint: ClassVar[str] = "see `rfm-runtime logs`"
 
     def __init__(
         self,
@@ -107,17 +133,25 @@ class RequestError(RfmError):
     """The request has to be changed before it can succeed."""
 
     code = "bad_request"
+    recovery = "change"
     exit_code = 2
+    http_status = 400
+    default_hint = "correct the request; docs/protocol.md says what each message takes"
 
 
 class BadRequestError(RequestError):
     """A parameter is missing, malformed or out of range."""
+
+    close_code = 4500
+    default_hint = "correct the value that is named"
 
 
 class UnsupportedError(RequestError):
     """Nobody here can do that."""
 
     code = "unsupported"
+    http_status = 400
+    default_hint = "`rfm-runtime doctor` says what there is; another version may have it"
 
 
 class UnknownOperationError(RequestError):
@@ -125,6 +159,7 @@ class UnknownOperationError(RequestError):
 
     code = "unknown_operation"
     exit_code = 4
+    http_status = 404
     default_hint = "list operations with `rfm-runtime ps --all`"
 
 
@@ -132,35 +167,48 @@ class ConflictError(RequestError):
     """The same request key or operation id was used before with another content."""
 
     code = "conflict"
+    http_status = 409
+    default_hint = "use a new id or request key for other content"
 
 
 class TooLargeError(RequestError):
     """Over a stated size limit."""
 
     code = "too_large"
+    http_status = 413
+    default_hint = "send less at once, within the limits that the server names in its welcome"
 
 
 class AccessError(RfmError):
     """The caller needs another token or more rights."""
 
     code = "unauthorized"
+    recovery = "token"
     exit_code = 5
+    http_status = 401
+    default_hint = "pass the token of this server: RFM_TOKEN or RFM_TOKEN_FILE"
 
 
 class UnauthorizedError(AccessError):
     """No token, or one that is not valid here."""
+
+    close_code = 4501
 
 
 class TokenExpiredError(AccessError):
     """The token was valid once."""
 
     code = "token_expired"
+    close_code = 4003
+    default_hint = "get a new token: RFM_TOKEN or RFM_TOKEN_FILE"
 
 
 class ForbiddenError(AccessError):
     """A valid token without the right to do this."""
 
     code = "forbidden"
+    http_status = 403
+    default_hint = "ask whoever gives out tokens for the right to do this"
 
 
 class TryLaterError(RfmError):
@@ -169,31 +217,39 @@ class TryLaterError(RfmError):
     code = "unavailable"
     severity = "warning"
     temporary = True
+    recovery = "repeat"
     exit_code = 6
+    http_status = 503
+    default_hint = "wait a moment and repeat it; `rfm-runtime status` says what is the matter"
 
 
 class RateLimitedError(TryLaterError):
     """Too many requests; `retry_after_s` says when to go on."""
 
     code = "rate_limited"
+    http_status = 429
+    close_code = 4013
+    default_hint = "ask less often"
 
 
 class QuotaExceededError(TryLaterError):
     """A quota of this user is used up."""
 
     code = "quota_exceeded"
+    http_status = 429
+    default_hint = "wait until some of these operations have ended, or cancel some"
 
 
 class DrainingError(TryLaterError):
     """The runtime is shutting down and takes nothing new."""
 
     code = "draining"
+    close_code = 4001
+    default_hint = "wait until it is started again"
 
 
 class UnavailableError(TryLaterError):
     """A part of the runtime cannot be reached, or the journal cannot be written."""
-
-    code = "unavailable"
 
 
 class InternalError(RfmError):
@@ -201,6 +257,9 @@ class InternalError(RfmError):
 
     code = "internal"
     severity = "critical"
+    recovery = "nothing"
+    http_status = 500
+    close_code = 4014
     default_hint = "see `rfm-runtime logs`"
 
 
@@ -208,15 +267,25 @@ class OutcomeError(RfmError):
     """The operation ended without a result."""
 
     code = "operation_failed"
+    recovery = "again"
     exit_code = 7
+    default_hint = "`rfm-runtime show ID` says how it went"
 
 
 class OperationFailedError(OutcomeError):
-    """The operation failed; `cause_code` is the code its owner gave."""
+    """The operation failed; `cause_code` and `cause_severity` are what its owner gave."""
 
-    def __init__(self, message: str, *, cause_code: str = "failed", hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause_code: str = "failed",
+        cause_severity: Severity = "error",
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.cause_code = cause_code
+        self.cause_severity = cause_severity
 
 
 class OperationCanceled(OutcomeError):
@@ -225,25 +294,45 @@ class OperationCanceled(OutcomeError):
     code = "operation_canceled"
     severity = "info"
     exit_code = 130
+    default_hint = "submit it again if it was not meant"
 
 
 class SetupError(RfmError):
     """The machine, the settings or the command line have to be put right."""
 
     code = "setup"
+    recovery = "repair"
     exit_code = 2
+    default_hint = "`rfm-runtime doctor` looks for what is wrong"
 
 
 class ConfigError(SetupError):
     """A setting that cannot be used; the message names its origin."""
 
     code = "config"
+    default_hint = "correct the setting where the message says it comes from; `rfm-runtime config show` lists all"
+
+
+class UsageError(SetupError):
+    """A command line that is none: an unknown command or option, a value that is missing."""
+
+    code = "usage"
+    default_hint = "see `rfm-runtime --help`"
+
+
+class SystemFaultError(SetupError):
+    """The system refused something that no command expected: a folder that cannot be read, a full disk."""
+
+    code = "system"
+    exit_code = 1
+    default_hint = "see `rfm-runtime doctor`"
 
 
 class MissingExtraError(SetupError):
     """An optional part of the package is not installed."""
 
     code = "missing_extra"
+    default_hint = "pip install 'rfm-runtime[all]'"
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
@@ -265,6 +354,7 @@ class AlreadyRunningError(SetupError):
 
     code = "already_running"
     exit_code = 3
+    default_hint = "use it, stop it with `rfm-runtime stop`, or choose other folders"
 
 
 class PortTakenError(SetupError):
@@ -272,12 +362,14 @@ class PortTakenError(SetupError):
 
     code = "port_taken"
     exit_code = 3
+    default_hint = "stop the holder, or choose another port with --port"
 
 
 class InsecureBindError(SetupError):
     """Plain text off loopback."""
 
     code = "insecure_bind"
+    default_hint = "listen on 127.0.0.1 and come from elsewhere through a tunnel"
 
 
 class OutputExistsError(SetupError):
@@ -299,7 +391,9 @@ class JournalError(SetupError):
     """The journal cannot be opened, or is damaged; nothing was deleted."""
 
     code = "journal"
+    severity = "critical"
     exit_code = 1
+    default_hint = "see `rfm-runtime doctor`; restore a backup into an empty state folder if the file is damaged"
 
 
 _BY_CODE: dict[str, type[RfmError]] = {
@@ -322,6 +416,18 @@ _BY_CODE: dict[str, type[RfmError]] = {
 }
 
 
-def from_code(code: str, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> RfmError:
-    """The error a peer's `ErrorInfo` stands for; an unknown code is an `InternalError`."""
-    return _BY_CODE.get(code, InternalError)(message, hint=hint, retry_after_s=retry_after_s)
+def from_code(
+    code: str,
+    message: str,
+    *,
+    hint: str | None = None,
+    retry_after_s: float | None = None,
+    temporary: bool = False,
+) -> RfmError:
+    """The error a peer's `ErrorInfo` stands for.
+
+    A code that this release does not know is an `UnavailableError` if the peer says `temporary`, else an
+    `InternalError`: whether to repeat a request is the peer's to say, whatever it calls the reason.
+    """
+    found = _BY_CODE.get(code, UnavailableError if temporary else InternalError)
+    return found(message, hint=hint, retry_after_s=retry_after_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rfm_runtime.config import cache_home
+from rfm_runtime.protocol.catalogue import entries
 
 __all__ = ["COMMAND", "cli", "document", "environment", "output", "two_lines"]
 
@@ -54,11 +56,14 @@ def document(*arguments: str, env: dict[str, str], cwd: Path | None = None) -> A
 
 
 def two_lines(done: subprocess.CompletedProcess[str], code: int) -> tuple[str, str]:
-    """What happened and what to do, as every error has to say it."""
+    """What happened and what to do, as every error has to say it: with its code, which is in the catalogue."""
     assert done.returncode == code, done
     assert done.stdout == "", done
     lines = done.stderr.splitlines()
     assert len(lines) == 2, done.stderr
-    assert lines[0].startswith("error: "), done.stderr
+    head = re.match(r"(error|critical)\[(\w+)\]: ", lines[0])
+    assert head is not None, done.stderr
+    (known,) = [one for one in entries() if one.code == head[2]]
+    assert known.exit_code in (code, None), done
     assert lines[1].startswith("hint: "), done.stderr
-    return lines[0].removeprefix("error: "), lines[1].removeprefix("hint: ")
+    return lines[0][head.end() :], lines[1].removeprefix("hint: ")

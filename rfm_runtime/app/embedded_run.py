@@ -221,6 +221,7 @@ class Run:
             journal,
             validators={"render.escape_time": validate},
             context=context,
+            last_words=self.folders.last_words,
         )
         try:
             broker.start()

@@ -32,6 +32,7 @@ def prepare(folders: Folders) -> None:
         folders.logs,
         folders.frames,
         folders.artifacts,
+        folders.last_words,
         folders.cache,
     ):
         try:

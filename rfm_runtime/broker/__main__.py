@@ -29,6 +29,7 @@ async def serve(boot: Boot) -> None:
         validators={"render.escape_time": validate},
         context=context,
         shown=boot.folders.shown,
+        last_words=boot.folders.last_words,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)

@@ -24,6 +24,7 @@ import zmq
 from msgspec import Struct
 
 from rfm_runtime.broker.ingest import Ingest
+from rfm_runtime.broker.left import Left
 from rfm_runtime.broker.metrics import Metrics
 from rfm_runtime.config import Settings
 from rfm_runtime.core.operations.hub import Hub, Validator
@@ -35,6 +36,8 @@ from rfm_runtime.core.operations.record import (
     Control,
     Died,
     Drain,
+    Forget,
+    Heard,
     Journal,
     JournalFailed,
     Journalled,
@@ -87,6 +90,7 @@ from rfm_runtime.protocol.operation import (
 )
 from rfm_runtime.protocol.resources import ResourceReport, Resources, Usage
 from rfm_runtime.store.journal import Journal as Store
+from rfm_runtime.store.last_words import Found
 from rfm_runtime.store.shown import Shown
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain as SocketDrain
@@ -98,6 +102,12 @@ log = logs.get("broker")
 READERS = 2
 LOOKS_LIMIT = 32
 """Looks into the past at the same time, and those that wait. Each is short: see `store.journal.SCAN_LIMIT`."""
+
+FOUND_AT_ONCE = 1000
+"""Ids in one question to the store."""
+
+LAST_WORDS_S = 5.0
+"""Between two looks for what programs left that nobody watched."""
 
 WATCH_AGAIN_S = 1.0
 """After a failure to watch a process for a reason that is not its death."""
@@ -116,6 +126,7 @@ class Broker:
     """One broker. Everything happens in the loop's thread except the journal's writing.
 
     shown: the file that keeps what watchers were shown; without it a killed broker goes on with the journal's word.
+    last_words: the folder in which programs leave outcomes that they could not tell.
     """
 
     def __init__(
@@ -127,11 +138,13 @@ class Broker:
         validators: Mapping[str, Validator],
         context: zmq.Context[zmq.Socket[bytes]],
         shown: Path | None = None,
+        last_words: Path | None = None,
     ) -> None:
         self._settings = settings
         self._endpoints = endpoints
         self._store = store
         self._shown_file = shown
+        self._left = Left(last_words)
         self._shown: Shown | None = None
         self._validators = validators
         self._context = context
@@ -183,6 +196,8 @@ class Broker:
         pull = sockets.ingest_pull(self._context, self._endpoints.ingest)
         self._ingest = Ingest(self._loop, pull, self.hub.handles)
         self._carry_out(self.hub.start(self._now()))
+        # After the owners that are found dead at once, each of which is asked what it left.
+        self._loop.call_soon(self._look_for_last_words)
         self._tick_due_s = self._loop.time() + self._settings.tick_s
         self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
         log.info(
@@ -399,6 +414,8 @@ class Broker:
                     self._watch(command.source)
                 case Kill():
                     self._kill(command.source)
+                case Forget():
+                    self._left.forget(command.name)
 
     def _journal(self, batch: Batch, queue: deque[Command]) -> None:
         if batch.rows or batch.events or batch.performance:
@@ -513,7 +530,38 @@ class Broker:
 
     def _died(self, source: Source) -> None:
         log.warning("owner_died", owner=source.name, owner_pid=source.pid)
+        # What it could not say happened before it died.
+        self._hear(self._left.of(source))
         self._carry_out(self.hub.handle(Died(source), self._now()))
+
+    def _look_for_last_words(self) -> None:
+        """Of programs that nobody watches: they had never been heard of, or a file of theirs could not be read."""
+        if self._closed:
+            return
+        for found in self._left.look():
+            self._hear(found)
+        self._loop.call_later(LAST_WORDS_S, self._look_for_last_words)
+
+    def _hear(self, found: Found | None) -> None:
+        if found is None:
+            return
+        words = tuple(found.words)
+        unknown = [word.outcome.operation_id for word in words if word.outcome.operation_id not in self.hub.records]
+        whole = True
+        if unknown:
+            try:
+                for begin in range(0, len(unknown), FOUND_AT_ONCE):
+                    ids = unknown[begin : begin + FOUND_AT_ONCE]
+                    self.hub.recall(self._store.find("", [], ids), self._now())
+            except JournalError as error:
+                # Those that live are here, and the others wait.
+                log.warning("last_words_wait", program=found.source.name, reason=error.message)
+                words = tuple(word for word in words if word.outcome.operation_id not in unknown)
+                whole = False
+        if whole:
+            self._left.heard(found.source.name)
+        log.info("last_words", program=found.source.name, outcomes=len(words), damaged=found.damaged)
+        self._carry_out(self.hub.handle(Heard(found.source, words, whole), self._now()))
 
     def _kill(self, source: Source) -> None:
         if is_alive(source.pid, source.start_time):

@@ -18,6 +18,7 @@ from rfm_runtime.cli import (
     clean,
     config,
     doctor,
+    errors,
     explain,
     fetch,
     history,
@@ -36,7 +37,15 @@ from rfm_runtime.cli import (
     stop,
     watch,
 )
-from rfm_runtime.errors import MissingExtraError, OperationCanceled, RfmError
+from rfm_runtime.cli.text import fault
+from rfm_runtime.errors import (
+    MissingExtraError,
+    OperationCanceled,
+    OperationFailedError,
+    RfmError,
+    SystemFaultError,
+    UsageError,
+)
 
 __all__ = ["app", "error_lines", "run", "silence"]
 
@@ -51,6 +60,8 @@ Exit codes:
     6  try again later
     7  the operation failed
   130  cancelled
+
+What a code in `error[CODE]` means: rfm-runtime errors CODE.
 """
 
 
@@ -73,7 +84,7 @@ def _faults(command: str) -> Iterator[None]:
         if os.environ.get("RFM_DEBUG"):
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        raise _SystemFault(f"{where}{error.strerror or error}", hint="see `rfm-runtime doctor`") from None
+        raise SystemFaultError(f"{where}{error.strerror or error}") from None
 
 
 class _Commands(TyperGroup):
@@ -84,10 +95,6 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _faults(f"rfm-runtime {ctx.invoked_subcommand or ''}".rstrip()):
             return super().invoke(ctx)
-
-
-class _SystemFault(RfmError):
-    """The system refused something that no command expected."""
 
 
 app = typer.Typer(
@@ -105,7 +112,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
-    *(show.show, history.history, report.report, doctor.doctor, clean.clean, simulate.simulate),
+    *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     chaos.chaos,
 ):
     # `priority ID -5`: a number and no option.
@@ -136,9 +143,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
             args=list(arguments) if arguments is not None else None, prog_name="rfm-runtime", standalone_mode=False
         )
         return code if isinstance(code, int) else 0
-    except OperationCanceled as outcome:
-        _say([f"{outcome.message}; {outcome.hint}" if outcome.hint else outcome.message])
-        return outcome.exit_code
     except RfmError as error:
         if os.environ.get("RFM_DEBUG"):
             raise
@@ -151,12 +155,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def error_lines(error: RfmError) -> list[str]:
-    """One line what happened (and what was kept), one line what to do."""
+    """One line what happened (and what was kept), with severity and code; one line what to do."""
     kept = f" ({error.kept})" if error.kept else ""
-    lines = [f"error: {error.message}{kept}"]
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
-    return lines
+    if isinstance(error, OperationCanceled):
+        # What somebody wanted is no error.
+        return [f"{error.message}{kept}"]
+    severity, code = error.severity, error.code
+    if isinstance(error, OperationFailedError):
+        severity, code = error.cause_severity, error.cause_code
+    # Nothing was done, however soon it may be: to whoever gave the command a refusal is no mere warning.
+    head = "critical" if severity == "critical" else "error"
+    return [fault(head, code, f"{error.message}{kept}"), f"hint: {error.hint}"]
 
 
 def _usage(error: typer.TyperException) -> int:
@@ -167,8 +176,8 @@ def _usage(error: typer.TyperException) -> int:
     if text.startswith("Usage:"):
         _say([text])
     else:
-        _say([f"error: {' '.join(text.split())}", f"hint: see `{where} --help`"])
-    return 2
+        _say(error_lines(UsageError(" ".join(text.split()), hint=f"see `{where} --help`")))
+    return UsageError.exit_code
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from rfm_runtime.cli.common import (
     output_file,
     print_json,
 )
-from rfm_runtime.errors import BadRequestError, OutcomeError, UnavailableError
+from rfm_runtime.errors import BadRequestError, OperationFailedError, OutcomeError, UnavailableError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 
 __all__ = ["fetch"]
@@ -45,6 +45,14 @@ def fetch(
         names = [found.name for found in info.artifacts] if info is not None else []
         if not names and handle.state not in TERMINAL_STATES:
             raise UnavailableError(f"{handle.id} is {handle.state} and has no files yet", hint="add --wait")
+        if not names and info is not None and info.error is not None:
+            error = info.error
+            raise OperationFailedError(
+                f"{handle.id} failed and left no files: {error.message}",
+                cause_code=error.code,
+                cause_severity=error.severity,
+                hint=error.hint,
+            )
         if not names:
             raise OutcomeError(f"{handle.id} is {handle.state} and left no files", hint="render it again")
         if artifact not in names:

@@ -219,7 +219,7 @@ def _cancel(client: Client, operation: Operation) -> None:
         operation.cancel(reason="Ctrl-C")
         asked = True
         if operation.wait(CANCEL_S) == "canceled":
-            raise OperationCanceled("cancelled", hint="nothing was written") from None
+            raise OperationCanceled("cancelled", kept="nothing was written") from None
     except KeyboardInterrupt:
         if not asked and client.state != "live":
             raise UnavailableError(

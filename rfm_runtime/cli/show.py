@@ -11,10 +11,10 @@ from typing import Any
 import typer
 
 from rfm_runtime.cli.common import JsonOption, OperationArgument, RuntimeDirOption, print_json, print_table, steer
-from rfm_runtime.cli.text import Column, duration, number, printable
+from rfm_runtime.cli.text import Column, duration, fault, number, printable
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.protocol.history import PerformanceReply
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, Operation, OperationEvent, ProgressUpdate
 
 __all__ = ["facts", "show"]
 
@@ -46,7 +46,7 @@ def facts(went: PerformanceReply, now_ms: float) -> Iterator[tuple[str, str]]:
     yield "kind", operation.kind
     yield "state", f"{state}{asked}{silent}"
     if operation.error is not None:
-        yield "error", f"{operation.error.code}: {operation.error.message}"
+        yield "error", _fault(operation.error)
         if operation.error.hint:
             yield "hint", operation.error.hint
     if latest is not None:
@@ -104,6 +104,10 @@ def _times(operation: Operation, went: PerformanceReply, now_ms: float) -> Itera
         yield "losses", f"{_count(performance.deaths, 'worker')}, {_count(performance.losses, 'owner')}"
 
 
+def _fault(error: ErrorInfo) -> str:
+    return fault(error.severity, error.code, error.message)
+
+
 def _count(number_of: int, noun: str) -> str:
     return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
 
@@ -117,7 +121,7 @@ def _event(event: OperationEvent) -> list[Any]:
         *([f"by {event.by}"] if event.by else []),
         *([event.reason] if event.reason else []),
         *([f"priority {event.priority}"] if event.priority is not None else []),
-        *([event.error.message] if event.error is not None else []),
+        *([_fault(event.error)] if event.error is not None else []),
         *(["killed"] if event.forced else []),
     ]
     what = event.type.removeprefix("operation_").replace("canceled", "cancelled")

@@ -220,7 +220,10 @@ def _conclude(
             hint=f"see `rfm-runtime logs`; the same again: --seed {seed}",
         )
     if stopped is not None:
-        raise OperationCanceled(f"cancelled: {stopped} operations stopped, {simulation.left} never began")
+        raise OperationCanceled(
+            f"cancelled: {stopped} operations stopped, {simulation.left} never began",
+            hint=f"the same again: --seed {seed}",
+        )
     if not quiet:
         others = simulation.steered
         but = f", but for {others} that somebody else cancelled" if others else ""

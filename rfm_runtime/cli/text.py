@@ -13,6 +13,7 @@ __all__ = [
     "GAP",
     "Column",
     "duration",
+    "fault",
     "fitting",
     "moment",
     "number",
@@ -107,6 +108,11 @@ def number(value: float) -> str:
         if abs(value) >= factor * 0.9995:
             return f"{value / factor:.3g}{prefix}"
     return f"{value:.3g}"
+
+
+def fault(severity: str, code: str, message: str) -> str:
+    """What went wrong, in the one form that it has everywhere: `error[worker_lost]: its program ended`."""
+    return f"{severity}[{printable(code)}]: {message}"
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +22,18 @@ from rfm_runtime.cli.common import (
     state_text,
 )
 from rfm_runtime.cli.status import HEALTH_COLOURS
-from rfm_runtime.cli.text import duration, printable, short_ids, shortened
+from rfm_runtime.cli.text import duration, fault, printable, short_ids, shortened
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import OperationCanceled, OperationFailedError
 from rfm_runtime.protocol.messages import Live, OperationList
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, OperationState, ProgressUpdate
+from rfm_runtime.protocol.operation import (
+    TERMINAL_STATES,
+    ErrorInfo,
+    Operation,
+    OperationEvent,
+    OperationState,
+    ProgressUpdate,
+)
 from rfm_runtime.protocol.resources import Health, Resources
 from rfm_runtime.protocol.wire import type_of
 
@@ -44,6 +51,9 @@ EXIT_CODES: dict[OperationState, int] = {
 }
 
 FINISHED_SHOWN = 10
+FAILED_SHOWN = 3
+"""Of these, in a line each: why."""
+
 WIDE = 60
 """Below this many columns a row has no bar."""
 
@@ -178,7 +188,7 @@ class Lines:
         elif isinstance(notice, OperationEvent):
             if notice.operation is not None:
                 self._names[notice.operation_id] = notice.operation.name
-            why = notice.error.message if notice.error is not None else notice.reason
+            why = _fault(notice.error) if notice.error is not None else notice.reason
             self._say(notice.operation_id, notice.type.removeprefix("operation_") + (f": {why}" if why else ""))
             if notice.state in TERMINAL_STATES:
                 self._names.pop(notice.operation_id, None)
@@ -202,7 +212,8 @@ class Lines:
         living = [o for o in self._listed if o.state not in TERMINAL_STATES]
         self._names |= {o.operation_id: o.name for o in over + living}
         for operation in over + living:
-            self._say(operation.operation_id, f"is {operation.state}")
+            why = f": {_fault(operation.error)}" if operation.error is not None else ""
+            self._say(operation.operation_id, f"is {operation.state}{why}")
         for operation in over:
             del self._names[operation.operation_id]
             self._percent.pop(operation.operation_id, None)
@@ -290,7 +301,25 @@ class _Screen:
             )
         nothing = Text("nothing has happened yet; Ctrl-C ends the watch", style="dim")
         trouble = [Text(printable(self._connection.trouble), style="yellow")] if self._connection.trouble else []
-        return Group(table if shown else nothing, *trouble, *_machine(self._resources, self._console.width))
+        badly = _badly(finished[:FINISHED_SHOWN], ids, self._console.width)
+        machine = _machine(self._resources, self._console.width)
+        return Group(table if shown else nothing, *badly, *trouble, *machine)
+
+
+def _fault(error: ErrorInfo) -> str:
+    """With what to do, where that is known."""
+    return fault(error.severity, error.code, error.message) + (f" ({error.hint})" if error.hint else "")
+
+
+def _badly(finished: Sequence[Operation], ids: Mapping[str, str], width: int) -> list[Text]:
+    """What went wrong with the newest that failed."""
+    from rich.text import Text
+
+    failed = [(operation, operation.error) for operation in finished if operation.error is not None][:FAILED_SHOWN]
+    return [
+        Text(shortened(printable(f"{ids[operation.operation_id]}  {_fault(error)}"), width), style="red")
+        for operation, error in failed
+    ]
 
 
 def _on_change(console: Console, render: Callable[[], Group], is_new: Callable[[], bool]) -> LiveDisplay:

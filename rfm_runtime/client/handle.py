@@ -195,7 +195,9 @@ class AsyncOperation:
             error = operation.error
             if error is None:
                 raise OperationFailedError(f"{self.id} failed")
-            raise OperationFailedError(error.message, cause_code=error.code, hint=error.hint)
+            raise OperationFailedError(
+                error.message, cause_code=error.code, cause_severity=error.severity, hint=error.hint
+            )
         if operation.state == "canceled":
             raise OperationCanceled(f"{self.id} was cancelled")
         return operation

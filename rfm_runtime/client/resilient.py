@@ -32,6 +32,7 @@ from rfm_runtime.core.reporting.desk import Begin, End, Measure, Tell, Tick
 from rfm_runtime.core.reporting.hearing import Heard, announced, ended
 from rfm_runtime.errors import BadRequestError, ConflictError, RfmError, UnauthorizedError, UnavailableError
 from rfm_runtime.observe.alive import source
+from rfm_runtime.protocol.causes import WORKER_LOST
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import NAME_LIMIT
 from rfm_runtime.protocol.messages import REQUESTS
@@ -303,7 +304,7 @@ class _Reports:
     async def close(self) -> None:
         """End what has no outcome, wait for acknowledgements, then close."""
         for operation_id in list(self._heard):
-            self.say(ReportFailed(operation_id=operation_id, error=Fault(code="worker_lost", message=LEFT)))
+            self.say(ReportFailed(operation_id=operation_id, error=Fault(code=WORKER_LOST.code, message=LEFT)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 while self._reachable and any(self._clerk.knows(one) for one in self._ended):

@@ -56,6 +56,11 @@ class Folders(Struct, frozen=True):
         return self.state / "shown"
 
     @property
+    def last_words(self) -> Path:
+        """Outcomes that programs could not tell before they ended, a file each."""
+        return self.state / "outcomes"
+
+    @property
     def frames(self) -> Path:
         """One folder an unfinished render."""
         return self.state / "frames"

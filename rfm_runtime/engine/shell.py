@@ -34,6 +34,7 @@ from rfm_runtime.errors import ConflictError, RfmError, UnknownOperationError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot
 from rfm_runtime.observe.process import available_cores
+from rfm_runtime.protocol.causes import NO_ARTIFACTS, NO_FRAME
 from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
@@ -56,7 +57,7 @@ from rfm_runtime.protocol.internal import (
     unpack,
 )
 from rfm_runtime.protocol.messages import Kind, OperationReply
-from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid
+from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid, error_info
 from rfm_runtime.protocol.resources import ResourceReport, Usage
 from rfm_runtime.render.request import RenderRequest, validate
 from rfm_runtime.transport import sockets
@@ -332,7 +333,7 @@ class EngineShell:
             generation=assign.generation,
             state="failed",
             final=final,
-            error=ErrorInfo(code=error.code, message=error.message, hint=error.hint),
+            error=error_info(error),
         )
         await self._report(outcome)
 
@@ -560,9 +561,8 @@ class EngineShell:
         return None
 
     def _no_frame(self, reason: str) -> ErrorInfo:
-        return ErrorInfo(
-            code="no_frame",
-            message=f"the frame cannot be made: {reason}",
+        return NO_FRAME.error(
+            f"the frame cannot be made: {reason}",
             hint=f"make room below {self._folders.frames}, or render a smaller picture",
         )
 
@@ -606,7 +606,7 @@ class EngineShell:
         except OSError as problem:
             log.exception("artifacts_failed", operation_id=command.operation_id)
             state = "failed"
-            error = ErrorInfo(code="no_artifacts", message=f"the files cannot be put in place: {problem.strerror}")
+            error = NO_ARTIFACTS.error(f"the files cannot be put in place: {problem.strerror}")
         outcome = Outcome(
             operation_id=command.operation_id,
             generation=command.generation,

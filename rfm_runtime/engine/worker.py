@@ -29,8 +29,8 @@ from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.process import die_with_parent
+from rfm_runtime.protocol.causes import cause_of
 from rfm_runtime.protocol.internal import ControlFrame, TileMeasure, pack_progress, unpack
-from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 from rfm_runtime.transport import sockets
@@ -214,7 +214,7 @@ class Worker:
                 answer = self._run(held)
             except (RfmError, OSError, ValueError, MemoryError, KeyError) as error:
                 self._log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
-                answer = pipe.Failed(held.task, ErrorInfo(code=_code(error), message=_say(error)))
+                answer = pipe.Failed(held.task, cause_of(error))
             self._current = None
             held_of = self._held.get(_key(held.task))
             if held_of is not None and held in held_of:
@@ -283,14 +283,6 @@ class Worker:
 
 def _key(task: Task) -> tuple[str, int]:
     return task.operation_id, task.generation
-
-
-def _code(error: Exception) -> str:
-    return error.code if isinstance(error, RfmError) else "engine_error"
-
-
-def _say(error: Exception) -> str:
-    return error.message if isinstance(error, RfmError) else f"{type(error).__name__}: {error}"
 
 
 def _weights(operation: Operation, task: Task) -> tuple[tuple[int, float], ...]:

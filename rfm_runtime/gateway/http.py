@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
-from rfm_runtime.errors import RfmError, UnknownOperationError
+from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import DoGet, DoList, Principal
 from rfm_runtime.protocol.limits import ARTIFACT_HTTP_LIMIT_BYTES, CHUNK_LIMIT_BYTES
@@ -80,12 +80,9 @@ class Http:
             return None if path in ("/", "/v1/ws") else _plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
         try:
             return await self._answer(request, path)
-        except UnknownOperationError as error:
-            return _json(http.HTTPStatus.NOT_FOUND, error_info(error))
         except RfmError as error:
-            log.info("http_error", path=path[:128], error=error.message)
-            status = http.HTTPStatus.SERVICE_UNAVAILABLE if error.temporary else http.HTTPStatus.BAD_REQUEST
-            return _json(status, error_info(error))
+            log.info("http_error", path=path[:128], code=error.code, error=error.message)
+            return _json(http.HTTPStatus(error.http_status or 500), error_info(error))
 
     @staticmethod
     def harden(_connection: ServerConnection, _request: Request, response: Response) -> None:

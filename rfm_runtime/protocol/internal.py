@@ -73,6 +73,7 @@ __all__ = [
     "HeldOperation",
     "HelloAsked",
     "KindsKnown",
+    "LastWord",
     "Metrics",
     "MetricsText",
     "OperationMeasure",
@@ -428,6 +429,17 @@ class Outcome(Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None = None
     artifacts: tuple[Artifact, ...] = ()
     forced: bool = False
+
+
+class LastWord(Struct, frozen=True, kw_only=True):
+    """An outcome that a program could not tell, and left on disk: see `store.last_words`.
+
+    announce: what it was, for a broker that has not heard of it. kept_at_ms: when it was written.
+    """
+
+    announce: Announce
+    outcome: Outcome
+    kept_at_ms: int
 
 
 class Release(Struct, frozen=True):

@@ -96,7 +96,7 @@ class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def to_exception(self) -> RfmError:
         """The error to raise for a refused request."""
         retry_after_s = None if self.retry_after_ms is None else self.retry_after_ms / 1000
-        return from_code(self.code, self.message, hint=self.hint, retry_after_s=retry_after_s)
+        return from_code(self.code, self.message, hint=self.hint, retry_after_s=retry_after_s, temporary=self.temporary)
 
 
 def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:

@@ -20,6 +20,7 @@ from rfm_runtime.core.operations.record import (
     Command,
     Control,
     Died,
+    Forget,
     Journal,
     JournalFailed,
     Journalled,
@@ -96,6 +97,7 @@ class World:
         self.controls: list[ControlFrame] = []
         self.watched: list[Source] = []
         self.killed: list[Source] = []
+        self.forgotten: list[str] = []
         self.shown: dict[str, ProgressUpdate] = {}
         self.incarnation = 0
         self.mono_s = 100.0
@@ -264,6 +266,8 @@ class World:
                     self._watch(command.source)
                 case Kill():
                     self._kill(command.source)
+                case Forget():
+                    self.forgotten.append(command.name)
         self.hub.sanity_check()
 
     def _pushed(self, command: Push) -> None:

@@ -356,7 +356,7 @@ def test_ctrl_c_in_render_cancels(client: Client, env: dict[str, str], tmp_path:
         [operation_id] = eventually(lambda: active(client), timeout_s=30, what="it is submitted")
         shown.press_ctrl_c()
         assert shown.end() == 130
-        assert "cancelled; nothing was written" in shown.text
+        assert "cancelled (nothing was written)" in shown.text
         assert "Traceback" not in shown.text
     assert client.operation(operation_id).state == "canceled"
     assert names(tmp_path) == []
@@ -646,7 +646,7 @@ def test_start_on_a_full_disk(alone: dict[str, str], tmp_path: Path) -> None:
             [*COMMAND, "presets"], env=alone, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     assert listing.returncode == 1
-    assert listing.stderr.splitlines()[0] == "error: No space left on device"
+    assert listing.stderr.splitlines()[0] == "error[system]: No space left on device"
 
 
 # --- fetch, clean, start, stop ----------------------------------------------------------------
@@ -931,7 +931,7 @@ def test_what_a_simulation_finds_is_an_error(tmp_path: Path) -> None:
     assert re.search(r"^all +10 ", done.stdout, re.MULTILINE)
     assert "is not there" in done.stderr
     *_, what, todo = done.stderr.splitlines()
-    assert re.fullmatch(r"error: \d of 10 operations are not told as they were", what)
+    assert re.fullmatch(r"critical\[internal\]: \d of 10 operations are not told as they were", what)
     assert "--seed 1" in todo
 
 

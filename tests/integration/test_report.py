@@ -131,5 +131,5 @@ def test_standard_output_and_json(here: Path, capsys: pytest.CaptureFixture[str]
 
 def test_no_such_operation(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", "NOSUCHID"]) == 4
-    assert capsys.readouterr().err.splitlines()[0] == "error: there is no operation 'NOSUCHID'"
+    assert capsys.readouterr().err.splitlines()[0] == "error[unknown_operation]: there is no operation 'NOSUCHID'"
     assert list(here.iterdir()) == []

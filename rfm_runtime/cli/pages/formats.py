@@ -24,7 +24,7 @@ COLUMNS = (
     *("operation_id", "kind", "name", "owner", "state"),
     *("submitted_at", "started_at", "ended_at", "waiting_s", "running_s"),
     *("cpu_s", "iterations", "done", "total", "unit"),
-    *("priority", "attempts", "parent_id", "labels", "error_code", "error_message"),
+    *("priority", "attempts", "parent_id", "labels", "error_code", "error_severity", "error_message"),
 )
 """Of the CSV. Moments are ISO 8601 in UTC; labels are JSON."""
 
@@ -69,7 +69,7 @@ def _cells(line: Line) -> tuple[Cell, ...]:
         *(line.cpu_s, line.iterations, line.done, line.total, line.unit),
         *(line.priority, line.attempts, line.parent_id),
         msgspec.json.encode(line.labels).decode() if line.labels else None,
-        *(line.error_code, line.error_message),
+        *(line.error_code, line.error_severity, line.error_message),
     )
 
 

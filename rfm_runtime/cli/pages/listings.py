@@ -61,6 +61,7 @@ def failed_ones(failures: Sequence[Failures], local: Local) -> Html:
     rows = [
         (
             tag("code", foreign(one.code or NOTHING)),
+            words(one.severity),
             words(one.message),
             words(", ".join(one.kinds)),
             _id(one.example_id),
@@ -70,7 +71,7 @@ def failed_ones(failures: Sequence[Failures], local: Local) -> Html:
         for one in failures[:ERRORS]
     ]
     content: list[Child] = [
-        table("Failures", ("Code", "Message", "Kinds", "Latest example", "Latest", "Count"), rows, texts=5)
+        table("Failures", ("Code", "Severity", "Message", "Kinds", "Latest example", "Latest", "Count"), rows, texts=6)
     ]
     rest = failures[ERRORS:]
     content.append(_more(len(rest), f"errors, of {count(sum(one.count for one in rest))} operations"))

@@ -100,7 +100,12 @@ def _error(report: OperationReport) -> Html | None:
     if error is None:
         return None
     hint = tag("p", foreign(error.hint)) if error.hint else None
-    return tag("div", tag("p", tag("code", foreign(error.code)), " ", foreign(error.message)), hint, class_="trouble")
+    return tag(
+        "div",
+        tag("p", tag("code", foreign(f"{error.severity}[{error.code}]")), " ", foreign(error.message)),
+        hint,
+        class_="trouble",
+    )
 
 
 def _figures(report: OperationReport) -> Html:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -28,6 +28,7 @@ from rfm_runtime.core.reporting.desk import (
     Tell,
 )
 from rfm_runtime.errors import InternalError, RfmError
+from rfm_runtime.protocol.internal import Announce, Outcome
 
 __all__ = ["Clerk", "Hearer"]
 
@@ -86,6 +87,10 @@ class Clerk:
     def knows(self, operation_id: str) -> bool:
         """Whether it has something to say of that operation."""
         return operation_id in self._desk.reports
+
+    def unheard(self, until_s: float) -> Iterator[tuple[Announce, Outcome]]:
+        """As `Desk.unheard`, now."""
+        return self._desk.unheard(until_s, time.monotonic())
 
     def connect(self, make: Callable[[Listener], Carrier]) -> None:
         """Speak through this carrier from now on; `disconnect` first from another."""

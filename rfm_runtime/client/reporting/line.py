@@ -24,6 +24,8 @@ from rfm_runtime.config import Destination, Folders
 from rfm_runtime.core.reporting.desk import Begin, End, Measure, Tell, Tick
 from rfm_runtime.errors import NoRuntimeError, RfmError, UnauthorizedError
 from rfm_runtime.observe.alive import source
+from rfm_runtime.protocol.internal import LastWord
+from rfm_runtime.store.last_words import Keeper
 
 __all__ = ["Line"]
 
@@ -37,6 +39,9 @@ SECOND_S = 1.0
 
 IDLE_S = 5.0
 """A program that reports nothing for so long leaves the broker alone until it does again."""
+
+KEEP_S = 1.0
+"""An outcome that is not acknowledged so soon is kept on disk: a runtime that is there takes milliseconds."""
 
 CLOSE_S = 1.0
 
@@ -52,6 +57,8 @@ class Line:
         # A name of its own for each: a forked child must not be taken for its parent.
         self._source = source(f"reporter-{session.pid}-{secrets.token_hex(4)}", 1)
         self._where: Destination | Folders | None = None
+        # Where outcomes are left for the broker: with the runtime that has heard of this program last.
+        self._keeper: Keeper | None = None
         self._closing: asyncio.Task[None] | None = None
         self._second_s = -SECOND_S
         if os.environ.get("RFM_URL"):
@@ -74,6 +81,7 @@ class Line:
                 log.debug("a turn of the reporting thread failed", exc_info=True)
                 await asyncio.sleep(TICK_S)
         self._hear()
+        self._keep(0.0)
         self._bars.close()
         self._disconnect()
         if self._closing is not None:
@@ -111,6 +119,7 @@ class Line:
                 self._clerk.handle(Measure(operation.operation_id, measure))
                 self._bars.show(operation, measure)
         self._clerk.handle(Tick())
+        self._keep(KEEP_S)
         self._bars.draw(seen=self._session.connected)
         # With nobody to tell what has ended, only a look now and then.
         await self._sleep(TICK_S if self._live or self._session.connected else SECOND_S)
@@ -141,6 +150,36 @@ class Line:
             if isinstance(message, End) and not known:
                 # The broker did not want it.
                 self._session.settle()
+
+    # --- what nobody hears ------------------------------------------------------------------
+
+    def _keep(self, after_s: float) -> None:
+        """Leave on disk what was said so long ago and is not acknowledged: this program may end before it is."""
+        if self._keeper is None:
+            return
+        now_ms = time.time_ns() // 1_000_000
+        unheard = self._clerk.unheard(time.monotonic() - after_s)
+        kept = self._keeper.kept
+        words = [
+            LastWord(announce=announce, outcome=outcome, kept_at_ms=now_ms)
+            for announce, outcome in unheard
+            if outcome.operation_id not in kept
+        ]
+        try:
+            self._keeper.keep(words)
+        except FileNotFoundError:
+            # A runtime that reads no such files has no folder for them.
+            self._keeper = None
+        except OSError as error:
+            self._session.warn("keep", f"outcomes that the runtime has not taken cannot be kept: {error}")
+        else:
+            self._session.kept = len(kept)
+
+    def _forget(self, operation_id: str) -> None:
+        if self._keeper is not None:
+            with contextlib.suppress(OSError):
+                self._keeper.settled(operation_id)
+            self._session.kept = len(self._keeper.kept)
 
     # --- the broker -------------------------------------------------------------------------
 
@@ -202,7 +241,7 @@ class Line:
 
     def settled(self, operation_id: str) -> None:
         """As `Hearer` says."""
-        del operation_id
+        self._forget(operation_id)
         self._session.settle()
 
     def given_up(self, operation_id: str, reason: str) -> None:
@@ -213,4 +252,8 @@ class Line:
 
     def found(self, reachable: bool, *, connected: bool) -> None:
         """As `Hearer` says."""
+        if connected and isinstance(self._where, Folders):
+            folder = self._where.last_words
+            if self._keeper is None or self._keeper.folder != folder:
+                self._keeper = Keeper(folder, self._source)
         self._session.found(reachable, connected=connected)

@@ -99,9 +99,9 @@ class Session:
 
     words: what the background thread has not heard yet. left: loops that were left early, by a break or by an
     exception, which their iterator is not told; if the program ends at once with an exception, that was it.
-    unsettled: outcomes that the broker has not acknowledged. reachable: whether a runtime is there, None before
-    anybody looked; connected: whether its broker knows this program. ending: the program
-    ends, and the thread says by `ended` that it has left the terminal as it was.
+    unsettled: outcomes that the broker has not acknowledged; kept: of these on disk. reachable: whether a runtime is
+    there, None before anybody looked; connected: whether its broker knows this program. ending: the program ends, and
+    the thread says by `ended` that it has left the terminal as it was.
     """
 
     def __init__(self) -> None:
@@ -113,6 +113,7 @@ class Session:
         self.reachable: bool | None = None
         self.connected = False
         self.unsettled = 0
+        self.kept = 0
         self.turns = 0
         self.standing: set[str] = set()
         self.ending = False
@@ -215,12 +216,14 @@ class Session:
         before = self.unsettled + 1
         while not self.flush(FLUSH_S) and self.reachable and self.unsettled < before:
             before = self.unsettled
-        if self.unsettled and self.reachable:
-            many = "an outcome" if self.unsettled == 1 else f"{self.unsettled} outcomes"
-            self.warn("unsettled", f"the runtime has not taken {many} of this program, and will show it as lost")
         self.ending = True
         self._hurry()
         self.ended.wait(FLUSH_S)
+        many = "an outcome" if self.unsettled == 1 else f"{self.unsettled} outcomes"
+        if self.unsettled and self.kept >= self.unsettled:
+            self.warn("unsettled", f"the runtime has not taken {many} of this program yet: kept until it is back")
+        elif self.unsettled and self.reachable:
+            self.warn("unsettled", f"the runtime has not taken {many} of this program, and will show it as lost")
 
     def _await_turns(self, count: int) -> None:
         """Have the background thread go over everything that often, within a second."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from rfm_runtime.protocol.causes import CANCELED
 from rfm_runtime.protocol.limits import DETAILS_LIMIT_BYTES, LABEL_LIMIT, MESSAGE_LIMIT, NAME_LIMIT
 from rfm_runtime.protocol.operation import ErrorInfo
 
@@ -88,4 +89,4 @@ def error_of(error: BaseException) -> ErrorInfo:
 
 def canceled(reason: str) -> ErrorInfo:
     """Why it was cancelled."""
-    return ErrorInfo(code="canceled", message=text_of(reason, MESSAGE_LIMIT))
+    return CANCELED.error(text_of(reason, MESSAGE_LIMIT))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
+
+import msgspec
 
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Destination, Folders, destination, folders, load
@@ -62,5 +65,6 @@ def where() -> Destination | Folders:
         if named is not None:
             return named
         found = folders(load().settings)
-    ConnectionInfo.read(found.connection)
-    return found
+    info = ConnectionInfo.read(found.connection)
+    # Its own word: the environment of this program may name another one, or none.
+    return msgspec.structs.replace(found, state=Path(info.state_dir)) if info.state_dir else found

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
-from rfm_runtime.core.operations import ownership, requests
+from rfm_runtime.core.operations import last_words, ownership, requests
 from rfm_runtime.core.operations.claims import Owners
 from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.log import Log
@@ -25,6 +25,7 @@ from rfm_runtime.core.operations.record import (
     Control,
     Died,
     Drain,
+    Heard,
     JournalFailed,
     Journalled,
     Loaded,
@@ -185,6 +186,8 @@ class Hub:
             case JournalFailed():
                 self.log.failing = message.reason
                 return []
+            case Heard():
+                return last_words.heard(self, message, now)
             case Died():
                 return ownership.died(self, message.source, now)
             case Drain():

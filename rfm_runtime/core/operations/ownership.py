@@ -29,6 +29,7 @@ from rfm_runtime.core.operations.record import (
 from rfm_runtime.core.operations.schedule import rank
 from rfm_runtime.core.operations.table import Trigger
 from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
+from rfm_runtime.protocol.causes import FAILED, WORKER_LOST
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -45,7 +46,7 @@ from rfm_runtime.protocol.internal import (
     Source,
     Started,
 )
-from rfm_runtime.protocol.operation import ErrorInfo, Operation, OperationEvent, error_info
+from rfm_runtime.protocol.operation import Operation, OperationEvent, error_info
 
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
@@ -54,7 +55,9 @@ __all__ = [
     "HANDLERS",
     "assign",
     "await_known",
+    "begin_reported",
     "died",
+    "end",
     "in_hand",
     "look_at_deadlines",
     "push_pause",
@@ -249,10 +252,9 @@ def _fail_lost(
     message: str,
     now: Now,
     *,
-    hint: str = "see `rfm-runtime logs` for the cause, then submit it again",
+    hint: str | None = None,
 ) -> OperationEvent | None:
-    error = ErrorInfo(code="worker_lost", message=message, hint=hint)
-    return hub.apply(record, "fail", now, error=error)
+    return hub.apply(record, "fail", now, error=WORKER_LOST.error(message, hint=hint))
 
 
 def _wait_again(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
@@ -478,6 +480,17 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
     parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
     if parent is not None:
         check(message.principal, "change", parent.operation.owner)
+    record, events = begin_reported(hub, owner.source, message, now, local=owner.local)
+    _mint(hub, record)
+    owner.operations.add(message.operation_id)
+    return [hub.log.commit((record.row,), events, [Send(asked.routing, asked.request_id, _assignment(record))])]
+
+
+def begin_reported(
+    hub: Hub, source: Source, message: Announce, now: Now, *, local: bool
+) -> tuple[Record, list[OperationEvent]]:
+    """A program's own operation: accepted, claimed by it and started in one."""
+    parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
     operation = Operation(
         operation_id=message.operation_id,
         kind=message.kind,
@@ -500,8 +513,8 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         # A key that no submission has.
         request_key=f"report:{message.operation_id}",
         body_digest=b"",
-        claim=owner.source,
-        claim_local=owner.local,
+        claim=source,
+        claim_local=local,
         claim_resumable=False,
         reported=True,
         pausable=message.pausable,
@@ -509,13 +522,10 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
     record = hub.adopt(row, now)
     record.merge.has_tiles = False
     record.merge.claimed(1)
-    _mint(hub, record)
-    owner.operations.add(message.operation_id)
     accepted = hub.event(record, "operation_accepted", now)
     record.merge.reported(message.measure, now.mono_s)
     started = _start(hub, record, now)
-    events = [event for event in (accepted, started) if event is not None]
-    return [hub.log.commit((record.row,), events, [Send(asked.routing, asked.request_id, _assignment(record))])]
+    return record, [event for event in (accepted, started) if event is not None]
 
 
 def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Command]:
@@ -565,12 +575,18 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
     ):
         return [hub.log.commit((), (), [done])]
     record = _own(hub, asked, message.operation_id, message.generation)
+    events = end(hub, record, message, now)
+    return [hub.log.commit((record.row,), events, [done])]
+
+
+def end(hub: Hub, record: Record, message: Outcome, now: Now) -> list[OperationEvent]:
+    """The outcome that the claim's owner gives, to be committed by the caller."""
     record.merge.reported(message.final, now.mono_s)
     # It may overtake the start: watchers learn from that event where the operation's files are.
     started = None if record.row.started else _start(hub, record, now)
     fields: dict[str, Any] = {"artifacts": () if record.row.reported else message.artifacts, "forced": message.forced}
     if message.state == "failed":
-        fields["error"] = message.error or ErrorInfo(code="failed", message="its owner gave no reason")
+        fields["error"] = message.error or FAILED.error("its owner gave no reason")
     elif message.error is not None:
         fields["reason"] = message.error.message
     if message.state == "canceled" and not record.row.reported:
@@ -579,7 +595,7 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
     claim = record.row.claim
     record.change(ended_by=(claim.name, message.generation) if claim else None)
     ended = hub.apply(record, OUTCOMES[message.state], now, **fields)
-    return [hub.log.commit((record.row,), (event for event in (started, ended) if event is not None), [done])]
+    return [event for event in (started, ended) if event is not None]
 
 
 def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Command]:

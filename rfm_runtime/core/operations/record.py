@@ -11,7 +11,7 @@ from rfm_runtime.core.operations.progress import Merge
 from rfm_runtime.core.operations.schedule import Candidate
 from rfm_runtime.core.operations.series import Series
 from rfm_runtime.protocol.history import Performance
-from rfm_runtime.protocol.internal import Cancellation, ControlFrame, Source
+from rfm_runtime.protocol.internal import Cancellation, ControlFrame, LastWord, Source
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "Control",
     "Died",
     "Drain",
+    "Forget",
+    "Heard",
     "Journal",
     "JournalFailed",
     "Journalled",
@@ -170,6 +172,18 @@ class Died(Struct, frozen=True):
     source: Source
 
 
+class Heard(Struct, frozen=True):
+    """A program has ended and left these outcomes, which it could not tell. To be told before its `Died`.
+
+    What is not in memory was looked for in the journal and recalled. whole: these are all, so that they can be
+    removed once they are on disk.
+    """
+
+    source: Source
+    words: tuple[LastWord, ...]
+    whole: bool = True
+
+
 class Drain(Struct, frozen=True):
     """Take nothing new, assign nothing."""
 
@@ -235,7 +249,13 @@ class Kill(Struct, frozen=True):
     source: Source
 
 
-Command = Journal | Send | Push | Publish | Control | Watch | Kill
+class Forget(Struct, frozen=True):
+    """Remove what the ended program of that name has left: its outcomes are on disk."""
+
+    name: str
+
+
+Command = Journal | Send | Push | Publish | Control | Watch | Kill | Forget
 
 
 class Loaded(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ taken at once and never refused; what the broker has not confirmed is said again
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -164,8 +164,8 @@ Command = Hello | Ask | Progress | Tell | Settled | GivenUp
 class Report:
     """An operation of the program. asked: the request under way. not_before_s: when a refused one is repeated.
 
-    known: whether the present broker has it; handle: by which it takes its progress. stands: whether the program
-    stands still; confirmed: whether the broker was told so.
+    ended_s: when it did. known: whether the present broker has it; handle: by which it takes its progress. stands:
+    whether the program stands still; confirmed: whether the broker was told so.
     """
 
     __slots__ = (
@@ -175,6 +175,7 @@ class Report:
         "cancel",
         "confirmed",
         "counter",
+        "ended_s",
         "handle",
         "known",
         "measure",
@@ -202,6 +203,7 @@ class Report:
         self.stands = False
         self.confirmed = False
         self.outcome: Outcome | None = None
+        self.ended_s = 0.0
 
     def numbered(self) -> OperationMeasure:
         """The present measure with the next counter."""
@@ -279,6 +281,7 @@ class Desk:
             final=report.numbered(),
             error=message.error,
         )
+        report.ended_s = now_s
         del self._living[message.operation_id]
         self._ended[message.operation_id] = None
         commands = self._next(report, now_s)
@@ -425,6 +428,15 @@ class Desk:
             del self._turns[operation_id]
             commands += self._next(self.reports[operation_id], now_s)
         return commands
+
+    def unheard(self, until_s: float, now_s: float) -> Iterator[tuple[Announce, Outcome]]:
+        """Outcomes that were said by `until_s` and that no broker has acknowledged yet, the oldest first."""
+        for operation_id in self._ended:
+            report = self.reports[operation_id]
+            if report.outcome is None or report.ended_s > until_s:
+                return
+            age_ms = max(0, round(1000 * (now_s - report.began_s)))
+            yield msgspec.structs.replace(report.announce, age_ms=age_ms), report.outcome
 
     # --- what is due ------------------------------------------------------------------------
 

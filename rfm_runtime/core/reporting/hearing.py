@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from rfm_runtime.core.operations.progress import bounded
+from rfm_runtime.protocol.causes import CANCELED, FAILED
 from rfm_runtime.protocol.internal import Announce, OperationMeasure, Outcome, Principal
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.reports import (
@@ -91,12 +92,12 @@ def _outcome(message: ReportCompleted | ReportFailed | ReportCanceled) -> tuple[
         case ReportFailed():
             return "failed", _error_of(message)
         case ReportCanceled():
-            return "canceled", ErrorInfo(code="canceled", message=message.reason) if message.reason else None
+            return "canceled", CANCELED.error(message.reason) if message.reason else None
     return "completed", None
 
 
 def _error_of(message: ReportFailed) -> ErrorInfo:
     if isinstance(message.error, Fault):
         fault = message.error
-        return ErrorInfo(code=fault.code or "failed", message=fault.message, hint=fault.hint)
-    return ErrorInfo(code="failed", message=message.error or message.message or "the program gave no reason")
+        return ErrorInfo(code=fault.code or FAILED.code, message=fault.message, hint=fault.hint)
+    return FAILED.error(message.error or message.message or "the program gave no reason")

@@ -36,6 +36,7 @@ def line(operation: Operation, now_ms: int) -> Line:
         parent_id=operation.parent_id,
         labels=operation.labels,
         error_code=error.code if error is not None else None,
+        error_severity=error.severity if error is not None else None,
         error_message=error.message if error is not None else None,
     )
 

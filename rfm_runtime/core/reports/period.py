@@ -77,6 +77,7 @@ def _failures(lines: Sequence[Line]) -> tuple[Failures, ...]:
         failures.append(
             Failures(
                 code=code,
+                severity=latest.error_severity or "error",
                 message=latest.error_message or "",
                 count=len(members),
                 kinds=tuple(sorted({one.kind for one in members})),

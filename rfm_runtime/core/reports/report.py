@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from rfm_runtime.errors import Severity
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, Eta, OperationState
 
 __all__ = [
@@ -61,6 +62,7 @@ class Line(Struct, frozen=True, kw_only=True):
     parent_id: str | None
     labels: dict[str, str]
     error_code: str | None
+    error_severity: Severity | None
     error_message: str | None
 
 
@@ -137,9 +139,10 @@ class Density(Struct, frozen=True, kw_only=True):
 
 
 class Failures(Struct, frozen=True, kw_only=True):
-    """Failures of one code whose messages differ in numbers at most. message, example_id: of the latest."""
+    """Failures of one code whose messages differ in numbers at most. severity, message, example_id: of the latest."""
 
     code: str
+    severity: Severity
     message: str
     count: int
     kinds: tuple[str, ...]

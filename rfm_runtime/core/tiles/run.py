@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from rfm_runtime.core.tiles.messages import Phase, Task
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, bitmap, preview_blocks, rect, tile_order
+from rfm_runtime.protocol.causes import WORKER_LOST
 from rfm_runtime.protocol.internal import Assign, OperationMeasure
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, TileGrid
 
@@ -238,9 +239,8 @@ class Run:
             return
         self.deaths[key] = self.deaths.get(key, 0) + 1
         if self.deaths[key] >= DEATHS_LIMIT:
-            self.error = ErrorInfo(
-                code="worker_lost",
-                message=f"{DEATHS_LIMIT} workers died with {task.phase} {task.index}: {cause}",
+            self.error = WORKER_LOST.error(
+                f"{DEATHS_LIMIT} workers died with {task.phase} {task.index}: {cause}",
                 hint="see `rfm-runtime logs engine`; a smaller tile_px or fewer workers may help",
             )
 

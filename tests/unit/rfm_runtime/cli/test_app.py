@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rfm_runtime.cli.app import error_lines
-from rfm_runtime.errors import NoRuntimeError, RfmError
+from rfm_runtime.errors import NoRuntimeError, OperationCanceled, OperationFailedError, RateLimitedError, StartError
 
 
 def test_what_what_was_kept_and_what_to_do() -> None:
-    error = RfmError("it broke", hint="mend it", kept="the rest is there")
-    assert error_lines(error) == ["error: it broke (the rest is there)", "hint: mend it"]
+    error = StartError("it broke", hint="mend it", kept="the rest is there")
+    assert error_lines(error) == ["error[start_failed]: it broke (the rest is there)", "hint: mend it"]
 
 
 def test_the_class_knows_what_to_do_where_nobody_says() -> None:
     assert error_lines(NoRuntimeError("nobody"))[1] == "hint: start one with `rfm-runtime start`"
-    assert error_lines(RfmError("it broke")) == ["error: it broke"]
+
+
+@pytest.mark.scenario("J31")
+def test_how_bad_it_is_and_which_it_is() -> None:
+    assert error_lines(RateLimitedError("slowly"))[0] == "error[rate_limited]: slowly"
+    assert error_lines(OperationCanceled("over", kept="some is there")) == ["over (some is there)"]
+    lost = OperationFailedError("gone", cause_code="worker_lost", cause_severity="critical", hint="again")
+    assert error_lines(lost) == ["critical[worker_lost]: gone", "hint: again"]
+    hostile = OperationFailedError("gone", cause_code="\x1b[31m")
+    assert "\x1b" not in error_lines(hostile)[0]

@@ -7,7 +7,7 @@ import pytest
 
 from rfm_runtime.core.operations import ownership
 from rfm_runtime.core.operations.queries import page_of
-from rfm_runtime.core.operations.record import Drain
+from rfm_runtime.core.operations.record import Drain, Heard
 from rfm_runtime.core.operations.schedule import AGEING_S
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -27,6 +27,7 @@ from rfm_runtime.protocol.internal import (
     HeldOperation,
     HelloAsked,
     KindsKnown,
+    LastWord,
     OperationMeasure,
     Outcome,
     OwnerHeartbeat,
@@ -1040,3 +1041,103 @@ def test_a_living_owner_that_is_taken_for_dead_is_asked_to_introduce_itself(worl
     world.tick()
     world.write()
     assert pushed(world, Assign, "op")[-1].generation == 2
+
+
+# --- what programs left on disk -------------------------------------------------------------------
+
+
+def left(world, *words, whole=True, source=None):
+    world.handle(Heard(owner_hello().source if source is None else source, words, whole))
+
+
+def last_word(operation_id="op", state="completed", *, generation=1, age_ms=0, ago_ms=0, **fields):
+    final = OperationMeasure(generation, 9, 0, done=10.0, total=10.0)
+    return LastWord(
+        announce=announce(operation_id, age_ms=age_ms),
+        outcome=Outcome(operation_id=operation_id, generation=generation, state=state, final=final, **fields),
+        kept_at_ms=1_700_000_000_000 - ago_ms,
+    )
+
+
+@pytest.mark.scenario("J33", "B8")
+def test_what_a_program_left_is_how_it_went(world):
+    announced(world)
+    world.boot()
+    left(world, last_word())
+    world.die(owner_hello().source)
+    world.write()
+    assert [event.type for event in world.feed] == ["operation_accepted", "operation_started", "operation_completed"]
+    assert world.feed[-1].final.done == 10.0
+    assert world.forgotten == [owner_hello().source.name]
+
+
+@pytest.mark.scenario("J33")
+def test_what_is_left_is_removed_only_once_it_is_on_disk(world):
+    announced(world)
+    left(world, last_word())
+    assert world.forgotten == []
+    world.boot()
+    left(world, last_word(), whole=False)
+    world.write()
+    assert (world.forgotten, state(world, "op")) == ([], "completed")
+    left(world, last_word())
+    world.write()
+    assert world.forgotten == [owner_hello().source.name]
+    assert [event.type for event in world.feed].count("operation_completed") == 1
+
+
+@pytest.mark.scenario("J33", "F7")
+def test_what_is_left_while_the_journal_fails_counts_when_it_writes_again(world):
+    announced(world)
+    world.fail()
+    left(world, last_word())
+    world.die(owner_hello().source)
+    assert (world.forgotten, state(world, "op")) == ([], "running")
+    world.recover()
+    assert (world.forgotten, state(world, "op")) == ([owner_hello().source.name], "completed")
+
+
+@pytest.mark.scenario("J33")
+def test_what_began_and_ended_while_nobody_listened_is_told_with_its_times(world):
+    failed = ErrorInfo(code="ValueError", message="no")
+    left(world, last_word("new", "failed", age_ms=5_000, ago_ms=60_000, error=failed))
+    world.write()
+    operation = world.rows["new"].operation
+    assert (operation.state, operation.error) == ("failed", failed)
+    assert operation.created_at_ms == world.now.wall_ms - 65_000
+    left(world, last_word("new", "completed"))
+    world.write()
+    assert state(world, "new") == "failed"
+    assert [event.type for event in world.feed] == ["operation_accepted", "operation_started", "operation_failed"]
+
+
+@pytest.mark.scenario("J33")
+@pytest.mark.parametrize("of", ["another process", "a lower generation", "what has ended", "a render"])
+def test_what_is_left_by_others_changes_nothing(world, of):
+    if of == "a render":
+        running(world)
+        left(world, last_word(), source=owner_hello("reporter-9", pid=900).source)
+    else:
+        assign = announced(world)
+        if of == "another process":
+            left(world, last_word(), source=owner_hello(pid=999).source)
+        elif of == "a lower generation":
+            left(world, last_word(generation=0))
+        else:
+            world.call(E, outcome(assign, "canceled"), Ack)
+            left(world, last_word())
+    before = "canceled" if of == "what has ended" else "running"
+    world.write()
+    assert state(world, "op") == before
+
+
+@pytest.mark.scenario("J33")
+def test_a_cancelled_program_that_left_its_outcome_leaves_the_cancel_set(world):
+    announced(world)
+    world.cancel("op")
+    world.write()
+    left(world, last_word(state="canceled"))
+    world.die(owner_hello().source)
+    world.write()
+    assert (world.feed[-1].type, world.feed[-1].forced) == ("operation_canceled", False)
+    assert world.hub.control_frame().cancel == ()

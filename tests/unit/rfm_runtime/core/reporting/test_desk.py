@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rfm_runtime.core.reporting.desk import (
     ENDED_LIMIT,
     UNDER_WAY,
@@ -255,3 +257,23 @@ def test_outcomes_that_nobody_takes_are_let_go_the_oldest_first():
     assert [(command.operation_id, type(command)) for command in said] == [("op-0", GivenUp)]
     assert len(desk.reports) == ENDED_LIMIT
     desk.sanity_check()
+
+
+@pytest.mark.scenario("J33")
+def test_what_nobody_has_acknowledged_is_told_by_its_age():
+    desk = Desk()
+    known(desk, "a")
+    known(desk, "b")
+    desk.handle(begin("c"), 2.0)
+    (ask,) = desk.handle(End("b", "failed", measure(4.0)), 5.0)
+    desk.handle(End("a", "completed", measure(10.0)), 6.0)
+
+    def unheard(until_s):
+        return [(outcome.operation_id, announce.age_ms) for announce, outcome in desk.unheard(until_s, 10.0)]
+
+    assert unheard(4.9) == []
+    assert unheard(5.0) == [("b", 10_000)]
+    assert unheard(6.0) == [("b", 10_000), ("a", 10_000)]
+    desk.handle(Answered(ask, Ack()), 7.0)
+    assert unheard(9.0) == [("a", 10_000)]
+    assert [outcome.final.done for _, outcome in desk.unheard(9.0, 10.0)] == [10.0]

@@ -13,6 +13,7 @@ from rfm_runtime.errors import (
     TooLargeError,
     UnavailableError,
 )
+from rfm_runtime.protocol.causes import CANCELED, FAILED
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -198,14 +199,14 @@ def test_measures_are_numbered(gate, program):
     ("said", "state", "error"),
     [
         (ReportCompleted(operation_id="op"), "completed", None),
-        (ReportFailed(operation_id="op", error="no disk"), "failed", ErrorInfo(code="failed", message="no disk")),
-        (ReportFailed(operation_id="op", message="m"), "failed", ErrorInfo(code="failed", message="m")),
+        (ReportFailed(operation_id="op", error="no disk"), "failed", FAILED.error("no disk")),
+        (ReportFailed(operation_id="op", message="m"), "failed", FAILED.error("m")),
         (
             ReportFailed(operation_id="op", error=Fault(code="E1", message="m")),
             "failed",
             ErrorInfo(code="E1", message="m"),
         ),
-        (ReportCanceled(operation_id="op", reason="why"), "canceled", ErrorInfo(code="canceled", message="why")),
+        (ReportCanceled(operation_id="op", reason="why"), "canceled", CANCELED.error("why")),
         (ReportCanceled(operation_id="op"), "canceled", None),
     ],
 )
