@@ -12,7 +12,7 @@ ONLY ?=
 SEEDS ?= 50000
 FIRST ?= 0
 
-.PHONY: help install demo start test check cov bench faults simulation scenarios clean docs
+.PHONY: help install demo start test check cov bench faults simulation scenarios clean docs golden
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOC
 
 docs: $(STAMP) ## write what is made from the code: docs/errors.md
 	$(BIN)/rfm-runtime errors --markdown > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
+
+golden: $(STAMP) ## write one file for each message of this release: tests/data/messages
+	$(BIN)/python -m tests.golden
 
 scenarios: $(STAMP) ## which entries of docs/scenarios.md are covered, and where
 	@$(BIN)/pytest -q --scenarios --collect-only tests

@@ -17,6 +17,7 @@ from typing import Any
 import zmq
 from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -376,6 +377,11 @@ class Gateway:
         offered = bearer(request.headers) if request is not None else None
         grant = None if offered is None else self.authenticate(offered)
         address = str(connection.remote_address[0]) if connection.remote_address else "local"
+        if connection.subprotocol is None and request is not None and _is_of_another_version(request.headers):
+            # Nothing it said would mean what it means here.
+            self.core.counts["refused_version"] += 1
+            await self._refuse(connection, encoding, Refused(CloseCode.VERSION, None))
+            return
         if offered is not None and grant is None:
             await self._refuse(connection, encoding, self.core.wrong_token(address, now_s))
             return
@@ -501,8 +507,14 @@ class Gateway:
 
 
 def _select(_connection: ServerConnection, offered: Any) -> Subprotocol | None:
-    """The first we know; none offered, or none known, means JSON."""
+    """The first we know; none offered, or none of ours, means JSON."""
     return next((name for name in offered if name in SUBPROTOCOLS), None)
+
+
+def _is_of_another_version(headers: Headers) -> bool:
+    """Whether a client offers versions of this protocol, none of which `_select` knew."""
+    offered = (name.strip() for line in headers.get_all("Sec-WebSocket-Protocol") for name in line.split(","))
+    return any(name.startswith("rfm.") for name in offered)
 
 
 def _now_ms() -> int:

@@ -55,7 +55,7 @@ CLOSE_REASONS: dict[int, str] = {
     CloseCode.AUTH_TIMEOUT: "no hello in time",
     CloseCode.REVOKED: "the token was revoked",
     CloseCode.CONNECTION_LIMIT: "too many connections of this user or address",
-    CloseCode.VERSION: "no common protocol version",
+    CloseCode.VERSION: "no common protocol version: this server speaks rfm.v1 (rfm.v1.json, rfm.v1.msgpack)",
 }
 
 
