@@ -421,6 +421,7 @@ def from_code(
     message: str,
     *,
     hint: str | None = None,
+    kept: str | None = None,
     retry_after_s: float | None = None,
     temporary: bool = False,
 ) -> RfmError:
@@ -430,4 +431,4 @@ def from_code(
     `InternalError`: whether to repeat a request is the peer's to say, whatever it calls the reason.
     """
     found = _BY_CODE.get(code, UnavailableError if temporary else InternalError)
-    return found(message, hint=hint, retry_after_s=retry_after_s)
+    return found(message, hint=hint, kept=kept, retry_after_s=retry_after_s)

@@ -60,6 +60,8 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         pid = "" if info is None else f", pid {info.pid}"
         typer.echo(f"rfm-runtime {report['version'] or ''} at {url}{pid}")
         console().print(why, style="green" if ready else "red", markup=False)
+        if not ready and info is not None:
+            typer.echo("what was accepted is kept, and what runs goes on; `rfm-runtime logs` says more")
         if states is not None:
             listed = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
             typer.echo(f"operations: {listed}")

@@ -405,6 +405,17 @@ class AsyncClient(Requests):
         self._submitting.add(submission.operation_id)
         try:
             answer = await self.request(submission, SubmitReply, timeout_s=timeout_s)
+        except UnavailableError as error:
+            raise UnavailableError(
+                error.message,
+                kept=error.kept,
+                hint=(
+                    f"it may have been accepted: see `rfm-runtime show {submission.operation_id}`, or submit it again "
+                    f"with operation_id={submission.operation_id!r} and request_key={submission.request_key!r}, "
+                    "which does nothing twice"
+                ),
+                retry_after_s=error.retry_after_s,
+            ) from error
         finally:
             self._submitting.discard(submission.operation_id)
         return AsyncOperation(

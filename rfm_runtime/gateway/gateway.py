@@ -294,7 +294,7 @@ class Gateway:
             reply = await self.rpc.request(command.message, _ANSWERS[type(command.message)], timeout_s=REQUEST_S)
             answer = translated(reply, command.message)
         except UnavailableError as error:
-            answer = error_info(error) if error.retry_after_s is not None else self.core.unavailable("the broker")
+            answer = error_info(error) if error.retry_after_s is not None else self.core.broker_away(self._loop.time())
         except RfmError as error:
             answer = error_info(error)
         self.metrics.request.observe(self._loop.time() - begin_s)

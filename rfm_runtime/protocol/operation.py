@@ -92,15 +92,23 @@ class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     temporary: bool = False
     retry_after_ms: int | None = None
     hint: str | None = None
+    kept: str | None = None
 
     def to_exception(self) -> RfmError:
         """The error to raise for a refused request."""
         retry_after_s = None if self.retry_after_ms is None else self.retry_after_ms / 1000
-        return from_code(self.code, self.message, hint=self.hint, retry_after_s=retry_after_s, temporary=self.temporary)
+        return from_code(
+            self.code,
+            self.message,
+            hint=self.hint,
+            kept=self.kept,
+            retry_after_s=retry_after_s,
+            temporary=self.temporary,
+        )
 
 
 def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
-    """What a peer may know of an error: never more than its message and hint."""
+    """What a peer may know of an error: never more than its message, its hint, and what was kept."""
     return ErrorInfo(
         code=code or error.code,
         message=error.message,
@@ -108,6 +116,7 @@ def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
         temporary=error.temporary,
         retry_after_ms=None if error.retry_after_s is None else ceil(round(error.retry_after_s * 1000, 3)),
         hint=error.hint,
+        kept=error.kept,
     )
 
 

@@ -19,8 +19,8 @@ Every error has a **code** for programs, a **message** (what happened, and what 
 **hint** (what to do). A command that fails prints `error[CODE]: message` and `hint: …` on standard error and ends with
 the exit code; `critical[CODE]` means a fault of the runtime, or of its disk, and what was cancelled is said in one line
 without a code. Over HTTP and WebSocket the same arrives as
-`error {code, message, severity, temporary, retry_after_ms?, hint?}`. A code that a release does not know (of a newer
-one) is to be repeated if it says `temporary`, and is not otherwise.
+`error {code, message, severity, temporary, retry_after_ms?, hint?, kept?}`. A code that a release does not know
+(of a newer one) is to be repeated if it says `temporary`, and is not otherwise.
 
 The hint of an error that is met may say more than the one below, which stands where nothing better is known.
 

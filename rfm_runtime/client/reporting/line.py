@@ -88,7 +88,7 @@ class Line:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await self._closing
-        self._session.ended.set()
+        self._session.close()
 
     # --- the program ------------------------------------------------------------------------
 

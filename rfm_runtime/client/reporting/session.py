@@ -99,7 +99,8 @@ class Session:
 
     words: what the background thread has not heard yet. left: loops that were left early, by a break or by an
     exception, which their iterator is not told; if the program ends at once with an exception, that was it.
-    unsettled: outcomes that the broker has not acknowledged; kept: of these on disk. reachable: whether a runtime is
+    unsettled: outcomes that the broker has not acknowledged; kept: of these on disk;
+    untold: those at the end of the program. reachable: whether a runtime is
     there, None before anybody looked; connected: whether its broker knows this program. ending: the program ends, and
     the thread says by `ended` that it has left the terminal as it was.
     """
@@ -114,6 +115,8 @@ class Session:
         self.connected = False
         self.unsettled = 0
         self.kept = 0
+        self.untold = 0
+        self.was_reachable = False
         self.turns = 0
         self.standing: set[str] = set()
         self.ending = False
@@ -216,13 +219,15 @@ class Session:
         before = self.unsettled + 1
         while not self.flush(FLUSH_S) and self.reachable and self.unsettled < before:
             before = self.unsettled
+        # Whoever disconnects finds nobody any more.
+        self.was_reachable = self.reachable is True
         self.ending = True
         self._hurry()
         self.ended.wait(FLUSH_S)
-        many = "an outcome" if self.unsettled == 1 else f"{self.unsettled} outcomes"
-        if self.unsettled and self.kept >= self.unsettled:
+        many = "an outcome" if self.untold == 1 else f"{self.untold} outcomes"
+        if self.untold and self.kept >= self.untold:
             self.warn("unsettled", f"the runtime has not taken {many} of this program yet: kept until it is back")
-        elif self.unsettled and self.reachable:
+        elif self.untold and self.was_reachable:
             self.warn("unsettled", f"the runtime has not taken {many} of this program, and will show it as lost")
 
     def _await_turns(self, count: int) -> None:
@@ -233,6 +238,11 @@ class Session:
             while self.turns < until and (left_s := deadline_s - time.monotonic()) > 0.0:
                 self._hurry()
                 self.changed.wait(min(left_s, HEARD_S))
+
+    def close(self) -> None:
+        """Of the background thread: it has done all that it could."""
+        self.untold = self.unsettled
+        self.ended.set()
 
     def stands(self, operation_id: str, there: bool) -> None:
         """Of the background thread: a bar of it stands in the terminal, or does not any more."""

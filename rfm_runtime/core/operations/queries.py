@@ -17,6 +17,7 @@ from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ListOperations, ListReply
 from rfm_runtime.protocol.operation import (
+    ErrorInfo,
     Operation,
     OperationFilter,
 )
@@ -170,7 +171,7 @@ def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner])
     """What an operation that somebody has, or that has ended, waits for."""
     operation, row = record.operation, record.row
     if record.terminal:
-        return [] if operation.error is None else [f"{operation.error.code}: {operation.error.message}"]
+        return [] if operation.error is None else _ended_badly(operation.error)
     if operation.state == "queued" and row.claim is not None:
         return [f"It was handed to {row.claim.name}, which has not begun yet."]
     if operation.state == "running" and row.pause_wanted and row.reported:
@@ -186,6 +187,11 @@ def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner])
     if operation.state == "cancelling":
         return ["It was asked to stop; the outcome follows when nothing of it runs any more."]
     return []
+
+
+def _ended_badly(error: ErrorInfo) -> list[str]:
+    said = f"{error.severity}[{error.code}]: {error.message}"
+    return [said] if error.hint is None else [said, f"What to do: {error.hint}."]
 
 
 def _why_slow(record: Record, records: Mapping[str, Record], owners: Sequence[Owner]) -> list[str]:
@@ -217,7 +223,10 @@ def _why_queued(
         return ["The runtime is shutting down and assigns nothing; the next start takes it up."]
     able = [owner for owner in owners if owner.routing is not None and owner.offers(operation.kind)]
     if not able:
-        return [f"No engine that offers {operation.kind} is connected."]
+        return [
+            f"No engine that offers {operation.kind} is connected. It is kept, and begins when one is.",
+            "`rfm-runtime status` and `rfm-runtime logs engine` say what engines do; the first start compiles kernels.",
+        ]
     lines = [
         f"{owner.source.name} has {len(owner.operations)} of {owner.hello.slots} slots in use"
         + (" and is shutting down." if owner.leaving else " and is silent." if owner.stale else ".")

@@ -365,8 +365,11 @@ def on_get(hub: Hub, asked: Asked, message: DoGet, _now: Now) -> list[Command]:
 def with_progress(hub: Hub, operation: Operation) -> Operation:
     """The operation as watchers see it now."""
     record = hub.records.get(operation.operation_id)
-    if record is None or operation.state in TERMINAL_STATES or record.merge.latest is None:
+    if record is None or operation.state in TERMINAL_STATES:
         return operation
+    if record.merge.latest is None:
+        # Its owner may have frozen before it said anything.
+        return msgspec.structs.replace(operation, stale=True) if record.merge.stale else operation
     # What the last tick has shown, and nothing newer: that is what a broker that is killed now comes back with.
     return msgspec.structs.replace(operation, latest=record.merge.latest, stale=record.merge.stale)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rfm_runtime.core.resources.advice import Facts, advise
 from rfm_runtime.protocol.resources import Advice, Health, HealthState, HostUsage, Resources, Usage
 
@@ -9,6 +11,8 @@ __all__ = ["Board"]
 
 MISSED = 3
 """A process that has not spoken for so many intervals is not there any more, or is not heard."""
+
+SILENCES = ((86_400.0, "a day"), (3600.0, "an hour"), (600.0, "ten minutes"), (60.0, "a minute"))
 
 _RANK: dict[HealthState, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
 
@@ -40,11 +44,12 @@ class Board:
     def overview(self, now_s: float, now_ms: int) -> Resources:
         """All that is known now."""
         silent_s = MISSED * self._interval_s
-        self._known = {name: known for name, known in self._known.items() if now_s - known[0] <= silent_s}
-        usages = [usage for _, (_, usage) in sorted(self._known.items())]
+        # A process that is gone for good is another's to say; one that nobody hears may be frozen, and is named.
+        silent = {name: now_s - heard_s for name, (heard_s, _) in self._known.items() if now_s - heard_s > silent_s}
+        usages = [usage for name, (_, usage) in sorted(self._known.items()) if name not in silent]
         return Resources(
             measured_at_ms=now_ms,
-            health=_health(usages),
+            health=_health(usages, silent if usages else {}),
             reports=tuple(usage.report for usage in usages),
             advice=self._advice(usages),
         )
@@ -71,15 +76,21 @@ class Board:
         return advise(facts)
 
 
+def _long(for_s: float) -> str:
+    """Coarse: what changes with each look would be news each time."""
+    return next((said for bound_s, said in SILENCES if for_s >= bound_s), f"{MISSED} intervals")
+
+
 def _host(usages: list[Usage]) -> HostUsage:
     """Of the engine's host, where there is one: it needs most."""
     best = max(usages, key=lambda usage: (usage.workers, usage.report.measured_at_ms))
     return best.report.host
 
 
-def _health(usages: list[Usage]) -> Health:
-    worst: HealthState = "healthy"
-    reasons: list[str] = []
+def _health(usages: list[Usage], silent: Mapping[str, float]) -> Health:
+    """silent: for how long nobody has heard of a process, in s."""
+    worst: HealthState = "unhealthy" if silent else "healthy"
+    reasons = [f"{name}: no word for more than {_long(for_s)}" for name, for_s in sorted(silent.items())]
     for usage in sorted(usages, key=lambda usage: -_RANK[usage.report.health.state]):
         health = usage.report.health
         if _RANK[health.state] > _RANK[worst]:

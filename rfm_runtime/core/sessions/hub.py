@@ -665,8 +665,28 @@ class GatewayCore:
         return self.superseded + sum(session.superseded for session in self.sessions.values())
 
     def unavailable(self, what: str) -> ErrorInfo:
-        """The answer while the broker or an engine does not answer."""
-        return error_info(UnavailableError(f"{what} does not answer", hint="try again in a moment", retry_after_s=1.0))
+        """The answer while an engine does not answer."""
+        return error_info(
+            UnavailableError(
+                f"{what} does not answer",
+                kept="the files are kept",
+                hint="try again in a moment; `rfm-runtime status` says whom nobody hears",
+                retry_after_s=1.0,
+            )
+        )
+
+    def broker_away(self, now_s: float) -> ErrorInfo:
+        """The answer while the broker does not answer. It may take the request up all the same, once it does."""
+        silent_s = self._silent_s(now_s)
+        since = f" and has said nothing for {silent_s:.0f} s" if silent_s > FEED_SILENT_S else ""
+        return error_info(
+            UnavailableError(
+                f"the broker does not answer{since}",
+                kept="what was accepted is on disk, and what runs goes on",
+                hint="repeat it when `rfm-runtime status` says ready; `rfm-runtime logs broker` says why it is not",
+                retry_after_s=1.0,
+            )
+        )
 
     # --- for tests and people ---------------------------------------------------------------
 

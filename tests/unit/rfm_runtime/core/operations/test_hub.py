@@ -1043,6 +1043,16 @@ def test_a_living_owner_that_is_taken_for_dead_is_asked_to_introduce_itself(worl
     assert pushed(world, Assign, "op")[-1].generation == 2
 
 
+@pytest.mark.scenario("F6")
+def test_an_owner_that_froze_before_its_first_word_of_it_is_shown_as_silent(world):
+    running(world)
+    world.tick(0.05)
+    assert not world.call(E, DoGet(ADMIN, "op"), OperationReply).operation.stale
+    for _ in range(7):
+        world.tick(0.5)
+    assert world.call(E, DoGet(ADMIN, "op"), OperationReply).operation.stale
+
+
 # --- what programs left on disk -------------------------------------------------------------------
 
 

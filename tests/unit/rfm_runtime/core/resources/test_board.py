@@ -49,6 +49,19 @@ def test_who_is_not_heard_is_left_out(board):
     assert names(board.overview(MISSED * INTERVAL_S + 0.1, 0)) == ["engine-0"]
 
 
+@pytest.mark.scenario("F6")
+def test_who_is_not_heard_is_named_until_it_speaks_again(board):
+    board.take(usage("broker"), 0.0)
+    board.take(usage("engine-0"), 0.0)
+    for now_s in (20.0, 90.0, 700.0):
+        board.take(usage("broker"), now_s)
+    assert board.overview(15.0, 0).health.state == "healthy"
+    health = board.overview(700.0, 0).health
+    assert (health.state, health.reasons) == ("unhealthy", ("engine-0: no word for more than ten minutes",))
+    board.take(usage("engine-0"), 701.0)
+    assert board.overview(702.0, 0).health == Health("healthy", ())
+
+
 def test_it_is_told_when_there_is_something_new_and_not_too_often(board):
     assert board.due(0.0, 0) is None
     board.take(usage("broker"), 10.0)

@@ -722,9 +722,20 @@ def test_a_goodbye_gets_through_a_full_socket_and_nothing_comes_after_it(scene):
 
 
 def test_who_cannot_be_asked_is_unavailable_for_now(scene):
-    error = scene.gate.core.unavailable("the broker")
+    error = scene.gate.core.unavailable("the engine")
     assert (error.code, error.temporary, error.retry_after_ms) == ("unavailable", True, 1000)
-    assert "the broker" in error.message
+    assert "the engine" in error.message
+
+
+@pytest.mark.scenario("F2", "F6")
+def test_a_silent_broker_is_said_to_be_silent_since_when(scene):
+    core = scene.gate.core
+    now_s = core.last_frame_s
+    assert core.broker_away(now_s + 1.0).message == "the broker does not answer"
+    error = core.broker_away(now_s + 7.0)
+    assert error.message == "the broker does not answer and has said nothing for 7 s"
+    assert error.kept is not None
+    assert error.to_exception().kept == error.kept
 
 
 # --- for people -----------------------------------------------------------------------------------
