@@ -14,7 +14,7 @@ import pytest
 from rfm_runtime import Client
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
-from tests.programs import Script, environment, named
+from tests.programs import Script, ended, environment, named
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
@@ -217,3 +217,55 @@ def test_a_file_that_is_none_harms_nobody_and_is_left(alone: Runtime) -> None:
     eventually(lambda: "last_words_not_read" in alone.logs(), what="it is said")
     assert path.exists()
     assert psutil.pid_exists(alone.info.pid)
+
+
+FAMILY = """
+import os, pathlib, sys, time
+from rfm_runtime import ProgressReporter
+
+def work(name):
+    with ProgressReporter("test", name) as reporter:
+        reporter.report_progress(20)
+        print(name, os.getpid(), flush=True)
+        while not pathlib.Path({go!r}).exists(): time.sleep(0.01)
+
+if os.fork() == 0:
+    work("child")
+    sys.exit()
+work("parent")
+"""
+
+
+@pytest.mark.scenario("B8", "B7")
+@pytest.mark.parametrize("killed", ["parent", "child"])
+def test_each_process_of_a_family_that_is_killed_has_its_own_outcomes(
+    running: Runtime, client: Client, tmp_path: Path, killed: str
+) -> None:
+    go = tmp_path / "go"
+    script = Script(FAMILY.format(go=str(go)), environment(running))
+    pids = dict(script.line().split() for _ in range(2))
+    found = {name: named(client, name).operation_id for name in pids}
+    os.kill(int(pids[killed]), signal.SIGKILL)
+    assert client.handle(found[killed]).wait(timeout_s=30) == "failed"
+    error = client.operation(found[killed]).error
+    assert error is not None
+    assert error.code == "worker_lost"
+    (other,) = pids.keys() - {killed}
+    assert client.operation(found[other]).state == "running"
+    go.touch()
+    assert client.handle(found[other]).wait(timeout_s=30) == "completed"
+    script.end()
+
+
+@pytest.mark.scenario("B8")
+def test_a_program_that_flushes_before_it_exits_at_once_is_told_as_it_went(running: Runtime, client: Client) -> None:
+    code = """
+    import os
+    from rfm_runtime import ProgressReporter
+    reporter = ProgressReporter("test", "at once")
+    reporter.report_completed()
+    assert reporter.flush(20)
+    os._exit(0)
+    """
+    assert Script(code, environment(running)).end()[0] == 0
+    assert ended(client, "at once").state == "completed"
