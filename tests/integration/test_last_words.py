@@ -230,9 +230,9 @@ def work(name):
         while not pathlib.Path({go!r}).exists(): time.sleep(0.01)
 
 if os.fork() == 0:
-    work("child")
+    work("child-{killed}")
     sys.exit()
-work("parent")
+work("parent-{killed}")
 """
 
 
@@ -242,15 +242,16 @@ def test_each_process_of_a_family_that_is_killed_has_its_own_outcomes(
     running: Runtime, client: Client, tmp_path: Path, killed: str
 ) -> None:
     go = tmp_path / "go"
-    script = Script(FAMILY.format(go=str(go)), environment(running))
+    script = Script(FAMILY.format(go=str(go), killed=killed), environment(running))
     pids = dict(script.line().split() for _ in range(2))
     found = {name: named(client, name).operation_id for name in pids}
-    os.kill(int(pids[killed]), signal.SIGKILL)
-    assert client.handle(found[killed]).wait(timeout_s=30) == "failed"
-    error = client.operation(found[killed]).error
+    victim = f"{killed}-{killed}"
+    os.kill(int(pids[victim]), signal.SIGKILL)
+    assert client.handle(found[victim]).wait(timeout_s=30) == "failed"
+    error = client.operation(found[victim]).error
     assert error is not None
     assert error.code == "worker_lost"
-    (other,) = pids.keys() - {killed}
+    (other,) = pids.keys() - {victim}
     assert client.operation(found[other]).state == "running"
     go.touch()
     assert client.handle(found[other]).wait(timeout_s=30) == "completed"
