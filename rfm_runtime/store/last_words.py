@@ -90,7 +90,8 @@ def _framed(message: msgspec.Struct) -> bytes:
 
 
 class Keeper:
-    """The file of one program, there while it has something in it. kept: the operations in it.
+    """The file of one program, there while it has something in it. kept: the operations in it; waiting: those of them
+    that are not settled.
 
     The folder is the broker's to make: one that does not read these files has none.
     """
@@ -103,7 +104,7 @@ class Keeper:
         self.kept: set[str] = set()
         self._path = path
         self._source = source
-        self._waiting: set[str] = set()
+        self.waiting: set[str] = set()
 
     def keep(self, words: Iterable[LastWord]) -> None:
         """On disk when this returns. Raises OSError, and then none of them is kept."""
@@ -111,7 +112,7 @@ class Keeper:
         if not fresh:
             return
         content = b"".join(_framed(word) for word in fresh)
-        is_new = not self._waiting and not self.kept
+        is_new = not self.waiting and not self.kept
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             before = os.fstat(descriptor).st_size
@@ -132,12 +133,12 @@ class Keeper:
             self._sync_folder()
         ids = {word.outcome.operation_id for word in fresh}
         self.kept |= ids
-        self._waiting |= ids
+        self.waiting |= ids
 
     def settled(self, operation_id: str) -> None:
         """The broker has it on its own disk: when that is so of all, the file goes. Raises OSError."""
-        self._waiting.discard(operation_id)
-        if not self._waiting and self.kept:
+        self.waiting.discard(operation_id)
+        if not self.waiting and self.kept:
             self.kept.clear()
             self._path.unlink(missing_ok=True)
 

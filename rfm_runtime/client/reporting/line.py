@@ -173,13 +173,13 @@ class Line:
         except OSError as error:
             self._session.warn("keep", f"outcomes that the runtime has not taken cannot be kept: {error}")
         else:
-            self._session.kept = len(kept)
+            self._session.kept = len(self._keeper.waiting)
 
     def _forget(self, operation_id: str) -> None:
         if self._keeper is not None:
             with contextlib.suppress(OSError):
                 self._keeper.settled(operation_id)
-            self._session.kept = len(self._keeper.kept)
+            self._session.kept = len(self._keeper.waiting)
 
     # --- the broker -------------------------------------------------------------------------
 
@@ -230,7 +230,8 @@ class Line:
         # Who names a server is told; who only has bars, when they are seen here and nowhere else.
         named = not isinstance(error, NoRuntimeError)
         if named or any(operation.bar is not False for operation in self._live.values()):
-            self._session.warn("runtime", f"{error.message}: progress is shown in this program alone")
+            todo = f" ({error.hint})" if named else ""
+            self._session.warn("runtime", f"{error.message}: progress is shown in this program alone{todo}")
         self._session.found(False, connected=False)
 
     def told(self, tell: Tell) -> None:

@@ -76,7 +76,7 @@ def test_what_has_failed():
     )
     shown = dict(told(PerformanceReply(operation=failed, performance=Performance())))
     assert (shown["error"], shown["hint"], shown["ran"], shown["progress"]) == (
-        "E1: no disk",
+        "error[E1]: no disk",
         "make room",
         "5.00 s",
         "5",
