@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from rfm_runtime import Client
+from rfm_runtime.errors import UnavailableError
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.programs import Script, ended, environment, named
@@ -59,10 +60,14 @@ def after(running: Runtime, *names: str) -> list[Operation]:
     with Client(url=running.url, token=running.info.token) as client:
 
         def told() -> list[Operation] | None:
-            found = [operation for operation in client.operations() if operation.name in names]
+            try:
+                found = [operation for operation in client.operations() if operation.name in names]
+            except UnavailableError:
+                # Its broker is on its way.
+                return None
             return found if len(found) == len(names) and all(o.ended_at_ms for o in found) else None
 
-        return sorted(eventually(told, timeout_s=30.0, what="the outcomes"), key=lambda o: names.index(o.name))
+        return sorted(eventually(told, timeout_s=60.0, what="the outcomes"), key=lambda o: names.index(o.name))
 
 
 def left_behind(running: Runtime) -> list[str]:
