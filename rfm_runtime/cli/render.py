@@ -71,6 +71,12 @@ def render(
     interior_tests: Annotated[
         bool | None, typer.Option("--interior-tests/--no-interior-tests", help="Find inside points early.")
     ] = None,
+    on_poison: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fail|hole", help="Pixels that kill whoever computes them fail the render, or are left out."
+        ),
+    ] = None,
     tile: Annotated[int | None, typer.Option(metavar="NUMBER", help="Edge of a tile in pixels, 16 to 512.")] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name to show to watchers.")] = None,
     priority: Annotated[
@@ -105,6 +111,7 @@ def render(
         "offset": offset,
         "interior": interior,
         "interior_tests": interior_tests,
+        "on_poison": on_poison,
         "tile_px": tile,
         **_size(size),
     }
@@ -247,3 +254,8 @@ def _summary(outcome: OperationInfo, saved: Path) -> None:
     if latest is not None and latest.iterations:
         parts.append(f"{number(latest.iterations / max(took_s, 1e-3))} iterations/s")
     console(stderr=True).print(Text.assemble((str(saved), "bold green"), f"  {', '.join(parts)}"))
+    if latest is not None and latest.details and (pixels := latest.details.get("hole_px")):
+        holes = (
+            f"{pixels} pixels could not be computed and are chequered: see `rfm-runtime explain {outcome.operation_id}`"
+        )
+        console(stderr=True).print(holes, style="yellow", markup=False)

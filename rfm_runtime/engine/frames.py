@@ -13,7 +13,7 @@ import mmap
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ import xxhash
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from rfm_runtime.core.tiles.messages import Rect
 from rfm_runtime.core.tiles.order import rect
 from rfm_runtime.protocol.operation import Artifact, TileGrid
 
 __all__ = [
     "ARTIFACTS",
+    "HOLE",
+    "HOLES",
     "PENDING",
     "WRITE_BYTES",
     "Frame",
@@ -42,14 +45,21 @@ __all__ = [
     "folder_name",
     "operation_of",
     "read_artifacts",
+    "read_holes",
     "recover",
+    "rectangles",
 ]
 
 PENDING = -2
 """Of `rfm_kernels.escape_time`, which the engine's own process does not import: a pixel that is to be computed."""
 
+HOLE = -3
+"""Count of a pixel that nobody could compute, in a tile that is committed all the same."""
+
 RECORD = struct.Struct("<IIQ")
-"""Commit record of a tile: attempt, 1, digest. Zeros: not committed."""
+"""Commit record of a tile: attempt, 1 (or 2 with holes), digest. Zeros: not committed."""
+
+WHOLE, WITH_HOLES = 1, 2
 
 TOUCH_LIMIT_BYTES = 128 * 1024 * 1024
 """A plane: milliseconds once a worker. What is larger is computed for seconds, and might not fit into memory."""
@@ -60,6 +70,10 @@ which are mapped at once, and seldom miss in the TLB."""
 
 MADV_POPULATE_WRITE = 23  # madvise(2)
 ARTIFACTS = "artifacts.json"
+HOLES = "holes.json"
+DIGEST_BYTES = 1024 * 1024
+"""Read and digested between two looks at the stop flag."""
+
 PREFIX = "op-"
 
 IsStopped = Callable[[], bool]
@@ -78,10 +92,15 @@ class Interrupted(Exception):
 
 
 class Recovered(Struct, frozen=True):
-    """Verified tiles of an earlier claim, and the nominal iterations in them."""
+    """Verified tiles of an earlier claim, the nominal iterations and the holes in them.
+
+    damaged: tiles whose pixels did not fit their record, and are computed again.
+    """
 
     tiles: tuple[int, ...]
     iterations: int
+    holes: tuple[Rect, ...] = ()
+    damaged: tuple[int, ...] = ()
 
 
 class Frame:
@@ -104,10 +123,33 @@ class Frame:
         """Have a tile computed again from scratch."""
         self.n[y : y + height, x : x + width] = PENDING
 
-    def commit(self, index: int, attempt: int) -> None:
+    def leave_out(self, holes: Iterable[Rect]) -> None:
+        """Nobody computes these pixels any more; over whatever a dead worker left there."""
+        for x, y, width, height in holes:
+            n, nf = self.tile(x, y, width, height)
+            nf[...] = 0.0
+            n[...] = HOLE
+
+    def commit(self, index: int, attempt: int, *, holes: bool = False) -> None:
         """Write the record of a finished tile; its pixels are there already."""
-        record = RECORD.pack(attempt, 1, self.digest(index))
+        record = RECORD.pack(attempt, WITH_HOLES if holes else WHOLE, self.digest(index))
         os.pwrite(self._commits, record, index * RECORD.size)
+
+    def _record(self, index: int) -> tuple[int, int]:
+        """(kind, digest) of a tile's record."""
+        record = os.pread(self._commits, RECORD.size, index * RECORD.size)
+        _, kind, digest = RECORD.unpack(record) if len(record) == RECORD.size else (0, 0, 0)
+        return kind, digest
+
+    def holes(self) -> tuple[Rect, ...]:
+        """Of all committed tiles."""
+        tiles = self.grid.columns * self.grid.rows
+        return tuple(hole for index in range(tiles) if self._record(index)[0] == WITH_HOLES for hole in self._in(index))
+
+    def _in(self, index: int) -> list[Rect]:
+        x, y, width, height = rect(self.grid, index)
+        n, _ = self.tile(x, y, width, height)
+        return [(x + left, y + top, wide, high) for left, top, wide, high in rectangles(n == HOLE)]
 
     def digest(self, index: int) -> int:
         """64 bits over both planes of a tile: against torn writes, not against people."""
@@ -129,22 +171,26 @@ class Frame:
 
     def committed(self, max_iter: int, is_stopped: IsStopped) -> Recovered:
         """Tiles whose record fits their pixels; the others are reset. Raises Interrupted."""
-        good = []
+        good, damaged = [], []
+        holes: list[Rect] = []
         iterations = 0
         for index in range(self.grid.columns * self.grid.rows):
             if is_stopped():
                 raise Interrupted
-            record = os.pread(self._commits, RECORD.size, index * RECORD.size)
-            attempt, written, digest = RECORD.unpack(record) if len(record) == RECORD.size else (0, 0, 0)
-            del attempt
-            if written and digest == self.digest(index):
+            kind, digest = self._record(index)
+            if kind and digest == self.digest(index):
                 good.append(index)
                 n, _ = self.tile(*rect(self.grid, index))
                 iterations += int(np.where(n < 0, max_iter, n).sum(dtype=np.int64))
+                if kind == WITH_HOLES:
+                    holes += self._in(index)
+                    iterations -= max_iter * int(np.count_nonzero(n == HOLE))
             else:
+                if kind:
+                    damaged.append(index)
                 os.pwrite(self._commits, bytes(RECORD.size), index * RECORD.size)
                 self.reset(*rect(self.grid, index))
-        return Recovered(tuple(good), iterations)
+        return Recovered(tuple(good), iterations, tuple(holes), tuple(damaged))
 
     def close(self) -> None:
         """Close files and mappings. Idempotent."""
@@ -152,6 +198,21 @@ class Frame:
             os.close(self._commits)
             self._commits = -1
         del self.n, self.nf
+
+
+def rectangles(mask: NDArray[np.bool_]) -> list[Rect]:
+    """The true cells of a mask as rectangles, x, y, width, height, that do not overlap."""
+    left = mask.copy()
+    found = []
+    while left.any():
+        y, x = (int(place) for place in np.unravel_index(left.argmax(), left.shape))
+        row = left[y : y + 1, x:]
+        width = row.size if row.all() else int(row.argmin())
+        rows = left[y:, x : x + width].min(axis=1, keepdims=True)
+        height = rows.size if rows.all() else int(rows.argmin())
+        left[y : y + height, x : x + width] = False
+        found.append((x, y, width, height))
+    return found
 
 
 def folder_name(operation_id: str) -> str:
@@ -229,6 +290,14 @@ def read_artifacts(folder: Path) -> tuple[Artifact, ...] | None:
         return None
 
 
+def read_holes(folder: Path) -> tuple[Rect, ...]:
+    """The holes of a finished folder."""
+    try:
+        return msgspec.json.decode((folder / HOLES).read_bytes(), type=tuple[Rect, ...])
+    except (OSError, msgspec.DecodeError):
+        return ()
+
+
 def flush(folder: Path) -> None:
     """Have the disk know the files of a folder, and the folder."""
     for path in folder.iterdir():
@@ -249,12 +318,14 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def describe(folder: Path, name: str, media_type: str) -> Artifact:
-    """Size and SHA-256 of a file."""
-    with (folder / name).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            return Artifact(name=name, media_type=media_type, size_bytes=0, sha256=hashlib.sha256().hexdigest())
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            digest = hashlib.sha256(content).hexdigest()
-    return Artifact(name=name, media_type=media_type, size_bytes=size, sha256=digest)
+def describe(folder: Path, name: str, media_type: str, is_stopped: IsStopped = bool) -> Artifact:
+    """Size and SHA-256 of a file. Raises Interrupted."""
+    digest = hashlib.sha256()
+    buffer = bytearray(DIGEST_BYTES)
+    with (folder / name).open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            if is_stopped():
+                raise Interrupted
+            digest.update(memoryview(buffer)[:count])
+        size = file.tell()
+    return Artifact(name=name, media_type=media_type, size_bytes=size, sha256=digest.hexdigest())

@@ -81,10 +81,11 @@ class Stopped(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Failed(Struct, frozen=True, tag=True):
-    """It cannot be done."""
+    """It cannot be done. again: not now, for want of memory."""
 
     task: Task
     error: ErrorInfo
+    again: bool = False
 
 
 ToWorker = Begin | Run | StopWork | End

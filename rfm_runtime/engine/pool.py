@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import re
 import select
 import signal
 import sys
@@ -24,6 +25,7 @@ from rfm_runtime.engine import pipe
 from rfm_runtime.engine.entry import enter
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.observe import logs
+from rfm_runtime.observe.cgroups import oom_kills
 
 __all__ = ["Pool", "PoolWorker", "begin_forkserver", "prepare_main"]
 
@@ -34,6 +36,10 @@ OnDeath = Callable[[int, str, bool], None]
 OnRead = Callable[[], None]
 
 PRELOAD = "rfm_runtime.engine.preload"
+
+TAIL_CHARS = 200
+TAIL_CALLS = 2
+CALL = re.compile(r'\s*File "(.*/)?([^"/]+)", line (\d+) in (\w+)')
 
 AGAIN = Backoff(base_s=0.1, cap_s=10.0)
 """Between starts that come to nothing."""
@@ -87,6 +93,7 @@ class Pool:
         self._by_descriptor: dict[int, PoolWorker] = {}
         self._resting: asyncio.TimerHandle | None = None
         self._starting: set[asyncio.Task[None]] = set()
+        self._oom_kills = oom_kills()
         self._closed = False
 
     def start(self) -> None:
@@ -241,24 +248,35 @@ class Pool:
         self._start_again(worker.number)
 
     def _cause(self, worker: PoolWorker) -> str:
+        """What it died of: signal or exit code, who sent it as far as can be told, the tail of what it left."""
         code = worker.process.exitcode
         if code is None:
             return "unknown"
+        before, self._oom_kills = self._oom_kills, oom_kills()
         if code >= 0:
-            return f"exit code {code}{self._tail(worker.number)}"
+            return f"exit code {code}{_tail(self._logs, worker.number)}"
         name = signal.Signals(-code).name
         if name == "SIGKILL" and not worker.killed:
-            return "SIGKILL, as the system does when memory runs out"
-        return f"{name}{self._tail(worker.number)}"
+            if self._oom_kills > before:
+                return "out-of-memory kill (SIGKILL by the kernel, which counts one more)"
+            return "SIGKILL that this runtime did not send, and the kernel counts no out-of-memory kill"
+        return f"{name}{_tail(self._logs, worker.number)}"
 
-    def _tail(self, number: int) -> str:
-        """The last frame of a Python traceback that faulthandler left."""
-        path = self._logs / f"worker-{number}.fault"
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return f" ({lines[0].strip()})" if lines else ""
+
+def _tail(logs_folder: Path, number: int) -> str:
+    """The end of what faulthandler or a traceback left: what it was, and where in its compute thread."""
+    path = logs_folder / f"worker-{number}.fault"
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    if not lines:
+        return ""
+    if not lines[0].startswith("Fatal"):
+        return f" ({lines[-1].strip()[:TAIL_CHARS]})"
+    # The thread that died is the first that is listed; the innermost call comes first.
+    calls = [match.expand(r"\2:\3 in \4") for match in map(CALL.fullmatch, lines) if match is not None]
+    return f" ({'; '.join([lines[0].strip(), *calls[:TAIL_CALLS]])[:TAIL_CHARS]})"
 
 
 def begin_forkserver() -> None:

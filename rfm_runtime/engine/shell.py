@@ -380,7 +380,9 @@ class EngineShell:
                 )
             case pipe.Failed():
                 self._count(message.task.phase, "failed", 0, 0)
-                self._heard.append(core.TaskFailed(worker=number, task=message.task, error=message.error))
+                self._heard.append(
+                    core.TaskFailed(worker=number, task=message.task, error=message.error, again=message.again)
+                )
 
     def _count(self, phase: str, end: str, iterations: int, cpu_ns: int) -> None:
         self.metrics.tasks.labels(phase, end).inc()
@@ -388,7 +390,10 @@ class EngineShell:
         self.metrics.cpu.inc(cpu_ns / 1e9)
 
     def _worker_died(self, number: int, cause: str, wanted: bool) -> None:
-        log.log(20 if wanted else 40, "worker_died", worker=number, cause=cause, wanted=wanted)
+        doing: dict[str, Any] = {}
+        if number in self.core.workers and (tasks := self.core.workers[number].tasks):
+            doing = {"operation_id": tasks[0].operation_id, "phase": tasks[0].phase, "index": tasks[0].index}
+        log.log(20 if wanted else 40, "worker_died", worker=number, cause=cause, wanted=wanted, **doing)
         self.metrics.deaths.labels("killed on purpose" if wanted else cause.partition(" ")[0]).inc()
         # Its last words and its death are one thing to decide upon: in between it would be given something more, and
         # its successor, which has the same number, would be taken for one that knows of it.
@@ -501,8 +506,11 @@ class EngineShell:
         finished = frames.read_artifacts(self._artifacts(assign.operation_id))
         if finished is not None:
             bound.info("already_finished")
+            holes = frames.read_holes(self._artifacts(assign.operation_id))
             self._feed(
-                core.FrameReady(operation_id=assign.operation_id, generation=assign.generation, artifacts=finished)
+                core.FrameReady(
+                    operation_id=assign.operation_id, generation=assign.generation, artifacts=finished, holes=holes
+                )
             )
             return
         stop = self._preparing[assign.operation_id] = threading.Event()
@@ -528,6 +536,8 @@ class EngineShell:
             if self._preparing.get(assign.operation_id) is stop:
                 del self._preparing[assign.operation_id]
         committed = () if recovered is None else recovered.tiles
+        if recovered is not None and recovered.damaged:
+            bound.warning("tiles_damaged", tiles=list(recovered.damaged[:16]), count=len(recovered.damaged))
         bound.info("frame_ready", recovered_tiles=len(committed))
         self._ready_s[assign.operation_id] = self._loop.time()
         self._feed(
@@ -536,6 +546,7 @@ class EngineShell:
                 generation=assign.generation,
                 committed=committed,
                 iterations=0 if recovered is None else recovered.iterations,
+                holes=() if recovered is None else recovered.holes,
             )
         )
 
@@ -597,6 +608,9 @@ class EngineShell:
             self.metrics.stop_idle.observe(self._loop.time() - seen_s)
         self._close_in_workers(command.operation_id, command.generation)
         error = command.error
+        if command.remark:
+            error = ErrorInfo(code="holes", message=command.remark, severity="warning")
+            log.warning("completed_with_holes", operation_id=command.operation_id, holes=command.remark)
         state = command.state
         try:
             if state == "completed":

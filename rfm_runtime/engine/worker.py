@@ -6,12 +6,14 @@ done in `Held` objects that both threads see; only the compute thread writes to 
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import queue
 import signal
 import threading
 import time
+import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,14 @@ import zmq
 
 from rfm_kernels.catalog import kernel
 from rfm_runtime.core.tiles.messages import Task
-from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, rect, tiles_under
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, measured_as, rect, tiles_under
 from rfm_runtime.engine import image, pipe
 from rfm_runtime.engine.frames import Frame, Interrupted
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.process import die_with_parent
-from rfm_runtime.protocol.causes import cause_of
+from rfm_runtime.protocol.causes import NO_MEMORY, cause_of
 from rfm_runtime.protocol.internal import ControlFrame, TileMeasure, pack_progress, unpack
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
@@ -85,7 +87,8 @@ class Worker:
         self._todo: queue.SimpleQueue[Held] = queue.SimpleQueue()
         self._held: dict[tuple[str, int], list[Held]] = {}
         self._operations: dict[tuple[str, int], Operation] = {}
-        self._ended: list[tuple[str, int]] = []
+        # Operations whose frames could not be opened; their tasks come back with the reason.
+        self._unopened: dict[tuple[str, int], OSError | MemoryError] = {}
         # Written by one side, read by the other; a kernel reads `control` atomically.
         self._current: Held | None = None
         self._control = _line()[:1]
@@ -144,13 +147,21 @@ class Worker:
                     # Of a new broker: the handle is another, the frame is the same.
                     self._operations[key].begin = message
                     return
-                self._operations[key] = Operation(message)
+                try:
+                    self._operations[key] = Operation(message)
+                except (OSError, MemoryError) as error:
+                    self._unopened[key] = error
+                    self._log.warning(
+                        "operation_not_begun", operation_id=message.operation_id, error=str(error) or "out of memory"
+                    )
+                    return
                 self._log.info(
                     "operation_begun", operation_id=message.operation_id, correlation_id=message.correlation_id
                 )
             case pipe.End():
                 key = (message.operation_id, message.generation)
                 self._held.pop(key, None)
+                self._unopened.pop(key, None)
                 operation = self._operations.pop(key, None)
                 if operation is not None:
                     operation.frame.close()
@@ -185,14 +196,13 @@ class Worker:
         if operation is None:
             return
         self._counter += 1
-        # Pixels of a preview are counted with their tiles; that it iterates is shown all the same. Of an image only the
-        # CPU time is known.
+        # Pixels of a preview or part are counted with their tiles; that it iterates is shown all the same. Of an image
+        # only the CPU time is known.
         is_tile = current.task.phase == "tile"
-        tiles = operation.grid.columns * operation.grid.rows
         measure = TileMeasure(
             generation=current.task.generation,
             counter=self._counter,
-            tile=current.task.index if is_tile else tiles + current.task.index,
+            tile=measured_as(operation.grid, current.task),
             attempt=current.task.attempt,
             done=int(self._counters[0]) if is_tile else 0,
             iterations=int(self._counters[1]),
@@ -214,7 +224,8 @@ class Worker:
                 answer = self._run(held)
             except (RfmError, OSError, ValueError, MemoryError, KeyError) as error:
                 self._log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
-                answer = pipe.Failed(held.task, cause_of(error))
+                cause = _want_of_memory(error) if _is_want_of_memory(error) else cause_of(error)
+                answer = pipe.Failed(held.task, cause, again=_is_want_of_memory(error))
             self._current = None
             held_of = self._held.get(_key(held.task))
             if held_of is not None and held in held_of:
@@ -226,7 +237,7 @@ class Worker:
 
     def _run(self, held: Held) -> pipe.FromWorker:
         task = held.task
-        operation = self._operations[_key(task)]
+        operation = self._operation(_key(task))
         if not operation.touched and task.phase != "image":
             # Before the clock starts: what comes once says nothing of what the next task costs.
             operation.touched = True
@@ -253,14 +264,20 @@ class Worker:
             return pipe.Stopped(task=task, iterations=iterations, cpu_ns=cpu_ns)
         weights: tuple[tuple[int, float], ...] = ()
         if task.phase == "tile":
-            operation.frame.commit(task.index, task.attempt)
+            operation.frame.commit(task.index, task.attempt, holes=bool(task.holes))
         elif task.phase == "preview":
             weights = _weights(operation, task)
         return pipe.Done(task=task, iterations=iterations, cpu_ns=cpu_ns, weights=weights, artifacts=artifacts)
 
+    def _operation(self, key: tuple[str, int]) -> Operation:
+        if (error := self._unopened.get(key)) is not None:
+            raise error
+        return self._operations[key]
+
     def _iterate(self, operation: Operation, task: Task) -> int:
         if task.fresh:
             operation.frame.reset(task.x, task.y, task.width, task.height)
+        operation.frame.leave_out(task.holes)
         n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)
         view = operation.view
         return operation.kernel(
@@ -283,6 +300,16 @@ class Worker:
 
 def _key(task: Task) -> tuple[str, int]:
     return task.operation_id, task.generation
+
+
+def _want_of_memory(error: Exception) -> ErrorInfo:
+    return NO_MEMORY.error(
+        f"a worker was refused memory ({type(error).__name__}{f': {error}' if str(error) else ''})"
+    )
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def _weights(operation: Operation, task: Task) -> tuple[tuple[int, float], ...]:
@@ -314,4 +341,9 @@ def run(connection: Connection, encoded: bytes) -> None:
     with (folder / f"worker-{settings.number}.fault").open("wb") as fault:
         faulthandler.enable(fault, all_threads=True)
         connection.send_bytes(pipe.encode(pipe.Ready(os.getpid())))
-        Worker(connection, settings).serve()
+        try:
+            Worker(connection, settings).serve()
+        except BaseException:
+            # Where the engine looks for what a worker died of.
+            fault.write(traceback.format_exc().encode())
+            raise

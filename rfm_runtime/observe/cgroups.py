@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ROOT", "CgroupMemory", "cgroup_memory", "cpu_quota"]
+__all__ = ["ROOT", "CgroupMemory", "cgroup_memory", "cpu_quota", "oom_kills"]
 
 ROOT = Path("/")
 
@@ -47,6 +47,18 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     ]
     numbers = [[_number(text) for text in pair] for pair in pairs if len(pair) == 2]
     return min((quota / period for quota, period in numbers if quota and period), default=None)
+
+
+def oom_kills(root: Path = ROOT) -> int:
+    """Processes that the kernel has killed for want of memory: of this group, and of the machine. Only its rise counts.
+
+    The machine's count has all groups in it, those below this one as well.
+    """
+    files = [_read(level / "memory.events") for level in _levels_v2(root)]
+    files += [_read(level / "memory.oom_control") for level in _levels_v1(root, "memory")]
+    files.append(_read(root / "proc/vmstat"))
+    fields = (line.split() for file in files for line in file.splitlines())
+    return sum(_number(line[1]) or 0 for line in fields if len(line) == 2 and line[0] == b"oom_kill")
 
 
 def _memory(levels: Iterator[Path], limit: str, use: str, cache: bytes) -> Iterator[CgroupMemory]:

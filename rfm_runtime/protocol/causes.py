@@ -16,8 +16,11 @@ __all__ = [
     "CAUSES",
     "ENGINE_ERROR",
     "FAILED",
+    "INTERRUPTED",
     "NO_ARTIFACTS",
     "NO_FRAME",
+    "NO_MEMORY",
+    "POISON_TILE",
     "WORKER_LOST",
     "Cause",
     "cause_of",
@@ -47,6 +50,27 @@ WORKER_LOST = Cause(
     "what computed it died or went silent for good, and it cannot go on: an engine, workers that died with the same "
     "tile, or the program that reported it and ended without an outcome",
     "see `rfm-runtime logs` for the cause, then submit it again",
+)
+POISON_TILE = Cause(
+    "poison_tile",
+    "error",
+    "change",
+    "some of its pixels kill, or exhaust, every worker that computes them, alone and in small parts",
+    'see `rfm-runtime logs engine`; with on_poison "hole" everything else is rendered',
+)
+NO_MEMORY = Cause(
+    "no_memory",
+    "error",
+    "repair",
+    "a worker was refused memory, again and again",
+    "run fewer workers, or give the runtime more memory",
+)
+INTERRUPTED = Cause(
+    "interrupted",
+    "error",
+    "again",
+    "the runtime ended before it was finished, and it could not or was not to go on",
+    "submit it again; with `rfm-runtime start --interrupted resume` renders go on",
 )
 NO_FRAME = Cause(
     "no_frame",
@@ -85,7 +109,18 @@ CANCELED = Cause(
 )
 
 CAUSES: dict[str, Cause] = {
-    cause.code: cause for cause in (WORKER_LOST, NO_FRAME, NO_ARTIFACTS, ENGINE_ERROR, FAILED, CANCELED)
+    cause.code: cause
+    for cause in (
+        WORKER_LOST,
+        POISON_TILE,
+        NO_MEMORY,
+        INTERRUPTED,
+        NO_FRAME,
+        NO_ARTIFACTS,
+        ENGINE_ERROR,
+        FAILED,
+        CANCELED,
+    )
 }
 
 

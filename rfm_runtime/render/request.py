@@ -19,9 +19,12 @@ from msgspec import Struct
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.palettes import PALETTES
 
-__all__ = ["FORMULAS", "FRAME_LIMIT_PX", "RenderRequest", "validate"]
+__all__ = ["FORMULAS", "FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "validate"]
 
 FORMULAS = ("mandelbrot",)
+
+ON_POISON = ("fail", "hole")
+"""What becomes of a render some of whose pixels kill whoever computes them."""
 
 DIGITS_LIMIT = 64
 """Characters of a coordinate: float64 has 17 digits, so a shallow view needs no more than half of them."""
@@ -50,7 +53,8 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
     julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R. tile_px: edge of a
     tile, 16 to 512; without it chosen by the size. palette, density, offset: see `rfm_kernels.colour`;
-    interior: of points that do not escape, #rrggbb.
+    interior: of points that do not escape, #rrggbb. on_poison: where pixels kill whoever computes them, "fail"
+    fails the render, "hole" leaves them out, as chequers of magenta and black.
     """
 
     formula: str = "mandelbrot"
@@ -70,6 +74,7 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     interior: str = "#000000"
     tile_px: int | None = None
     interior_tests: bool = True
+    on_poison: str = "fail"
 
     @property
     def tile_edge_px(self) -> int:
@@ -147,6 +152,9 @@ def _check_choices(request: RenderRequest) -> None:
     if request.palette not in PALETTES:
         message = f"there is no palette {_shown(request.palette, 40)!r}"
         raise BadRequestError(message, hint=_nearest(request.palette, PALETTES))
+    if request.on_poison not in ON_POISON:
+        message = f"on_poison is {_shown(request.on_poison, 40)!r}"
+        raise BadRequestError(message, hint='"fail" fails the render, "hole" leaves out what cannot be computed')
     if not RGB.fullmatch(request.interior):
         raise BadRequestError(
             f"interior is {_shown(request.interior, 20)!r}, not a colour",

@@ -24,6 +24,7 @@ from rfm_runtime.core.tiles.messages import (
     FrameReady,
     Heard,
     PauseAsked,
+    Rect,
     Reported,
     Stop,
     Task,
@@ -35,17 +36,21 @@ from rfm_runtime.core.tiles.messages import (
     WorkerUp,
 )
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, tiles_under
+from rfm_runtime.core.tiles.poison import LEAST_PX
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles_ledger import (
     ARTIFACTS,
     Answer,
+    Claim,
     Disk,
     Held,
     Ledger,
     Process,
     assignment,
     grid,
+    pixels_of,
     require,
+    touched,
 )
 
 __all__ = ["ARTIFACTS", "World", "assignment", "grid"]
@@ -64,6 +69,7 @@ class World(Ledger):
         self.now_s = 100.0
         self.task_cpu_ns = 50_000_000
         self.numbers = 0
+        self.sizes: dict[str, tuple[int, int]] = {}
         self.boot(workers)
 
     def boot(self, workers: int) -> None:
@@ -103,6 +109,7 @@ class World(Ledger):
     def frame_ready(self, operation_id: str = "op") -> list[Command]:
         """The frame was made or recovered: what is not committed is reset."""
         assign = self.preparing.pop(operation_id)
+        self.sizes[operation_id] = assign.params["columns"], assign.params["rows"]
         disk = self.disks.setdefault(operation_id, Disk())
         disk.torn.clear()
         self.claims[operation_id, assign.generation].ready = True
@@ -111,9 +118,22 @@ class World(Ledger):
                 operation_id=operation_id,
                 generation=assign.generation,
                 committed=tuple(sorted(disk.committed)),
+                holes=self._recovered(operation_id, disk),
                 artifacts=disk.artifacts,
             )
         )
+
+    def _recovered(self, operation_id: str, disk: Disk) -> tuple[Rect, ...]:
+        """What is not in a committed tile is reset."""
+        size = grid(*(self.sizes[operation_id]))
+
+        def kept(pixel: tuple[int, int]) -> bool:
+            x, y = pixel
+            return y // size.tile_px * size.columns + x // size.tile_px in disk.committed
+
+        disk.written = {pixel for pixel in disk.written if kept(pixel)}
+        disk.holes = {pixel for pixel in disk.holes if kept(pixel)}
+        return tuple((x, y, 1, 1) for x, y in sorted(disk.holes))
 
     def frame_failed(self, operation_id: str = "op") -> list[Command]:
         """The disk is full."""
@@ -195,15 +215,17 @@ class World(Ledger):
             process.todo[0].begun = True
             task = process.todo[0].task
             if task.fresh:
-                self.disks[task.operation_id].torn.discard((task.phase, task.index))
+                self.disks[task.operation_id].torn -= pixels_of(task)
 
     def finish(self, process: Process, *, iterations: int = 7) -> None:
         """What runs is finished; the core hears of it later."""
         task = self._first(process, begun=True)
         disk = self.disks[task.operation_id]
-        require((task.phase, task.index) not in disk.torn, "half-written pixels count as computed", task)
-        if task.phase == "tile":
-            disk.committed.add(task.index)
+        # A hole is written over whatever is there.
+        disk.torn -= {pixel for rect in task.holes for pixel in _pixels(*rect)}
+        torn = disk.torn if task.phase == "image" else disk.torn & touched(task)
+        require(not torn, "half-written pixels count as computed", task)
+        self._write(disk, task)
         weights: tuple[tuple[int, float], ...] = ()
         cpu_ns = self.task_cpu_ns
         if task.phase == "preview" and self.previews_weigh:
@@ -222,6 +244,24 @@ class World(Ledger):
         )
         self._say(process, answer)
 
+    def _write(self, disk: Disk, task: Task) -> None:
+        """Pixels of parts, and the tiles they are of: each once. A tile with holes is whole without them."""
+        if task.phase not in ("tile", "part"):
+            return
+        pixels = pixels_of(task)
+        if task.phase == "part":
+            require(not pixels & (disk.written | disk.holes), "computed twice", task)
+            disk.written |= pixels
+            return
+        holes = {pixel for x, y, w, h in task.holes for pixel in _pixels(x, y, w, h)}
+        require(holes <= pixels and not holes & disk.written, "a hole where there are pixels", task)
+        if holes or disk.written & pixels:
+            require(holes | disk.written >= pixels, "committed without all its parts", task)
+        require(task.index not in disk.committed, "committed twice", task)
+        disk.committed.add(task.index)
+        disk.holes |= holes
+        disk.written |= pixels - holes
+
     def stop(self, process: Process, *, iterations: int = 0) -> None:
         """The first task is given back before its end."""
         begun = process.todo[0].begun
@@ -231,10 +271,13 @@ class World(Ledger):
         )
         self._say(process, answer)
 
-    def fail(self, process: Process) -> None:
-        """What runs raises."""
+    def fail(self, process: Process, *, again: bool = False) -> None:
+        """What runs raises. again: for want of memory, in the middle of its pixels."""
         task = self._first(process, begun=True)
-        self._say(process, TaskFailed(worker=process.number, task=task, error=ErrorInfo(code="bug", message="raised")))
+        if again:
+            self.disks[task.operation_id].torn |= touched(task)
+        error = ErrorInfo(code="bug", message="raised")
+        self._say(process, TaskFailed(worker=process.number, task=task, error=error, again=again))
 
     def _first(self, process: Process, *, begun: bool) -> Task:
         held = process.todo.pop(0)
@@ -260,7 +303,10 @@ class World(Ledger):
         claim = self.claims[task.operation_id, task.generation]
         process.known.remove(task)
         if isinstance(answer, TaskFailed):
-            claim.broken = True
+            if answer.again:
+                self._blame(claim, task)
+            else:
+                claim.broken = True
         else:
             claim.iterations += answer.iterations
         key = task.phase, task.index
@@ -276,7 +322,7 @@ class World(Ledger):
         """It is gone in the middle of what it does; what it said before is still in the pipe."""
         for held in process.todo:
             if held.begun and held.task.operation_id in self.disks:
-                self.disks[held.task.operation_id].torn.add((held.task.phase, held.task.index))
+                self.disks[held.task.operation_id].torn |= touched(held.task)
         process.alive = False
         process.inbox.clear()
         process.todo.clear()
@@ -293,10 +339,24 @@ class World(Ledger):
                 # Its pixels are computed once more, from the first.
                 claim.iterations -= claim.partial.pop((task.phase, task.index), 0)
             if position == 0 and not process.kill_asked:
-                claim.deaths[task.phase, task.index] += 1
-                claim.broken = claim.broken or claim.deaths[task.phase, task.index] >= 3
+                self._blame(claim, task)
         del self.processes[process.number]
         return commands + self.handle(WorkerDied(process.number, cause))
+
+    def _blame(self, claim: Claim, task: Task) -> None:
+        """A death that nobody asked for. What may become of it: a failure only if it was alone, and cannot be split."""
+        key = task.phase, task.index
+        claim.iterations -= claim.partial.pop(key, 0)
+        claim.deaths[key] += 1
+        small = task.width <= LEAST_PX and task.height <= LEAST_PX
+        holes_allowed = claim.assign.params.get("on_poison") == "hole"
+        if task.phase == "image":
+            claim.broken = claim.broken or claim.deaths[key] >= 3
+        elif task.phase == "part":
+            claim.broken = claim.broken or (small and claim.deaths[key] >= 2 and not holes_allowed)
+        elif task.phase == "tile":
+            # Three before it was taken apart, two after its parts were settled.
+            claim.broken = claim.broken or claim.deaths[key] >= 5
 
     def die(self, process: Process, cause: str = "SIGSEGV") -> list[Command]:
         """Killed, reaped, told; another one starts."""
@@ -348,3 +408,7 @@ class World(Ledger):
             if not self.core.runs:
                 return
         raise AssertionError([self.core.explain(operation_id) for operation_id in self.core.runs])
+
+
+def _pixels(x: int, y: int, width: int, height: int) -> set[tuple[int, int]]:
+    return {(column, row) for column in range(x, x + width) for row in range(y, y + height)}

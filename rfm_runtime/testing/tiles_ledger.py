@@ -27,10 +27,25 @@ from rfm_runtime.core.tiles.messages import (
     TaskFailed,
     TaskStopped,
 )
+from rfm_runtime.core.tiles.order import PREVIEW_STEP
 from rfm_runtime.protocol.internal import Assign, OperationMeasure
 from rfm_runtime.protocol.operation import Artifact, TileGrid
 
-__all__ = ["ARTIFACTS", "Answer", "Claim", "Disk", "Held", "Key", "Ledger", "Process", "assignment", "grid", "require"]
+__all__ = [
+    "ARTIFACTS",
+    "Answer",
+    "Claim",
+    "Disk",
+    "Held",
+    "Key",
+    "Ledger",
+    "Process",
+    "assignment",
+    "grid",
+    "pixels_of",
+    "require",
+    "touched",
+]
 
 ARTIFACTS = (Artifact(name="image.png", media_type="image/png", size_bytes=1, sha256="0" * 64),)
 
@@ -96,16 +111,24 @@ class Process:
 
 @dataclass
 class Disk:
-    """The frame of an operation. torn: what a killed worker left half-written."""
+    """The frame of an operation. torn: pixels that a dead worker may have left half-written.
+
+    written, holes: pixels of tiles in parts that were computed, and that were given up: each only ever once.
+    """
 
     committed: set[int] = field(default_factory=set)
-    torn: set[tuple[str, int]] = field(default_factory=set)
+    written: set[tuple[int, int]] = field(default_factory=set)
+    holes: set[tuple[int, int]] = field(default_factory=set)
+    torn: set[tuple[int, int]] = field(default_factory=set)
     artifacts: tuple[Artifact, ...] | None = None
 
 
 @dataclass
 class Claim:
-    """What the test told the core about one generation, and what the core said."""
+    """What the test told the core about one generation, and what the core said.
+
+    parts: of tiles that killed, by number, as they were dispatched.
+    """
 
     assign: Assign
     grid: TileGrid
@@ -126,6 +149,7 @@ class Claim:
     dispatched: Counter[tuple[str, int]] = field(default_factory=Counter)
     returned: Counter[tuple[str, int]] = field(default_factory=Counter)
     deaths: Counter[tuple[str, int]] = field(default_factory=Counter)
+    parts: dict[int, Task] = field(default_factory=dict)
 
 
 class Ledger:
@@ -206,11 +230,27 @@ class Ledger:
         require(not process.kill_asked, "dispatched to a dying worker", task)
         require(claim.dispatched[key] == claim.returned[key], "dispatched though its last attempt is out", task)
         require(task.phase != "tile" or not claim.bitmap >> task.index & 1, "a committed tile again", task)
+        suspected = task.phase == "part" or claim.deaths[key] >= 2
+        require(not suspected or not process.known, "what has killed is not alone", task)
+        require(not any(_suspected(self, held) for held in process.known), "something beside what has killed", task)
+        if task.phase == "part":
+            self._part(claim, task)
+        require(not task.holes or claim.assign.params.get("on_poison") == "hole", "a hole that nobody allowed", task)
         claim.dispatched[key] += 1
         require(task.attempt == claim.dispatched[key], "attempts are miscounted", task)
         process.known.append(task)
         if process.alive:
             process.inbox.append(command)
+
+    def _part(self, claim: Claim, task: Task) -> None:
+        """It is of a tile that killed in quarantine, and no pixel of it is computed or given up."""
+        pixels = pixels_of(task)
+        tile = task.y // claim.grid.tile_px * claim.grid.columns + task.x // claim.grid.tile_px
+        require(claim.deaths["tile", tile] >= 3, "taken apart for no reason", (task, claim.deaths))
+        disk = self.disks[task.operation_id]
+        require(tile not in disk.committed, "a part of a committed tile", task)
+        require(not pixels & (disk.written | disk.holes), "pixels once more", task)
+        claim.parts[task.index] = task
 
     def _paused(self, command: SayPaused) -> None:
         claim = self._living(command.operation_id, command.generation)
@@ -242,6 +282,10 @@ class Ledger:
             total = claim.grid.width_px * claim.grid.height_px
             require(command.measure.done == total, "completed without all its tiles", command)
             require(command.artifacts != (), "completed without artefacts", command)
+            holes = self.disks[command.operation_id].holes
+            told = (command.measure.details or {}).get("hole_px", 0)
+            require(told == len(holes), "other holes are told", command)
+            require(bool(told) == bool(command.remark), "holes without a remark, or a remark without", command)
             self.disks[command.operation_id].artifacts = command.artifacts
         else:
             reason = claim.cancelled if command.state == "canceled" else claim.broken
@@ -259,6 +303,24 @@ class Ledger:
             require(claim.dropped, "forgotten without an outcome", command)
             require(command.operation_id not in self.preparing, "its frame is being prepared", command)
             claim.ended = "discarded"
+
+
+def _suspected(ledger: Ledger, task: Task) -> bool:
+    claim = ledger.claims[task.operation_id, task.generation]
+    return task.phase == "part" or claim.deaths[task.phase, task.index] >= 2
+
+
+def pixels_of(task: Task) -> set[tuple[int, int]]:
+    """The pixels of a task."""
+    return {(x, y) for x in range(task.x, task.x + task.width) for y in range(task.y, task.y + task.height)}
+
+
+def touched(task: Task) -> set[tuple[int, int]]:
+    """The pixels that it writes: of a preview one in 64, of an image none."""
+    if task.phase == "image":
+        return set()
+    step = PREVIEW_STEP if task.phase == "preview" else 1
+    return {(x, y) for x, y in pixels_of(task) if x % step == y % step == 0}
 
 
 def require(condition: bool, what: str, detail: object) -> None:

@@ -15,10 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rfm_runtime.core.tiles.messages import PriorityChanged, TaskDone, WorkerUp
 from rfm_runtime.core.tiles.worker import FIRST_DEPTH, REST_S
 from rfm_runtime.testing.tiles import World
+from rfm_runtime.testing.tiles_ledger import touched
 
 IDS = ["op-0", "op-1", "op-2"]
 SIZES = {"op-0": (2, 1), "op-1": (3, 2), "op-2": (9, 8)}
 """The last one has preview blocks of several tiles, and more tiles than most histories get through."""
+
+POLICIES = {"op-0": "fail", "op-1": "hole", "op-2": "fail"}
 
 # Most histories are about few operations, so that more happens to each.
 operation_ids = st.sampled_from(["op-1", "op-1", "op-1", "op-2", "op-2", "op-0"])
@@ -53,7 +56,8 @@ class Tiles(RuleBasedStateMachine):
             return
         self.wanted[oid] = generation
         columns, rows = SIZES[oid]
-        self.world.assign(oid, generation, priority=priority, paused=paused, columns=columns, rows=rows)
+        params = {"columns": columns, "rows": rows, "on_poison": POLICIES[oid]}
+        self.world.assign(oid, generation, priority=priority, paused=paused, columns=columns, rows=rows, params=params)
         run = self.world.core.runs.get(oid)
         if late and run is not None and run.generation > 1:
             # An older assignment only ever comes while a newer claim is there.
@@ -193,6 +197,29 @@ class Tiles(RuleBasedStateMachine):
             if told:
                 self.bury(process)
 
+    @rule(oid=operation_ids, pixel=st.tuples(st.integers(0, 19), st.integers(0, 9)), rounds=st.integers(1, 30))
+    def poison(self, oid, pixel, rounds):
+        """For a while whoever computes a pixel dies of it, and everybody else gets on."""
+        for _ in range(rounds):
+            for process in list(self.world.processes.values()):
+                if not process.alive:
+                    continue
+                self.world.read(process)
+                task = process.todo[0].task if process.todo and process.todo[0].begun else None
+                if task is not None and task.operation_id == oid and pixel in touched(task) and not task.holes:
+                    self.world.kill(process)
+                    self.bury(process)
+                else:
+                    self.world.step(process)
+
+    @rule(data=st.data())
+    def run_out_of_memory(self, data):
+        process = self.process(data)
+        if process is not None:
+            self.world.read(process)
+            if process.todo and process.todo[0].begun:
+                self.world.fail(process, again=True)
+
     @rule(data=st.data())
     def be_killed(self, data):
         asked = [p for _, p in sorted(self.world.processes.items()) if p.kill_asked or not p.alive]
@@ -225,7 +252,7 @@ class Tiles(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         idle = [p for p in self.world.processes.values() if not p.known and not p.kill_asked]
-        waiting = [run.operation_id for run in self.world.core.runs.values() if run.dispatchable]
+        waiting = [run.operation_id for run in self.world.core.runs.values() if run.dispatchable or run.isolatable]
         assert not (idle and waiting)
 
     @invariant()
@@ -242,7 +269,8 @@ class Tiles(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         runs = self.world.core.runs
-        highest = max((run.priority for run in runs.values() if run.dispatchable), default=None)
+        waiting = [run.priority for run in runs.values() if run.dispatchable or run.isolatable]
+        highest = max(waiting, default=None)
         for number, worker in self.world.core.workers.items():
             for task in worker.tasks:
                 lower = highest is not None and runs[task.operation_id].priority < highest
@@ -260,7 +288,9 @@ class Tiles(RuleBasedStateMachine):
             waits = oid in world.preparing or oid in held or (oid, run.generation) in world.reports
             # Killed on purpose, but not dead yet: its successor takes what waits.
             dying = all(process.kill_asked for process in world.processes.values())
-            assert waits or (run.paused and run.pause_said) or (run.dispatchable and (held or dying))
+            assert (
+                waits or (run.paused and run.pause_said) or ((run.dispatchable or run.isolatable) and (held or dying))
+            )
 
     def teardown(self):
         if not hasattr(self, "world"):

@@ -162,9 +162,22 @@ def explain(
         lines.append(f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; {then}.")
     if row.losses:
         lines.append(f"Its owner died {row.losses} times with it.")
+    lines += _deaths(record)
     if journal_failing is not None:
         lines.append(f"The journal cannot be written: {journal_failing}")
     return tuple(lines)
+
+
+def _deaths(record: Record) -> list[str]:
+    """Of workers with a part of it, and what nobody could compute, as its owner has said."""
+    latest = record.merge.latest or record.operation.latest
+    told = latest.details if latest is not None and latest.details is not None and not record.row.reported else {}
+    lines = []
+    if told.get("failed_attempts"):
+        lines.append(f"{told['failed_attempts']} attempts at parts of it came to nothing: {told.get('last_cause')}.")
+    if told.get("hole_count"):
+        lines.append(f"{told['hole_px']} pixels could not be computed: {told['hole_count']} holes are left out.")
+    return lines
 
 
 def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner]) -> list[str]:

@@ -18,6 +18,11 @@ def sanity_check(runs: Mapping[str, Run], workers: Mapping[int, Worker]) -> None
     held = _held(workers)
     for run in runs.values():
         _check_run(run)
+    for number, worker in workers.items():
+        for task in worker.tasks:
+            run_of = runs[task.operation_id]
+            if run_of.poison.runs_alone((task.phase, task.index)) and not worker.alone:
+                raise AssertionError(f"worker {number} has {task.phase} {task.index}, which is to be alone")
     known = {
         (run.operation_id, run.generation, phase, index): number
         for run in runs.values()
@@ -33,6 +38,8 @@ def _held(workers: Mapping[int, Worker]) -> Held:
     for number, worker in workers.items():
         if len(worker.tasks) > QUEUE_LIMIT:
             raise AssertionError(f"worker {number} holds {len(worker.tasks)} tasks")
+        if worker.alone and len(worker.tasks) != 1:
+            raise AssertionError(f"worker {number} is to hold one task alone, and holds {len(worker.tasks)}")
         operations = {(task.operation_id, task.generation) for task in worker.tasks}
         if not worker.stopping <= operations:
             raise AssertionError(f"worker {number} is to stop {worker.stopping - operations}, which it does not hold")
@@ -48,7 +55,8 @@ def _check_run(run: Run) -> None:
     for phase, index in run.running:
         if phase == "tile" and index in run.committed:
             raise AssertionError(f"{run.operation_id} tile {index} runs and is committed")
-    if len(set(run.open)) != len(run.open) or set(run.open) & run.running.keys():
+    waiting = [*run.open, *run.alone]
+    if len(set(waiting)) != len(waiting) or set(waiting) & run.running.keys():
         raise AssertionError(f"{run.operation_id}: a task is open twice, or open and running")
     if run.ended and run.running:
         raise AssertionError(f"{run.operation_id} ended while {run.running} run")
@@ -67,6 +75,14 @@ def explain(run: Run, first: Run | None) -> tuple[str, ...]:
         lines.append("Its frame is being prepared.")
     if run.paused:
         lines.append("It is paused.")
+    if run.poison.last_cause:
+        lines.append(
+            f"{sum(run.poison.deaths.values())} attempts came to nothing, the last of: {run.poison.last_cause}."
+        )
+    if run.alone:
+        lines.append(f"{len(run.alone)} of its tasks have killed, and wait for a worker that holds nothing else.")
+    if run.poison.holes:
+        lines.append(f"It has {run.poison.holes_said()}.")
     if run.open and not run.running and first is not None and first is not run:
         lines.append(f"{first.operation_id} goes first, with priority {first.priority} against {run.priority}.")
     return tuple(lines)

@@ -34,6 +34,7 @@ from rfm_runtime.core.tiles.messages import (
     SayReleased,
     SayStarted,
     Stop,
+    Task,
     TaskDone,
     TaskFailed,
     TaskStopped,
@@ -71,6 +72,7 @@ class EngineCore:
         self._grid_of = grid_of
         self._pool = pool
         self._image_s_per_px = IMAGE_S_PER_PX
+        self._reserved: int | None = None
         self.runs: dict[str, Run] = {}
         self.workers: dict[int, Worker] = {}
         self.draining = False
@@ -150,9 +152,9 @@ class EngineCore:
         if run is None or run.prepared:
             return []
         if message.artifacts is not None:
-            run.finished_before(message.artifacts)
+            run.finished_before(message.artifacts, message.holes)
         else:
-            run.prepare(message.committed, message.iterations)
+            run.prepare(message.committed, message.iterations, message.holes)
         if run.dropped:
             return []
         pixels = float(run.grid.width_px * run.grid.height_px)
@@ -288,8 +290,11 @@ class EngineCore:
         if run is None:
             return []
         if isinstance(message, TaskFailed):
-            run.put_back(task, begun=False)
-            run.error = message.error
+            if message.again:
+                run.died(task, message.error.message, guilty=True)
+            else:
+                run.put_back(task, begun=False)
+                run.error = message.error
             return []
         run.iterations += message.iterations
         run.cpu_ns += message.cpu_ns
@@ -353,48 +358,80 @@ class EngineCore:
             error=run.error if state == "failed" else None,
             artifacts=run.artifacts or (),
             forced=run.forced and state == "canceled",
+            remark=run.poison.holes_said() if state == "completed" else "",
         )
 
     def _dispatch(self) -> list[Command]:
         """A worker that has half of what it may hold, or less, is given the rest."""
-        run = self._next_run()
+        commands, floor = self._isolate()
+        run = self._next_run(floor)
         if run is None:
-            return self._preempt()
-        commands: list[Command] = []
+            return commands + self._preempt()
         may_hold = self._depth(run)
         low = [
             (number, worker)
             for number, worker in self.workers.items()
-            if len(worker.tasks) <= may_hold // 2 and not worker.kill_sent and not worker.stopping
+            if len(worker.tasks) <= may_hold // 2
+            and not (worker.kill_sent or worker.stopping or worker.alone or number == self._reserved)
         ]
         # Level by level, so that an idle worker gets its first task before another gets its second.
         for level in range(QUEUE_LIMIT):
             for number, worker in low:
                 if run is None or not len(worker.tasks) == level < may_hold:
                     continue
-                task = run.take(number)
-                worker.tasks.append(task)
-                commands.append(Dispatch(number, task))
-                run = self._next_run()
+                commands.append(self._give(number, run.take(number)))
+                run = self._next_run(floor)
                 may_hold = 0 if run is None else self._depth(run)
         return commands + self._preempt()
+
+    def _give(self, number: int, task: Task) -> Dispatch:
+        self.workers[number].tasks.append(task)
+        return Dispatch(number, task)
+
+    def _isolate(self) -> tuple[list[Command], int | None]:
+        """Tasks that have killed, each to a worker that holds nothing, and the priority below which others wait.
+
+        While none is free the one with least in hand is given nothing more, and is free next.
+        """
+        self._reserved = None
+        suspected = [run for run in self.runs.values() if run.isolatable]
+        if not suspected:
+            return [], None
+        commands: list[Command] = []
+        floor = max(run.priority for run in self.runs.values() if run.isolatable or run.dispatchable)
+        for run in sorted(suspected, key=_turn):
+            if run.priority < floor:
+                break
+            while run.alone:
+                able = [
+                    (len(worker.tasks), number)
+                    for number, worker in self.workers.items()
+                    if not (worker.kill_sent or worker.alone)
+                ]
+                held, number = min(able, default=(1, None))
+                if held or number is None:
+                    self._reserved = number
+                    return commands, floor
+                self.workers[number].alone = True
+                commands.append(self._give(number, run.take(number, alone=True)))
+        return commands, None
 
     def _depth(self, run: Run) -> int:
         return depth(run.next_s, len(run.open), len(self.workers))
 
-    def _next_run(self) -> Run | None:
+    def _next_run(self, floor: int | None = None) -> Run | None:
+        """Whose task is next. floor: of lower priorities none is."""
         ready = [run for run in self.runs.values() if run.dispatchable]
-        if not ready:
-            return None
-        return min(ready, key=lambda run: (-run.priority, run.cpu_ns, run.operation_id))
+        run = min(ready, key=_turn, default=None)
+        return None if run is None or (floor is not None and run.priority < floor) else run
 
     def _preempt(self) -> list[Command]:
         """After dispatch, what still waits found no worker free: lower priorities make room for it."""
         commands: list[Command] = []
-        waiting = self._next_run()
-        if waiting is not None:
+        waiting = [run.priority for run in self.runs.values() if run.dispatchable or run.isolatable]
+        if waiting:
             for run in self.runs.values():
-                if run.priority < waiting.priority and run.running:
+                if run.priority < max(waiting) and run.running:
                     commands += self._stop(run)
         if len(self.runs) > 1:
             for number, worker in self.workers.items():
@@ -460,3 +497,8 @@ class EngineCore:
         if run is None:
             return (f"{operation_id} is not in this engine's hands.",)
         return explain(run, self._next_run())
+
+
+def _turn(run: Run) -> tuple[int, int, str]:
+    """The smallest goes first."""
+    return -run.priority, run.cpu_ns, run.operation_id

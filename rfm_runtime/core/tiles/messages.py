@@ -26,6 +26,7 @@ __all__ = [
     "Phase",
     "Prepare",
     "PriorityChanged",
+    "Rect",
     "Report",
     "Reported",
     "SayOutcome",
@@ -42,13 +43,18 @@ __all__ = [
     "WorkerUp",
 ]
 
-Phase = Literal["preview", "tile", "image"]
+Phase = Literal["preview", "tile", "part", "image"]
+"""A part is of a tile that killed its workers; it is committed with its tile."""
+
+Rect = tuple[int, int, int, int]
+"""x, y, width, height, in pixels of the frame."""
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """Work for one worker. x, y, width, height: pixels of the frame. index: of the tile or preview block.
+    """Work for one worker. x, y, width, height: pixels of the frame. index: of the tile, part or preview block.
 
-    fresh: a dead attempt may have left half-written pixels; reset them to PENDING first.
+    fresh: a dead attempt may have left half-written pixels; reset them to PENDING first. holes: of a tile whose parts
+    were computed one by one, what nobody could compute.
     """
 
     operation_id: str
@@ -61,6 +67,7 @@ class Task(Struct, frozen=True, kw_only=True):
     width: int
     height: int
     fresh: bool = False
+    holes: tuple[Rect, ...] = ()
 
 
 # --- in -----------------------------------------------------------------------------------------
@@ -75,7 +82,7 @@ class Assigned(Struct, frozen=True):
 class FrameReady(Struct, frozen=True, kw_only=True):
     """Planes are there, space is reserved. committed: tiles recovered from an earlier claim, verified.
 
-    iterations: nominal, in these tiles.
+    iterations: nominal, in these tiles. holes: in these tiles.
     artifacts: not None if an earlier claim finished everything but the outcome.
     """
 
@@ -83,6 +90,7 @@ class FrameReady(Struct, frozen=True, kw_only=True):
     generation: int
     committed: tuple[int, ...] = ()
     iterations: int = 0
+    holes: tuple[Rect, ...] = ()
     artifacts: tuple[Artifact, ...] | None = None
 
 
@@ -107,7 +115,7 @@ class WorkerUp(Struct, frozen=True):
 
 
 class WorkerDied(Struct, frozen=True):
-    """Its process is gone and reaped. cause: signal, exit code, tail of its faulthandler file."""
+    """Its process is gone and reaped. cause: signal or exit code, who sent it, the tail of its faulthandler file."""
 
     worker: int
     cause: str
@@ -137,11 +145,12 @@ class TaskStopped(Struct, frozen=True, kw_only=True):
 
 
 class TaskFailed(Struct, frozen=True, kw_only=True):
-    """It raised: the operation cannot go on."""
+    """It raised. again: like a death it is tried again, a few times; otherwise the operation cannot go on."""
 
     worker: int
     task: Task
     error: ErrorInfo
+    again: bool = False
 
 
 FromWorker = WorkerUp | WorkerDied | TaskDone | TaskStopped | TaskFailed
@@ -240,7 +249,10 @@ class SayPaused(Struct, frozen=True):
 
 
 class SayOutcome(Struct, frozen=True, kw_only=True):
-    """First put the files in place (completed) or remove the frame (otherwise), then tell the broker."""
+    """First put the files in place (completed) or remove the frame (otherwise), then tell the broker.
+
+    remark: what is to be known of one that completed all the same.
+    """
 
     operation_id: str
     generation: int
@@ -249,6 +261,7 @@ class SayOutcome(Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None = None
     artifacts: tuple[Artifact, ...] = ()
     forced: bool = False
+    remark: str = ""
 
 
 class SayReleased(Struct, frozen=True):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.protocol.operation import TileGrid
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["PREVIEW_STEP", "bitmap", "grid_of", "preview_blocks", "rect", "tile_order", "tiles_under"]
+__all__ = ["PREVIEW_STEP", "bitmap", "grid_of", "measured_as", "preview_blocks", "rect", "tile_order", "tiles_under"]
 
 PREVIEW_STEP = 8
 """A preview computes every 8th pixel each way."""
@@ -63,6 +64,15 @@ def tiles_under(grid: TileGrid, block: tuple[int, int, int, int]) -> Iterator[in
     for row in range(y // grid.tile_px, -(-(y + height) // grid.tile_px)):
         for column in range(x // grid.tile_px, -(-(x + width) // grid.tile_px)):
             yield row * grid.columns + column
+
+
+def measured_as(grid: TileGrid, task: Task) -> int:
+    """The number of a task in what workers measure: tiles, then preview blocks, then parts of tiles.
+
+    There are fewer preview blocks than tiles, or as many.
+    """
+    tiles = grid.columns * grid.rows
+    return task.index + {"tile": 0, "preview": tiles, "image": tiles, "part": 2 * tiles}[task.phase]
 
 
 def tile_order(grid: TileGrid, open_tiles: Iterable[int], weights: Mapping[int, float], workers: int) -> list[int]:

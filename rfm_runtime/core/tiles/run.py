@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Literal
 
-from rfm_runtime.core.tiles.messages import Phase, Task
-from rfm_runtime.core.tiles.order import PREVIEW_STEP, bitmap, preview_blocks, rect, tile_order
-from rfm_runtime.protocol.causes import WORKER_LOST
+from rfm_runtime.core.tiles.messages import Rect, Task
+from rfm_runtime.core.tiles.order import (
+    PREVIEW_STEP,
+    bitmap,
+    measured_as,
+    preview_blocks,
+    rect,
+    tile_order,
+    tiles_under,
+)
+from rfm_runtime.core.tiles.poison import Key, Poison
+from rfm_runtime.protocol.causes import POISON_TILE, WORKER_LOST
 from rfm_runtime.protocol.internal import Assign, OperationMeasure
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, TileGrid
 
 __all__ = ["Run"]
-
-DEATHS_LIMIT = 3
-"""Unexpected deaths of workers with the same task before the operation fails: it is the task's fault."""
 
 PREVIEW_TRUST = 0.03
 """Weight of what a preview's own pixels have cost, to that of tiles: its pixels are far apart in memory, which costs
@@ -26,11 +33,7 @@ more than a cheap pixel takes."""
 NEWEST = 0.2
 """Weight of the newest task in the mean: the next one is like those just before it."""
 
-STEPS: dict[Phase, tuple[int, str]] = {
-    "preview": (1, "preview"),
-    "tile": (2, "tiles"),
-    "image": (3, "image"),
-}
+STEPS: dict[str, tuple[int, str]] = {"preview": (1, "preview"), "tile": (2, "tiles"), "image": (3, "image")}
 
 
 class Run:
@@ -41,6 +44,7 @@ class Run:
     time are weighed of it, by the preview itself and by the tiles that are done. left: weight of what is not committed.
     preview_weight, preview_s: what of both is from the preview.
     image_s: time that one worker is expected to take for the picture.
+    alone: open tasks that have killed, each to be given to a worker that holds nothing else.
     dirty_tasks: whose pixels a dead worker may have left half-written. pixels: of committed tiles.
     successor: a newer claim of the same operation, which waits until nothing of this one runs.
     """
@@ -63,21 +67,22 @@ class Run:
         self.error: ErrorInfo | None = None
         self.artifacts: tuple[Artifact, ...] | None = None
         self.kill_at_s: float | None = None
-        self.phase: Phase = "preview"
+        self.phase: Literal["preview", "tile", "image"] = "preview"
         self.successor: Run | None = None
         self.blocks = preview_blocks(grid)
-        self.open: deque[tuple[Phase, int]] = deque()
-        self.running: dict[tuple[Phase, int], int] = {}
+        self.open: deque[Key] = deque()
+        self.alone: deque[Key] = deque()
+        self.running: dict[Key, int] = {}
+        self.poison = Poison(holes_allowed=assign.params.get("on_poison") == "hole")
         self.committed: set[int] = set()
         # Measured 20 times a second: both grow with each commit, and are never counted anew over all tiles.
         self.pixels = 0
         self.bitmap = bytearray(bitmap((), self.total_tiles))
-        self.attempts: dict[tuple[Phase, int], int] = {}
-        self.deaths: dict[tuple[Phase, int], int] = {}
+        self.attempts: dict[Key, int] = {}
         # Iterations of tasks that were stopped in the middle: what they did is kept, unless their pixels are reset.
-        self.partial: dict[tuple[Phase, int], int] = {}
+        self.partial: dict[Key, int] = {}
         self.ended_attempts: dict[int, int] = {}
-        self.dirty_tasks: set[tuple[Phase, int]] = set()
+        self.dirty_tasks: set[Key] = set()
         self.weights: dict[int, float] = {}
         self.weighed = 0.0
         self.weighed_s = 0.0
@@ -107,7 +112,16 @@ class Run:
     @property
     def dispatchable(self) -> bool:
         """Whether a worker can be given something of it now."""
-        return self.prepared and not self.stopping and not self.paused and bool(self.open)
+        return bool(self.open) and self._goes_on
+
+    @property
+    def isolatable(self) -> bool:
+        """Whether a worker that holds nothing can be given something of it now that has to be alone."""
+        return bool(self.alone) and self._goes_on
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.prepared and not self.stopping and not self.paused
 
     @property
     def next_s(self) -> float | None:
@@ -129,9 +143,10 @@ class Run:
         cost_s = self.weighed_s - doubted * self.preview_s
         return int(1e9 * max(0.0, self.left) * cost_s / (self.weighed - doubted * self.preview_weight))
 
-    def prepare(self, committed: Iterable[int], iterations: int = 0) -> None:
+    def prepare(self, committed: Iterable[int], iterations: int = 0, holes: Iterable[Rect] = ()) -> None:
         """The frame is there; tiles that an earlier claim committed are done, with so many iterations in them."""
         self.prepared = True
+        self.poison.found(holes)
         self.iterations = iterations
         for index in committed:
             self._commit(index)
@@ -141,9 +156,10 @@ class Run:
             self.open = deque(("preview", index) for index in range(len(self.blocks)))
         self._advance()
 
-    def finished_before(self, artifacts: tuple[Artifact, ...]) -> None:
+    def finished_before(self, artifacts: tuple[Artifact, ...], holes: Iterable[Rect] = ()) -> None:
         """An earlier claim finished it, and only its word was lost."""
         self.prepared = True
+        self.poison.found(holes)
         for index in range(self.total_tiles):
             self._commit(index)
         self.phase = "image"
@@ -158,20 +174,15 @@ class Run:
         self.bitmap[index >> 3] |= 1 << (index & 7)
         self.left -= self.weights.get(index, 0.0)
 
-    def take(self, worker: int) -> Task:
-        """The next task for a worker; call only if `dispatchable`."""
-        key = self.open.popleft()
+    def take(self, worker: int, *, alone: bool = False) -> Task:
+        """The next task for a worker; call only if `dispatchable`, or `isolatable` for one that is to be alone."""
+        key = self.alone.popleft() if alone else self.open.popleft()
         self.running[key] = worker
         self.attempts[key] = self.attempts.get(key, 0) + 1
         fresh = key in self.dirty_tasks
         self.dirty_tasks.discard(key)
         phase, index = key
-        if phase == "tile":
-            x, y, width, height = rect(self.grid, index)
-        elif phase == "preview":
-            x, y, width, height = self.blocks[index]
-        else:
-            x, y, width, height = 0, 0, self.grid.width_px, self.grid.height_px
+        x, y, width, height = self._rect(key)
         return Task(
             operation_id=self.operation_id,
             generation=self.generation,
@@ -183,17 +194,34 @@ class Run:
             width=width,
             height=height,
             fresh=fresh,
+            holes=self.poison.holes_of(index) if phase == "tile" else (),
         )
+
+    def _rect(self, key: Key) -> Rect:
+        phase, index = key
+        if phase == "tile":
+            return rect(self.grid, index)
+        if phase == "part":
+            return self.poison.parts[index].rect
+        if phase == "preview":
+            return self.blocks[index]
+        return 0, 0, self.grid.width_px, self.grid.height_px
 
     def done(
         self, task: Task, cpu_ns: int, weights: Iterable[tuple[int, float]], artifacts: tuple[Artifact, ...]
     ) -> None:
         """A task that runs here is finished."""
-        del self.running[task.phase, task.index]
-        self.partial.pop((task.phase, task.index), None)
+        key = (task.phase, task.index)
+        del self.running[key]
+        self.partial.pop(key, None)
         self.ended_attempts.pop(self._tile_number(task), None)
         self.changed = True
         cpu_s = cpu_ns / 1e9
+        if task.phase == "part" or self.poison.is_sealed(key):
+            # What it cost says nothing of tiles.
+            self._part_done(task)
+            self._advance()
+            return
         self.task_s = cpu_s if self.task_s is None else self.task_s + NEWEST * (cpu_s - self.task_s)
         if task.phase == "preview":
             costs = dict(weights)
@@ -213,44 +241,87 @@ class Run:
             self.artifacts = artifacts
         self._advance()
 
+    def _part_done(self, task: Task) -> None:
+        if task.phase == "tile":
+            self._commit(task.index)
+        else:
+            self._settled(task.index)
+
+    def _settled(self, part: int, cause: str | None = None) -> None:
+        """With the last of its parts the tile is gone over once more, which commits it."""
+        tile = self.poison.settled(part, cause)
+        if tile is not None:
+            self.alone.append(("tile", tile))
+
     def put_back(self, task: Task, *, begun: bool, iterations: int = 0) -> None:
         """It came back before its end, after so many iterations: first in line again, going on where it was."""
         key = (task.phase, task.index)
-        del self.running[key]
-        self.ended_attempts[self._tile_number(task)] = task.attempt
+        self._returned(task)
         if iterations:
             self.partial[key] = self.partial.get(key, 0) + iterations
-        self.open.appendleft(key)
+        self._line(key).appendleft(key)
         if task.fresh and not begun:
             # Nobody has reset its pixels yet: what the dead attempt left is still there.
             self.dirty_tasks.add(key)
 
+    def _returned(self, task: Task) -> None:
+        del self.running[task.phase, task.index]
+        self.ended_attempts[self._tile_number(task)] = task.attempt
+
+    def _line(self, key: Key) -> deque[Key]:
+        return self.alone if self.poison.runs_alone(key) else self.open
+
     def died(self, task: Task, cause: str, *, guilty: bool) -> None:
-        """Its worker died while it ran: computed again from scratch, or, if that happens too often, given up.
+        """Its worker died while it ran: computed again from scratch, or, if that happens too often, taken apart.
 
         guilty: the death counts against the task, since nobody asked for it.
         """
         key = (task.phase, task.index)
-        self.put_back(task, begun=True)
-        self.dirty_tasks.add(key)
-        # They are done, and counted, once more.
+        self._returned(task)
+        # What was there is done, and counted, once more; of a tile in parts all was there.
         self.iterations -= self.partial.pop(key, 0)
-        if not guilty:
+        if not self.poison.is_sealed(key):
+            self.dirty_tasks.add(key)
+        self.changed = True
+        verdict = self.poison.died(key, self._rect(key), cause) if guilty else "again"
+        if verdict in ("again", "alone"):
+            self._line(key).appendleft(key)
             return
-        self.deaths[key] = self.deaths.get(key, 0) + 1
-        if self.deaths[key] >= DEATHS_LIMIT:
-            self.error = WORKER_LOST.error(
-                f"{DEATHS_LIMIT} workers died with {task.phase} {task.index}: {cause}",
+        self.dirty_tasks.discard(key)
+        if verdict == "split":
+            parts = self.poison.split(key, self._rect(key))
+            self.dirty_tasks.update(parts)
+            self.alone.extendleft(reversed(parts))
+        elif verdict == "hole":
+            self._settled(task.index, cause)
+        elif verdict == "skip":
+            # The tiles will tell. Of its own pixels any may be half-written.
+            self.previewed += 1
+            self.dirty_tasks.update(("tile", tile) for tile in tiles_under(self.grid, self.blocks[task.index]))
+        else:
+            self._line(key).appendleft(key)
+            self.error = self._poisoned(key, cause)
+        self._advance()
+
+    def _poisoned(self, key: Key, cause: str) -> ErrorInfo:
+        phase, index = key
+        if phase != "part":
+            return WORKER_LOST.error(
+                f"{self.poison.deaths[key]} attempts at {phase} {index} came to nothing: {cause}",
                 hint="see `rfm-runtime logs engine`; a smaller tile_px or fewer workers may help",
             )
+        x, y, width, height = self._rect(key)
+        return POISON_TILE.error(
+            f"nobody can compute the {width}×{height} pixels at {x},{y} (tile {self.poison.parts[index].tile}): {cause}"
+        )
 
     def _advance(self) -> None:
         """To the next phase when nothing of this one is left."""
-        if self.open or self.running:
+        if self.open or self.alone or self.running:
             return
         if self.phase == "preview":
             self._begin_tiles()
-        if self.phase == "tile" and not self.open and len(self.committed) == self.total_tiles:
+        if self.phase == "tile" and not self.open and not self.alone and len(self.committed) == self.total_tiles:
             self.phase = "image"
             self.task_s = None
             if self.artifacts is None:
@@ -284,11 +355,12 @@ class Run:
             ended=tuple(self.ended_attempts.items()),
             workers=len(self.running),
             slots=self.workers,
-            deaths=sum(self.deaths.values()),
+            deaths=sum(self.poison.deaths.values()),
+            details=self.poison.details(),
             left_ns=self.left_ns,
             tail_ns=int(1e9 * self.image_s),
         )
 
     def _tile_number(self, task: Task) -> int:
-        """As workers number what they measure: tiles, then preview blocks."""
-        return task.index if task.phase == "tile" else self.total_tiles + task.index
+        """As workers number what they measure: tiles, then preview blocks, then parts."""
+        return measured_as(self.grid, task)

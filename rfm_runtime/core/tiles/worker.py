@@ -49,19 +49,21 @@ def depth(task_s: float | None, left: int, workers: int) -> int:
 class Worker:
     """tasks: in the order it does them, the first one runs. stopping: operations it was told to stop and still holds.
 
-    kill_sent: its death is ours, and no fault of its task.
+    kill_sent: its death is ours, and no fault of its task. alone: what it holds has killed, and is all it may hold.
     """
 
-    __slots__ = ("kill_sent", "stopping", "tasks")
+    __slots__ = ("alone", "kill_sent", "stopping", "tasks")
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.stopping: set[tuple[str, int]] = set()
         self.kill_sent = False
+        self.alone = False
 
     def give_back(self, task: Task) -> None:
         """It does not hold the task any more."""
         self.tasks.remove(task)
+        self.alone = False
         key = (task.operation_id, task.generation)
         if not any((held.operation_id, held.generation) == key for held in self.tasks):
             self.stopping.discard(key)

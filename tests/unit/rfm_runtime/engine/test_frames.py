@@ -19,6 +19,7 @@ from rfm_runtime.engine.frames import (
     create,
     flush,
     recover,
+    rectangles,
 )
 from rfm_runtime.protocol.operation import TileGrid
 
@@ -132,3 +133,49 @@ def test_making_and_checking_a_frame_can_be_stopped_and_leaves_nothing_half_made
     recovered = recover(folder, INFO, MAX_ITER)
     assert recovered is not None
     assert recovered.tiles == (0, 1)
+
+
+@pytest.mark.scenario("C5")
+def test_a_mask_is_taken_apart_into_rectangles_that_cover_it_once():
+    random = np.random.default_rng(2)
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        mask = random.random((17, 23)) < share
+        covered = np.zeros(mask.shape, int)
+        for x, y, width, height in rectangles(mask):
+            covered[y : y + height, x : x + width] += 1
+        assert (covered == mask).all()
+    assert rectangles(np.ones((4, 9), bool)) == [(0, 0, 9, 4)]
+
+
+@pytest.mark.scenario("C5")
+def test_holes_are_found_again_by_the_next_claim_and_no_iterations_are_counted_in_them(tmp_path):
+    folder = tmp_path / "op-x"
+    grid = TileGrid(width_px=40, height_px=20, tile_px=20, columns=2, rows=1)
+    info = FrameInfo(operation_id="x", params="p", grid=grid)
+    create(folder, info)
+    frame = Frame(folder, grid)
+    frame.n[:] = 5
+    frame.leave_out([(24, 8, 8, 8)])
+    frame.commit(0, 1)
+    frame.commit(1, 1, holes=True)
+    assert frame.holes() == ((24, 8, 8, 8),)
+    frame.close()
+    found = recover(folder, info, 1000)
+    assert (found.tiles, found.holes, found.damaged) == ((0, 1), ((24, 8, 8, 8),), ())
+    assert found.iterations == 5 * (40 * 20 - 64)
+
+
+@pytest.mark.scenario("C11")
+def test_a_tile_whose_pixels_changed_while_nobody_looked_is_computed_again(tmp_path):
+    folder = tmp_path / "op-x"
+    grid = TileGrid(width_px=40, height_px=20, tile_px=20, columns=2, rows=1)
+    info = FrameInfo(operation_id="x", params="p", grid=grid)
+    create(folder, info)
+    frame = Frame(folder, grid)
+    frame.n[:] = 5
+    frame.commit(0, 1)
+    frame.commit(1, 1)
+    frame.nf[19, 39] = 0.5
+    frame.close()
+    found = recover(folder, info, 1000)
+    assert (found.tiles, found.damaged) == ((0,), (1,))

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from rfm_runtime.observe.cgroups import CgroupMemory, cgroup_memory, cpu_quota
+from rfm_runtime.observe.cgroups import CgroupMemory, cgroup_memory, cpu_quota, oom_kills
 
 pytestmark = pytest.mark.scenario("J18")
 
@@ -149,3 +149,19 @@ def test_whatever_the_files_hold_the_answer_is_a_limit_or_none(
     found, quota = cgroup_memory(root), cpu_quota(root)
     assert found is None or (0 < found.limit_bytes < 2**60 and (found.used_bytes is None or found.used_bytes >= 0))
     assert quota is None or quota > 0.0
+
+
+@pytest.mark.scenario("C6")
+def test_out_of_memory_kills_are_counted_in_both_versions_and_on_the_machine(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        "4:memory:/job\n0::/job\n",
+        {
+            "job/memory.events": "low 0\noom 9\noom_kill 2\n",
+            "memory/job/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+        },
+    )
+    assert oom_kills(root) == 5
+    (root / "proc/vmstat").write_text("nr_free_pages 7\noom_kill 40\n")
+    assert oom_kills(root) == 45
+    assert oom_kills(tmp_path / "nothing") == 0

@@ -32,6 +32,7 @@ from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles import ARTIFACTS, World, assignment, grid
+from rfm_runtime.testing.tiles_ledger import touched
 
 
 @pytest.fixture
@@ -522,7 +523,7 @@ def test_one_that_does_not_make_room_is_killed_which_is_not_held_against_its_tas
     assert only(world.tick(MAKE_ROOM_S), Kill) == [Kill(1)]
     world.die(worker(world), "SIGKILL")
     run = world.core.runs["a"]
-    assert (run.deaths, run.forced, run.error) == ({}, False, None)
+    assert (run.poison.deaths, run.forced, run.error) == ({}, False, None)
     assert (outcome(world.log).operation_id, outcome(world.log).forced) == ("b", True)
 
 
@@ -697,18 +698,80 @@ def test_of_a_dead_worker_only_the_task_that_ran_is_guilty_and_starts_from_scrat
     ran, queued = (held.task for held in worker(world).todo)
     tasks = [c.task for c in only(world.die(worker(world)), Dispatch)]
     assert [(t.index, t.attempt, t.fresh) for t in tasks] == [(ran.index, 2, True), (queued.index, 2, False)]
-    assert world.core.runs["op"].deaths == {("tile", ran.index): 1}
+    assert world.core.runs["op"].poison.deaths == {("tile", ran.index): 1}
 
 
-def test_three_deaths_of_one_task_fail_the_operation_with_the_cause(world):
+def die_of(world, pixel, rounds=60, operation_id="op"):
+    """Whoever computes the pixel dies, everybody else works on; what was dispatched."""
+    commands = []
+    for _ in range(rounds):
+        for process in list(world.processes.values()):
+            world.read(process)
+            task = process.todo[0].task if process.todo else None
+            killing = task is not None and task.operation_id == operation_id and task.phase in ("tile", "part")
+            if killing and pixel in touched(task) and not task.holes:
+                commands += world.die(process, "SIGSEGV in the kernel")
+            else:
+                commands += world.step(process)
+    return commands
+
+
+@pytest.mark.scenario("C5")
+def test_pixels_that_kill_are_isolated_alone_and_fail_the_operation_with_the_cause(world):
+    world.start_worker()
+    world.begin(columns=4)
+    said = outcome(die_of(world, (12, 3)))
+    assert (said.state, said.error.code) == ("failed", "poison_tile")
+    assert "SIGSEGV in the kernel" in said.error.message
+    assert "(tile 1)" in said.error.message
+    # All the others were computed, once, and none of them was suspected.
+    assert said.measure.tiles_done == 3
+    assert set(world.claims["op", 1].deaths) == {("tile", 1), ("part", 0)}
+
+
+@pytest.mark.scenario("C5")
+def test_pixels_that_kill_leave_a_hole_where_that_is_allowed(world):
+    world.begin(columns=4, params={"columns": 4, "rows": 1, "on_poison": "hole"})
+    said = outcome(die_of(world, (12, 3)))
+    assert (said.state, said.error) == ("completed", None)
+    assert said.measure.done == said.measure.total
+    assert said.measure.details["holes"] == [[10, 0, 8, 7]]
+    assert said.remark.startswith("1 hole of 56 pixels, the first 8×7 at 10,0: SIGSEGV in the kernel")
+
+
+@pytest.mark.scenario("C5")
+def test_what_has_killed_waits_until_a_worker_has_nothing_else_and_nothing_of_lower_priority_goes_before_it(world):
+    world.start_worker()
+    world.begin(columns=9, rows=8)
+    until(world, "tile")
+    first = worker(world).todo[0].task
+    world.die(worker(world))
+    process = next(p for p in world.processes.values() if any(t.index == first.index for t in p.known))
+    world.read(process)
+    world.begin("low", columns=9, rows=8, priority=-1)
+    commands = world.die(process)
+    commands += die_of(world, (first.x, first.y), rounds=1)
+    alone = [c for c in only(commands, Dispatch) if (c.task.phase, c.task.index) == ("tile", first.index)]
+    assert len(alone) == 1
+    assert not [c for c in only(commands, Dispatch) if c.task.operation_id == "low"]
+
+
+@pytest.mark.scenario("C6")
+def test_a_task_that_finds_no_memory_is_tried_again_like_one_that_died(world):
     world.begin()
     until(world, "tile")
-    for number in (1, 2, 3):
-        world.read(worker(world, number))
-        commands = world.die(worker(world, number), "SIGSEGV in the kernel")
-    said = outcome(commands)
-    assert (said.state, said.error.code) == ("failed", "worker_lost")
-    assert "SIGSEGV in the kernel" in said.error.message
+    index = worker(world).todo[0].task.index
+    run = world.core.runs["op"]
+    while run.poison.deaths.get(("tile", index), 0) < 3:
+        assert run.error is None
+        world.read(worker(world))
+        if worker(world).todo[0].task.index == index:
+            world.fail(worker(world), again=True)
+        else:
+            world.finish(worker(world))
+        world.hear(worker(world))
+    assert run.poison.last_cause == "raised"
+    assert [part.tile for part in run.poison.parts] == [index] * 2
 
 
 def test_a_death_that_nobody_knew_of_changes_nothing(world):

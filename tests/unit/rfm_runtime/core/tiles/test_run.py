@@ -7,7 +7,8 @@ import pytest
 from rfm_runtime.core.operations.progress import is_committed
 from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, preview_blocks, rect, tiles_under
-from rfm_runtime.core.tiles.run import DEATHS_LIMIT, Run
+from rfm_runtime.core.tiles.poison import LEAST_PX, SPLIT_DEATHS
+from rfm_runtime.core.tiles.run import Run
 from rfm_runtime.testing.tiles import ARTIFACTS, assignment, grid
 
 
@@ -191,24 +192,110 @@ def test_a_tile_that_was_only_queued_is_not_started_from_scratch():
     assert not run.take(2).fresh
 
 
-def test_a_task_that_kills_its_workers_is_given_up_with_the_cause():
-    run = until(prepared(), "tile")
-    index = None
-    for _ in range(DEATHS_LIMIT):
-        assert run.error is None
-        task = run.take(1)
-        index = task.index if index is None else index
-        assert task.index == index
-        run.died(task, "SIGSEGV in frame 7", guilty=True)
-    assert run.error.code == "worker_lost"
+def take(run):
+    """What a worker with nothing else in its hands is given."""
+    return run.take(1, alone=run.isolatable)
+
+
+def poison(run, x, y, rounds=400):
+    """Whoever has the pixel dies of it, everything else is done; the tasks that ran in quarantine."""
+    quarantined = []
+    for _ in range(rounds):
+        if run.error is not None or run.artifacts is not None:
+            return quarantined
+        alone = run.isolatable
+        task = take(run)
+        if alone:
+            quarantined.append(task)
+        sealed = task.phase == "tile" and task.holes
+        hit = task.phase in ("tile", "part") and not sealed
+        if hit and task.x <= x < task.x + task.width and task.y <= y < task.y + task.height:
+            run.died(task, "SIGSEGV in frame 7", guilty=True)
+        else:
+            run.done(task, 9, (), ARTIFACTS if task.phase == "image" else ())
+    raise AssertionError("it never ends")
+
+
+def test_a_tile_that_kills_its_workers_is_isolated_and_given_up_with_the_cause():
+    run = new_large()
+    quarantined = poison(run, 70, 11)
+    assert run.error.code == "poison_tile"
     assert "SIGSEGV in frame 7" in run.error.message
-    assert f"tile {index}" in run.error.message
+    assert "8×8 pixels at 64,8 (tile 1)" in run.error.message
     assert not run.dispatchable
+    assert not run.isolatable
+    assert [task.phase for task in quarantined[:2]] == ["tile", "part"]
+    assert run.poison.details()["failed_attempts"] == SPLIT_DEATHS + 2 + 2
+
+
+def new_large(**fields):
+    run = Run(assignment(**fields), grid(3, 2, tile_px=64), 1)
+    run.prepare(())
+    return until(run, "tile")
+
+
+def test_where_holes_are_allowed_the_smallest_part_is_left_out_and_all_else_is_there():
+    run = new_large(params={"columns": 3, "rows": 2, "on_poison": "hole"})
+    quarantined = poison(run, 70, 11)
+    assert run.error is None
+    assert run.poison.details()["holes"] == [[64, 8, 8, 8]]
+    assert run.poison.details()["hole_px"] == 64
+    assert run.poison.holes_said() == "1 hole of 64 pixels, the first 8×8 at 64,8: SIGSEGV in frame 7"
+    assert len(run.committed) == run.total_tiles
+    assert run.pixels == run.grid.width_px * run.grid.height_px
+    last = quarantined[-1]
+    assert (last.phase, last.index, last.holes, last.fresh) == ("tile", 1, ((64, 8, 8, 8),), False)
+
+
+def test_a_part_of_what_died_is_computed_from_scratch():
+    run = new_large()
+    first = run.open[0]
+    for _ in range(SPLIT_DEATHS):
+        run.died(take(run), "SIGBUS", guilty=True)
+    parts = [take(run) for _ in range(4)]
+    assert all(part.phase == "part" and part.fresh for part in parts)
+    assert sum(part.width * part.height for part in parts) == rect_size(run, first)
+
+
+def rect_size(run, key):
+    _, _, width, height = rect(run.grid, key[1])
+    return width * height
+
+
+def test_a_tile_in_parts_that_is_gone_over_once_more_is_not_reset_and_not_the_cause():
+    run = new_large()
+    tile = run.open[0][1]
+    for _ in range(SPLIT_DEATHS):
+        run.died(take(run), "SIGBUS", guilty=True)
+    for _ in range(4):
+        run.done(take(run), 9, (), ())
+    sealing = take(run)
+    assert (sealing.phase, sealing.index, sealing.fresh, sealing.holes) == ("tile", tile, False, ())
+    run.died(sealing, "SIGKILL", guilty=True)
+    assert run.error is None
+    sealing = take(run)
+    assert (sealing.index, sealing.fresh) == (tile, False)
+    run.died(sealing, "SIGKILL", guilty=True)
+    assert run.error.code == "worker_lost"
+
+
+def test_one_kill_of_the_smallest_part_is_not_held_against_it():
+    run = until(prepared(), "tile")
+    tile = run.open[0][1]
+    x, y, _, _ = rect(run.grid, tile)
+    for _ in range(SPLIT_DEATHS):
+        run.died(take(run), "SIGBUS", guilty=True)
+    part = take(run)
+    assert (part.x, part.y, part.width) == (x, y, LEAST_PX)
+    run.died(part, "SIGKILL", guilty=True)
+    assert run.error is None
+    again = take(run)
+    assert (again.index, again.fresh, again.attempt) == (part.index, True, 2)
 
 
 def test_deaths_of_different_tasks_do_not_add_up():
     run = until(prepared(), "tile")
-    for _ in range(DEATHS_LIMIT + 2):
+    for _ in range(5):
         task = run.take(1)
         run.died(task, "SIGSEGV", guilty=True)
         do(run)
@@ -219,18 +306,34 @@ def test_deaths_of_different_tasks_do_not_add_up():
 
 def test_deaths_that_we_caused_are_nobodys_fault():
     run = until(prepared(), "tile")
-    for _ in range(DEATHS_LIMIT + 1):
+    for _ in range(5):
         run.died(run.take(1), "SIGKILL", guilty=False)
     assert run.error is None
     assert run.take(1).fresh
 
 
-def test_the_preview_and_the_image_can_be_given_up_too():
-    for phase in ("preview", "image"):
-        run = until(prepared(), phase)
-        for _ in range(DEATHS_LIMIT):
-            run.died(run.take(1), "SIGBUS", guilty=True)
-        assert run.error.message.startswith(f"{DEATHS_LIMIT} workers died with {phase} 0")
+def test_an_image_that_kills_is_given_up():
+    run = until(prepared(), "image")
+    for _ in range(SPLIT_DEATHS):
+        assert run.error is None
+        run.died(take(run), "SIGBUS", guilty=True)
+    assert run.error.message.startswith(f"{SPLIT_DEATHS} attempts at image 0 came to nothing")
+
+
+def test_a_preview_that_kills_is_left_out_and_its_tiles_are_computed_from_scratch():
+    run = prepared(9, 8)
+    block = run.blocks[0]
+    for _ in range(SPLIT_DEATHS):
+        task = take(run)
+        assert (task.phase, task.index) == ("preview", 0)
+        run.died(task, "SIGBUS", guilty=True)
+    until(run, "tile")
+    under = set(tiles_under(run.grid, block))
+    while run.phase == "tile":
+        task = take(run)
+        assert task.fresh == (task.index in under)
+        run.done(task, 9, (), ())
+    assert run.phase == "image"
 
 
 # --- who may be dispatched ------------------------------------------------------------------------

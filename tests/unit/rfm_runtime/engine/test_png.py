@@ -1,0 +1,40 @@
+"""The PNG that is written strip by strip is the one that Pillow reads."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rfm_runtime.engine.png import PngWriter
+
+
+def written(pixels, strip, text=()):
+    file = io.BytesIO()
+    picture = PngWriter(file, pixels.shape[1], pixels.shape[0], dict(text))
+    for top in range(0, len(pixels), strip):
+        picture.rows(pixels[top : top + strip])
+    picture.end()
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (1, 7), (50, 31)])
+@pytest.mark.parametrize("strip", [1, 7, 100])
+def test_any_size_in_any_strips_is_the_same_file_and_read_back_to_the_last_bit(size, strip):
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    data = written(pixels, strip)
+    assert (np.asarray(Image.open(io.BytesIO(data))) == pixels).all()
+    assert data[:100] == written(pixels, 1000)[:100]
+
+
+def test_text_is_read_back_whatever_is_in_it():
+    image = Image.open(io.BytesIO(written(np.zeros((2, 2, 3), np.uint8), 2, {"key": "Grüße, 世界", "other": ""})))
+    image.load()
+    assert image.text == {"key": "Grüße, 世界", "other": ""}
+
+
+def test_a_picture_that_ends_early_is_an_error():
+    picture = PngWriter(io.BytesIO(), 2, 3, {})
+    picture.rows(np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="1 rows are missing"):
+        picture.end()
