@@ -11,8 +11,9 @@ JOBS ?= auto
 ONLY ?=
 SEEDS ?= 50000
 FIRST ?= 0
+MINUTES ?= 60
 
-.PHONY: help install demo start test check cov bench faults simulation scenarios clean docs golden
+.PHONY: help install demo start test check cov bench endurance faults simulation scenarios clean docs golden
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +45,9 @@ faults: $(STAMP) ## kill, freeze and starve real processes, the long way too; th
 
 simulation: $(STAMP) ## SEEDS simulated histories of the whole system, from seed FIRST on; failing ones are made small
 	$(BIN)/python -P -m rfm_runtime.testing.simulation run --seeds $(SEEDS) --first $(FIRST)
+
+endurance: $(STAMP) ## a render of MINUTES=60 survives the death of everything
+	ENDURANCE_MINUTES=$(MINUTES) $(BIN)/pytest -q -s tests/integration/test_endurance.py
 
 check: $(STAMP) ## types, lint, import contracts, wheel contents
 	$(BIN)/ruff check .

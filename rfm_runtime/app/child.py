@@ -18,7 +18,8 @@ TAIL_BYTES = 4096
 class Child:
     """A started process: its pidfd, the pipe of its readiness, and the file its stderr goes to.
 
-    It runs in a process group of its own, so that Ctrl-C at the terminal reaches the supervisor alone.
+    first: nobody of this name ran before in this runtime. It runs in a process group of its own, so that Ctrl-C at the
+    terminal reaches the supervisor alone.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Child:
         settings: Path,
         logs: Path,
         listen_fd: int | None = None,
+        first: bool = False,
     ) -> None:
         self.name = name
         self.ready = False
@@ -43,6 +45,8 @@ class Child:
             *("--incarnation", str(incarnation), "--parent", str(os.getpid()), "--ready-fd", str(write_fd)),
         ]
         inherited = [write_fd]
+        if first:
+            arguments.append("--first")
         if listen_fd is not None:
             arguments += ["--listen-fd", str(listen_fd)]
             inherited.append(listen_fd)

@@ -22,11 +22,11 @@ import msgspec
 from rfm_runtime import __version__
 from rfm_runtime.app.child import Child
 from rfm_runtime.app.folders import claim, listen, prepare, remove_run_files
-from rfm_runtime.app.restarts import Restarts, ended
+from rfm_runtime.app.restarts import Restarts, ended, recent
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import StartError
-from rfm_runtime.observe import logs
+from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.alive import start_time_s
 from rfm_runtime.security import token
 
@@ -39,6 +39,11 @@ STOP_GRACE_S = 5.0
 
 START_AGAIN_S = 0.5
 """After a process could not be started: what is missing does not come back within milliseconds."""
+
+TROUBLES_S = 5.0
+"""How often it is looked whether they are over."""
+
+CAUSE_CHARS = 200
 
 ROOM_BYTES = 16 * 1024 * 1024
 """With less, journal and logs of an empty runtime do not get far."""
@@ -107,6 +112,9 @@ class _Supervisor:
         self._children: dict[str, Child] = {}
         self._restarts: dict[str, Restarts] = {}
         self._due: dict[str, float] = {}
+        self._causes: dict[str, str] = {}
+        self._known: set[str] = set()
+        self._troubles: tuple[troubles.Trouble, ...] = ()
         self._starts = 0
         self._stops = 0
         self._announced = False
@@ -146,7 +154,9 @@ class _Supervisor:
             settings=self._folders.settings,
             logs=self._folders.logs,
             listen_fd=self._listener.fileno() if component == "gateway" else None,
+            first=name not in self._known,
         )
+        self._known.add(name)
         child.register(self._selector)
         self._children[name] = child
         self._log.info("process_started", process=name, child_pid=child.pid)
@@ -192,8 +202,41 @@ class _Supervisor:
         self._log.info("ready", url=self._url)
         self._on_status(self._url, True)
         while not self._stops:
-            self._turn(until_s=min(self._due.values(), default=None))
+            self._turn(until_s=self._until_s())
             self._start_due()
+            self._tell_troubles()
+
+    def _until_s(self) -> float | None:
+        """The next start that is due, or the time to look whether troubles are over."""
+        look_s = time.monotonic() + TROUBLES_S if self._troubles else None
+        return min([*self._due.values(), *([look_s] if look_s is not None else [])], default=None)
+
+    def _tell_troubles(self) -> None:
+        """Which processes end again and again, for those who are asked how the runtime is."""
+        now_s = time.monotonic()
+        told = []
+        for name, restarts in self._restarts.items():
+            ends, loops = recent(restarts, now_s)
+            child = self._children.get(name)
+            if not loops:
+                continue
+            due_s = self._due.get(name)
+            told.append(
+                troubles.Trouble(
+                    process=name,
+                    ends=ends,
+                    cause=self._causes.get(name, ""),
+                    down=child is None or not child.ready,
+                    next_ms=None if due_s is None else int(1000 * (time.time() + due_s - now_s)) // 100 * 100,
+                )
+            )
+        if tuple(told) == self._troubles:
+            return
+        self._troubles = tuple(told)
+        try:
+            troubles.write(self._folders.troubles, told)
+        except OSError as error:
+            self._log.warning("troubles_not_written", error=str(error))
 
     def _start_due(self) -> None:
         now_s = time.monotonic()
@@ -235,7 +278,10 @@ class _Supervisor:
         now_s = time.monotonic()
         self._restarts[child.name], delay_s = ended(self._restarts.get(child.name, Restarts()), now_s)
         self._due[child.name] = now_s + delay_s
-        self._log.error("process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=child.tail())
+        tail = child.tail()
+        last = tail.splitlines()[-1:] if code >= 0 else []
+        self._causes[child.name] = ": ".join([cause, *last])[:CAUSE_CHARS]
+        self._log.error("process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=tail)
 
     def _why(self, child: Child) -> str:
         """What most likely helps. On a full disk there is nothing to read."""

@@ -30,6 +30,7 @@ async def serve(boot: Boot) -> None:
         context=context,
         shown=boot.folders.shown,
         last_words=boot.folders.last_words,
+        first=boot.first,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)

@@ -139,8 +139,10 @@ class Broker:
         context: zmq.Context[zmq.Socket[bytes]],
         shown: Path | None = None,
         last_words: Path | None = None,
+        first: bool = False,
     ) -> None:
         self._settings = settings
+        self._first = first
         self._endpoints = endpoints
         self._store = store
         self._shown_file = shown
@@ -175,6 +177,7 @@ class Broker:
             mint_handle=lambda: secrets.randbits(64),
             now=self._now(),
             shown={} if self._shown is None else self._shown.before,
+            first=self._first,
         )
         if self._shown is not None:
             for operation_id in self._shown.before.keys() - self.hub.live:

@@ -36,13 +36,16 @@ def start(
     state_dir: StateDirOption = None,
     runtime_dir: RuntimeDirOption = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
+    interrupted: Annotated[
+        str | None, typer.Option(metavar="resume|fail", help="What is done with renders that were not finished.")
+    ] = None,
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --daemon: print JSON when it is ready.")] = False,
 ) -> None:
     """Start a runtime: in the foreground, or with --daemon.
 
     In the foreground the first Ctrl-C lets tiles in hand finish, a second one stops at once. Running renders are kept
-    either way and go on at the next start.
+    either way and go on at the next start, or have failed with it (--interrupted fail).
     """
     from rfm_runtime.app.daemon import start_daemon
     from rfm_runtime.app.supervisor import run
@@ -60,6 +63,7 @@ def start(
         state_dir=state_dir,
         runtime_dir=runtime_dir,
         log_level=log_level,
+        interrupted=interrupted,
     )
     if daemon:
         with starting("starting a runtime") as tell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import destination, folders
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import UnavailableError
+from rfm_runtime.observe import troubles
 from rfm_runtime.protocol.resources import ResourceReport, Resources
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
     ready, why = readiness(url)
     # What is not ready is not asked: it would only make the user wait.
     server, states, resources = _ask(runtime_dir) if ready else (None, None, None)
+    where = folders(settings(runtime_dir=runtime_dir)).troubles if named is None else None
+    known = () if where is None else troubles.read(where)
     report: dict[str, Any] = {
         "url": url,
         "pid": None if info is None else info.pid,
@@ -53,6 +57,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         "detail": why,
         "operations": states,
         "resources": resources,
+        "troubles": known,
     }
     if as_json:
         print_json(report)
@@ -62,6 +67,10 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         console().print(why, style="green" if ready else "red", markup=False)
         if not ready and info is not None:
             typer.echo("what was accepted is kept, and what runs goes on; `rfm-runtime logs` says more")
+        for trouble in known:
+            said = trouble.said(int(time.time() * 1000))
+            if said not in why:
+                console().print(said, style="red" if trouble.down else "yellow", markup=False)
         if states is not None:
             listed = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
             typer.echo(f"operations: {listed}")

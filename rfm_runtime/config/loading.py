@@ -91,6 +91,11 @@ class Folders(Struct, frozen=True):
         return self.runtime / "settings.json"
 
     @property
+    def troubles(self) -> Path:
+        """Which processes end by themselves again and again."""
+        return self.runtime / "troubles.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the supervisor while it lives."""
         return self.runtime / "lock"

@@ -37,6 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cancel_deadline_s: Positive = 1.0
     stale_after_s: Positive = 3.0
     lease_s: Positive = 120.0
+    interrupted: Literal["resume", "fail"] = "resume"
+    """What a new start does with renders that the last runtime did not finish."""
     attempts: Count = 5
     """Claims of one operation before losing its owner fails it."""
     operations_per_user: Count = 20_000

@@ -23,7 +23,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
-from rfm_runtime.config import Settings
+from rfm_runtime.config import Settings, folders
 from rfm_runtime.core.sessions.access import Authenticate
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
@@ -44,7 +44,7 @@ from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.metrics import Metrics
 from rfm_runtime.gateway.reporters import Endpoints, Reporters
-from rfm_runtime.observe import logs
+from rfm_runtime.observe import logs, troubles
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
 from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
@@ -136,6 +136,11 @@ class Gateway:
     def now_s(self) -> float:
         """The loop's clock."""
         return self._loop.time()
+
+    def troubles(self) -> tuple[str, bool]:
+        """What ends again and again, for people, and whether the runtime does without it now."""
+        found = troubles.read(folders(self._settings).troubles)
+        return "; ".join(trouble.said(_now_ms()) for trouble in found), any(trouble.down for trouble in found)
 
     # --- life -------------------------------------------------------------------------------
 

@@ -112,8 +112,11 @@ class Http:
                 return _plain(http.HTTPStatus.OK, "ok\n")
             case ["readyz"]:
                 why = gateway.core.why_not_ready(gateway.now_s)
+                told, down = gateway.troubles()
+                if why is None and down:
+                    why = told
                 if why is None:
-                    return _plain(http.HTTPStatus.OK, "ready\n")
+                    return _plain(http.HTTPStatus.OK, f"ready; {told}\n" if told else "ready\n")
                 return _plain(http.HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {why}\n")
             case ["metrics"]:
                 text = await gateway.metrics_text()

@@ -30,13 +30,17 @@ __all__ = ["Boot", "bootstrap"]
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process knows of itself. listen_fd: the gateway's inherited listening socket."""
+    """What a process knows of itself. listen_fd: the gateway's inherited listening socket.
+
+    first: its runtime was just started; it does not follow one of its name that ended.
+    """
 
     settings: Settings
     folders: Folders
     source: Source
     ready_fd: int | None
     listen_fd: int | None
+    first: bool = False
 
     def tell(self, status: str, *, ready: bool = False) -> None:
         """One line to the supervisor; a supervisor that is gone is noticed elsewhere."""
@@ -66,6 +70,7 @@ def bootstrap(component: str, argv: Sequence[str] | None = None) -> Boot:
     parser.add_argument("--incarnation", type=int, required=True, help="number of this start")
     parser.add_argument("--parent", type=int, help="end when this process ends")
     parser.add_argument("--ready-fd", type=int, help="pipe to report readiness to")
+    parser.add_argument("--first", action="store_true", help="its runtime was just started")
     parser.add_argument("--listen-fd", type=int, help="inherited listening socket")
     arguments = parser.parse_args(argv)
     if arguments.parent is not None:
@@ -80,4 +85,5 @@ def bootstrap(component: str, argv: Sequence[str] | None = None) -> Boot:
         source=source(arguments.name, arguments.incarnation),
         ready_fd=arguments.ready_fd,
         listen_fd=arguments.listen_fd,
+        first=arguments.first,
     )

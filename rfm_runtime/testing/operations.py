@@ -113,8 +113,8 @@ class World:
         """Both clocks."""
         return Now(self.mono_s, self.wall_ms)
 
-    def boot(self) -> None:
-        """Start a broker from what the journal holds; what was not written is gone."""
+    def boot(self, *, first: bool = False) -> None:
+        """Start a broker from what the journal holds; what was not written is gone. first: of a new runtime."""
         self.incarnation += 1
         self.waiting.clear()
         self._asked.clear()
@@ -143,6 +143,7 @@ class World:
             mint_handle=lambda: next(self._handles),
             now=self.now,
             shown={operation_id: update.done for operation_id, update in self.shown.items()},
+            first=first,
         )
         self._carry_out(self.hub.start(self.now))
 

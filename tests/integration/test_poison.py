@@ -123,7 +123,7 @@ def test_a_tile_that_kills_fails_its_render_with_the_cause_and_costs_others_noth
     assert all(details(other) == {} for other in others)
     # All that could be computed was, each tile once.
     assert victim.info.latest is not None
-    assert victim.info.latest.done == 63 * 63 - 16 * 16
+    assert victim.info.latest.done == 63 * 63 - 5
     watcher.await_end(victim.id)
     watcher.check_story(victim.id)
     watcher.close()

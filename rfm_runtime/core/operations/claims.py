@@ -33,12 +33,14 @@ class Owner:
     """An owner that said hello to this broker, or that the journal knows and that is awaited.
 
     routing: where its last message came from, None while it is awaited. heard_s: monotonic time of that.
-    local: its death can be proven on this host. leaving: it gave something back and gets nothing new.
+    local: its death can be proven on this host. interrupted: it was of a runtime that has ended. leaving: it gave
+    something back and gets nothing new.
     """
 
     __slots__ = (
         "heard_s",
         "hello",
+        "interrupted",
         "lease_until_s",
         "leaving",
         "local",
@@ -52,6 +54,7 @@ class Owner:
         self.source = source
         self.local = local
         self.leaving = False
+        self.interrupted = False
         self.routing: bytes | None = None
         self.hello: OwnerHello | None = None
         self.heard_s = heard_s

@@ -76,6 +76,7 @@ class Hub:
     """State of the broker. Construct it from what the journal knows, call `start`, then `handle`.
 
     shown: `done` as the last broker showed it, where that is more than the journal has.
+    first: the runtime was just started, so whatever had begun was interrupted.
     forgetful: the journal may know operations that are not here any more, so ask it for what is `missing`.
     """
 
@@ -88,9 +89,11 @@ class Hub:
         mint_handle: Callable[[], int],
         now: Now,
         shown: Mapping[str, float] | None = None,
+        first: bool = False,
     ) -> None:
         self.settings = settings
         self.incarnation = loaded.incarnation
+        self.first = first
         self.durable = loaded.durable
         self.validators = validators
         self.mint_handle = mint_handle
@@ -168,7 +171,7 @@ class Hub:
 
     def start(self, now: Now) -> list[Command]:
         """First commands: await the owners of claimed operations, announce the incarnation."""
-        commands = ownership.await_known(self, now)
+        commands = [*ownership.give_up(self, now), *ownership.await_known(self, now)]
         return [*commands, self.control(now)]
 
     # --- the one entrance -------------------------------------------------------------------

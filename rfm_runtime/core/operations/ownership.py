@@ -58,6 +58,7 @@ __all__ = [
     "begin_reported",
     "died",
     "end",
+    "give_up",
     "in_hand",
     "look_at_deadlines",
     "push_pause",
@@ -84,11 +85,36 @@ def await_known(hub: Hub, now: Now) -> list[Command]:
         if owner is None:
             local = hub.records[operation_id].row.claim_local
             owner = Owner(claim, now.mono_s, now.mono_s + hub.settings.lease_s, local=local)
+            owner.interrupted = hub.first and local and not hub.records[operation_id].row.reported
             hub.owners.add(owner)
             if local:
                 commands.append(Watch(claim))
         owner.operations.add(operation_id)
     return commands
+
+
+def give_up(hub: Hub, now: Now) -> list[Command]:
+    """Where a new start is to fail what the last runtime has not finished: what that had given back."""
+    if not hub.first or hub.settings.interrupted != "fail":
+        return []
+    events: list[OperationEvent | None] = []
+    rows: list[StoredOperation] = []
+    for operation_id in sorted(hub.live):
+        record = hub.records[operation_id]
+        begun = record.operation.started_at_ms is not None
+        if begun and record.row.claim is None and not record.row.reported:
+            events.append(_fail_interrupted(hub, record, now))
+            rows.append(record.row)
+    return [hub.log.commit(rows, [event for event in events if event is not None])] if rows else []
+
+
+def _fail_interrupted(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
+    error = ErrorInfo(
+        code="interrupted",
+        message="the runtime ended before it was finished",
+        hint="submit it again; with `rfm-runtime start --interrupted resume` such renders go on",
+    )
+    return hub.apply(record, "fail", now, error=error)
 
 
 def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Command]:
@@ -226,14 +252,17 @@ def _lose(
     for operation_id in sorted(operation_ids):
         record = hub.records[operation_id]
         was_cancelling = record.operation.state == "cancelling"
-        record.change(losses=record.row.losses + 1)
-        reason = f"{owner.source.name} died"
+        # That a whole runtime ended is no operation's fault.
+        record.change(losses=record.row.losses + (not owner.interrupted))
+        reason = "the runtime ended" if owner.interrupted else f"{owner.source.name} died"
         made: list[OperationEvent | None]
         if was_cancelling:
             made = [hub.apply(record, "lost", now, forced=True, reason=reason)]
         elif record.row.reported:
             message = f"the program that reported it ({owner.source.name}) ended without saying how it went"
             made = [_fail_lost(hub, record, message, now, hint="see what that program has printed")]
+        elif owner.interrupted and hub.settings.interrupted == "fail" and record.row.started:
+            made = [_fail_interrupted(hub, record, now)]
         elif not record.row.claim_resumable:
             made = [_fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)]
         elif record.row.losses >= hub.settings.attempts:
@@ -608,9 +637,14 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
     owner = hub.owners.at(asked.routing)
     if owner is not None:
         owner.leaving = True
-    if record.operation.state != "cancelling":
-        hub.release_claim(record)
-    made = [hub.apply(record, "released", now, reason=message.reason)]
+    made: list[OperationEvent | None]
+    if record.operation.state != "cancelling" and not record.row.claim_resumable:
+        # Nobody can go on with it, so there is nothing to wait for.
+        made = [_fail_interrupted(hub, record, now)]
+    else:
+        if record.operation.state != "cancelling":
+            hub.release_claim(record)
+        made = [hub.apply(record, "released", now, reason=message.reason)]
     if not record.terminal:
         made.append(_wait_again(hub, record, now))
     done = Send(asked.routing, asked.request_id, Ack())

@@ -761,6 +761,60 @@ def test_an_assignment_that_never_arrived_is_sent_again_after_a_restart(world):
     assert pushed(world, Assign, "op")[0].generation == 1
 
 
+@pytest.mark.scenario("J25")
+def test_a_new_start_resumes_what_had_begun_and_holds_it_against_nobody():
+    world = World(attempts=1)
+    running(world)
+    for pid in (200, 201, 202):
+        world.boot(first=True)
+        greet(world, pid=pid)
+        world.write()
+        started(world)
+        world.write()
+    record = world.hub.records["op"]
+    assert (record.operation.state, record.row.losses, record.operation.generation) == ("running", 0, 4)
+    reasons = [event.reason for event in world.events if event.type == "operation_requeued"]
+    assert reasons == ["the runtime ended"] * 3
+    # The death of an engine alone is another thing.
+    world.boot()
+    greet(world, pid=203)
+    world.write()
+    assert world.hub.records["op"].operation.error.code == "worker_lost"
+    world.check()
+
+
+@pytest.mark.scenario("J25")
+def test_a_new_start_fails_what_had_begun_if_it_is_told_to_and_nothing_else():
+    world = World(interrupted="fail")
+    assign = running(world, "held")
+    given_back = running(world, "given-back")
+    world.call(E, Release("given-back", given_back.generation, "drained", measure(given_back)), Ack)
+    world.write()
+    submitted(world, "waiting")
+    world.boot()
+    # The broker alone was started again: its owner is still there.
+    assert world.hub.records["given-back"].operation.state == "queued"
+    world.boot(first=True)
+    world.write()
+    greet(world, pid=200)
+    world.write()
+    states = {oid: world.hub.records[oid].operation.state for oid in ("held", "given-back", "waiting")}
+    assert states == {"held": "failed", "given-back": "failed", "waiting": "queued"}
+    assert {world.hub.records[oid].operation.error.code for oid in ("held", "given-back")} == {"interrupted"}
+    assert assign.generation == 1
+    world.check()
+
+
+@pytest.mark.scenario("F5")
+def test_what_cannot_be_resumed_fails_as_interrupted_when_it_is_given_back(world):
+    greet(world, resumable=())
+    submitted(world, "op")
+    assign = started(world)
+    world.call(E, Release("op", assign.generation, "drained", measure(assign)), Ack)
+    world.write()
+    assert world.hub.records["op"].operation.error.code == "interrupted"
+
+
 def test_finished_operations_are_forgotten_by_number_and_age_children_first():
     world = World(finished_keep=3, finished_keep_s=60.0)
     for number in range(8):
