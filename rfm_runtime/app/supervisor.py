@@ -28,6 +28,7 @@ from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import StartError
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.alive import start_time_s
+from rfm_runtime.observe.cgroups import oom_kills
 from rfm_runtime.security import token
 
 __all__ = ["OnStatus", "run"]
@@ -115,6 +116,7 @@ class _Supervisor:
         self._causes: dict[str, str] = {}
         self._known: set[str] = set()
         self._troubles: tuple[troubles.Trouble, ...] = ()
+        self._oom_kills = oom_kills()
         self._starts = 0
         self._stops = 0
         self._announced = False
@@ -272,7 +274,10 @@ class _Supervisor:
         if self._stops:
             self._log.info("process_ended", process=child.name, code=code)
             return
+        before, self._oom_kills = self._oom_kills, oom_kills()
         cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code == -signal.SIGKILL and self._oom_kills > before:
+            cause = "out-of-memory kill"
         if not self._serving:
             raise StartError(f"{child.name} ended while starting ({cause})", hint=self._why(child))
         now_s = time.monotonic()

@@ -113,8 +113,8 @@ class Http:
             case ["readyz"]:
                 why = gateway.core.why_not_ready(gateway.now_s)
                 told, down = gateway.troubles()
-                if why is None and down:
-                    why = told
+                if told and (down or why is not None):
+                    why = f"{why}; {told}" if why is not None else told
                 if why is None:
                     return _plain(http.HTTPStatus.OK, f"ready; {told}\n" if told else "ready\n")
                 return _plain(http.HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {why}\n")

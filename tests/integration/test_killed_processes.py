@@ -105,6 +105,34 @@ def test_a_worker_that_dies_while_the_engine_is_late_costs_nothing_more(
         check(client, watcher, operation, truth)
 
 
+@pytest.mark.scenario("F1")
+@pytest.mark.parametrize("step", ["before it reads", "being paused", "paused", "making room"])
+def test_a_worker_killed_at_a_step_of_the_protocol_costs_nothing_more(
+    running: Runtime, client: Client, watcher: Recorder, truth: str, step: str
+) -> None:
+    victim = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")[0]
+    if step == "before it reads":
+        # It has been given the operation and its first tasks, and never looks at them.
+        victim.suspend()
+    operation = client.submit(KIND, SMALL_TILES)
+    reached(operation, "tiles")
+    if step in ("being paused", "making room"):
+        victim.suspend()
+    if step in ("being paused", "paused"):
+        operation.pause()
+    if step == "paused":
+        eventually(lambda: operation.state == "paused", what="it is paused")
+    if step == "making room":
+        urgent = client.submit(KIND, QUICK, priority=50)
+        eventually(lambda: urgent.state in ("running", "completed"), what="the urgent one begins")
+    victim.kill()
+    if step in ("being paused", "paused"):
+        eventually(lambda: operation.state == "paused", what="it is paused, whoever died")
+        operation.resume()
+    check(client, watcher, operation, truth)
+    eventually(lambda: len(running.workers()) == 2, what="the worker is replaced")
+
+
 @pytest.mark.scenario("F1", "F6")
 def test_what_was_put_down_is_counted_once(client: Client) -> None:
     operation = client.submit(KIND, {**SECONDS, "tile_px": 512})
