@@ -131,6 +131,7 @@ def test_a_tile_that_kills_fails_its_render_with_the_cause_and_costs_others_noth
     assert not list(running.folders.frames.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.scenario("C5")
 def test_where_holes_are_allowed_all_but_the_part_that_kills_is_rendered_and_told(
     running: Runtime, client: Client

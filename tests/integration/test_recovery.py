@@ -22,7 +22,7 @@ from rfm_runtime.client.handle import Operation
 from rfm_runtime.engine.frames import RECORD, folder_name
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.commands import COMMAND
-from tests.whole import KIND, SECONDS, Recorder, digest, reached
+from tests.whole import ENDLESS, KIND, SECONDS, Recorder, digest, reached
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
@@ -128,8 +128,8 @@ def test_after_a_reboot_verified_tiles_are_kept_damaged_ones_computed_again_and_
 def test_a_new_start_fails_what_was_interrupted_if_it_is_told_to(tmp_path: Path, way: str) -> None:
     with runtime(tmp_path, workers=2, drain_timeout_s=0.0, interrupted="fail") as running:
         with connected(running) as client:
-            begun = client.submit(KIND, {**SMALL_TILES, "max_iter": 2_000_000})
-            reached(begun, "tiles")
+            begun = client.submit(KIND, ENDLESS)
+            eventually(lambda: begun.state == "running", what="it runs")
             waiting = client.submit(KIND, {**SECONDS, "max_iter": 500}, priority=-5)
             waiting.pause()
             eventually(lambda: waiting.state == "paused", what="it is paused")
@@ -154,6 +154,7 @@ def test_a_new_start_fails_what_was_interrupted_if_it_is_told_to(tmp_path: Path,
             eventually(lambda: not list(running.folders.frames.glob(f"op-{begun.id}")), what="its frame is gone")
 
 
+@pytest.mark.slow
 @pytest.mark.scenario("J25", "F5")
 def test_a_new_start_resumes_however_often_it_was_interrupted(tmp_path: Path, truth: str) -> None:
     with runtime(tmp_path, workers=2, attempts=2) as running:
@@ -179,6 +180,7 @@ def test_a_child_that_stands_still_ends_with_a_killed_supervisor(tmp_path: Path,
         running.kill_supervisor()
 
 
+@pytest.mark.slow
 @pytest.mark.scenario("F5", "J25")
 @pytest.mark.parametrize("hurry", ["at once", "second signal"])
 def test_a_stop_in_a_hurry_loses_nothing(tmp_path: Path, truth: str, hurry: str) -> None:
