@@ -115,7 +115,7 @@ def test_a_worker_killed_at_a_step_of_the_protocol_costs_nothing_more(
         # It has been given the operation and its first tasks, and never looks at them.
         victim.suspend()
     operation = client.submit(KIND, SMALL_TILES)
-    reached(operation, "tiles")
+    reached(operation, "preview" if step == "before it reads" else "tiles")
     if step in ("being paused", "making room"):
         victim.suspend()
     if step in ("being paused", "paused"):

@@ -756,6 +756,39 @@ def test_what_has_killed_waits_until_a_worker_has_nothing_else_and_nothing_of_lo
     assert not [c for c in only(commands, Dispatch) if c.task.operation_id == "low"]
 
 
+@pytest.mark.scenario("C5")
+def test_a_worker_is_kept_free_for_what_has_killed_while_others_are_given_more(world):
+    for _ in range(2):
+        world.start_worker()
+    world.task_cpu_ns = 1_000_000
+    world.begin(columns=14, rows=14)
+    until(world, "tile")
+    run = world.core.runs["op"]
+    while any(len(p.known) < 3 for p in world.processes.values()):
+        for process in world.processes.values():
+            world.step(process)
+    suspect = ("tile", run.open[0][1])
+    for _ in range(2):
+        # It is taken again, first of all, and kills again.
+        process = next((p for p in world.processes.values() if any(t.index == suspect[1] for t in p.known)), None)
+        while process is None or process.known[0].index != suspect[1]:
+            for other in list(world.processes.values()):
+                world.step(other)
+            holding = [p for p in world.processes.values() if any(t.index == suspect[1] for t in p.known)]
+            process = holding[0] if holding else None
+        world.read(process)
+        world.kill(process)
+        # Nobody takes its place, so all that are left are busy.
+        world.bury(process)
+    (left,) = world.processes.values()
+    assert run.alone[0] == suspect
+    for _ in range(len(left.known)):
+        assert run.isolatable
+        assert not only(world.step(left), Dispatch) or not left.known[1:]
+    assert [(t.phase, t.index) for t in left.known] == [suspect]
+    assert run.open
+
+
 @pytest.mark.scenario("C6")
 def test_a_task_that_finds_no_memory_is_tried_again_like_one_that_died(world):
     world.begin()
