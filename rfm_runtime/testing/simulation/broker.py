@@ -75,7 +75,7 @@ class Broker(World):
         self._measures: dict[bytes, bytes] = {}
         super().__init__(**settings)
 
-    def boot(self) -> None:
+    def boot(self, *, first: bool = False) -> None:
         """A new broker process on the same journal; what was not written is gone, and so are its sockets' queues."""
         self.network.forget(BROKER)
         self.network.join(BROKER)
@@ -83,7 +83,7 @@ class Broker(World):
         self.watching.clear()
         self._measures.clear()
         self._frame_no = 0
-        super().boot()
+        super().boot(first=first)
         self._published_seq = self.hub.log.head
 
     # --- what comes in ----------------------------------------------------------------------
