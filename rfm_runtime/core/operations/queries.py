@@ -176,7 +176,7 @@ def _deaths(record: Record) -> list[str]:
     if told.get("failed_attempts"):
         lines.append(f"{told['failed_attempts']} attempts at parts of it came to nothing: {told.get('last_cause')}.")
     if told.get("hole_count"):
-        lines.append(f"{told['hole_px']} pixels could not be computed: {told['hole_count']} holes are left out.")
+        lines.append(f"{told['hole_px']} pixels could not be computed, and are left out.")
     return lines
 
 
