@@ -26,6 +26,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
 } | {
     "host": ("::1", "localhost", "127.0.0.1"),
     "log_level": ("debug", "error", "warning"),
+    "interrupted": ("fail", "resume", "fail"),
     "gateways": (2, 3, 4),
     "cancel_deadline_s": (2, 3, 4),
     "stale_after_s": (1, 2, 4),
