@@ -394,7 +394,7 @@ class EngineCore:
         While none is free the one with least in hand is given nothing more, and is free next.
         """
         self._reserved = None
-        suspected = [run for run in self.runs.values() if run.isolatable]
+        suspected = [run for run in self.runs.values() if run.alone and run.isolatable]
         if not suspected:
             return [], None
         commands: list[Command] = []
@@ -427,16 +427,18 @@ class EngineCore:
 
     def _preempt(self) -> list[Command]:
         """After dispatch, what still waits found no worker free: lower priorities make room for it."""
+        if len(self.runs) < 2:
+            return []
         commands: list[Command] = []
         waiting = [run.priority for run in self.runs.values() if run.dispatchable or run.isolatable]
-        if waiting:
+        highest = max(waiting, default=None)
+        if highest is not None:
             for run in self.runs.values():
-                if run.priority < max(waiting) and run.running:
+                if run.priority < highest and run.running:
                     commands += self._stop(run)
-        if len(self.runs) > 1:
-            for number, worker in self.workers.items():
-                if len(worker.tasks) > 1:
-                    commands += self._unblock(number, worker)
+        for number, worker in self.workers.items():
+            if len(worker.tasks) > 1:
+                commands += self._unblock(number, worker)
         return commands
 
     def _unblock(self, number: int, worker: Worker) -> list[Command]:
