@@ -778,7 +778,7 @@ def test_a_private_runtime_leaves_nothing(alone: dict[str, str], tmp_path: Path)
 # --- I9: JSON ---------------------------------------------------------------------------------
 
 KEYS = {
-    "status": {"url", "pid", "version", "state_dir", "ready", "detail", "operations", "resources"},
+    "status": {"url", "pid", "version", "state_dir", "ready", "detail", "operations", "resources", "troubles"},
     "history": {"operations", "more"},
     "show {running}": {"operation", "performance", "params", "events"},
     "report -o day.html": {"file", "format", "size_bytes", "since_ms", "until_ms", "operations"},
