@@ -34,7 +34,7 @@ from rfm_runtime.errors import ConflictError, RfmError, UnknownOperationError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot
 from rfm_runtime.observe.process import available_cores
-from rfm_runtime.protocol.causes import NO_ARTIFACTS, NO_FRAME
+from rfm_runtime.protocol.causes import HOLES, NO_ARTIFACTS, NO_FRAME
 from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
@@ -609,7 +609,7 @@ class EngineShell:
         self._close_in_workers(command.operation_id, command.generation)
         error = command.error
         if command.remark:
-            error = ErrorInfo(code="holes", message=command.remark, severity="warning")
+            error = HOLES.error(command.remark)
             log.warning("completed_with_holes", operation_id=command.operation_id, holes=command.remark)
         state = command.state
         try:

@@ -33,6 +33,7 @@ from rfm_runtime.observe import logs
 from rfm_runtime.observe.process import die_with_parent
 from rfm_runtime.protocol.causes import NO_MEMORY, cause_of
 from rfm_runtime.protocol.internal import ControlFrame, TileMeasure, pack_progress, unpack
+from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 from rfm_runtime.transport import sockets
@@ -303,9 +304,7 @@ def _key(task: Task) -> tuple[str, int]:
 
 
 def _want_of_memory(error: Exception) -> ErrorInfo:
-    return NO_MEMORY.error(
-        f"a worker was refused memory ({type(error).__name__}{f': {error}' if str(error) else ''})"
-    )
+    return NO_MEMORY.error(f"a worker was refused memory ({type(error).__name__}{f': {error}' if str(error) else ''})")
 
 
 def _is_want_of_memory(error: Exception) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "CAUSES",
     "ENGINE_ERROR",
     "FAILED",
+    "HOLES",
     "INTERRUPTED",
     "NO_ARTIFACTS",
     "NO_FRAME",
@@ -57,6 +58,13 @@ POISON_TILE = Cause(
     "change",
     "some of its pixels kill, or exhaust, every worker that computes them, alone and in small parts",
     'see `rfm-runtime logs engine`; with on_poison "hole" everything else is rendered',
+)
+HOLES = Cause(
+    "holes",
+    "warning",
+    "nothing",
+    "it is complete but for some pixels that nobody could compute, which its picture shows",
+    "see the outcome's reason and `holes.json` for where and why",
 )
 NO_MEMORY = Cause(
     "no_memory",
@@ -113,6 +121,7 @@ CAUSES: dict[str, Cause] = {
     for cause in (
         WORKER_LOST,
         POISON_TILE,
+        HOLES,
         NO_MEMORY,
         INTERRUPTED,
         NO_FRAME,

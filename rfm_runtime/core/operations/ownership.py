@@ -29,7 +29,7 @@ from rfm_runtime.core.operations.record import (
 from rfm_runtime.core.operations.schedule import rank
 from rfm_runtime.core.operations.table import Trigger
 from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
-from rfm_runtime.protocol.causes import FAILED, WORKER_LOST
+from rfm_runtime.protocol.causes import FAILED, INTERRUPTED, WORKER_LOST
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -109,11 +109,7 @@ def give_up(hub: Hub, now: Now) -> list[Command]:
 
 
 def _fail_interrupted(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
-    error = ErrorInfo(
-        code="interrupted",
-        message="the runtime ended before it was finished",
-        hint="submit it again; with `rfm-runtime start --interrupted resume` such renders go on",
-    )
+    error = INTERRUPTED.error("the runtime ended before it was finished")
     return hub.apply(record, "fail", now, error=error)
 
 
