@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError
 from rfm_runtime.gateway.gateway import Endpoints as GatewayEndpoints
 from rfm_runtime.gateway.gateway import Gateway
+from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source, start_time_s
 from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
@@ -131,7 +131,7 @@ class Run:
         # Before there is a loop to be told.
         self._ends = False
         self._listener = listen(settings)
-        self._served: socket.socket | None = None
+        self._served: Listener | None = None
         host, port = self._listener.getsockname()[:2]
         self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
         self.thread = threading.Thread(target=self._run, name="rfm-server", daemon=True)
@@ -246,7 +246,7 @@ class Run:
             context=context,
         )
         # Its own descriptor: `end` closes the other one whatever became of the server.
-        self._served = self._listener.dup()
+        self._served = Listener(self._listener.dup())
         await gateway.start(self._served)
         try:
             stopping = asyncio.ensure_future(self._stopping.wait())

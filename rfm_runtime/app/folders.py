@@ -20,8 +20,9 @@ from rfm_runtime.observe.temporaries import remove_temporaries
 
 __all__ = ["Claim", "claim", "holder", "listen", "prepare", "remove_run_files", "run_files"]
 
-BACKLOG = 1024
-"""Connections that wait while a gateway restarts: the socket is the supervisor's and stays open."""
+BACKLOG = 4096
+"""Connections that wait while a gateway restarts: the socket is the supervisor's and stays open. The system's own limit
+(net.core.somaxconn) may be lower; who does not fit tries again a second later, of the kernel's own accord."""
 
 
 def prepare(folders: Folders) -> None:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
@@ -42,6 +44,7 @@ from rfm_runtime.errors import BadRequestError, NoRuntimeError, RfmError, Unauth
 from rfm_runtime.protocol.limits import BATCH_LIMIT as SEND_LIMIT
 from rfm_runtime.protocol.limits import INBOUND_LIMIT_BYTES, OUTBOUND_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ClientInfo, Goodbye, Hello, ResumeFrom, Welcome
+from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.wire import decode_batch, decode_message, encode, join
 
 __all__ = ["OPEN_S", "Connection", "Encoding", "GetToken", "Speaker"]
@@ -206,7 +209,7 @@ class Connection:
         except ConnectionClosed as closed:
             return self._closed(closed)
         except InvalidStatus as refused:
-            return after_status(refused.response.status_code, _retry_after(refused.response.headers.get("Retry-After")))
+            return _refused(refused.response)
         except InvalidURI as bad:
             return Failure(f"not a WebSocket address: {bad.uri}", retry=False)
         except ssl.SSLCertVerificationError as bad_certificate:
@@ -345,5 +348,14 @@ def _fits_header(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable()
 
 
-def _retry_after(value: str | None) -> float | None:
-    return float(value) if value is not None and value.isdecimal() else None
+def _refused(response: Response) -> Failure:
+    """What was answered instead of the upgrade. Our own server says to the millisecond when to come back."""
+    value = response.headers.get("Retry-After")
+    seconds = float(value) if value is not None and value.isdecimal() else None
+    try:
+        error = msgspec.json.decode(response.body or b"", type=ErrorInfo)
+    except msgspec.DecodeError:
+        # Somebody else's: whole seconds, told to many at once.
+        return after_status(response.status_code, seconds, spread_s=0.0 if seconds is None else 1.0)
+    retry_after_s = seconds if error.retry_after_ms is None else error.retry_after_ms / 1000
+    return after_status(response.status_code, retry_after_s)

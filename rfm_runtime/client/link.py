@@ -34,7 +34,8 @@ LinkState = Literal["connecting", "live", "stale", "reconnecting", "unauthorised
 class Failure:
     """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token.
 
-    nearby: nobody listens on this very host, which costs nothing to find out.
+    nearby: nobody listens on this very host, which costs nothing to find out. retry_after_s: the server's word for when
+    to come back; up to spread_s later, where it told many the same.
     """
 
     reason: str
@@ -43,6 +44,7 @@ class Failure:
     fresh_token: bool = False
     draining: bool = False
     nearby: bool = False
+    spread_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
         # The first try after a connection that worked is at once, or nearly: most drops are restarts.
         wait_s = min(wait_s, 0.1)
     if failure.retry_after_s is not None:
-        wait_s = max(wait_s, failure.retry_after_s)
+        # Not the backoff's: a server that gives everybody a place in a line would see most of them come much later.
+        wait_s = failure.retry_after_s + rng.uniform(0.0, failure.spread_s)
     return (
         replace(
             link,
@@ -120,10 +123,11 @@ def after_close(code: int, reason: str, retry_after_s: float | None = None) -> F
     )
 
 
-def after_status(status: int, retry_after_s: float | None = None) -> Failure:
+def after_status(status: int, retry_after_s: float | None = None, *, spread_s: float = 0.0) -> Failure:
     """What an HTTP status instead of the upgrade says."""
     if status == 401:
         return Failure("the server wants another token (HTTP 401)", retry=True, fresh_token=True)
     if status in (429, 502, 503, 504):
-        return Failure(f"the server is busy (HTTP {status})", retry=True, retry_after_s=retry_after_s)
+        reason = f"the server is busy (HTTP {status})"
+        return Failure(reason, retry=True, retry_after_s=retry_after_s, spread_s=spread_s)
     return Failure(f"this is no rfm-runtime server, or it refuses us (HTTP {status})", retry=False)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-__all__ = ["Backoff", "DecayedRate", "TokenBucket", "Uniform"]
+__all__ = ["Backoff", "DecayedRate", "TokenBucket", "Uniform", "WaitingLine"]
 
 
 class Uniform(Protocol):
@@ -50,6 +50,26 @@ class TokenBucket:
         elapsed_s = max(0.0, now_s - self.at_s)
         tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s - cost)
         return replace(self, tokens=tokens, at_s=max(self.at_s, now_s))
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLine:
+    """Who comes too fast is told a place in a line: a thousand who are refused at once must not come back at once.
+
+    free_s: the first time (monotonic) at which nobody was told to come. limit_s: the last place, seconds ahead.
+    """
+
+    bucket: TokenBucket
+    limit_s: float
+    free_s: float = 0.0
+
+    def knock(self, now_s: float) -> tuple[WaitingLine, float]:
+        """The line after somebody came, and the seconds after which to come again (0.0: come in)."""
+        bucket, wait_s = self.bucket.take(now_s)
+        if wait_s == 0.0:
+            return replace(self, bucket=bucket), 0.0
+        place_s = min(max(self.free_s, now_s + wait_s), now_s + self.limit_s)
+        return replace(self, bucket=bucket, free_s=place_s + 1.0 / bucket.rate_per_s), place_s - now_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import zmq
 
 from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.gateway.gateway import Endpoints, Gateway
+from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot, bootstrap
 from rfm_runtime.security import token
@@ -32,7 +33,7 @@ async def serve(boot: Boot) -> None:
         endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
         context=context,
     )
-    await gateway.start(socket.socket(fileno=boot.listen_fd))
+    await gateway.start(Listener(socket.socket(fileno=boot.listen_fd)))
     stop = asyncio.create_task(stopped.wait())
     ready = asyncio.create_task(gateway.ready.wait())
     await asyncio.wait([stop, ready], return_when=asyncio.FIRST_COMPLETED)

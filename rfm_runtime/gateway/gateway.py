@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import socket
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -42,6 +41,7 @@ from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.gateway.http import Http, bearer
+from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.gateway.metrics import Metrics
 from rfm_runtime.gateway.reporters import Endpoints, Reporters
 from rfm_runtime.observe import logs, troubles
@@ -81,7 +81,6 @@ TICK_S = 0.05
 REQUEST_S = 5.0
 ASK_S = 2.0
 ENGINES_LIMIT = 64
-PING_S = 20.0
 CLOSE_S = 1.0
 
 _ANSWERS: dict[type[Any], type[Any]] = {
@@ -144,7 +143,7 @@ class Gateway:
 
     # --- life -------------------------------------------------------------------------------
 
-    async def start(self, listener: socket.socket) -> None:
+    async def start(self, listener: Listener) -> None:
         """Follow the feed, then accept connections on `listener`."""
         self.rpc = Rpc(self._loop, sockets.command_dealer(self._context, self._endpoints.command))
         self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._endpoints.feed), self._on_feed)
@@ -160,8 +159,8 @@ class Gateway:
             process_response=self._http.harden,
             compression=None,
             max_size=self._settings.inbound_limit_bytes,
-            ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_interval=self._settings.heartbeat_s,
+            ping_timeout=self._settings.heartbeat_s,
             close_timeout=CLOSE_S,
             open_timeout=self._settings.hello_timeout_s,
             # Writes are paced by the core; this is only where the transport begins to say "full".

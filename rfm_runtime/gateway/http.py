@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import http
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RateLimitedError, RfmError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import DoGet, DoList, Principal
 from rfm_runtime.protocol.limits import ARTIFACT_HTTP_LIMIT_BYTES, CHUNK_LIMIT_BYTES
@@ -76,13 +77,32 @@ class Http:
         if not self._is_local(connection, request):
             return _plain(http.HTTPStatus.FORBIDDEN, "this origin may not use the runtime\n")
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            bearer(request.headers)  # Two of them are refused here, where there is an answer.
-            return None if path in ("/", "/v1/ws") else _plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
+            # Two of them are refused here, where there is an answer.
+            token = bearer(request.headers)
+            if path not in ("/", "/v1/ws"):
+                return _plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
+            return self._knock(token)
         try:
             return await self._answer(request, path)
         except RfmError as error:
             log.info("http_error", path=path[:128], code=error.code, error=error.message)
             return _json(http.HTTPStatus(error.http_status or 500), error_info(error))
+
+    def _knock(self, token: str | None) -> Response | None:
+        """None lets a handshake go on; too many at once are told when to come back, before they cost a session.
+
+        Who shows no token, or a wrong one, is told by `goodbye`: a browser does not see what is answered here.
+        """
+        gateway = self._gateway
+        if token is None or gateway.authenticate(token) is None:
+            return None
+        wait_s = gateway.core.knock(gateway.now_s)
+        if wait_s == 0.0:
+            return None
+        later = RateLimitedError("too many handshakes at once", hint="come back when it says", retry_after_s=wait_s)
+        response = _json(http.HTTPStatus.SERVICE_UNAVAILABLE, error_info(later))
+        response.headers["Retry-After"] = str(math.ceil(wait_s))
+        return response
 
     @staticmethod
     def harden(_connection: ServerConnection, _request: Request, response: Response) -> None:

@@ -47,7 +47,7 @@ CLOSE_REASONS: dict[int, str] = {
     CloseCode.NO_PONG: "no answer to a ping",
     CloseCode.TOKEN_EXPIRED: "the token expired; fetch a new one, then reconnect",
     CloseCode.SLOW_CONSUMER: "a write stalled; reconnect and resume",
-    CloseCode.RESYNC: "the position was lost; reconnect for a snapshot",
+    CloseCode.RESYNC: "this gateway cannot go on from the position; reconnect",
     CloseCode.RATE_LIMITED: "too many messages",
     CloseCode.INTERNAL: "a fault of the server",
     CloseCode.PROTOCOL: "a message that is not rfm.v1",

@@ -24,6 +24,7 @@ from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.errors import UnauthorizedError
 from rfm_runtime.gateway.gateway import Endpoints, Gateway
+from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Ack, Assign, OperationMeasure, Outcome, Started
 from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
@@ -340,7 +341,7 @@ async def _watch_through(broker: BrokerProcess, feed: str, act: Any, count: int)
         endpoints=Endpoints(endpoint("command"), feed, endpoint("control"), endpoint("ingest")),
         context=context,
     )
-    await gateway.start(listener)
+    await gateway.start(Listener(listener))
     watchers = [AsyncClient(url=f"ws://127.0.0.1:{port}", token="t", encoding=e) for e in ("json", "msgpack")]
     try:
         for watcher in watchers:

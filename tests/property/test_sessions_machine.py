@@ -245,6 +245,7 @@ class Viewer:
                 self.resumed_at = self.known.seq
                 self.known.forget_log(message.epoch)
                 self.epoch = message.epoch
+                self.knew = self.known.seq
             case Subscribed():
                 self.recovered = message.recovered
                 self.position = self.resumed_at if message.recovered else None
@@ -258,6 +259,7 @@ class Viewer:
                 self.ended |= {o.operation_id for o in message.operations if o.state in TERMINAL_STATES}
             case Live():
                 assert message.epoch == self.epoch
+                assert message.seq >= self.knew, "shown less than it knew"
                 self.known.moved(message.epoch, message.seq)
                 self.position = message.seq if self.position is None else self.position
             case OperationEvent():
@@ -456,6 +458,17 @@ class Sessions(RuleBasedStateMachine):
     def drop_and_resume(self, number, gate):
         self.viewers[number].drop()
         self.come(number, gate)
+
+    @rule(number=watchers, ahead=gates, oid=operation_ids, waits_s=st.sampled_from([0.5, 2.5, 12.0]))
+    def resume_on_one_that_lags(self, number, ahead, oid, waits_s):
+        self.drop_and_resume(number, ahead)
+        self.submit(oid)
+        self.cancel_or_prioritise(oid)
+        self.deliver(ahead, len(self.queues[ahead]))
+        self.drop_and_resume(number, 1 - ahead)
+        for _ in range(round(waits_s / 0.5)):
+            self.gates[1 - ahead].tick(0.5)
+        self.look()
 
     @rule(number=watchers)
     def drop(self, number):

@@ -69,6 +69,18 @@ __all__ = ["Beat", "Close", "Fetch", "Forward", "GatewayCore", "Identity", "Pass
 RESUME_WAIT_S = 2.0
 """How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
 
+RESUME_LIMIT_S = 10.0
+"""So long it waits while the broker says nothing; then the watcher is closed with 4010 and may try another gateway."""
+
+ASK_AHEAD_S = 1.0
+"""How often the broker is asked while a watcher waits for events that it knows and this gateway does not."""
+
+DRAINING_S = 1.0
+"""Who comes to a gateway that is shutting down is sent away for so long: its successor needs that to start."""
+
+COME_BACK_MS = 500
+"""When the first of those who are told goodbye comes back."""
+
 FEED_SILENT_S = 2.0
 """The broker sends a frame at least every 250 ms: after this the feed is broken, whatever ZeroMQ thinks of it."""
 
@@ -167,6 +179,7 @@ class GatewayCore:
         self.counts: Counter[str] = Counter()
         self.superseded = 0
         self.resources: Resources | None = None
+        self._asked_ahead_s = now_s - ASK_AHEAD_S
         self._authenticate = authenticate
         self._door = Door(settings, self.counts, now_s)
 
@@ -234,10 +247,14 @@ class GatewayCore:
 
     # --- connections ------------------------------------------------------------------------
 
+    def knock(self, now_s: float) -> float:
+        """Somebody with a valid token asks for a handshake: seconds after which to ask again, 0.0 for now."""
+        return DRAINING_S if self.draining else self._door.knock(now_s)
+
     def connected(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
         """A WebSocket handshake was made; `grant` if it carried a valid token already."""
         if self.draining:
-            return Refused(CloseCode.DRAINING, 1000)
+            return Refused(CloseCode.DRAINING, round(DRAINING_S * 1000))
         session = self._door.enter(address, encoding, grant, now_s)
         if isinstance(session, Session):
             self.sessions[session.number] = session
@@ -525,6 +542,7 @@ class GatewayCore:
         if request.max_hz is not None:
             session.max_hz = min(request.max_hz, self.settings.max_hz)
         session.waiting_since_s = now_s
+        session.asked_ahead = None
         session.mode = "waiting"
         session.wants_metrics()
         session.control_id = request_id
@@ -544,9 +562,9 @@ class GatewayCore:
         self._greet(session, now_ms)
         recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
         if recovered and resume is not None and resume.seq > replica.position:
-            waited_s = now_s - (session.waiting_since_s or now_s)
-            if waited_s < RESUME_WAIT_S:
-                return []
+            # A snapshot of this gateway would be older than what the watcher knows already.
+            if session.asked_ahead is None or replica.confirmed < session.asked_ahead:
+                return self._wait_ahead(session, now_s, now_ms)
             recovered = False
         session.resume = None
         session.waiting_since_s = None
@@ -557,6 +575,22 @@ class GatewayCore:
         else:
             session.begin_snapshot(replica)
         return []
+
+    def _wait_ahead(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
+        """It knows more than this gateway: the feed will bring it, or the broker does, or nobody can now."""
+        waited_s = now_s - (session.waiting_since_s or now_s)
+        if waited_s < RESUME_WAIT_S:
+            return []
+        if waited_s >= RESUME_LIMIT_S:
+            return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=COME_BACK_MS)]
+        if session.asked_ahead is not None and now_s - self._asked_ahead_s < ASK_AHEAD_S:
+            return []
+        asks: list[Ask] = []
+        if now_s - self._asked_ahead_s >= ASK_AHEAD_S:
+            self._asked_ahead_s = now_s
+            asks = self.replica.again(silent=True)
+        session.asked_ahead = session.asked_ahead or self.replica.attempt
+        return list(asks)
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -651,12 +685,13 @@ class GatewayCore:
         return commands
 
     def drain(self, now_ms: int) -> list[Command]:
-        """Say goodbye to everybody."""
+        """Say goodbye to everybody, each with a time of its own to come back: as many a second as are let in."""
         self.draining = True
+        told = [session for session in self.sessions.values() if session.closing is None]
+        apart_ms = 1000 / self.settings.handshakes_per_s
         return [
-            self._close(session, CloseCode.DRAINING, now_ms, retry_after_ms=500)
-            for session in self.sessions.values()
-            if session.closing is None
+            self._close(session, CloseCode.DRAINING, now_ms, retry_after_ms=COME_BACK_MS + round(number * apart_ms))
+            for number, session in enumerate(told)
         ]
 
     @property

@@ -51,6 +51,7 @@ class Replica:
     """operations, progress: by id. ring: the newest events, without gaps. position: the last of them.
 
     changed, ended: operations with new progress, and those that got their outcome, since the sessions were told.
+    attempt: the newest question to the broker. confirmed: the newest one whose answer ended at the broker's own head.
     """
 
     def __init__(self, history_events: int) -> None:
@@ -65,7 +66,8 @@ class Replica:
         self.changed: set[str] = set()
         self.ended: set[str] = set()
         self._frame_no = 0
-        self._attempt = 0
+        self.attempt = 0
+        self.confirmed = 0
         self._finished: dict[str, None] = {}
         self._buffer: list[FeedFrame] = []
         self._fresh: dict[str, Operation] = {}
@@ -106,14 +108,14 @@ class Replica:
         return []
 
     def _ask(self, message: Snapshot | EventsSince | ProgressState) -> list[Ask]:
-        self._attempt += 1
-        return [Ask(message, self._attempt)]
+        self.attempt += 1
+        return [Ask(message, self.attempt)]
 
     # --- answers ----------------------------------------------------------------------------
 
     def page(self, page: SnapshotPage, attempt: int) -> list[Ask]:
         """A page of the snapshot; after the last one the events since its first."""
-        if self.phase != "snapshot" or attempt != self._attempt:
+        if self.phase != "snapshot" or attempt != self.attempt:
             return []
         if not self._fresh:
             self._snapshot_seq = page.seq
@@ -154,7 +156,7 @@ class Replica:
 
     def events(self, answer: Events, attempt: int) -> list[Ask]:
         """Missing events; then the buffered frames follow."""
-        if self.phase not in ("events", "live") or attempt != self._attempt:
+        if self.phase not in ("events", "live") or attempt != self.attempt:
             return []
         if not answer.recovered or answer.epoch != self.epoch:
             return self.restart()
@@ -164,6 +166,7 @@ class Replica:
                 self._apply(event)
         if self.position < answer.head:
             return self._ask(EventsSince(self.epoch, self.position))
+        self.confirmed = attempt
         if self.phase == "live":
             return self._ask(ProgressState())
         self.incarnation = answer.incarnation
@@ -180,7 +183,7 @@ class Replica:
 
     def progress_state(self, answer: ProgressStateReply, attempt: int) -> None:
         """The newest progress of everything alive."""
-        if attempt == self._attempt:
+        if attempt == self.attempt:
             self._progress_asked = False
         for update in answer.progress:
             self._measure(update)

@@ -82,6 +82,8 @@ class Session:
         self.welcome_due = False
         self.subscription: Subscribe | None = None
         self.waiting_since_s: float | None = None
+        # The question to the broker whose answer says whether its position exists.
+        self.asked_ahead: int | None = None
         self.mode: Literal["silent", "waiting", "snapshot", "events"] = "silent"
         self.cursor = 0
         self.generation = 0

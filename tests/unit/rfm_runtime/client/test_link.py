@@ -244,3 +244,14 @@ def test_nobody_there_is_tried_as_often_as_allowed_and_then_said() -> None:
 
 def test_an_address_that_is_none_is_not_tried_again() -> None:
     assert "not a WebSocket address" in asyncio.run(connecting("http://127.0.0.1/")).message
+
+
+@pytest.mark.scenario("D5")
+@pytest.mark.parametrize("attempt", [0, 1, 7])
+def test_a_server_that_gives_out_places_in_a_line_is_believed_to_the_millisecond(attempt: int) -> None:
+    link = Link(Backoff(), attempt=attempt, live_since_s=0.0)
+    assert failed(link, after_status(503, 0.125), 1.0, Always(1.0), can_refresh=False)[1] == 0.125
+    # Whole seconds are told to many at once: they come within the next one.
+    coarse = after_status(503, 2.0, spread_s=1.0)
+    assert failed(link, coarse, 1.0, Always(0.0), can_refresh=False)[1] == 2.0
+    assert failed(link, coarse, 1.0, Always(1.0), can_refresh=False)[1] == 3.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_WAIT_S, Refused, goodbye
+from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_LIMIT_S, RESUME_WAIT_S, Refused, goodbye
 from rfm_runtime.core.sessions.reporting import REPORTS
 from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import (
@@ -226,6 +226,31 @@ def test_too_many_handshakes_are_refused_with_4013_and_the_time_to_wait():
     scene.gate.connect()
 
 
+@pytest.mark.scenario("D5")
+def test_a_crowd_is_let_in_at_its_rate_and_each_is_told_another_time():
+    scene = Scene(handshakes_per_s=10.0)
+    core, begin_s = scene.gate.core, scene.gate.now_s
+    waits_s = [core.knock(begin_s) for _ in range(110)]
+    assert waits_s[:10] == [0.0] * 10
+    assert waits_s[10:] == pytest.approx([0.1 * n for n in range(1, 101)])
+    again_s = [core.knock(begin_s + wait_s + 0.001) for wait_s in waits_s[10:]]
+    assert again_s == [0.0] * 100
+    assert core.counts["refused_handshakes"] == 100
+
+
+def test_a_flood_sends_nobody_home_for_an_hour():
+    scene = Scene(handshakes_per_s=10.0)
+    waits_s = [scene.gate.core.knock(scene.gate.now_s) for _ in range(5000)]
+    assert max(waits_s) == 30.0
+
+
+def test_a_flood_of_strangers_keeps_nobody_out_who_has_a_token():
+    scene = Scene(handshakes_per_s=2.0)
+    refused = [scene.gate.try_connect(address=str(number)) for number in range(6)][2:]
+    assert [one.retry_after_ms for one in refused] == [600, 1100, 1600, 2100]
+    assert scene.gate.core.knock(scene.gate.now_s) == 0.0
+
+
 def test_a_connection_that_is_gone_leaves_nothing(scene):
     watchers = [scene.gate.connect(address=str(i), principal=TOKENS["ann"]).hello().subscribe() for i in range(3)]
     for watcher in watchers:
@@ -302,6 +327,34 @@ def test_it_does_not_wait_for_ever(scene):
     scene.gate.ticks(0.2)
     assert watcher.all(Subscribed) == [Subscribed(False)]
     assert len(watcher.all(OperationList)) == 1
+
+
+@pytest.mark.scenario("D15")
+def test_a_gateway_that_lost_the_feed_fetches_what_a_watcher_knows_already(scene):
+    scene.story.event("a", "operation_priority", "queued")
+    scene.story.frame()
+    watcher = scene.gate.connect().hello(resume=ResumeFrom("log", 4)).subscribe()
+    scene.gate.ticks(RESUME_WAIT_S - 0.1)
+    assert watcher.all(Subscribed) == []
+    scene.gate.ticks(0.2)
+    assert watcher.all(Subscribed) == [Subscribed(True)]
+    assert scene.gate.core.replica.position == 4
+    assert watcher.all(Live) == [Live("log", 4)]
+
+
+@pytest.mark.scenario("D15")
+def test_while_the_broker_is_silent_nobody_is_shown_less_than_he_knows(scene):
+    scene.gate.answer = lambda _message: None
+    watcher = scene.gate.connect().hello(resume=ResumeFrom("log", 5)).subscribe()
+    # It gets frames, so that its own clock asks for nothing.
+    for _ in range(round(RESUME_LIMIT_S - 1)):
+        scene.gate.feed(scene.story.frame())
+        scene.gate.ticks(1.0)
+    assert watcher.all(Subscribed) == []
+    assert 5 <= len(scene.gate.unanswered) <= 10
+    scene.gate.ticks(2.0)
+    assert watcher.closed == 4010
+    assert watcher.all(OperationList) == []
 
 
 def test_a_resume_counts_for_the_first_subscription_only(scene):
@@ -698,10 +751,12 @@ def test_finished_operations_are_forgotten_as_time_goes_by():
 def test_a_gateway_that_shuts_down_says_goodbye_to_everybody_and_takes_nobody_new(scene):
     watchers = [scene.gate.connect().hello().subscribe(), scene.gate.connect("msgpack").hello(), scene.gate.connect()]
     scene.gate.drain()
-    for watcher in watchers:
+    for number, watcher in enumerate(watchers):
         assert watcher.closed == 4001
         farewell = watcher.told[-1]
-        assert (farewell.code, farewell.reconnect, farewell.retry_after_ms) == (4001, True, 500)
+        # 200 a second are let in, so they come back 5 ms apart.
+        assert (farewell.code, farewell.reconnect, farewell.retry_after_ms) == (4001, True, 500 + 5 * number)
+    assert scene.gate.core.knock(scene.gate.now_s) == 1.0
     refused = scene.gate.try_connect()
     assert (refused.code, refused.retry_after_ms) == (4001, 1000)
     assert not scene.gate.core.is_ready
