@@ -49,7 +49,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """state, and how many tries failed in a row; `next_try_s` is monotonic, while reconnecting."""
+    """state, and how many tries failed in a row; `next_try_s` is monotonic, while reconnecting.
+
+    failures: those of the tries that the backoff counts. A server that says when to come back is no failing one.
+    """
 
     backoff: Backoff
     max_retries: int | None = None
@@ -58,6 +61,7 @@ class Link:
     live_since_s: float | None = None
     next_try_s: float | None = None
     reason: str = ""
+    failures: int = 0
 
 
 def silent(link: Link, silent_s: float) -> Link:
@@ -81,8 +85,8 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
     A dead token is never tried again; it needs a callback that gives a fresh one.
     """
     held = link.live_since_s is not None and now_s - link.live_since_s >= STABLE_S
-    # A server that says goodbye and when to come back is no failing one.
-    attempt = 0 if held or failure.draining else link.attempt
+    fresh = held or failure.draining
+    attempt, failures = (0, 0) if fresh else (link.attempt, link.failures)
     if failure.fresh_token and not can_refresh:
         return replace(link, state="unauthorised", live_since_s=None, next_try_s=None, reason=failure.reason), None
     exhausted = link.max_retries is not None and attempt >= link.max_retries
@@ -92,8 +96,8 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
     backoff = link.backoff
     if failure.nearby and link.max_retries is None:
         backoff = replace(backoff, cap_s=min(backoff.cap_s, NEARBY_CAP_S))
-    wait_s = backoff.delay_s(attempt, rng)
-    if link.live_since_s is not None and attempt == 0:
+    wait_s = backoff.delay_s(failures, rng)
+    if link.live_since_s is not None and failures == 0:
         # The first try after a connection that worked is at once, or nearly: most drops are restarts.
         wait_s = min(wait_s, 0.1)
     if failure.retry_after_s is not None:
@@ -104,6 +108,7 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
             link,
             state="draining" if failure.draining else "reconnecting",
             attempt=attempt + 1,
+            failures=failures + (failure.retry_after_s is None),
             live_since_s=None,
             next_try_s=now_s + wait_s,
             reason=failure.reason,

@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -251,6 +252,12 @@ def test_an_address_that_is_none_is_not_tried_again() -> None:
 def test_a_server_that_gives_out_places_in_a_line_is_believed_to_the_millisecond(attempt: int) -> None:
     link = Link(Backoff(), attempt=attempt, live_since_s=0.0)
     assert failed(link, after_status(503, 0.125), 1.0, Always(1.0), can_refresh=False)[1] == 0.125
+    refused = link
+    for _ in range(5):
+        refused, _ = failed(refused, after_status(503, 0.125), 1.0, Always(1.0), can_refresh=False)
+    assert refused.attempt == attempt + 5
+    # Five places in the line are no five failures.
+    assert failed(replace(refused, live_since_s=0.0), DROPPED, 1.0, Always(1.0), can_refresh=False)[1] == 0.1
     # Whole seconds are told to many at once: they come within the next one.
     coarse = after_status(503, 2.0, spread_s=1.0)
     assert failed(link, coarse, 1.0, Always(0.0), can_refresh=False)[1] == 2.0
