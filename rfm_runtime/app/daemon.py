@@ -45,6 +45,13 @@ def start_attached(settings: Settings) -> subprocess.Popen[bytes]:
     return _spawn(settings, None, detached=False, ephemeral=False)
 
 
+def _has_ended(pidfd: int, timeout_s: float) -> bool:
+    """Within the time. By poll: select takes no descriptor above 1023, and a program may have thousands."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(1000 * timeout_s))
+
+
 def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:
     """Stop the runtime of these folders and wait for its end; False if none is running.
 
@@ -64,9 +71,9 @@ def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if now:
             # Two signals sent at once would arrive as one.
-            select.select([descriptor], [], [], POLL_S)
+            _has_ended(descriptor, POLL_S)
             signal.pidfd_send_signal(descriptor, signal.SIGINT)
-        ended, _, _ = select.select([descriptor], [], [], timeout_s)
+        ended = _has_ended(descriptor, timeout_s)
     except ProcessLookupError:
         return True
     finally:

@@ -25,7 +25,7 @@ from rfm_runtime.cli.status import HEALTH_COLOURS
 from rfm_runtime.cli.text import duration, fault, printable, short_ids, shortened
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import OperationCanceled, OperationFailedError
-from rfm_runtime.protocol.messages import Live, OperationList
+from rfm_runtime.protocol.messages import Live, OperationList, Throttled
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
     ErrorInfo,
@@ -57,7 +57,7 @@ FAILED_SHOWN = 3
 WIDE = 60
 """Below this many columns a row has no bar."""
 
-Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources
+Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources | Throttled
 
 
 def watch(
@@ -112,7 +112,7 @@ def chosen(notice: Notice, wanted: str | None, *, events: bool) -> Notice | None
     """What of a notice is to be shown: of one operation alone, or without progress."""
     if events and isinstance(notice, ProgressUpdate):
         return None
-    if wanted is None or isinstance(notice, Live):
+    if wanted is None or isinstance(notice, Live | Throttled):
         return notice
     if isinstance(notice, Resources):
         return None
@@ -198,6 +198,8 @@ class Lines:
             if percent > self._percent.get(notice.operation_id, -1):
                 self._percent[notice.operation_id] = percent
                 self._say(notice.operation_id, f"{notice.progress:.0f} %")
+        elif isinstance(notice, Throttled):
+            self._tell(_slow(notice) or "this watcher keeps up again: all progress is shown")
         elif notice.health != self._health:
             self._health = notice.health
             self._tell(f"the runtime is {'; '.join((notice.health.state, *notice.health.reasons))}")
@@ -236,6 +238,7 @@ class _Screen:
         self._connection = connection
         self._mirror = Mirror()
         self._resources: Resources | None = None
+        self._slow = ""
         self._console = console()
         self._notices = 0
         self._drawn: tuple[Any, ...] = ()
@@ -265,6 +268,11 @@ class _Screen:
             self._mirror.progress(notice)
         elif isinstance(notice, Resources):
             self._resources = notice
+        elif isinstance(notice, Throttled):
+            self._slow = _slow(notice)
+        elif isinstance(notice, Live):
+            # Another connection begins at the full rate.
+            self._slow = ""
 
     def _render(self) -> Group:
         """Called in the display's own thread."""
@@ -300,7 +308,8 @@ class _Screen:
                 *([left] if wide else []),
             )
         nothing = Text("nothing has happened yet; Ctrl-C ends the watch", style="dim")
-        trouble = [Text(printable(self._connection.trouble), style="yellow")] if self._connection.trouble else []
+        told = self._connection.trouble or self._slow
+        trouble = [Text(printable(told), style="yellow")] if told else []
         badly = _badly(finished[:FINISHED_SHOWN], ids, self._console.width)
         machine = _machine(self._resources, self._console.width)
         return Group(table if shown else nothing, *badly, *trouble, *machine)
@@ -320,6 +329,13 @@ def _badly(finished: Sequence[Operation], ids: Mapping[str, str], width: int) ->
         Text(shortened(printable(f"{ids[operation.operation_id]}  {_fault(error)}"), width), style="red")
         for operation, error in failed
     ]
+
+
+def _slow(told: Throttled) -> str:
+    """In words; "" once it is over."""
+    if told.max_hz is None or told.hz >= told.max_hz:
+        return ""
+    return f"this watcher or its line is slow: progress is shown {told.hz:g} times a second, events all"
 
 
 def _on_change(console: Console, render: Callable[[], Group], is_new: Callable[[], bool]) -> LiveDisplay:

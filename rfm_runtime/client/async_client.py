@@ -47,6 +47,7 @@ from rfm_runtime.protocol.messages import (
     SubmitRequest,
     Subscribe,
     Subscribed,
+    Throttled,
     Welcome,
 )
 from rfm_runtime.protocol.operation import (
@@ -62,7 +63,7 @@ from rfm_runtime.protocol.wire import type_of
 __all__ = ["AsyncClient", "Notice", "OnState"]
 
 T = TypeVar("T", bound=Struct)
-Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources
+Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources | Throttled
 OnState = Callable[[LinkState, dict[str, Any]], None]
 
 REPEAT_S = 0.5
@@ -247,7 +248,7 @@ class AsyncClient(Requests):
                 self._show(data)
             case Live():
                 self._now_live(data)
-            case Resources():
+            case Resources() | Throttled():
                 self._show(data)
             case Subscribed():
                 if not data.recovered:

@@ -32,6 +32,7 @@ async def serve(boot: Boot) -> None:
         authenticate=token.RuntimeToken(token.read(boot.folders.token)).authenticate,
         endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
         context=context,
+        gateways=_gateways(boot),
     )
     await gateway.start(Listener(socket.socket(fileno=boot.listen_fd)))
     stop = asyncio.create_task(stopped.wait())
@@ -44,6 +45,13 @@ async def serve(boot: Boot) -> None:
     ready.cancel()
     await gateway.stop()
     context.term()
+
+
+def _gateways(boot: Boot) -> dict[str, str]:
+    """Endpoints of all gateways by name; none where there is only one, which asks nobody."""
+    count = boot.settings.gateways
+    names = [f"gateway-{number}" for number in range(count)] if count > 1 else []
+    return {name: boot.folders.endpoint(name) for name in names}
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import zmq
@@ -44,6 +44,7 @@ from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.gateway.metrics import Metrics
 from rfm_runtime.gateway.reporters import Endpoints, Reporters
+from rfm_runtime.gateway.siblings import Siblings
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
@@ -111,7 +112,9 @@ class Gateway:
         authenticate: Authenticate,
         endpoints: Endpoints,
         context: zmq.Context[zmq.Socket[bytes]],
+        gateways: Mapping[str, str] | None = None,
     ) -> None:
+        """gateways: endpoints of all on the port, by name; None where there is only this one."""
         self._settings = settings
         self._source = source
         self.authenticate = authenticate
@@ -122,6 +125,7 @@ class Gateway:
             settings, Identity(__version__, _now_ms(), secrets.token_hex(8)), self.authenticate, self._loop.time()
         )
         self.metrics = Metrics(self.core)
+        self._siblings = Siblings(context, source.name, gateways or {}, lambda: self.metrics.text(self.core))
         self.ready = asyncio.Event()
         self._connections: dict[int, ServerConnection] = {}
         self._engines: dict[str, Rpc] = {}
@@ -194,6 +198,7 @@ class Gateway:
         for rpc in self._engines.values():
             rpc.close()
         self._reporters.close()
+        self._siblings.close()
         log.info("gateway_stopped")
 
     def used(self, report: ResourceReport) -> None:
@@ -361,8 +366,8 @@ class Gateway:
         self._flush(command.session)
 
     async def metrics_text(self) -> str:
-        """Own, the broker's and the engines' exposition text; who does not answer is left out."""
-        parts = [self.metrics.text(self.core)]
+        """The gateways', the broker's and the engines' exposition text; who does not answer is left out."""
+        parts = [await self._siblings.metrics_text(), self.metrics.resources_text()]
         locations = {o.location for o in self.core.replica.operations.values() if o.location} | self._engines.keys()
         for rpc in (self.rpc, *(self._engine(location) for location in sorted(locations))):
             try:

@@ -1,4 +1,7 @@
-"""The gateway's metrics, in a registry of its own. Counts that the core keeps are read when asked for."""
+"""The gateway's metrics, in a registry of its own. Counts that the core keeps are read when asked for.
+
+What all processes use is in another one: every gateway knows it, and it is told once.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,8 @@ class Metrics:
     def __init__(self, core: GatewayCore) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_CoreCounts(core))
-        self.registry.register(_Resources(core))
+        self.resources = CollectorRegistry()
+        self.resources.register(_Resources(core))
         self.sessions = Gauge("rfm_gateway_sessions", "Sessions", registry=self.registry)
         self.written = Counter("rfm_gateway_written_bytes", "Bytes handed to sockets", registry=self.registry)
         self.messages = Counter("rfm_gateway_written_messages", "Envelopes sent", registry=self.registry)
@@ -102,6 +106,10 @@ class Metrics:
         self.loop_lag = Gauge("rfm_gateway_loop_lag_seconds", "How late the last tick came", registry=self.registry)
 
     def text(self, core: GatewayCore) -> str:
-        """In Prometheus' exposition format."""
+        """Of this gateway, in Prometheus' exposition format."""
         self.sessions.set(len(core.sessions))
         return generate_latest(self.registry).decode()
+
+    def resources_text(self) -> str:
+        """Of all processes."""
+        return generate_latest(self.resources).decode()

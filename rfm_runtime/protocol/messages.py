@@ -373,9 +373,10 @@ class Heartbeat(Struct, frozen=True):
 
 
 class Throttled(Struct, frozen=True):
-    """The rate of progress this session gets now, and why it is coarse."""
+    """This session gets progress `hz` times a second at most, as it reads too slowly; over once that is `max_hz`."""
 
     hz: float
+    max_hz: float | None = None
 
 
 class TokenExpiring(Struct, frozen=True):

@@ -671,6 +671,7 @@ class GatewayCore:
             if reporting is not None and reporting.source is not None and reporting.beats(now_s):
                 commands.append(Beat(session.number, reporting.source, reporting.operations))
             session.look_again = session.handed_bytes > 0 and now_s - session.pulled_s >= LOOK_AGAIN_S
+            session.rest(now_s, now_ms)
             stalled_s = now_s - session.stalled_since_s if session.stalled_since_s is not None else 0.0
             if not session.max_hz and now_s - session.connected_s > self.settings.hello_timeout_s:
                 commands.append(self._close(session, CloseCode.AUTH_TIMEOUT, now_ms))

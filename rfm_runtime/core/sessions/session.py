@@ -15,7 +15,7 @@ from msgspec import Struct
 from rfm_runtime.core.operations.queries import matches
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.encoded import EncodedEvent
-from rfm_runtime.core.sessions.pace import Pace, flushed, skipped
+from rfm_runtime.core.sessions.pace import STEPS_HZ, Pace, flushed, skipped
 from rfm_runtime.core.sessions.replica import Replica
 from rfm_runtime.core.sessions.reporting import Reporting
 from rfm_runtime.core.timing import TokenBucket
@@ -317,9 +317,19 @@ class Session:
             self._send_state(replica, out)
             self.pace, _ = flushed(self.pace, now_s)
         self.next_state_s = now_s + 1.0 / self.hz
+        self._tell_pace(before_hz, ts_ms)
+
+    def rest(self, now_s: float, ts_ms: int) -> None:
+        """There is no progress to send, and its socket is empty: that is as calm as it gets."""
+        if self.pace.step and not self.slots and not self.handed_bytes and self.mode == "events":
+            before_hz = self.hz
+            self.pace, _ = flushed(self.pace, now_s)
+            self._tell_pace(before_hz, ts_ms)
+
+    def _tell_pace(self, before_hz: float, ts_ms: int) -> None:
         # Who asked for less than the pace allows notices nothing of its change.
         if self.hz != before_hz:
-            data = encode(Throttled(self.hz), self.encoding, ts=ts_ms)
+            data = encode(Throttled(self.hz, min(STEPS_HZ[0], self.max_hz)), self.encoding, ts=ts_ms)
             self.say(Payload(data, self.encoding != "json"))
 
     @property

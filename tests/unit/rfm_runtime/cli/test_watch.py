@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rfm_runtime.cli.watch import FINISHED_SHOWN, Connection, Lines, chosen
-from rfm_runtime.protocol.messages import Live, OperationList
+from rfm_runtime.protocol.messages import Live, OperationList, Throttled
 from rfm_runtime.protocol.operation import Operation, OperationEvent, OperationState, ProgressUpdate
 
 
@@ -73,3 +73,13 @@ def test_a_lost_connection_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
     connection.changed("live", {})
     assert connection.trouble == ""
     assert capsys.readouterr().err.splitlines() == ["no connection, trying again: gone", "connected again"]
+
+
+@pytest.mark.scenario("J28")
+def test_a_slow_watcher_is_told_once_and_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    for hz in (5.0, 20.0):
+        lines.show(Throttled(hz, 20.0))
+    slow, over = capsys.readouterr().out.splitlines()
+    assert "5 times a second" in slow
+    assert "keeps up again" in over

@@ -421,6 +421,7 @@ def slow(scene):
     return pulls
 
 
+@pytest.mark.scenario("J28")
 def test_a_slow_watcher_gets_progress_half_as_often_each_time_and_is_told(scene, slow):
     watcher = slow(10.0, LIMIT_BYTES)
     assert watcher.told == []
@@ -432,10 +433,23 @@ def test_a_slow_watcher_gets_progress_half_as_often_each_time_and_is_told(scene,
 def test_it_recovers_step_by_step_when_it_is_calm(slow):
     slow(10.0, LIMIT_BYTES)
     watcher = slow(40.0, 0)
-    assert [message.hz for message in watcher.all(Throttled)] == [10.0, 5.0, 1.0, 5.0, 10.0, 20.0]
+    told = watcher.all(Throttled)
+    assert [message.hz for message in told] == [10.0, 5.0, 1.0, 5.0, 10.0, 20.0]
+    assert [message.hz == message.max_hz for message in told] == [False] * 5 + [True]
     watcher.forget()
     slow(2.0, 0)
     assert len(watcher.all(ProgressUpdate)) == pytest.approx(40, abs=3)
+
+
+@pytest.mark.scenario("J28")
+def test_it_recovers_while_nothing_happens_and_is_told(scene, slow):
+    slow(10.0, LIMIT_BYTES)
+    watcher = slow(0.5, 0)
+    scene.end("op")
+    watcher.forget()
+    scene.gate.ticks(31.0)
+    assert [message.hz for message in watcher.all(Throttled)] == [5.0, 10.0, 20.0]
+    assert scene.session(watcher).pace.step == 0
 
 
 def test_while_it_is_slow_it_is_sent_nothing_and_afterwards_every_event(scene, slow):
