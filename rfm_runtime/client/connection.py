@@ -61,6 +61,9 @@ BATCH_LIMIT = 1_000_000
 SEND_LIMIT_BYTES = INBOUND_LIMIT_BYTES // 2
 """In one message to a server, which may be configured to take less than it does by default."""
 
+SILENT_HEARTBEATS = 4.0
+"""A server that is not heard for so many is taken for gone: another gateway may be there, or another way to it."""
+
 log = logging.getLogger("rfm_runtime")
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -117,6 +120,7 @@ class Connection:
         self._has_lived = False
         self._used_token = ""
         self._goodbye: Goodbye | None = None
+        self._gave_up_s: float | None = None
 
     # --- life -------------------------------------------------------------------------------
 
@@ -190,6 +194,7 @@ class Connection:
     async def _try(self) -> Failure:
         """One connection, from opening to its end; why it ended."""
         self._goodbye = None
+        self._gave_up_s = None
         try:
             url, token = self._where()
             self._used_token = token
@@ -236,6 +241,8 @@ class Connection:
         return info.url, info.token
 
     def _closed(self, closed: ConnectionClosed) -> Failure:
+        if self._gave_up_s is not None:
+            return Failure(f"the server said nothing for {self._gave_up_s:.1f} s", retry=True)
         code = closed.rcvd.code if closed.rcvd is not None else 1006
         reason = closed.rcvd.reason if closed.rcvd is not None else ""
         retry_after_s = None
@@ -291,7 +298,7 @@ class Connection:
                 self._heard()
                 for number, data in self._decode(message):
                     if isinstance(data, Welcome):
-                        silence = silence or asyncio.create_task(self._notice_silence(data.heartbeat_s))
+                        silence = silence or asyncio.create_task(self._notice_silence(connection, data.heartbeat_s))
                         first = self._speaker.welcomed(data)
                         if first is not None:
                             await self._send(connection, first)
@@ -321,10 +328,14 @@ class Connection:
             self.link = heard(self.link)
             self._speaker.told({})
 
-    async def _notice_silence(self, heartbeat_s: float) -> None:
+    async def _notice_silence(self, connection: ClientConnection, heartbeat_s: float) -> None:
         """Say so when nothing came for two heartbeats: a peer that vanished without a word is no live one."""
         while True:
             silent_s = time.monotonic() - self._heard_s
+            if silent_s >= SILENT_HEARTBEATS * heartbeat_s:
+                self._gave_up_s = silent_s
+                connection.transport.abort()
+                return
             if silent_s >= 2.0 * heartbeat_s and self.link.state == "live":
                 self.link = silent(self.link, silent_s)
                 self._speaker.told({"silent_s": silent_s})

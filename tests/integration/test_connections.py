@@ -30,8 +30,10 @@ from rfm_runtime.protocol.internal import Ack, Assign, OperationMeasure, Outcome
 from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent
 from rfm_runtime.security.token import RuntimeToken
 from rfm_runtime.testing.broker import BrokerProcess, Peer, hello, submit
+from rfm_runtime.testing.crowd import metrics, total
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from rfm_runtime.transport import sockets
+from tests.relay import relay
 from tests.whole import ENDLESS, KIND, QUICK, Recorder
 
 pytestmark = pytest.mark.integration
@@ -424,3 +426,59 @@ def test_a_server_that_says_nothing_for_two_heartbeats_is_shown_as_stale_until_i
             eventually(lambda: client.state == "live", what="the client hears it again")
             assert client.submit(KIND, QUICK).wait(30) == "completed"
         assert states == ["live", "stale", "live", "closed"]
+
+
+# --- what lies between --------------------------------------------------------------------------
+
+
+def port_of(running: Runtime) -> int:
+    return int(running.url.rpartition(":")[2])
+
+
+def sessions(running: Runtime) -> float:
+    return total(metrics(running.url), "rfm_gateway_sessions")
+
+
+@pytest.mark.scenario("D11")
+@pytest.mark.parametrize(("heartbeat_s", "cut"), [(0.5, False), (30.0, True)])
+def test_a_proxy_that_cuts_idle_connections_does_not_cut_one_with_heartbeats(
+    tmp_path: Path, heartbeat_s: float, cut: bool
+) -> None:
+    # A proxy's 60 s to a heartbeat of 20 s, scaled; and that it cuts what does not beat.
+    with (
+        runtime(tmp_path, workers=1, drain_timeout_s=0.0, heartbeat_s=heartbeat_s) as running,
+        relay(port_of(running), idle_s=3 * 0.5) as proxy,
+    ):
+        states: list[str] = []
+        with Client(url=proxy.url, token=running.info.token, on_state=lambda state, _: states.append(state)) as client:
+            if cut:
+                eventually(lambda: states.count("live") == 2, what="it was cut, and is live again")
+            else:
+                time.sleep(4 * 1.5)
+            assert bool(proxy.cut) == cut
+            assert client.submit(KIND, QUICK).wait(30) == "completed"
+        assert ("reconnecting" in states) == cut
+
+
+@pytest.mark.scenario("D2")
+def test_both_ends_of_a_connection_that_is_dead_without_a_word_notice_within_their_time_outs(tmp_path: Path) -> None:
+    with (
+        runtime(tmp_path, workers=1, drain_timeout_s=0.0, heartbeat_s=0.4) as running,
+        relay(port_of(running)) as proxy,
+    ):
+        states: list[tuple[str, str]] = []
+
+        def note(state: str, details: dict[str, Any]) -> None:
+            states.append((state, details.get("reason", "")))
+
+        with Client(url=proxy.url, token=running.info.token, on_state=note) as client:
+            with Client(url=running.url, token=running.info.token) as other:
+                eventually(lambda: sessions(running) == 2, what="both are there")
+                proxy.swallow()
+                eventually(lambda: states.count(("live", "")) == 2, what="the client gave it up and came back")
+                eventually(lambda: sessions(running) == 2, what="the gateway gave it up, too")
+                operation = other.submit(KIND, QUICK)
+                assert operation.wait(30) == "completed"
+            eventually(lambda: client.operation(operation.id).state == "completed", what="it is told")
+        assert [state for state, _ in states] == ["live", "stale", "reconnecting", "live", "closed"]
+        assert "said nothing" in states[2][1]
