@@ -78,7 +78,7 @@ while sys.stdin.readline():
 
 
 class Live:
-    """A watcher that reads. states: of operations; late_ms: how old progress was; cut: what became of its connection."""
+    """A watcher that reads. states: of operations; late_ms: how old progress was; cut: its lost connections."""
 
     def __init__(self, running: Runtime) -> None:
         self.states: dict[str, str] = {}
