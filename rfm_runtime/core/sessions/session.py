@@ -342,6 +342,11 @@ class Session:
         if self.mode not in ("events", "snapshot"):
             return
         self.slots -= ended
+        if self.subscription is not None and self.subscription.operations in ("active", "all"):
+            # Most watchers see everything, and this is done for each of them at each tick.
+            self.superseded += len(self.slots & changed)
+            self.slots |= changed
+            return
         for operation_id in changed:
             operation = replica.operations.get(operation_id)
             if operation is not None and self.sees(operation):
