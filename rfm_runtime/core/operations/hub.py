@@ -233,7 +233,13 @@ class Hub:
 
     def progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
         """What changed in the shown progress of live operations since the last call."""
-        dirty = [record for record in self._in_hand() if record.merge.take_dirty()]
+        dirty = []
+        for owner in self.owners:
+            for operation_id in owner.operations:
+                record = self.records[operation_id]
+                # Asked first: of thousands few move. Of what is not on disk yet nothing is said.
+                if record.merge.dirty and operation_id in self.log.committed and record.merge.take_dirty():
+                    dirty.append(record)
         for record in dirty:
             record.sampled(now)
         return tuple(self._update(record, now) for record in dirty)

@@ -435,7 +435,11 @@ def look_at_deadlines(hub: Hub, now: Now) -> list[Command]:
             commands += _gone(hub, owner, now)
             continue
         for operation_id in owner.operations:
-            commands += _repeat(hub, owner, hub.records[operation_id], now)
+            record = hub.records[operation_id]
+            row = record.row
+            # Looked at here, since this is done for thousands at each tick, and most of them just run.
+            if not row.started or row.pause_wanted != (row.operation.state == "paused"):
+                commands += _repeat(hub, owner, record, now)
     return commands
 
 

@@ -59,17 +59,17 @@ class Merge:
     shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
     shown before its owner's first own measure; until then `latest`, the newest update, says what is known.
     cpu_before_s: what earlier claims have used. expected: what is left, if the owner knows. has_tiles: what a program
-    reports has none, whatever it says.
+    reports has none, whatever it says. dirty: there is something new to publish.
     """
 
     __slots__ = (
         "_beside_tiles",
         "_counters",
-        "_dirty",
         "_in_hand",
         "_tail_ns",
         "_windows",
         "cpu_before_s",
+        "dirty",
         "expected",
         "generation",
         "has_tiles",
@@ -104,7 +104,7 @@ class Merge:
         self._in_hand: dict[int, TileMeasure] = {}
         self._tail_ns = 0
         self._windows: dict[int, tuple[float, int]] = {}
-        self._dirty = False
+        self.dirty = False
 
     def claimed(self, generation: int) -> None:
         """A new claim begins: what its predecessor had in hand does not count any more."""
@@ -117,7 +117,7 @@ class Merge:
         self._windows.clear()
         self._tail_ns = 0
         self.stale = False
-        self._dirty = False
+        self.dirty = False
         self.pace.restart()
 
     def measured(self, source: int, measure: OperationMeasure | TileMeasure, now_s: float) -> bool:
@@ -190,7 +190,7 @@ class Merge:
         self.total_cpu_s = max(self.total_cpu_s, self.cpu_before_s + cpu_ns / 1e9)
         self.expected = self._expected(owner, cpu_ns - owner.cpu_ns)
         self.pace.measured(self.shown, now_s, self.total_cpu_s, self.expected)
-        self._dirty = True
+        self.dirty = True
 
     def _expected(self, owner: OperationMeasure, in_hand_ns: int) -> Expected | None:
         """What the owner expects, less what is in hand."""
@@ -201,11 +201,11 @@ class Merge:
 
     def touch(self) -> None:
         """Have the present state published again (a flag changed)."""
-        self._dirty = True
+        self.dirty = True
 
     def take_dirty(self) -> bool:
         """Whether there is something new to publish; asking clears it."""
-        dirty, self._dirty = self._dirty, False
+        dirty, self.dirty = self.dirty, False
         return dirty and (self.owner is not None or self.latest is not None)
 
     def update(
