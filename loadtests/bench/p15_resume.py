@@ -52,7 +52,7 @@ while not over.wait(1 / hz):
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    operations, rounds = (500, 5) if quick else (OPERATIONS, 100)
+    operations, rounds = (500, 5) if quick else (OPERATIONS, 30)
     with tempfile.TemporaryDirectory(prefix="rfm-") as folder:
         limits = {"connections_per_user": 2 * WATCHERS, "handshakes_per_s": 1e6}
         with runtime(Path(folder), workers=1, **limits) as running:
