@@ -31,7 +31,7 @@ from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
 from rfm_runtime.security import token as tokens
 from rfm_runtime.security.rate_limiter import RateLimiter
-from rfm_runtime.store.journal import Journal, SqliteJournal
+from rfm_runtime.store.journal import Journal, open_journal
 from rfm_runtime.store.memory import MemoryJournal
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Run:
             raise
 
     def _journal(self) -> Journal:
-        return MemoryJournal() if self._memory else SqliteJournal(self.folders.journal)
+        return MemoryJournal() if self._memory else open_journal(self.settings)
 
     def _await_ready(self) -> None:
         in_time = self._ready.wait(self.settings.start_timeout_s)

@@ -13,7 +13,7 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot, bootstrap
 from rfm_runtime.render.request import validate
-from rfm_runtime.store.journal import SqliteJournal
+from rfm_runtime.store.journal import open_journal
 
 
 async def serve(boot: Boot) -> None:
@@ -25,7 +25,7 @@ async def serve(boot: Boot) -> None:
     broker = Broker(
         boot.settings,
         endpoints,
-        SqliteJournal(boot.folders.journal),
+        open_journal(boot.settings),
         validators={"render.escape_time": validate},
         context=context,
         shown=boot.folders.shown,

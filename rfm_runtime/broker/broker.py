@@ -162,6 +162,7 @@ class Broker:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
         self._closed = False
+        self._journal_trouble: str | None = None
         self._looks = 0
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal-read")
 
@@ -315,7 +316,9 @@ class Broker:
             if missing is not None:
                 self.hub.recall(self._store.find(*missing), self._now())
         except JournalError as error:
-            self._reply(routing, message.id, error_info(UnavailableError(error.message, retry_after_s=1.0)))
+            self._reply(
+                routing, message.id, error_info(UnavailableError(error.message, hint=error.hint, retry_after_s=1.0))
+            )
             return
         asked_s = self._loop.time()
         commands = self.hub.handle(Asked(routing, message.id, body), self._now())
@@ -346,7 +349,7 @@ class Broker:
                 return
             error = found.exception()
             if isinstance(error, JournalError):
-                error = UnavailableError(error.message, retry_after_s=1.0)
+                error = UnavailableError(error.message, hint=error.hint, retry_after_s=1.0)
             if isinstance(error, RfmError):
                 self._reply(routing, request_id, error_info(error))
             elif error is not None:
@@ -471,6 +474,7 @@ class Broker:
             events=events,
             progress=progress,
             resources=resources,
+            journal=self._journal_trouble,
         )
         self._frame_sent_s = now.mono_s
         self._feed.send_multipart(pack(frame), zmq.NOBLOCK)
@@ -484,8 +488,8 @@ class Broker:
     def _on_written(self, number: int, elapsed_s: float) -> None:
         self._from_thread(self._written, number, elapsed_s)
 
-    def _on_failed(self, reason: str | None) -> None:
-        self._from_thread(self._failed, reason)
+    def _on_failed(self, trouble: JournalFailed) -> None:
+        self._from_thread(self._failed, trouble)
 
     def _from_thread(self, callback: Callable[..., None], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(callback, *arguments)
@@ -494,12 +498,20 @@ class Broker:
         self.metrics.commit.observe(elapsed_s)
         self._carry_out(self.hub.handle(Journalled(number), self._now()))
 
-    def _failed(self, reason: str | None) -> None:
-        self._carry_out(self.hub.handle(JournalFailed(reason), self._now()))
+    def _failed(self, trouble: JournalFailed) -> None:
+        self._carry_out(self.hub.handle(trouble, self._now()))
+        reason = trouble.reason
+        said = None if reason is None else f"the journal cannot be written: {reason}; {trouble.hint}"
+        self.metrics.journal_failing.set(0 if reason is None else 2 if trouble.outcomes else 1)
+        # It is tried twice a second: a log on a full disk is not to be filled with that.
+        if said == self._journal_trouble:
+            return
+        self._journal_trouble = said
         if reason is None:
             log.info("journal_writes_again")
         else:
-            log.error("journal_failed", reason=reason, kept="batches wait in memory; nothing new is taken")
+            kept = "outcomes are written" if trouble.outcomes else "batches wait in memory"
+            log.error("journal_failed", reason=reason, hint=trouble.hint, kept=f"{kept}; nothing new is taken")
 
     # --- processes --------------------------------------------------------------------------
 

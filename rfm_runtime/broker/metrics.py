@@ -52,6 +52,11 @@ class Metrics:
         )
         self.loop_lag = Gauge("rfm_broker_loop_lag_seconds", "How late the last tick came", registry=self.registry)
         self.owners = Gauge("rfm_broker_owners", "Owners connected", registry=self.registry)
+        self.journal_failing = Gauge(
+            "rfm_journal_failing",
+            "0: the journal is written; 1: it cannot be; 2: outcomes alone are",
+            registry=self.registry,
+        )
         self.pending = Gauge("rfm_journal_pending_batches", "Batches not on disk yet", registry=self.registry)
 
     def text(self) -> str:

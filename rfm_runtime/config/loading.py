@@ -46,6 +46,16 @@ class Folders(Struct, frozen=True):
         return self.state / "journal.db"
 
     @property
+    def reserve(self) -> Path:
+        """Room for outcomes on a full disk."""
+        return self.state / "journal.reserve"
+
+    @property
+    def backups(self) -> Path:
+        """Where `rfm-runtime db backup` puts them unless told otherwise."""
+        return self.state / "backups"
+
+    @property
     def journal_lock(self) -> Path:
         """Held by the supervisor while it lives: a journal has one writer, wherever the runtime folder is."""
         return self.state / "journal.lock"
@@ -185,6 +195,7 @@ def load(
     settings = msgspec.convert(values, Settings)
     _check_folders(settings)
     _check_host(settings)
+    _check_retention(settings)
     return Loaded(settings, origin)
 
 
@@ -244,6 +255,17 @@ def _check_folders(settings: Settings) -> None:
             f"{SOCKET_PATH_LIMIT_BYTES} are allowed",
             hint="choose a shorter folder with --runtime-dir or RFM_RUNTIME_DIR",
         )
+
+
+def _check_retention(settings: Settings) -> None:
+    """What is shown is on disk."""
+    for kept, shown in (("retention_s", "finished_keep_s"), ("retention_operations", "finished_keep")):
+        if getattr(settings, kept) < getattr(settings, shown):
+            raise ConfigError(
+                f"{kept} = {getattr(settings, kept):g} is less than {shown} = {getattr(settings, shown):g}: "
+                "what the runtime still lists would be gone after its restart",
+                hint=f"make {kept} larger, or {shown} smaller as well",
+            )
 
 
 def _check_host(settings: Settings) -> None:

@@ -47,6 +47,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     history_events: Count = 10_000
     finished_keep: Count = 10_000
     finished_keep_s: Positive = 86_400.0
+    # journal
+    retention_s: Positive = 365 * 86_400.0
+    """How long an operation is kept after its end; not less than finished_keep_s."""
+    retention_operations: Count = 200_000
+    """That have ended: the newest are kept (10 KB each at most, mostly 3); not less than finished_keep."""
+    reserve_bytes: Annotated[int, Meta(ge=0)] = 8 * 1024 * 1024
+    """Kept free for outcomes on a full disk; 0: nothing is."""
     # gateway
     max_hz: Annotated[float, Meta(gt=0, le=60)] = 20.0
     hello_timeout_s: Positive = 5.0

@@ -524,7 +524,7 @@ class ControlFrame(Struct, frozen=True, kw_only=True):
 class FeedFrame(Struct, frozen=True, kw_only=True):
     """Apply only if `prev_seq` is your position and `frame_no` follows the last one of `incarnation`.
 
-    head_seq: position after `events`.
+    head_seq: position after `events`. journal: why it cannot be written, and what to do; None: it can.
     """
 
     epoch: str
@@ -536,6 +536,7 @@ class FeedFrame(Struct, frozen=True, kw_only=True):
     events: tuple[OperationEvent, ...] = ()
     progress: tuple[ProgressUpdate, ...] = ()
     resources: Resources | None = None
+    journal: str | None = None
 
 
 # --- data -------------------------------------------------------------------------------------

@@ -1,56 +1,38 @@
-"""The journal's interface, and the SQLite one: a writer thread with group commit.
+"""The journal's interface, and the SQLite one: what is read of it. Its writing is in `writer`, its file in `files`.
 
-The broker's loop appends batches; one thread owns the connection that writes, takes everything that waits,
-commits it as one transaction, and calls back with the number of the last batch. Nothing waits for a tick: the
-thread commits whenever it is idle. WAL with `synchronous=FULL`: a commit survives a power cut.
+WAL with `synchronous=FULL`: a commit survives a power cut. Reading is anybody's, in any thread.
 """
 
 from __future__ import annotations
 
-import queue
-import secrets
+import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Select,
-    String,
-    Table,
-    create_engine,
-    event,
-    insert,
-    select,
-    text,
-)
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import DatabaseError
 
+from rfm_runtime.config import Settings, folders
 from rfm_runtime.core.operations.queries import cursor_after, matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.history import History, Performance
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
+from rfm_runtime.protocol.operation import Operation, OperationEvent
+from rfm_runtime.store import files, schema
+from rfm_runtime.store.reserve import Reserve
+from rfm_runtime.store.retention import Chores, Retention
+from rfm_runtime.store.schema import decode_event, decode_performance, decode_row
+from rfm_runtime.store.writer import OnFailed, OnWritten, Writer
 
-__all__ = ["SCHEMA_VERSION", "Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal"]
+__all__ = ["Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal", "open_journal"]
 
-SCHEMA_VERSION = 1
-HEADER_BYTES = 100
-APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
-BUSY_S = 1.0
-"""How long a lock of another process is waited for: nobody but a backup should ever hold one."""
+log = logging.getLogger("rfm_runtime.store")
 
 LEARNED = 300
 """Completed operations from whose course a new broker learns: some ten of each kind, in 30 ms."""
@@ -63,52 +45,7 @@ YIELD_ROWS = 200
 EVENTS_LIMIT = 1000
 """Of one operation in one answer, the newest; most have four."""
 
-RETRY_S = 0.5
-"""After a failed commit (disk full, I/O error): how often it is tried again."""
-
-OnWritten = Callable[[int, float], None]
-"""(number of the last batch on disk, seconds the commit took); called in the writer's thread."""
-
-OnFailed = Callable[[str | None], None]
-"""Why the journal cannot be written, None when it can again; called in the writer's thread."""
-
-_metadata = MetaData()
-_meta = Table("meta", _metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))
-_operations = Table(
-    "operations",
-    _metadata,
-    Column("operation_id", String, primary_key=True),
-    Column("state", String, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("owner", String, nullable=False),
-    Column("request_key", String, nullable=False),
-    Column("created_at_ms", Integer, nullable=False),
-    Column("ended_at_ms", Integer),
-    Column("row", LargeBinary, nullable=False),
-    Index("operations_key", "owner", "request_key"),
-    Index("operations_ended", "ended_at_ms"),
-    Index("operations_created", "created_at_ms", "operation_id"),
-    Index("operations_owned", "owner", "created_at_ms", "operation_id"),
-)
-_events = Table(
-    "events",
-    _metadata,
-    Column("seq", Integer, primary_key=True),
-    Column("operation_id", String, nullable=False),
-    Column("event", LargeBinary, nullable=False),
-    Index("events_operation", "operation_id", "seq"),
-)
-_performance = Table(
-    "performance",
-    _metadata,
-    Column("operation_id", String, primary_key=True),
-    Column("performance", LargeBinary, nullable=False),
-)
-
-_encoder = msgspec.msgpack.Encoder()
-_row_decoder = msgspec.msgpack.Decoder(StoredOperation)
-_event_decoder = msgspec.msgpack.Decoder(OperationEvent)
-_performance_decoder = msgspec.msgpack.Decoder(Performance)
+_operations, _events, _performance = schema.operations.c, schema.events.c, schema.performance.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,48 +98,81 @@ class Journal(Protocol):
 
 
 class SqliteJournal:
-    """A journal in an SQLite file. Raises JournalError if the file is damaged, foreign or newer than this."""
+    """A journal in an SQLite file, which is made if there is none. An older schema is migrated.
 
-    def __init__(self, path: Path) -> None:
+    retention: what is forgotten; None: nothing. reserve: a file, and its bytes, that make room for outcomes on a full
+    disk. Raises JournalError if the file is damaged, foreign, newer than this, or cannot be used.
+    """
+
+    def __init__(
+        self, path: Path, *, retention: Retention | None = None, reserve: tuple[Path, int] | None = None
+    ) -> None:
         self._path = path
-        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        _check_header(path)
-        self._engine = _engine(path)
-        with _explained(path), self._engine.begin() as connection:
-            _check_file(connection, path)
-            _metadata.create_all(connection)
-            for table in _metadata.sorted_tables:
-                for index in table.indexes:
-                    index.create(connection, checkfirst=True)
-            self._epoch, self._incarnation = _open_log(connection, path.stat().st_ino)
+        self._checked: threading.Thread | None = None
+        kept = Reserve(*reserve) if reserve is not None else Reserve(path, 0)
+        full = False
+        try:
+            self._open()
+        except JournalError as error:
+            cause = error.__cause__
+            # A broker that is started again on a full disk has outcomes to take in.
+            if cause is None or not files.is_full(cause) or not kept.release():
+                raise
+            full = True
+            self._open()
+        if not full and not kept.take():
+            full = kept.promised
+            if not full:
+                log.warning("no room for a reserve: on a full disk outcomes will have to wait")
+        self._writer = Writer(self._engine, Chores(path, retention), kept, full=full)
+
+    def _open(self) -> None:
+        path = self._path
+        if not files.check_header(path):
+            files.create(path)
+        self._engine = files.open_existing(path)
+        try:
+            with files.explained(path):
+                with self._engine.connect() as connection:
+                    version = files.check_version(connection, path)
+                    self._small = path.stat().st_size <= files.CHECKED_AT_ONCE_BYTES
+                    if self._small:
+                        files.check_pages(connection, path)
+                if version < schema.SCHEMA_VERSION:
+                    self._engine.dispose()
+                    # It loads Alembic, which takes half a second: for this alone.
+                    from rfm_runtime.store.migrate import migrate
+
+                    migrate(path)
+                    self._engine = files.open_existing(path)
+                with self._engine.begin() as connection:
+                    self._epoch, self._incarnation = files.open_log(connection, path.stat().st_ino)
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
-        with _explained(self._path), self._engine.connect() as connection:
-            live = select(_operations.c.row).where(_operations.c.state.not_in(TERMINAL_STATES))
-            finished = (
-                select(_operations.c.row)
-                .where(_operations.c.state.in_(TERMINAL_STATES))
-                .order_by(_operations.c.ended_at_ms.desc())
-                .limit(finished_keep)
+        with self._reading() as connection:
+            known = schema.known_meta(connection)
+            hole = schema.forgotten_seq(known)
+            row, ended_ms = _operations.row, _operations.ended_at_ms
+            live = select(row).where(ended_ms.is_(None))
+            finished = select(row).where(ended_ms.is_not(None)).order_by(ended_ms.desc()).limit(finished_keep)
+            rows = [decode_row(blob) for (blob,) in connection.execute(live)]
+            ended = [decode_row(blob) for (blob,) in connection.execute(finished)]
+            newest = select(_events.event).where(_events.seq > hole).order_by(_events.seq.desc()).limit(history_events)
+            events = [decode_event(blob) for (blob,) in connection.execute(newest)]
+            going = select(schema.performance).where(
+                _performance.operation_id.in_(select(_operations.operation_id).where(ended_ms.is_(None)))
             )
-            rows = [_row_decoder.decode(row) for (row,) in connection.execute(live)]
-            ended = [_row_decoder.decode(row) for (row,) in connection.execute(finished)]
-            newest = select(_events.c.event).order_by(_events.c.seq.desc()).limit(history_events)
-            events = [_event_decoder.decode(blob) for (blob,) in connection.execute(newest)]
-            going = select(_performance).where(
-                _performance.c.operation_id.in_(
-                    select(_operations.c.operation_id).where(_operations.c.state.not_in(TERMINAL_STATES))
-                )
-            )
-            series = {key: _performance_decoder.decode(blob) for key, blob in connection.execute(going)}
+            series = {key: decode_performance(blob) for key, blob in connection.execute(going)}
             past = [
-                (operation.kind, operation.name, _performance_decoder.decode(blob))
-                for row, blob in connection.execute(_completed())
-                for operation in (_row_decoder.decode(row).operation,)
+                (operation.kind, operation.name, decode_performance(blob))
+                for row_blob, blob in connection.execute(_completed())
+                for operation in (decode_row(row_blob).operation,)
             ]
         events.reverse()
-        head = events[-1].seq if events else 0
+        head = events[-1].seq if events else hole
         return Loaded(
             epoch=self._epoch,
             incarnation=self._incarnation,
@@ -216,31 +186,33 @@ class SqliteJournal:
         )
 
     def renew(self) -> None:
-        with _explained(self._path), self._engine.begin() as connection:
-            self._epoch = _new_epoch()
-            _put_meta(connection, "epoch", self._epoch)
+        with files.explained(self._path), self._engine.begin() as connection:
+            self._epoch = files.new_epoch()
+            schema.put_meta(connection, "epoch", self._epoch)
 
     def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
-        self._thread = threading.Thread(target=self._write, args=(on_written, on_failed), name="journal", daemon=True)
-        self._thread.start()
+        self._writer.start(on_written, on_failed)
+        if not self._small:
+            self._checked = threading.Thread(target=self._look_through, name="journal-check", daemon=True)
+            self._checked.start()
 
     def append(self, batch: Batch) -> None:
-        self._queue.put(batch)
+        self._writer.append(batch)
 
     def find(self, owner: str, request_keys: Collection[str], operation_ids: Collection[str]) -> list[StoredOperation]:
-        by_key = (_operations.c.owner == owner) & _operations.c.request_key.in_(request_keys)
-        by_id = _operations.c.operation_id.in_(operation_ids)
-        with _explained(self._path), self._engine.connect() as connection:
-            found = connection.execute(select(_operations.c.row).where(by_key | by_id))
-            return [_row_decoder.decode(row) for (row,) in found]
+        by_key = (_operations.owner == owner) & _operations.request_key.in_(request_keys)
+        by_id = _operations.operation_id.in_(operation_ids)
+        with self._reading() as connection:
+            found = connection.execute(select(_operations.row).where(by_key | by_id))
+            return [decode_row(row) for (row,) in found]
 
     def history(self, wanted: History) -> tuple[list[Operation], str | None]:
         found: list[Operation] = []
         scanned = 0
-        with _explained(self._path), self._engine.connect() as connection:
+        with self._reading() as connection:
             # Row by row: what a filter leaves out does not count, and nobody holds all of it.
             for (blob,) in connection.execution_options(yield_per=YIELD_ROWS).execute(_of_period(wanted)):
-                operation = _row_decoder.decode(blob).operation
+                operation = decode_row(blob).operation
                 scanned += 1
                 if matches(operation, wanted.filter):
                     found.append(operation)
@@ -254,203 +226,68 @@ class SqliteJournal:
         return found, None
 
     def performance(self, operation_id: str) -> Past | None:
-        with _explained(self._path), self._engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(
-                select(_operations.c.row).where(_operations.c.operation_id == operation_id)
+                select(_operations.row).where(_operations.operation_id == operation_id)
             ).scalar_one_or_none()
             if row is None:
                 return None
             kept = connection.execute(
-                select(_performance.c.performance).where(_performance.c.operation_id == operation_id)
+                select(_performance.performance).where(_performance.operation_id == operation_id)
             ).scalar_one_or_none()
-            told = select(_events.c.event).where(_events.c.operation_id == operation_id)
-            newest = told.order_by(_events.c.seq.desc()).limit(EVENTS_LIMIT)
-            events = tuple(_event_decoder.decode(blob) for (blob,) in connection.execute(newest))[::-1]
-        performance = Performance() if kept is None else _performance_decoder.decode(kept)
-        return Past(_row_decoder.decode(row), performance, events)
+            told = select(_events.event).where(_events.operation_id == operation_id)
+            newest = told.order_by(_events.seq.desc()).limit(EVENTS_LIMIT)
+            events = tuple(decode_event(blob) for (blob,) in connection.execute(newest))[::-1]
+            performance = Performance() if kept is None else decode_performance(kept)
+            return Past(decode_row(row), performance, events)
 
     def close(self) -> None:
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
+        self._writer.close()
         self._engine.dispose()
 
-    def _write(self, on_written: OnWritten, on_failed: OnFailed) -> None:
-        try:
-            self._write_until_closed(on_written, on_failed)
-        except BaseException as error:
-            # A fault of ours must not look like a journal that is merely slow: the broker refuses and says why.
-            on_failed(f"the writer stopped: {error!r}")
-            raise
-
-    def _write_until_closed(self, on_written: OnWritten, on_failed: OnFailed) -> None:
-        with self._engine.connect() as connection:
-            closing = False
-            while not closing:
-                batches, closing = self._take()
-                failed = False
-                while batches:
-                    begin_s = time.perf_counter()
-                    try:
-                        with connection.begin():
-                            _write_batches(connection, batches)
-                    except DatabaseError as error:
-                        failed = True
-                        on_failed(str(error.orig or error))
-                        if closing:
-                            return
-                        more, closing = self._take(timeout_s=RETRY_S)
-                        batches += more
-                        continue
-                    if failed:
-                        on_failed(None)
-                    on_written(batches[-1].number, time.perf_counter() - begin_s)
-                    break
-
-    def _take(self, timeout_s: float | None = None) -> tuple[list[Batch], bool]:
-        """Everything that waits, in order; whether the end was asked for.
-
-        Without a time-out it waits for the first batch; with one it waits that long for the end.
-        """
-        batches: list[Batch] = []
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """What is found to be damaged while others are served is said to all of them."""
+        with files.explained(self._path):
             try:
-                if deadline_s is not None:
-                    item = self._queue.get(timeout=max(0.0, deadline_s - time.monotonic()))
-                elif batches:
-                    item = self._queue.get_nowait()
-                else:
-                    item = self._queue.get()
-            except queue.Empty:
-                return batches, False
-            if item is None:
-                return batches, True
-            batches.append(item)
+                with self._engine.connect() as connection:
+                    yield connection
+            except (DatabaseError, msgspec.DecodeError) as error:
+                if files.is_damage(error):
+                    self._writer.damaged(str(getattr(error, "orig", error)))
+                raise
+
+    def _look_through(self) -> None:
+        """A large journal is served before it is looked through. Ends with the process."""
+        try:
+            with files.read_only(self._path).connect() as connection:
+                files.check_pages(connection, self._path)
+        except JournalError as error:
+            self._writer.damaged(error.message)
+        except DatabaseError as error:
+            log.warning("the journal was not looked through: %s", error.orig or error)
 
 
-def _check_header(path: Path) -> None:
-    """Refuse a file that is plainly not ours before SQLite may change it: turning WAL on writes to it.
-
-    Source: https://sqlite.org/fileformat.html, "The Database Header".
-    """
-    try:
-        with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise JournalError(f"the journal {path} cannot be read: {error.strerror}", hint="check its owner") from None
-    if not header:
-        return
-    if len(header) < HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
-        raise JournalError(
-            f"{path} is damaged, or no SQLite file at all",
-            hint="restore a backup, or move the file away to start with an empty journal",
-            kept="the file was not changed",
-        )
-    in_wal_mode = header[18] == header[19] == 2
-    # Until the first checkpoint our number may stand in the WAL alone.
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID and not in_wal_mode:
-        raise _foreign(path)
-
-
-def _foreign(path: Path) -> JournalError:
-    return JournalError(
-        f"{path} is an SQLite file of another program",
-        hint="choose another folder with --state-dir",
-        kept="the file was not changed",
+def open_journal(settings: Settings) -> SqliteJournal:
+    """The journal of the state folder. Raises what `SqliteJournal` raises."""
+    where = folders(settings)
+    return SqliteJournal(
+        where.journal,
+        retention=Retention(settings.retention_s, settings.retention_operations),
+        reserve=(where.reserve, settings.reserve_bytes),
     )
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": BUSY_S})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    return engine
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about a file it cannot use into our error; the file is left as it is."""
-    try:
-        yield
-    except (DatabaseError, msgspec.DecodeError) as error:
-        reason = str(getattr(error, "orig", None) or error)
-        raise JournalError(
-            f"the journal {path} cannot be opened: {reason}",
-            hint="restore a backup, or move the file away to start with an empty journal",
-            kept="the file was not changed",
-        ) from error
-
-
-def _check_file(connection: Connection, path: Path) -> None:
-    application_id = connection.execute(text("PRAGMA application_id")).scalar_one()
-    version = connection.execute(text("PRAGMA user_version")).scalar_one()
-    tables = connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar_one()
-    if tables == 0:
-        connection.execute(text(f"PRAGMA application_id={APPLICATION_ID}"))
-        connection.execute(text(f"PRAGMA user_version={SCHEMA_VERSION}"))
-        return
-    if application_id != APPLICATION_ID:
-        raise _foreign(path)
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"{path} has schema version {version}, this release knows {SCHEMA_VERSION}",
-            hint="start it with the release that wrote it",
-            kept="the file was not changed",
-        )
-    damage = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
-    if damage != "ok":
-        raise JournalError(
-            f"the journal {path} is damaged: {damage}",
-            hint="restore a backup",
-            kept="the file was not changed",
-        )
-
-
-def _open_log(connection: Connection, inode: int) -> tuple[str, int]:
-    """The log's name and the number of this start; both are in the journal before anybody hears of them.
-
-    A file in another place on the disk is a copy of the one that was written: what followed in that one is not in
-    this one, so its numbers will mean other events, and it needs another name.
-    """
-    known: dict[str, str] = dict(connection.execute(select(_meta.c.key, _meta.c.value)).all())
-    is_copy = known.get("inode") != str(inode)
-    epoch = _new_epoch() if is_copy or "epoch" not in known else known["epoch"]
-    incarnation = int(known.get("incarnation", "0")) + 1
-    for key, value in (("epoch", epoch), ("incarnation", str(incarnation)), ("inode", str(inode))):
-        _put_meta(connection, key, value)
-    return epoch, incarnation
-
-
-def _new_epoch() -> str:
-    return f"log0-{secrets.token_hex(8)}"
-
-
-def _put_meta(connection: Connection, key: str, value: str) -> None:
-    statement = upsert(_meta).values(key=key, value=value)
-    connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
-
-
 def _completed() -> Select[Any]:
-    table = _operations.c
-    joined = select(table.row, _performance.c.performance).join(
-        _performance, _performance.c.operation_id == table.operation_id
+    table = _operations
+    joined = select(table.row, _performance.performance).join(
+        schema.performance, _performance.operation_id == table.operation_id
     )
     return joined.where(table.state == "completed").order_by(table.ended_at_ms.desc()).limit(LEARNED)
 
 
 def _of_period(wanted: History) -> Select[Any]:
-    table = _operations.c
+    table = _operations
     query = select(table.row).where(table.created_at_ms >= wanted.since_ms)
     if wanted.until_ms is not None:
         query = query.where(table.created_at_ms < wanted.until_ms)
@@ -464,52 +301,3 @@ def _of_period(wanted: History) -> Select[Any]:
     if wanted.filter.owner is not None:
         query = query.where(table.owner == wanted.filter.owner)
     return query.order_by(table.created_at_ms.desc(), table.operation_id)
-
-
-_put_performance = upsert(_performance)
-_put_performance = _put_performance.on_conflict_do_update(
-    index_elements=["operation_id"], set_={"performance": _put_performance.excluded.performance}
-)
-_put_operation = upsert(_operations)
-_put_operation = _put_operation.on_conflict_do_update(
-    index_elements=["operation_id"],
-    set_={
-        "state": _put_operation.excluded.state,
-        "ended_at_ms": _put_operation.excluded.ended_at_ms,
-        "row": _put_operation.excluded.row,
-    },
-)
-_put_event = insert(_events)
-
-
-def _write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
-    # The last row of an operation is the only one that counts.
-    rows = {row.operation.operation_id: row for batch in batches for row in batch.rows}
-    events = [event for batch in batches for event in batch.events]
-    if rows:
-        connection.execute(_put_operation, [_values(row) for row in rows.values()])
-    series = {key: value for batch in batches for key, value in batch.performance}
-    if series:
-        connection.execute(
-            _put_performance,
-            [{"operation_id": key, "performance": _encoder.encode(value)} for key, value in series.items()],
-        )
-    if events:
-        connection.execute(
-            _put_event,
-            [{"seq": e.seq, "operation_id": e.operation_id, "event": _encoder.encode(e)} for e in events],
-        )
-
-
-def _values(row: StoredOperation) -> dict[str, Any]:
-    operation = row.operation
-    return {
-        "operation_id": operation.operation_id,
-        "state": operation.state,
-        "kind": operation.kind,
-        "owner": operation.owner,
-        "request_key": row.request_key,
-        "created_at_ms": operation.created_at_ms,
-        "ended_at_ms": operation.ended_at_ms,
-        "row": _encoder.encode(row),
-    }

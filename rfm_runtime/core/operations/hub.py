@@ -187,7 +187,8 @@ class Hub:
             case Journalled():
                 return [*self.log.journalled(message.number), *ownership.assign(self, now, overbook=False)]
             case JournalFailed():
-                self.log.failing = message.reason
+                self.log.failing, self.log.failing_hint = message.reason, message.hint
+                self.log.outcomes_only = message.outcomes
                 return []
             case Heard():
                 return last_words.heard(self, message, now)
@@ -265,9 +266,12 @@ class Hub:
 
     # --- changing an operation --------------------------------------------------------------
 
-    def writable(self) -> None:
-        """Raise UnavailableError while the journal cannot be written."""
-        if self.log.failing is not None:
+    def writable(self, *, outcome: bool = False) -> None:
+        """Raise UnavailableError while the journal cannot be written.
+
+        outcome: what is to be written ends something that runs, or leads to that, and may use what is kept for it.
+        """
+        if self.log.failing is not None and not (outcome and self.log.outcomes_only):
             raise self.unavailable()
 
     def check_quota(self, user: str, more: int) -> None:
@@ -284,7 +288,7 @@ class Hub:
         """What is answered while the journal cannot be written."""
         return UnavailableError(
             f"the journal cannot be written: {self.log.failing}",
-            hint="make room or repair the disk, then repeat the request",
+            hint=self.log.failing_hint,
             retry_after_s=1.0,
         )
 

@@ -24,6 +24,9 @@ class Log:
         self.epoch = loaded.epoch
         self.head = loaded.head
         self.failing: str | None = None
+        self.failing_hint: str | None = None
+        # While it fails: there is room for the outcomes of what runs, and for nothing else.
+        self.outcomes_only = False
         self.committed: dict[str, Operation] = {row.operation.operation_id: row.operation for row in loaded.rows}
         self.events: deque[OperationEvent] = deque(loaded.events, maxlen=history_events)
         # How operations went whose outcome is being decided, until it is committed.

@@ -115,7 +115,7 @@ def _fail_interrupted(hub: Hub, record: Record, now: Now) -> OperationEvent | No
 
 def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Command]:
     """An owner introduces itself, or reports everything to a new broker."""
-    hub.writable()
+    hub.writable(outcome=True)
     if message.role == "reporter":
         # Whoever only reports is given nothing to do, and serves no files.
         message = msgspec.structs.replace(message, kinds=(), slots=0, workers=0, resumable=(), location=None)
@@ -560,7 +560,7 @@ def begin_reported(
 def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Command]:
     """Confirms the assignment; `operation_started` once a claim."""
     record = _own(hub, asked, message.operation_id, message.generation)
-    hub.writable()
+    hub.writable(outcome=True)
     done = Send(asked.routing, asked.request_id, Ack())
     if record.row.started:
         return [hub.log.commit((), (), [done])]
@@ -592,7 +592,7 @@ def on_pause_state(hub: Hub, asked: Asked, message: PauseState, now: Now) -> lis
 
 def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Command]:
     """The first outcome wins; its repetition is acknowledged, everybody else's is a conflict."""
-    hub.writable()
+    hub.writable(outcome=True)
     done = Send(asked.routing, asked.request_id, Ack())
     known = hub.records.get(message.operation_id)
     speaker = hub.owners.at(asked.routing)
@@ -632,7 +632,7 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
     record = _own(hub, asked, message.operation_id, message.generation)
     if record.row.reported:
         raise UnsupportedError("what a program reports is its own", hint="say how it ended")
-    hub.writable()
+    hub.writable(outcome=True)
     record.merge.reported(message.measure, now.mono_s)
     owner = hub.owners.at(asked.routing)
     if owner is not None:

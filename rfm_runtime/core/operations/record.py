@@ -161,9 +161,14 @@ class Journalled(Struct, frozen=True):
 
 
 class JournalFailed(Struct, frozen=True):
-    """The journal cannot be written now; the shell keeps trying. None: it can again."""
+    """The journal cannot be written now; the shell keeps trying. reason None: it can again.
+
+    outcomes: there is room for the outcomes of what runs, and for nothing else. hint: what people can do.
+    """
 
     reason: str | None
+    outcomes: bool = False
+    hint: str = "make room or repair the disk, then repeat the request"
 
 
 class Died(Struct, frozen=True):

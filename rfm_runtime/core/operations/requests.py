@@ -215,7 +215,7 @@ def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Comma
     request = message.request
     record = _find(hub, message.principal, request.operation_id, "change")
     if record.terminal:
-        hub.writable()
+        hub.writable(outcome=True)
         return [hub.log.commit((), (), [_answer(asked, CancelReply(state="already_terminal"))])]
     if request.mode == "hard" and record.row.reported:
         raise UnsupportedError(
@@ -230,7 +230,7 @@ def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Comma
     commands: list[Command] = []
     if hub.cancel_version != version:
         commands.append(hub.control(now))
-    if hub.log.failing is not None:
+    if hub.log.failing is not None and not hub.log.outcomes_only:
         # What runs is being stopped already; that it was asked follows when the journal can be written again.
         if records:
             commands.append(hub.log.commit((r.row for r in records), events))

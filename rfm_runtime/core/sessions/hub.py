@@ -165,6 +165,7 @@ class GatewayCore:
     """State of one gateway.
 
     filled: the ring has the older events that the broker has; before that nobody can resume from them.
+    journal: why the broker takes nothing new, as its last frame said.
     """
 
     def __init__(self, settings: Settings, identity: Identity, authenticate: Authenticate, now_s: float) -> None:
@@ -180,6 +181,7 @@ class GatewayCore:
         self.superseded = 0
         self.resources: Resources | None = None
         self._asked_ahead_s = now_s - ASK_AHEAD_S
+        self.journal: str | None = None
         self._authenticate = authenticate
         self._door = Door(settings, self.counts, now_s)
 
@@ -188,6 +190,7 @@ class GatewayCore:
     def feed(self, frame: FeedFrame, now_s: float) -> list[Ask]:
         """A frame of the feed; afterwards `pending` says whom to flush."""
         self.last_frame_s = now_s
+        self.journal = frame.journal
         asks = self.replica.frame(frame)
         if frame.resources is not None:
             self.resources = frame.resources
@@ -243,6 +246,8 @@ class GatewayCore:
         silent_s = self._silent_s(now_s)
         if silent_s > FEED_SILENT_S:
             return f"no word from the broker for {silent_s:.1f} s"
+        if self.journal is not None:
+            return f"nothing new is taken, what runs goes on: {self.journal}"
         return None
 
     # --- connections ------------------------------------------------------------------------

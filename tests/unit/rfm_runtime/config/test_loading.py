@@ -30,6 +30,9 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "gateways": (2, 3, 4),
     "cancel_deadline_s": (2, 3, 4),
     "stale_after_s": (1, 2, 4),
+    # Not less than what is shown.
+    "retention_s": (1e8, 2e8, 3e8),
+    "retention_operations": (10_001, 10_002, 10_003),
 }
 
 

@@ -7,12 +7,13 @@ import sqlite3
 
 import pytest
 
-from rfm_runtime.core.operations.record import Batch, StoredOperation
+from rfm_runtime.core.operations.record import Batch, JournalFailed, StoredOperation
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.internal import Source
 from rfm_runtime.protocol.operation import Operation, OperationEvent
-from rfm_runtime.store.journal import APPLICATION_ID, SqliteJournal
+from rfm_runtime.store.journal import SqliteJournal
 from rfm_runtime.store.memory import MemoryJournal
+from rfm_runtime.store.schema import APPLICATION_ID
 
 LIMITS = {"history_events": 1000, "finished_keep": 1000}
 CLAIM = Source("engine-0", "host", "boot", 7, 1.5, 1)
@@ -48,7 +49,7 @@ class Written:
 
     def __init__(self, journal):
         self.numbers: queue.Queue[int] = queue.Queue()
-        self.failures: queue.Queue[str | None] = queue.Queue()
+        self.failures: queue.Queue[JournalFailed] = queue.Queue()
         journal.start(lambda number, _: self.numbers.put(number), self.failures.put)
 
     def until(self, number):
@@ -264,11 +265,11 @@ def test_while_it_cannot_be_written_it_says_why_and_goes_on_by_itself_afterwards
     blocker = sqlite3.connect(path, timeout=0)
     blocker.execute("BEGIN IMMEDIATE")
     journal.append(Batch(1, (row("a"),), (event(1),)))
-    assert written.failures.get(timeout=20)
+    assert written.failures.get(timeout=20).reason
     assert written.numbers.empty()
     blocker.rollback()
     blocker.close()
-    assert written.failures.get(timeout=20) is None
+    assert written.failures.get(timeout=20).reason is None
     written.until(1)
     journal.close()
     again = SqliteJournal(path)

@@ -1,0 +1,71 @@
+"""Copies of a journal: whole, verified, and never taken for the one that the log goes on in.
+
+SQLite's online backup: whoever writes to the journal meanwhile waits for nothing, and is in the copy or is not.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from rfm_runtime.errors import JournalError, OutputExistsError
+from rfm_runtime.store import files
+
+__all__ = ["backup", "copy", "partial", "verify"]
+
+
+def backup(path: Path, target: Path, *, force: bool = False) -> int:
+    """Copy the journal at `path` to the file `target`; its size in bytes.
+
+    Killed or refused in the middle there is no such file, or the old one. Raises OutputExistsError, JournalError.
+    """
+    if os.path.lexists(target) and not force:
+        raise OutputExistsError(f"{target} exists and was kept")
+    if target.is_dir():
+        raise OutputExistsError(f"{target} is a folder", hint="name a file in it")
+    if not files.check_header(path):
+        raise JournalError(f"there is no journal {path}", hint="nothing has to be kept yet, or --state-dir is another")
+    fresh = partial(target)
+    try:
+        copy(path, fresh)
+        verify(fresh)
+        fresh.chmod(0o600)
+        fresh.replace(target)
+        files.sync_folder(target.absolute().parent)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    return target.stat().st_size
+
+
+def partial(target: Path) -> Path:
+    """Where a file is made that will be `target`."""
+    return target.with_name(f".{target.name}.partial")
+
+
+def copy(path: Path, target: Path) -> None:
+    """A plain file with all that is committed in `path` now, marked as a copy. Raises JournalError."""
+    target.unlink(missing_ok=True)
+    with files.explained(path):
+        source = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=files.BUSY_S)
+        with closing(source), closing(sqlite3.connect(target)) as written:
+            # In one step: between two a journal that is written would make it begin again.
+            source.backup(written)
+        files.mark_as_backup(target)
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def verify(path: Path) -> None:
+    """Raise JournalError unless it is a whole journal of this release or an older one. Nothing is written."""
+    if not files.check_header(path):
+        raise JournalError(f"there is no file {path}", hint="see `ls` of its folder")
+    with files.explained(path), files.read_only(path).connect() as connection:
+        files.check_version(connection, path)
+        files.check_pages(connection, path)
