@@ -18,7 +18,7 @@ from rfm_runtime.config import Folders, Settings
 from rfm_runtime.errors import AlreadyRunningError, NoRuntimeError, PortTakenError, SetupError
 from rfm_runtime.observe.temporaries import remove_temporaries
 
-__all__ = ["Claim", "claim", "holder", "listen", "prepare", "remove_run_files", "run_files"]
+__all__ = ["Claim", "claim", "claim_state", "holder", "listen", "prepare", "remove_run_files", "run_files"]
 
 BACKLOG = 4096
 """Connections that wait while a gateway restarts: the socket is the supervisor's and stays open. The system's own limit
@@ -97,21 +97,36 @@ def claim(folders: Folders) -> Claim:
             "--state-dir, --runtime-dir and --port 0",
         )
 
-    def has_the_state() -> AlreadyRunningError:
+    claim = Claim()
+    try:
+        claim.lock(folders.lock, runs, "choose another folder with --runtime-dir")
+        _lock_state(claim, folders)
+    except BaseException:
+        claim.close()
+        raise
+    return claim
+
+
+def claim_state(folders: Folders) -> Claim:
+    """Lock the state folder alone: whoever changes the journal's file, and runs no runtime. Raises like `claim`."""
+    claim = Claim()
+    try:
+        _lock_state(claim, folders)
+    except BaseException:
+        claim.close()
+        raise
+    return claim
+
+
+def _lock_state(claim: Claim, folders: Folders) -> None:
+    def has_it() -> AlreadyRunningError:
         pid = folders.journal_lock.read_text(encoding="ascii", errors="replace").strip()
         return AlreadyRunningError(
             f"another runtime (pid {pid or 'unknown'}) uses the state folder {folders.state}",
             hint="stop it, or choose another folder with --state-dir",
         )
 
-    claim = Claim()
-    try:
-        claim.lock(folders.lock, runs, "choose another folder with --runtime-dir")
-        claim.lock(folders.journal_lock, has_the_state, "choose another folder with --state-dir")
-    except BaseException:
-        claim.close()
-        raise
-    return claim
+    claim.lock(folders.journal_lock, has_it, "choose another folder with --state-dir")
 
 
 def _where(folders: Folders) -> str:

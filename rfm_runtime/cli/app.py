@@ -17,6 +17,7 @@ from rfm_runtime.cli import (
     chaos,
     clean,
     config,
+    db,
     doctor,
     errors,
     explain,
@@ -118,6 +119,7 @@ for command in (
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)
 app.add_typer(config.app, name="config")
+app.add_typer(db.app, name="db")
 
 
 def _version(wanted: bool) -> None:

@@ -19,6 +19,7 @@ from rfm_runtime.cli.common import (
     print_json,
     settings,
 )
+from rfm_runtime.config import Folders, folders
 from rfm_runtime.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def start(
         str | None, typer.Option(metavar="resume|fail", help="What is done with renders that were not finished.")
     ] = None,
     config: ConfigOption = None,
+    new_journal: Annotated[
+        bool, typer.Option("--new-journal", help="Begin with an empty journal; the present one is kept beside it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --daemon: print JSON when it is ready.")] = False,
 ) -> None:
     """Start a runtime: in the foreground, or with --daemon.
@@ -65,6 +69,8 @@ def start(
         log_level=log_level,
         interrupted=interrupted,
     )
+    if new_journal:
+        _set_aside(folders(resolved))
     if daemon:
         with starting("starting a runtime") as tell:
             info = start_daemon(resolved, on_status=tell)
@@ -88,6 +94,21 @@ def start(
         code = run(resolved, on_status=tell)
     out.print("stopped", style="dim")
     raise typer.Exit(code)
+
+
+def _set_aside(where: Folders) -> None:
+    from rfm_runtime.app.folders import claim_state
+    from rfm_runtime.store.files import set_aside
+
+    if not where.state.is_dir():
+        return
+    lock = claim_state(where)
+    try:
+        kept = set_aside(where.journal, where.shown)
+    finally:
+        lock.close()
+    if kept is not None:
+        console(stderr=True).print(f"the journal so far is {kept}", style="dim", markup=False)
 
 
 def _ready(where: str) -> None:

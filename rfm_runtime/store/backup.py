@@ -14,7 +14,7 @@ from urllib.parse import quote
 from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.store import files
 
-__all__ = ["backup", "copy", "partial", "verify"]
+__all__ = ["backup", "copy", "partial", "restore", "verify"]
 
 
 def backup(path: Path, target: Path, *, force: bool = False) -> int:
@@ -27,7 +27,7 @@ def backup(path: Path, target: Path, *, force: bool = False) -> int:
     if target.is_dir():
         raise OutputExistsError(f"{target} is a folder", hint="name a file in it")
     if not files.check_header(path):
-        raise JournalError(f"there is no journal {path}", hint="nothing has to be kept yet, or --state-dir is another")
+        raise files.missing(path)
     fresh = partial(target)
     try:
         copy(path, fresh)
@@ -39,6 +39,26 @@ def backup(path: Path, target: Path, *, force: bool = False) -> int:
         fresh.unlink(missing_ok=True)
         raise
     return target.stat().st_size
+
+
+def restore(source: Path, path: Path, *others: Path) -> Path | None:
+    """Have a copy of `source` as the journal at `path`; where the one before is kept now, with `others`.
+
+    Only the holder of the state folder's lock may. Raises JournalError, and the journal is as it was then.
+    """
+    verify(source)
+    fresh = partial(path)
+    try:
+        copy(source, fresh)
+        verify(fresh)
+        fresh.chmod(0o600)
+        kept = files.set_aside(path, *others)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    files.sync_folder(path.parent)
+    return kept
 
 
 def partial(target: Path) -> Path:

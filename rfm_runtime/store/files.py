@@ -37,6 +37,7 @@ __all__ = [
     "is_damage",
     "is_full",
     "mark_as_backup",
+    "missing",
     "new_epoch",
     "open_existing",
     "open_log",
@@ -65,6 +66,13 @@ KEPT = "the file was not changed"
 def damage(path: Path, what: str) -> JournalError:
     """The journal cannot be trusted."""
     return JournalError(f"the journal {path} is damaged: {what}", hint=RESTORE, kept=KEPT)
+
+
+def missing(path: Path) -> JournalError:
+    """Nothing is there to be looked at."""
+    return JournalError(
+        f"there is no journal {path}", hint="a runtime makes one when it starts; name another folder with --state-dir"
+    )
 
 
 def _foreign(path: Path) -> JournalError:
@@ -242,7 +250,7 @@ def check_pages(connection: Connection, path: Path) -> None:
     """Raise JournalError if pages do not fit together."""
     found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
     if found != "ok":
-        raise damage(path, str(found))
+        raise damage(path, " ".join(str(found).split()))
 
 
 def open_log(connection: Connection, inode: int) -> tuple[str, int]:

@@ -61,7 +61,7 @@ def migrate(path: Path) -> Path | None:
     # The name of the log goes with the file that it goes on in, and this is the one from here on.
     fresh.replace(path)
     files.sync_folder(path.parent)
-    log.warning("the journal was migrated from schema %d to %d; kept: %s", version, schema.SCHEMA_VERSION, kept)
+    log.info("the journal was migrated from schema %d to %d; kept: %s", version, schema.SCHEMA_VERSION, kept)
     return kept
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from typing import Final, Literal, get_args
 
@@ -15,7 +17,7 @@ from rfm_runtime.cli.pages.single import operation_page
 from rfm_runtime.cli.pages.words import Local
 from rfm_runtime.core.reports.report import Line, PeriodReport, Report
 
-__all__ = ["COLUMNS", "FORMATS", "Format", "written"]
+__all__ = ["COLUMNS", "FORMATS", "Cell", "Format", "cells", "csv_lines", "utc", "written"]
 
 Format = Literal["html", "csv", "json"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -52,19 +54,25 @@ def written(report: Report, form: Format, local: Local) -> bytes:
 
 
 def _csv(lines: tuple[Line, ...]) -> bytes:
-    """RFC 4180."""
+    return b"".join(csv_lines(COLUMNS, map(cells, lines)))
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[bytes]:
+    """RFC 4180, a row at a time; a spreadsheet computes nothing of it."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for line in lines:
-        writer.writerow([_harmless(cell) for cell in _cells(line)])
-    return out.getvalue().encode(errors="replace")
+    for row in itertools.chain([columns], rows):
+        writer.writerow([_harmless(cell) for cell in row])
+        yield out.getvalue().encode(errors="replace")
+        out.seek(0)
+        out.truncate()
 
 
-def _cells(line: Line) -> tuple[Cell, ...]:
+def cells(line: Line) -> tuple[Cell, ...]:
+    """Of one operation, in the order of COLUMNS."""
     return (
         *(line.operation_id, line.kind, line.name, line.owner, line.state),
-        *(_utc(line.created_at_ms), _utc(line.started_at_ms), _utc(line.ended_at_ms)),
+        *(utc(line.created_at_ms), utc(line.started_at_ms), utc(line.ended_at_ms)),
         *(line.waiting_ms / 1000, None if line.running_ms is None else line.running_ms / 1000),
         *(line.cpu_s, line.iterations, line.done, line.total, line.unit),
         *(line.priority, line.attempts, line.parent_id),
@@ -80,7 +88,8 @@ def _harmless(cell: Cell) -> Cell:
     return cell
 
 
-def _utc(at_ms: int | None) -> str | None:
+def utc(at_ms: int | None) -> str | None:
+    """A moment as the CSV has it."""
     if at_ms is None:
         return None
     return Local(UTC).at(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")

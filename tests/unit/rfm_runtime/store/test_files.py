@@ -1,0 +1,202 @@
+"""A file that cannot be trusted is refused, kept, and said what to do about; no empty one is begun in its place."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rfm_runtime.core.operations.record import Batch
+from rfm_runtime.errors import JournalError
+from rfm_runtime.protocol.history import History
+from rfm_runtime.store import files
+from rfm_runtime.store.journal import SqliteJournal
+from rfm_runtime.store.look import looked_at
+from rfm_runtime.testing.runtime import eventually
+
+GOLDEN = Path(__file__).parents[3] / "data" / "journals" / "schema-1.db"
+LIMITS = {"history_events": 1000, "finished_keep": 1000}
+
+pytestmark = pytest.mark.scenario("F11")
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A journal of this release, closed in order."""
+    path = tmp_path / "journal.db"
+    shutil.copy(GOLDEN, path)
+    SqliteJournal(path).close()
+    for beside in tmp_path.iterdir():
+        if beside != path:
+            beside.unlink()
+    return path
+
+
+def refused(path, what):
+    before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+    with pytest.raises(JournalError, match=what) as caught:
+        SqliteJournal(path)
+    after = {one.name: one.read_bytes() for one in path.parent.iterdir() if not one.name.endswith("-shm")}
+    assert {name: after.get(name) for name in before} == before
+    assert set(after) <= {*before, "journal.db-wal"}
+    return caught.value
+
+
+def tells_what_to_do(error):
+    assert "db check" in error.hint
+    assert "db restore" in error.hint
+    assert "--new-journal" in error.hint
+
+
+def test_cut_off_at_any_length_it_is_refused(path):
+    whole = path.read_bytes()
+    for size in (0, 1, 15, 16, 99, 100, 512, 4096, 4097, len(whole) // 2, len(whole) - 4096, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        tells_what_to_do(refused(path, "is damaged"))
+
+
+def test_a_header_of_zeros_is_refused(path):
+    content = bytearray(path.read_bytes())
+    content[:100] = bytes(100)
+    path.write_bytes(content)
+    tells_what_to_do(refused(path, "all zeros"))
+
+
+def test_pages_with_flipped_bits_are_refused_or_do_no_harm(path):
+    """Wherever they are: what opens gives every operation as it was, or says that a row cannot be read."""
+    whole = path.read_bytes()
+    before = SqliteJournal(path)
+    rows = {row.operation.operation_id: row for row in before.load(**LIMITS).rows}
+    before.close()
+    whole = path.read_bytes()
+    chance = random.Random(11)
+    refusals = 0
+    for _ in range(120):
+        content = bytearray(whole)
+        page = chance.randrange(len(content) // 4096)
+        # A sector of it, as a failing disk does.
+        place = 4096 * page + 512 * chance.randrange(8)
+        content[place : place + 512] = chance.randbytes(512)
+        path.write_bytes(content)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        try:
+            journal = SqliteJournal(path)
+        except JournalError:
+            refusals += 1
+            assert path.read_bytes() == content
+            continue
+        try:
+            found = {row.operation.operation_id for row in journal.load(**LIMITS).rows}
+        except JournalError:
+            refusals += 1
+        else:
+            assert found == set(rows)
+        finally:
+            journal.close()
+    assert refusals > 60
+
+
+def test_what_is_left_of_a_journal_that_is_gone_is_not_dropped(path):
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA wal_autocheckpoint=0")
+    writer.execute("UPDATE meta SET value = '7' WHERE key = 'incarnation'")
+    writer.commit()
+    wal = path.with_name("journal.db-wal")
+    kept = wal.read_bytes()
+    writer.close()
+    path.unlink()
+    wal.write_bytes(kept)
+    tells_what_to_do(refused(path, "it is gone"))
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path):
+    path = tmp_path / "journal.db"
+    path.mkdir()
+    with pytest.raises(JournalError, match="Is a directory"):
+        SqliteJournal(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="file systems cannot be mounted here")
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_file_of_somebody_else_is_refused_and_says_whose_it_should_be(path, mode):
+    for folder in path.parents:
+        if folder.name.startswith("pytest-"):
+            folder.chmod(0o755)
+    path.parent.chmod(0o755)
+    path.chmod(mode)
+    program = (
+        "import os, sys; from pathlib import Path; from rfm_runtime.store.files import check_header;"
+        "from rfm_runtime.errors import JournalError\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "try: check_header(Path(sys.argv[1]))\n"
+        "except JournalError as error: print(error.message, error.hint)"
+    )
+    told = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True).stdout
+    assert "Permission denied" in told
+    assert "chown 65534" in told
+
+
+def test_killed_while_it_is_made_there_is_none(tmp_path):
+    path = tmp_path / "journal.db"
+    (tmp_path / ".journal.db.new").write_bytes(b"half")
+    SqliteJournal(path).close()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["journal.db"]
+
+
+def test_a_large_journal_is_served_before_it_is_looked_through_and_damage_is_said_then(path, monkeypatch):
+    monkeypatch.setattr(files, "CHECKED_AT_ONCE_BYTES", 1000)
+    connection = sqlite3.connect(path)
+    page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'operations_owned'").fetchone()[0]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * (page - 1) + 8 : 4096 * page] = bytes(4096 - 8)
+    path.write_bytes(content)
+    journal = SqliteJournal(path)
+    loaded = journal.load(**LIMITS)
+    failures, written = [], []
+    journal.start(lambda number, _: written.append(number), failures.append)
+    eventually(lambda: failures, what="damage is said")
+    assert "damaged" in failures[0].reason
+    # What runs can still say how it ended.
+    assert failures[0].outcomes
+    assert "db check" in failures[0].hint
+    live = next(row for row in loaded.rows if row.operation.state == "running")
+    journal.append(Batch(1, (live,), ()))
+    eventually(lambda: written or len(failures) > 1, what="an outcome is written, or refused")
+    journal.close()
+
+
+def test_a_row_that_is_found_damaged_while_others_are_served_is_said_to_all(path):
+    journal = SqliteJournal(path)
+    failures = []
+    journal.start(lambda *_: None, failures.append)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE operations SET row = x'c1c1' WHERE operation_id = 'op-bob'")
+    connection.close()
+    with pytest.raises(JournalError, match="damaged"):
+        journal.history(History(since_ms=0, limit=100))
+    assert "damaged" in failures[0].reason
+    journal.close()
+    with looked_at(path) as look:
+        checked = look.check()
+    assert any("op-bob" in one for one in checked.rows)
+
+
+def test_set_aside_keeps_all_that_belongs_to_it(path, tmp_path):
+    shown = tmp_path / "shown"
+    shown.write_bytes(b"s")
+    content = path.read_bytes()
+    kept = files.set_aside(path, shown)
+    again = files.set_aside(path, shown)
+    assert again is None
+    assert kept.read_bytes() == content
+    assert kept.with_name("shown").read_bytes() == b"s"
+    assert not path.exists()
+    assert not shown.exists()
