@@ -152,7 +152,7 @@ class Run:
             raise
 
     def _journal(self) -> Journal:
-        return MemoryJournal() if self._memory else open_journal(self.settings)
+        return MemoryJournal(self.settings.finished_keep) if self._memory else open_journal(self.settings)
 
     def _await_ready(self) -> None:
         in_time = self._ready.wait(self.settings.start_timeout_s)

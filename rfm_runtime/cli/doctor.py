@@ -19,12 +19,12 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, console, print_json, settings
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
-from rfm_runtime.errors import NoRuntimeError, SetupError
+from rfm_runtime.errors import NoRuntimeError, RfmError, SetupError
 
 __all__ = ["doctor"]
 
 EXTRAS = {
-    "server": ("sqlalchemy", "structlog", "prometheus_client", "psutil", "jwt", "cryptography"),
+    "server": ("sqlalchemy", "alembic", "structlog", "prometheus_client", "psutil", "jwt", "cryptography"),
     "engine": ("numpy", "numba", "gmpy2", "PIL", "psutil", "xxhash"),
 }
 ROOM_BYTES = 1024**3
@@ -50,7 +50,7 @@ def doctor(as_json: JsonOption = False, state_dir: StateDirOption = None, runtim
         with suppress(NoRuntimeError, SetupError):
             running = ConnectionInfo.read(folders(resolved).connection)
             resolved = msgspec.structs.replace(resolved, state_dir=running.state_dir)
-    findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_runtime(resolved)]
+    findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_journal(resolved), *_runtime(resolved)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -110,6 +110,29 @@ def _room(resolved: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free
     detail = f"{free / 1024**3:.1f} GiB free in {existing}"
     yield _check("disk", free > ROOM_BYTES, detail, "make room: `rfm-runtime clean` removes files of finished renders")
+
+
+def _journal(resolved: Settings) -> Iterator[Finding]:
+    """Whether it can be opened, and nothing keeps what is beside it from getting into it."""
+    if importlib.util.find_spec("sqlalchemy") is None:
+        return
+    from rfm_runtime.store.files import WAL_LIMIT_BYTES
+    from rfm_runtime.store.look import looked_at
+
+    path = folders(resolved).journal
+    if not path.parent.is_dir() or not any(path.parent.glob(f"{path.name}*")):
+        yield _check("journal", True, "none yet", "")
+        return
+    try:
+        with looked_at(path) as look:
+            found = look.figures()
+    except RfmError as error:
+        yield _check("journal", False, error.message, error.hint or "")
+        return
+    operations = sum(found.operations.values())
+    detail = f"{operations} operations in {found.bytes / 1e6:.1f} MB, {found.wal_bytes / 1e6:.1f} MB beside it"
+    todo = "end the program that has the journal open to read it for long (see `fuser`): it cannot be cut back"
+    yield _check("journal", found.wal_bytes <= 2 * WAL_LIMIT_BYTES, detail, todo)
 
 
 def _runtime(resolved: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Collection
 
@@ -15,9 +16,15 @@ __all__ = ["MemoryJournal"]
 
 
 class MemoryJournal:
-    """Written at once, in the appender's thread. A second `load` sees what the first broker left."""
+    """Written at once, in the appender's thread. A second `load` sees what the first broker left.
 
-    def __init__(self) -> None:
+    operations: that have ended and are kept, the newest, or a tenth more; None: all.
+    """
+
+    def __init__(self, operations: int | None = None) -> None:
+        self._keep = operations
+        self._hole = 0
+        self._ended: dict[str, None] = {}
         self._epoch = f"mem-{secrets.token_hex(8)}"
         self._incarnation = 0
         self._rows: dict[str, StoredOperation] = {}
@@ -27,8 +34,8 @@ class MemoryJournal:
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
         self._incarnation += 1
-        events = tuple(self._events[-history_events:])
-        head = events[-1].seq if events else 0
+        events = tuple(event for event in self._events if event.seq > self._hole)[-history_events:]
+        head = events[-1].seq if events else self._hole
         live = [row for row in self._rows.values() if row.operation.state not in TERMINAL_STATES]
         ended = [row for row in self._rows.values() if row.operation.state in TERMINAL_STATES]
         ended.sort(key=lambda row: row.operation.ended_at_ms or 0)
@@ -62,10 +69,25 @@ class MemoryJournal:
     def append(self, batch: Batch) -> None:
         for row in batch.rows:
             self._rows[row.operation.operation_id] = row
+            if row.operation.state in TERMINAL_STATES:
+                self._ended.setdefault(row.operation.operation_id)
         self._events += batch.events
         self._performance.update(batch.performance)
+        if self._keep is not None and len(self._ended) > self._keep + self._keep // 10:
+            self._forget(len(self._ended) - self._keep)
         if self._on_written is not None:
             self._on_written(batch.number, 0.0)
+
+    def _forget(self, count: int) -> None:
+        """What ended first, children before parents, with all that was written of it."""
+        parents = {row.operation.parent_id for row in self._rows.values()}
+        gone = {*itertools.islice((one for one in self._ended if one not in parents), count)}
+        for operation_id in gone:
+            del self._ended[operation_id], self._rows[operation_id]
+            self._performance.pop(operation_id, None)
+        newest = [event.seq for event in self._events if event.operation_id in gone]
+        self._hole = max([self._hole, *newest])
+        self._events = [event for event in self._events if event.operation_id not in gone]
 
     def find(self, owner: str, request_keys: Collection[str], operation_ids: Collection[str]) -> list[StoredOperation]:
         return [

@@ -130,7 +130,6 @@ class Hub:
         record = Record(row, now.mono_s, before)
         if row.operation.state == "paused":
             record.series.stands(record.age_ms(now))
-        record.merge.has_tiles = not row.reported
         operation = row.operation
         self.records[operation.operation_id] = record
         self.keys[operation.owner, row.request_key] = operation.operation_id

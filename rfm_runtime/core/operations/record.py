@@ -75,9 +75,15 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Record:
-    """One live operation: its row and what need not survive a restart. kept_s: when its series was last written."""
+    """One operation: its row and what need not survive a restart. kept_s: when its series was last written.
 
-    __slots__ = ("assigned_s", "handle", "kept_s", "merge", "queued_s", "row", "series", "started_s", "stop_sent_s")
+    merge, series: of what lives, and made when they are asked for: of ten thousand that have ended nobody asks.
+    """
+
+    __slots__ = (
+        *("_before", "_merge", "_series", "assigned_s", "handle", "kept_s"),
+        *("queued_s", "row", "started_s", "stop_sent_s"),
+    )
 
     def __init__(self, row: StoredOperation, queued_s: float, before: Performance | None = None) -> None:
         self.row = row
@@ -85,11 +91,27 @@ class Record:
         self.handle: int | None = None
         self.assigned_s: float | None = None
         self.stop_sent_s: float | None = None
-        self.merge = Merge(row.operation.latest, row.cpu_before_s)
-        self.series = Series(before)
+        self._before = before
+        self._merge: Merge | None = None
+        self._series: Series | None = None
         self.kept_s = queued_s
         # On the clock that nobody sets; of what an earlier broker has seen begin, by the other one.
         self.started_s: float | None = None
+
+    @property
+    def merge(self) -> Merge:
+        """Its progress from all sources."""
+        if self._merge is None:
+            self._merge = Merge(self.row.operation.latest, self.row.cpu_before_s)
+            self._merge.has_tiles = not self.row.reported
+        return self._merge
+
+    @property
+    def series(self) -> Series:
+        """How it went over its time."""
+        if self._series is None:
+            self._series = Series(self._before)
+        return self._series
 
     @property
     def operation(self) -> Operation:

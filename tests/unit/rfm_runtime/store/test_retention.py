@@ -13,6 +13,7 @@ from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.operation import Operation, OperationEvent
 from rfm_runtime.store import retention
 from rfm_runtime.store.journal import SqliteJournal
+from rfm_runtime.store.memory import MemoryJournal
 from rfm_runtime.store.retention import Retention
 from rfm_runtime.testing.runtime import eventually
 
@@ -219,3 +220,21 @@ def test_the_log_beside_the_file_is_cut_back_when_a_long_reader_is_gone(tmp_path
     reader.close()
     eventually(lambda: wal.stat().st_size < 1_000_000, what="it is cut back")
     filled.journal.close()
+
+
+@pytest.mark.scenario("J23")
+def test_a_journal_in_memory_is_bounded_as_well():
+    journal = MemoryJournal(operations=20)
+    journal.start(lambda *_: None, lambda _: None)
+    seq = 0
+    journal.append(Batch(1, (row("parent", ended_at_ms=1), row("alive", parent_id="parent")), ()))
+    for number in range(200):
+        rows = (row(f"op-{number:03}", ended_at_ms=number + 2),)
+        journal.append(Batch(number + 2, rows, (event(seq + 1, f"op-{number:03}"), event(seq + 2, "alive"))))
+        seq += 2
+    loaded = journal.load(**LIMITS)
+    kept = {r.operation.operation_id for r in loaded.rows}
+    assert {"parent", "alive", "op-199", "op-185"} <= kept
+    assert len(kept) <= 24
+    assert loaded.head == 400
+    assert [e.seq for e in loaded.events] == list(range(loaded.floor + 1, 401))

@@ -7,7 +7,7 @@ import pytest
 
 from rfm_runtime.core.operations import ownership
 from rfm_runtime.core.operations.queries import page_of
-from rfm_runtime.core.operations.record import Drain, Heard
+from rfm_runtime.core.operations.record import Drain, Heard, JournalFailed
 from rfm_runtime.core.operations.schedule import AGEING_S
 from rfm_runtime.protocol.internal import (
     Ack,
@@ -197,6 +197,32 @@ def test_while_the_journal_fails_a_cancel_acts_says_so_and_is_written_once(world
     assert "cancelling" not in types(world)
     world.recover()
     assert types(world)[-1] == "cancelling"
+
+
+@pytest.mark.scenario("F7")
+def test_with_room_for_outcomes_alone_what_runs_ends_and_nothing_new_is_taken(world):
+    assign = running(world)
+    submitted(world, "waits")
+    world.handle(JournalFailed("no room", outcomes=True, hint="make some"))
+    for routing, message in (
+        (G, DoPause(ADMIN, "op", True)),
+        (G, DoPriority(ADMIN, "op", 1)),
+    ):
+        refusal = world.replies[world.ask(routing, message)]
+        assert (refusal.code, refusal.hint) == ("unavailable", "make some")
+    assert world.replies[world.submit("new")].code == "unavailable"
+    # An owner whose connection was made again has to be heard, or its outcome would not be.
+    measure = OperationMeasure(assign.generation, 1, 0, done=1.0, total=10.0)
+    held = HeldOperation(operation_id="op", generation=assign.generation, state="running", measure=measure)
+    assert greet(world, held=(held,)).keep
+    number = world.cancel("waits")
+    world.write()
+    assert world.replies[number].state == "cancelling"
+    world.call(E, outcome(assign), Ack)
+    assert state(world, "op") == "completed"
+    assert not world.hub.waiting.heads()
+    world.handle(JournalFailed(None))
+    submitted(world, "new")
 
 
 # --- submit ---------------------------------------------------------------------------------------

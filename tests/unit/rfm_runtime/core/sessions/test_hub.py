@@ -726,6 +726,10 @@ def test_ready_means_contiguous_and_hearing_of_the_broker(scene):
     assert core.is_ready
     assert core.why_not_ready(scene.gate.now_s) is None
     assert "no word" in core.why_not_ready(scene.gate.now_s + 3.0)
+    scene.gate.feed(msgspec.structs.replace(scene.story.frame(), journal="the disk is full"))
+    assert "the disk is full" in core.why_not_ready(scene.gate.now_s)
+    scene.gate.feed(scene.story.frame())
+    assert core.why_not_ready(scene.gate.now_s) is None
     scene.gate.answer = lambda _: None
     scene.gate.feed(Story("other").frame())
     assert not core.is_ready
