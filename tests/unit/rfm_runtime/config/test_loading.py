@@ -262,3 +262,11 @@ def test_no_two_things_have_one_path() -> None:
     paths += [where.lock, where.kernels, *(Path(where.endpoint(name)) for name in ("command", "control", "feed"))]
     assert all(a != b for a, b in itertools.combinations(paths, 2))
     assert where.endpoint("command") == "ipc:///r/command.sock"
+
+
+@pytest.mark.parametrize("given", [{"retention_s": 3600.0}, {"retention_operations": 10, "finished_keep": 11}])
+def test_what_is_shown_is_kept(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="is less than") as caught:
+        load(given, file=Path(os.devnull), environ={})
+    assert "smaller as well" in (caught.value.hint or "")
+    load({**given, "finished_keep_s": 60.0, "finished_keep": 2}, file=Path(os.devnull), environ={})
