@@ -41,6 +41,8 @@ def cli(
     command = [*COMMAND, *arguments]
     if file_limit_blocks is not None:
         command = ["bash", "-c", f"ulimit -f {file_limit_blocks}; exec {shlex.join(command)}"]
+        # Half a compiled module would be left for every later test.
+        env = {**env, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
 
 

@@ -81,6 +81,14 @@ def _faults(command: str) -> Iterator[None]:
         if extra is None or os.environ.get("RFM_DEBUG"):
             raise
         raise MissingExtraError(f"`{command}`", extra) from None
+    except EOFError as error:
+        if os.environ.get("RFM_DEBUG"):
+            raise
+        # Python before 3.13 leaves half a compiled module behind where a disk was full, and fails with it for ever.
+        raise _SystemFault(
+            f"a file of this program was cut off, as a full disk does: {error}",
+            hint="make room, and remove the `__pycache__` folders of rfm_runtime, or install it again",
+        ) from None
     except OSError as error:
         if os.environ.get("RFM_DEBUG"):
             raise

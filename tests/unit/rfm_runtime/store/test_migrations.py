@@ -160,7 +160,9 @@ def test_without_room_it_says_how_much_is_needed_and_leaves_the_old_one(old, tmp
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 20_000, 60_000, 100_000])
-def test_a_write_that_is_refused_leaves_the_old_one(old, limit_bytes):
+def test_a_write_that_is_refused_leaves_the_old_one(old, limit_bytes, monkeypatch):
+    # Half a compiled module would be left for every later test.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = old.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limits[1]))
