@@ -130,23 +130,20 @@ class SqliteJournal:
         path = self._path
         if not files.check_header(path):
             files.create(path)
+        with files.explained(path), files.read_only(path).connect() as connection:
+            version = files.check_version(connection, path)
+            self._small = path.stat().st_size <= files.CHECKED_AT_ONCE_BYTES
+            if self._small:
+                files.check_pages(connection, path)
+        if version < schema.SCHEMA_VERSION:
+            # It loads Alembic, which takes half a second: for this alone.
+            from rfm_runtime.store.migrate import migrate
+
+            migrate(path)
         self._engine = files.open_existing(path)
         try:
-            with files.explained(path):
-                with self._engine.connect() as connection:
-                    version = files.check_version(connection, path)
-                    self._small = path.stat().st_size <= files.CHECKED_AT_ONCE_BYTES
-                    if self._small:
-                        files.check_pages(connection, path)
-                if version < schema.SCHEMA_VERSION:
-                    self._engine.dispose()
-                    # It loads Alembic, which takes half a second: for this alone.
-                    from rfm_runtime.store.migrate import migrate
-
-                    migrate(path)
-                    self._engine = files.open_existing(path)
-                with self._engine.begin() as connection:
-                    self._epoch, self._incarnation = files.open_log(connection, path.stat().st_ino)
+            with files.explained(path), self._engine.begin() as connection:
+                self._epoch, self._incarnation = files.open_log(connection, path.stat().st_ino)
         except BaseException:
             self._engine.dispose()
             raise
