@@ -59,7 +59,7 @@ def connected(running: Runtime) -> Iterator[Client]:
 
 
 def commands(running: Runtime) -> dict[str, str]:
-    return environment(running)
+    return {**environment(running), "RFM_CACHE_DIR": running.settings.cache_dir}
 
 
 def readyz(running: Runtime) -> tuple[int, str]:
@@ -201,6 +201,7 @@ def test_a_broker_that_is_killed_while_the_disk_is_full_comes_back_and_takes_out
 
 
 @pytest.mark.scenario("F11")
+@pytest.mark.timeout(300)
 def test_a_damaged_journal_is_no_new_beginning_and_a_backup_is_another_log(tmp_path: Path) -> None:
     with runtime(tmp_path, workers=1) as running:
         with connected(running) as client:
