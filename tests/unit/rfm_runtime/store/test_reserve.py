@@ -1,0 +1,55 @@
+"""The reserve on a real small file system: given away when it is full, taken again when there is room and more."""
+
+from __future__ import annotations
+
+import pytest
+
+from rfm_runtime.store.reserve import Reserve
+from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
+
+KB = 1024
+
+pytestmark = pytest.mark.scenario("F7")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    if not can_mount(tmp_path):
+        pytest.skip(CANNOT_MOUNT)
+    with small_disk(tmp_path / "disk", 1024 * KB) as mounted:
+        yield mounted
+
+
+def test_what_is_given_away_can_be_written_and_is_taken_again_with_half_as_much_beside_it(disk):
+    reserve = Reserve(disk.path / "reserve", 256 * KB)
+    assert reserve.take()
+    disk.fill()
+    assert disk.free_bytes == 0
+    assert reserve.release()
+    assert disk.free_bytes == 256 * KB
+    assert not reserve.release()
+    assert reserve.promised
+    assert not reserve.take()
+    assert disk.free_bytes == 256 * KB
+    disk.resize((1024 + 100) * KB)
+    assert not reserve.take()
+    disk.resize((1024 + 128) * KB)
+    assert reserve.take()
+    assert disk.free_bytes == 128 * KB
+
+
+def test_a_disk_that_never_had_room_for_it_promises_nothing(disk):
+    disk.fill(leave_bytes=300 * KB)
+    reserve = Reserve(disk.path / "reserve", 256 * KB)
+    assert not reserve.take()
+    assert not reserve.promised
+    assert not reserve.release()
+    assert disk.free_bytes >= 300 * KB
+
+
+def test_without_one_nothing_is_reserved(disk):
+    reserve = Reserve(disk.path / "reserve", 0)
+    assert reserve.take()
+    assert not reserve.promised
+    assert not reserve.release()
+    assert not (disk.path / "reserve").exists()
