@@ -36,8 +36,7 @@ TARGET = 0.25
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="rfm-") as folder:
-        restarts = _restarts_s(Path(folder) / "restart", 3 if quick else 9)
-        bare = [_python_s() for _ in range(3 if quick else 9)]
+        restarts, bare = _restarts_s(Path(folder) / "restart", 3 if quick else 9)
         ours, peer, sizes = _written(Path(folder), 2_000 if quick else 20_000, 2 if quick else 5)
         waits = _waits_ms(Path(folder) / "waits.db", 100 if quick else 1000)
     return [
@@ -159,18 +158,20 @@ def _opened(path: Path) -> tuple[SqliteJournal, _Done]:
     return journal, done
 
 
-def _restarts_s(folder: Path, rounds: int) -> list[float]:
+def _restarts_s(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """Of the broker, and of Python with the broker's imports, in turn."""
     broker = BrokerProcess(folder)
     _fill(broker.folders.journal)
-    found = []
+    found, bare = [], []
     try:
         broker.start()
         for _ in range(rounds):
             broker.kill()
+            bare.append(_python_s())
             found.append(broker.start())
     finally:
         broker.close()
-    return found
+    return found, bare
 
 
 def _python_s() -> float:
