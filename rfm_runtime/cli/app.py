@@ -85,7 +85,7 @@ def _faults(command: str) -> Iterator[None]:
         if os.environ.get("RFM_DEBUG"):
             raise
         # Python before 3.13 leaves half a compiled module behind where a disk was full, and fails with it for ever.
-        raise _SystemFault(
+        raise SystemFaultError(
             f"a file of this program was cut off, as a full disk does: {error}",
             hint="make room, and remove the `__pycache__` folders of rfm_runtime, or install it again",
         ) from None

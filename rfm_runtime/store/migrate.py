@@ -120,7 +120,7 @@ def _compare(old: Path, new: Path) -> None:
                 [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables]
             )
     if counts[0] != counts[1]:
-        raise JournalError(f"{counts[1]} rows came of {counts[0]}")
+        raise JournalError(f"{counts[1]} rows came of {counts[0]}", hint="start it with the release that wrote it")
 
 
 def _empty_log(path: Path) -> None:
