@@ -20,6 +20,7 @@ from rfm_runtime.core.sessions.hub import GatewayCore
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.errors import ConflictError
 from rfm_runtime.protocol.internal import FeedFrame
+from rfm_runtime.protocol.operation import ProgressUpdate
 from rfm_runtime.testing.sessions import TOKENS
 from rfm_runtime.testing.simulation.broker import Broker
 
@@ -101,12 +102,16 @@ def feed_gap_ignored() -> Iterator[None]:
 def progress_after_the_outcome() -> Iterator[None]:
     """Measures that came before the outcome are shown after it."""
 
-    def everybody(self: Hub) -> Iterator[Record]:
-        for operation_id, record in self.records.items():
-            if operation_id in self.log.committed:
-                yield record
+    progress = Hub.progress
 
-    with patch.object(Hub, "_in_hand", everybody):
+    def tireless(self: Hub, now: Now) -> tuple[ProgressUpdate, ...]:
+        ended = (record for oid, record in self.records.items() if record.terminal and oid in self.log.committed)
+        late = [record for record in ended if record.merge.dirty]
+        for record in late:
+            record.merge.take_dirty()
+        return (*progress(self, now), *(self._update(record, now) for record in late))
+
+    with patch.object(Hub, "progress", tireless):
         yield
 
 
