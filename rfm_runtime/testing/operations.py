@@ -268,7 +268,7 @@ class World:
                 case Kill():
                     self._kill(command.source)
                 case Forget():
-                    self.forgotten.append(command.name)
+                    self._forgotten(command.name)
         self.hub.sanity_check()
 
     def _pushed(self, command: Push) -> None:
@@ -282,6 +282,9 @@ class World:
 
     def _kill(self, source: Source) -> None:
         self.killed.append(source)
+
+    def _forgotten(self, name: str) -> None:
+        self.forgotten.append(name)
 
     def _answered(self, command: Send) -> None:
         pack_reply(command.request_id, command.answer)

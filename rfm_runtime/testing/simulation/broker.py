@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
-from rfm_runtime.core.operations.record import Asked, Died, Push, Send, Told
+from rfm_runtime.core.operations.record import Asked, Died, Heard, Push, Send, Told
 from rfm_runtime.protocol.internal import (
     PROGRESS_HEADER,
     ControlFrame,
     FeedFrame,
+    LastWord,
     OwnerHeartbeat,
     OwnerHello,
     ProgressStateReply,
@@ -32,6 +33,8 @@ from rfm_runtime.testing.operations import World
 from rfm_runtime.testing.simulation.network import BROKER, Channel, Frames, Lane, Network
 
 __all__ = ["Broker", "Processes"]
+
+LOOK_S = 5.0
 
 
 class Processes:
@@ -51,6 +54,7 @@ class Processes:
 class Broker(World):
     """feeds, owners: addresses of those who subscribe. on_events: told what is being published, before anybody.
 
+    left: what ended programs have left on disk, by name.
     heard_s: when each owner was last heard of by a broker that knew it; lapsed: those that were silent for a lease.
     """
 
@@ -73,6 +77,9 @@ class Broker(World):
         self._frame_no = 0
         self._published_seq = 0
         self._measures: dict[bytes, bytes] = {}
+        self.left: dict[str, tuple[Source, tuple[LastWord, ...]]] = {}
+        self._hearing: set[str] = set()
+        self._look_s = 0.0
         super().__init__(**settings)
 
     def boot(self, *, first: bool = False) -> None:
@@ -81,6 +88,8 @@ class Broker(World):
         self.network.join(BROKER)
         self.greeted.clear()
         self.watching.clear()
+        self._hearing.clear()
+        self._look_s = 0.0
         self._measures.clear()
         self._frame_no = 0
         super().boot(first=first)
@@ -98,6 +107,8 @@ class Broker(World):
             source = msgspec.msgpack.decode(frames[0], type=Source)
             if source in self.watching:
                 self.watching.remove(source)
+                # What it could not say happened before it died.
+                self._hear(source.name)
                 self.handle(Died(source))
             return
         routing = lane.sender.encode()
@@ -116,6 +127,14 @@ class Broker(World):
             self.hub.recall(self._find(*missing), self.now)
         self._asked[message.id] = body
         self.handle(Asked(routing, message.id, body))
+
+    def _hear(self, name: str) -> None:
+        if name in self.left and name not in self._hearing:
+            self._hearing.add(name)
+            source, words = self.left[name]
+            unknown = [word.outcome.operation_id for word in words if word.outcome.operation_id not in self.hub.records]
+            self.hub.recall(self._find("", [], unknown), self.now)
+            self.handle(Heard(source, words, True))
 
     def _heard(self, name: str) -> None:
         if self.is_silent(name):
@@ -148,6 +167,11 @@ class Broker(World):
             if handle in self.hub.handles:
                 self.report(handle, source, unpack_progress(message))
         self._frame((), self.tick(0.0))
+        if self.mono_s >= self._look_s:
+            # Of programs that nobody watches: this broker has never heard of them.
+            self._look_s = self.mono_s + LOOK_S
+            for name in sorted(self.left):
+                self._hear(name)
 
     # --- what leaves ------------------------------------------------------------------------
 
@@ -194,6 +218,11 @@ class Broker(World):
         frames = pack(frame)
         for address in addresses:
             self.network.send(BROKER, address, channel, frames)
+
+    def _forgotten(self, name: str) -> None:
+        super()._forgotten(name)
+        self._hearing.discard(name)
+        self.left.pop(name, None)
 
     # --- processes --------------------------------------------------------------------------
 

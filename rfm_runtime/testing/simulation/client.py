@@ -130,8 +130,8 @@ class Client(Peer):
         elif isinstance(message, Submit):
             require(isinstance(answer, SubmitReply), "a good submission, or its repetition, was refused", answer)
             if isinstance(answer, SubmitReply):
-                require(answer.operation_id == message.operation_id, "one key, two operations", (message, answer))
-                self.accepted[message.request_key] = answer.operation_id
+                first = self.accepted.setdefault(message.request_key, answer.operation_id)
+                require(answer.operation_id == first, "one key, two operations", (message, answer))
         elif isinstance(message, CancelOperation):
             known = isinstance(answer, ErrorInfo) and answer.code == "unknown_operation"
             promised = message.operation_id in self.accepted.values()

@@ -66,6 +66,9 @@ class Elsewhere(Reporter, Peer):
         self._pending[number] = (self.now_s + REQUEST_S, then)
         self.say(message, number)
 
+    def keep(self, after_s: float = 0.0) -> None:
+        """It has no folder that a broker would look into: what it said while it was away is lost with it."""
+
     # --- in place of the sockets ------------------------------------------------------------
 
     def hello(self) -> None:

@@ -29,6 +29,7 @@ from rfm_runtime.core.reporting.desk import (
 from rfm_runtime.errors import UnavailableError
 from rfm_runtime.protocol.internal import (
     Announce,
+    LastWord,
     OperationMeasure,
     OwnerHeartbeat,
     OwnerHello,
@@ -46,13 +47,15 @@ from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network
 __all__ = ["Ending", "Reporter"]
 
 TOTAL = 100.0
+KEEP_S = 1.0
 Ending = Literal["completed", "failed", "canceled"]
 
 
 class Reporter:
     """One process. loops: what runs, how far it is. told: what each was asked. ended, settled: outcomes, by id.
 
-    given_up: what the broker would not have any more.
+    given_up: what the broker would not have any more. kept: outcomes that nobody acknowledged for a second, on disk
+    until all of them are settled.
     """
 
     def __init__(self, network: Network, address: str, source: Source, numbers: Iterator[int], now_s: float) -> None:
@@ -68,6 +71,7 @@ class Reporter:
         self.ended: dict[str, Ending] = {}
         self.settled: set[str] = set()
         self.given_up: set[str] = set()
+        self.kept: dict[str, LastWord] = {}
         self._heartbeat_s = now_s
 
     # --- the program ------------------------------------------------------------------------
@@ -144,6 +148,8 @@ class Reporter:
                     self.told[command.operation_id] = command
                 case Settled():
                     self.settled.add(command.operation_id)
+                    if self.kept.keys() <= self.settled:
+                        self.kept.clear()
                 case GivenUp():
                     self.given_up.add(command.operation_id)
         self.desk.sanity_check()
@@ -174,6 +180,19 @@ class Reporter:
             self._heartbeat_s = now_s
             self._beat()
         self._tell(Tick())
+        self.keep()
+
+    def keep(self, after_s: float = KEEP_S) -> None:
+        """Leave on disk what was said so long ago and is not acknowledged."""
+        for announce, outcome in self.desk.unheard(self.now_s - after_s, self.now_s):
+            word = LastWord(announce=announce, outcome=outcome, kept_at_ms=0)
+            self.kept.setdefault(outcome.operation_id, word)
+
+    def leave(self) -> None:
+        """The program comes to its end, and its loops with it."""
+        for operation_id in sorted(self.loops):
+            self.end(operation_id, "failed")
+        self.keep(0.0)
 
     def _beat(self) -> None:
         self.calls.tell(OwnerHeartbeat(self.source, len(self.loops)))

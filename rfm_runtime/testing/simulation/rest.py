@@ -90,7 +90,8 @@ def _cooperate(world: World) -> None:
 
 def _rests(world: World) -> bool:
     waiting = any(len(client.outbox) or client.patience or not client.live for client in world.clients)
-    return not waiting and not world.broker.hub.live and not world.network.waiting()
+    heard = not world.broker.left
+    return heard and not waiting and not world.broker.hub.live and not world.network.waiting()
 
 
 def _why(world: World) -> str:
@@ -118,6 +119,8 @@ def _check_end(world: World) -> None:
     rows = world.broker.rows
     keys = [(row.operation.owner, row.request_key) for row in rows.values()]
     require(len(keys) == len(set(keys)), "one key, two operations", keys)
+    for oid, said in world.promised.items():
+        require(oid in rows and rows[oid].operation.state == said, "what was left on disk was lost", oid)
     for client in world.clients:
         for oid in client.accepted.values():
             require(oid in rows and rows[oid].operation.state in TERMINAL_STATES, "lost", oid)

@@ -36,6 +36,7 @@ WEIGHTS = {
     "begin": 3,
     "advance": 6,
     "end": 3,
+    "leave": 1,
     # What goes wrong.
     "lose": 4,
     "repeat": 2,

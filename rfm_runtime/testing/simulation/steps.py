@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from rfm_runtime.protocol.messages import CancelOperation, ChangePriority, Pause, Resume, Submit
 from rfm_runtime.testing.operations import KIND
 from rfm_runtime.testing.simulation.client import Client
@@ -107,9 +109,12 @@ def submit_again(world: World, a: int, b: int) -> str:
     client = world.clients[a % len(world.clients)]
     if not client.wanted:
         return ""
-    key = sorted(client.wanted)[b % len(client.wanted)]
-    client.submit(client.wanted[key])
-    return f"{client.user} submits {client.wanted[key].operation_id} again"
+    submission = client.wanted[sorted(client.wanted)[b % len(client.wanted)]]
+    if b % 2:
+        # A script that was started again knows its key, and not what it once called the operation.
+        submission = msgspec.structs.replace(submission, operation_id=f"{submission.operation_id}-{b}")
+    client.ask(submission)
+    return f"{client.user} submits {submission.request_key} again, as {submission.operation_id}"
 
 
 def _wish(world: World, a: int, b: int) -> tuple[Client, str | None]:
@@ -202,6 +207,16 @@ def end(world: World, a: int, b: int) -> str:
         return f"{oid} looks"
     reporter.end(oid, ENDS[b % len(ENDS)])
     return f"{oid} has {ENDS[b % len(ENDS)]}"
+
+
+def leave(world: World, a: int, _b: int) -> str:
+    """A program comes to its end."""
+    reporter = _reporter(world, a)
+    if reporter is None:
+        return ""
+    reporter.leave()
+    world.kill(reporter.address)
+    return f"{reporter.address} ends, and leaves {len(reporter.kept)} outcomes"
 
 
 # --- faults ----------------------------------------------------------------------------------
@@ -380,6 +395,7 @@ STEPS: dict[str, Callable[[World, int, int], str]] = {
         begin,
         advance,
         end,
+        leave,
         lose,
         repeat,
         swap,

@@ -19,7 +19,7 @@ from rfm_runtime.testing.simulation.engine import Engine, EngineProcess
 from rfm_runtime.testing.simulation.gateway import Gateway
 from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network, process_of
 from rfm_runtime.testing.simulation.peer import Peer
-from rfm_runtime.testing.simulation.reporter import Reporter
+from rfm_runtime.testing.simulation.reporter import Ending, Reporter
 from rfm_runtime.testing.simulation.schedule import Config
 from rfm_runtime.testing.tiles_ledger import Process, require
 
@@ -31,7 +31,11 @@ SLICE_S = 0.9
 
 
 class World:
-    """narrate: have each step say what it did."""
+    """narrate: have each step say what it did.
+
+    killed: operations whose program died before it could say, or leave, how they went. promised: outcomes that were
+    left on disk.
+    """
 
     def __init__(self, config: Config, *, narrate: bool = False) -> None:
         self.narrate = narrate
@@ -41,6 +45,7 @@ class World:
         self.frozen: set[str] = set()
         self.revoked: set[str] = set()
         self.killed: set[str] = set()
+        self.promised: dict[str, Ending] = {}
         self.submitted = 0
         self.begun = 0
         self._numbers = itertools.count(1)
@@ -137,7 +142,10 @@ class World:
                     self.place.taken_by(self.engines[0])
         for reporter in [reporter for reporter in self.reporters if reporter.address == address]:
             self.reporters.remove(reporter)
-            self.killed |= reporter.loops.keys() | (reporter.ended.keys() - reporter.settled)
+            if reporter.kept:
+                self.broker.left[source.name] = (source, tuple(reporter.kept.values()))
+            self.promised |= {oid: reporter.ended[oid] for oid in reporter.kept}
+            self.killed |= reporter.loops.keys() | (reporter.ended.keys() - reporter.settled - reporter.kept.keys())
             if isinstance(reporter, Elsewhere):
                 reporter.cut()
         if source in self.broker.watching:
@@ -318,6 +326,10 @@ class World:
 
     def _loop_ended(self, event: OperationEvent) -> None:
         oid = event.operation_id
+        if oid in self.promised:
+            said = self.promised[oid]
+            require(said == event.state, "it is not what its program said before it ended", (event, said))
+            return
         if event.forced or (event.error is not None and event.error.code == "worker_lost"):
             lost = oid in self.killed or self._lease_is_over(oid)
             require(lost, "its program lives", event)
