@@ -23,6 +23,7 @@ from rfm_runtime import Client
 from rfm_runtime.engine.frames import folder_name
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import validate
+from rfm_runtime.testing.disk import CANNOT_MOUNT
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.whole import KIND
 
@@ -143,7 +144,7 @@ def test_without_room_in_shared_memory_renders_and_reports_work_through_files(tm
     script.write_text(textwrap.dedent(WITHOUT_SHARED_MEMORY))
     mount = "mount -t tmpfs -o size=4k tmpfs /dev/shm"
     if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("mounts cannot be made here")
+        pytest.skip(CANNOT_MOUNT)
     root = Path(__file__).parents[2]
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, str(script), str(tmp_path)],
