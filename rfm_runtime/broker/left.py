@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import boot_id, is_alive
 from rfm_runtime.protocol.internal import Source
-from rfm_runtime.store.last_words import Found, file_of, files, read
+from rfm_runtime.store.last_words import Found, file_of, files, read, source_of
 
 __all__ = ["Left"]
 
 log = logs.get("broker")
+
+T = TypeVar("T")
 
 
 class Left:
@@ -28,14 +31,15 @@ class Left:
         self._folder = folder
         # Heard, and not on disk yet: they are not heard twice.
         self._heard: set[Path] = set()
-        self._refused: set[Path] = set()
+        # What is no such file, as it was then: it may be one that was just begun.
+        self._refused: dict[Path, tuple[int, int]] = {}
 
     def of(self, source: Source) -> Found | None:
         """What this program left, which is known to be dead."""
         path = None if self._folder is None else file_of(self._folder, source.name)
         if path is None or not path.exists():
             return None
-        found = self._read(path)
+        found = self._asked(path, read)
         return found if found is not None and found.source == source else None
 
     def look(self) -> Iterator[Found]:
@@ -48,8 +52,12 @@ class Left:
             log.warning("last_words_not_read", folder=str(self._folder), error=str(error))
             return
         for path in paths:
-            found = self._read(path)
-            if found is not None and _has_ended(found.source) and file_of(self._folder, found.source.name) == path:
+            source = self._asked(path, source_of)
+            if source is None or not _has_ended(source) or file_of(self._folder, source.name) != path:
+                continue
+            # Now that nobody writes to it: what came last is in it, too.
+            found = self._asked(path, read)
+            if found is not None:
                 yield found
 
     def heard(self, name: str) -> None:
@@ -67,11 +75,15 @@ class Left:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _read(self, path: Path) -> Found | None:
-        if path in self._heard or path in self._refused:
+    def _asked(self, path: Path, what: Callable[[Path], T]) -> T | None:
+        """What is asked of the file; None if there is nothing, or nothing new, to be read."""
+        if path in self._heard:
             return None
+        as_it_is = (0, 0)
         try:
-            return read(path)
+            status = path.stat()
+            as_it_is = (status.st_size, status.st_mtime_ns)
+            return None if self._refused.get(path) == as_it_is else what(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -80,7 +92,7 @@ class Left:
             return None
         except BadRequestError as error:
             log.warning("last_words_not_read", file=str(path), error=str(error), kept="the file is left where it is")
-            self._refused.add(path)
+            self._refused[path] = as_it_is
             return None
 
 

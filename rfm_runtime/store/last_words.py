@@ -18,7 +18,7 @@ import msgspec
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.internal import LastWord, Source
 
-__all__ = ["LIMIT_BYTES", "SUFFIX", "Found", "Keeper", "file_of", "files", "read"]
+__all__ = ["LIMIT_BYTES", "SUFFIX", "Found", "Keeper", "file_of", "files", "read", "source_of"]
 
 MAGIC = b"rfmlast\x01"
 """With the version of the records: a newer one is left alone."""
@@ -29,6 +29,9 @@ FRAME = struct.Struct(">II")
 SUFFIX = ".last"
 LIMIT_BYTES = 64 * 1024**2
 """Of one program: a hundred thousand outcomes. What comes then is not kept."""
+
+SOURCE_BYTES = 4096
+"""More than the first record has, which says whose file it is."""
 
 
 class Found(NamedTuple):
@@ -53,20 +56,35 @@ def files(folder: Path) -> list[Path]:
         return []
 
 
+def source_of(path: Path) -> Source:
+    """Whose it is, of the beginning of the file. Raises OSError; BadRequestError if it is none (or none yet)."""
+    with path.open("rb") as file:
+        content = file.read(SOURCE_BYTES)
+    records, _ = _records(_checked(path, content))
+    return _decoded(path, records[:1])[0]
+
+
 def read(path: Path) -> Found:
     """Everything that is whole, in the order in which it was written. Raises OSError; BadRequestError if it is none."""
     if path.stat().st_size > LIMIT_BYTES + len(MAGIC):
         raise BadRequestError(f"{path} is larger than any that was written")
-    content = path.read_bytes()
+    records, damaged = _records(_checked(path, path.read_bytes()))
+    source, words = _decoded(path, records)
+    return Found(source, words, damaged)
+
+
+def _checked(path: Path, content: bytes) -> bytes:
     if not content.startswith(MAGIC):
         raise BadRequestError(f"{path} is not a file of outcomes of this release")
-    records, damaged = _records(content)
+    return content
+
+
+def _decoded(path: Path, records: list[bytes]) -> tuple[Source, list[LastWord]]:
     try:
         source = msgspec.msgpack.decode(records[0], type=Source)
-        words = [msgspec.msgpack.decode(record, type=LastWord) for record in records[1:]]
+        return source, [msgspec.msgpack.decode(record, type=LastWord) for record in records[1:]]
     except (IndexError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequestError(f"{path} cannot be read") from None
-    return Found(source, words, damaged)
 
 
 def _records(content: bytes) -> tuple[list[bytes], bool]:

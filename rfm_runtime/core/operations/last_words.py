@@ -43,6 +43,9 @@ def heard(hub: Hub, message: Heard, now: Now) -> list[Command]:
 def _take(hub: Hub, source: Source, word: LastWord, now: Now) -> list[tuple[Record, OperationEvent]]:
     """The record and the events of one outcome; nothing if it does not count."""
     outcome = word.outcome
+    if word.announce.operation_id != outcome.operation_id:
+        # No program writes that: it would end one operation under the name of another.
+        return []
     record = hub.records.get(outcome.operation_id)
     if record is None:
         return _unheard_of(hub, source, word, now)

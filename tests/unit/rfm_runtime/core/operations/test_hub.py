@@ -1223,6 +1223,16 @@ def test_what_is_left_by_others_changes_nothing(world, of):
 
 
 @pytest.mark.scenario("J33")
+def test_an_outcome_under_the_name_of_another_operation_changes_nothing(world):
+    announced(world)
+    wrong = msgspec.structs.replace(last_word("new"), announce=announce("op"))
+    left(world, wrong)
+    world.write()
+    assert (state(world, "op"), "new" in world.rows) == ("running", False)
+    assert [event.type for event in world.feed] == ["operation_accepted", "operation_started"]
+
+
+@pytest.mark.scenario("J33")
 def test_a_cancelled_program_that_left_its_outcome_leaves_the_cancel_set(world):
     announced(world)
     world.cancel("op")
