@@ -49,6 +49,7 @@ class Writer:
         self._chores = chores
         self._reserve = reserve
         self._full = full
+        self._room_s = 0.0
         self._failing = False
         self._damage: str | None = None
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
@@ -126,16 +127,25 @@ class Writer:
                     self._failing = False
                     self._full = self._reserve.promised and not self._reserve.take()
                     self._tell()
+                else:
+                    self._look_for_room()
                 on_written(batches[-1].number, time.perf_counter() - begin_s)
                 if not closing:
                     self._tidy(connection, busy=True)
                 break
             else:
-                if self._full and self._reserve.take():
-                    self._full = False
-                    self._tell()
+                self._look_for_room()
                 if not closing and not self._full:
                     self._tidy(connection, busy=False)
+
+    def _look_for_room(self) -> None:
+        """Whether outcomes alone are written any longer: twice a second, however many of them come."""
+        if not self._full or time.monotonic() < self._room_s:
+            return
+        self._room_s = time.monotonic() + RETRY_S
+        if self._reserve.take():
+            self._full = False
+            self._tell()
 
     def _refused(self, error: DatabaseError) -> float:
         """A commit was; how long to wait before it is tried again."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
 
+from rfm_runtime.core.operations.record import Batch
+from rfm_runtime.store.journal import SqliteJournal
 from rfm_runtime.store.reserve import Reserve
 from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
 
@@ -53,3 +58,27 @@ def test_without_one_nothing_is_reserved(disk):
     assert not reserve.promised
     assert not reserve.release()
     assert not (disk.path / "reserve").exists()
+
+
+def test_room_is_noticed_while_outcomes_come_without_a_pause(disk):
+    journal = SqliteJournal(disk.path / "journal.db", reserve=(disk.path / "reserve", 256 * KB))
+    journal.close()
+    (disk.path / "reserve").write_bytes(b"")
+    disk.fill(leave_bytes=100 * KB)
+    said = []
+    journal = SqliteJournal(disk.path / "journal.db", reserve=(disk.path / "reserve", 256 * KB))
+    journal.start(lambda *_: None, said.append)
+    deadline_s = time.monotonic() + 20.0
+    try:
+        for number in itertools.count(1):
+            # More often than the room is looked for.
+            journal.append(Batch(number, (), (), ()))
+            time.sleep(0.05)
+            if number == 5:
+                disk.free()
+            if any(one.reason is None for one in said):
+                break
+            assert time.monotonic() < deadline_s, said
+    finally:
+        journal.close()
+    assert said[0].outcomes
