@@ -24,6 +24,8 @@ def backup(path: Path, target: Path, *, force: bool = False) -> int:
     """
     if os.path.lexists(target) and not force:
         raise OutputExistsError(f"{target} exists and was kept")
+    if target.exists() and path.exists() and target.samefile(path):
+        raise OutputExistsError(f"{target} is the journal itself", hint="name another file")
     if target.is_dir():
         raise OutputExistsError(f"{target} is a folder", hint="name a file in it")
     if not files.check_header(path):
@@ -69,6 +71,7 @@ def partial(target: Path) -> Path:
 def copy(path: Path, target: Path) -> None:
     """A plain file with all that is committed in `path` now, marked as a copy. Raises JournalError."""
     target.unlink(missing_ok=True)
+    files.private(target)
     with files.explained(path):
         source = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=files.BUSY_S)
         with closing(source), closing(sqlite3.connect(target)) as written:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
@@ -41,6 +41,7 @@ __all__ = [
     "new_epoch",
     "open_existing",
     "open_log",
+    "private",
     "read_only",
     "read_write",
     "set_aside",
@@ -160,7 +161,8 @@ def create(path: Path) -> None:
     fresh = path.with_name(f".{path.name}.new")
     for suffix in ("", "-wal", "-shm", "-journal"):
         _beside(fresh, suffix).unlink(missing_ok=True)
-    engine = _engine(f"sqlite:///{fresh}")
+    private(fresh)
+    engine = _engine(URL.create("sqlite", database=str(fresh)))
     try:
         with explained(path):
             with engine.begin() as connection:
@@ -179,6 +181,18 @@ def create(path: Path) -> None:
         raise
 
 
+def private(path: Path) -> None:
+    """An empty file for this user alone, whatever the umask, which SQLite is to fill: its log gets the same mode.
+
+    Raises JournalError, also if something is there: in a folder of many users it may be another's.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        hint = f"see `ls -ld {path.parent}` and `df {path.parent}`"
+        raise JournalError(f"{path} cannot be made: {error.strerror}", hint=hint) from error
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -192,7 +206,7 @@ def sync_folder(folder: Path) -> None:
     _sync(folder)
 
 
-def _engine(url: str, **options: Any) -> Engine:
+def _engine(url: URL, **options: Any) -> Engine:
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_S}, **options)
 
     @event.listens_for(engine, "connect")
@@ -204,10 +218,15 @@ def _engine(url: str, **options: Any) -> Engine:
     return engine
 
 
+def _url(path: Path, mode: str) -> URL:
+    """Of a file that is there. Not as text: a folder may have any name, and `?` and `#` mean something in an URL."""
+    return URL.create("sqlite", database=f"file:{quote(str(path.absolute()))}", query={"mode": mode, "uri": "true"})
+
+
 def open_existing(path: Path) -> Engine:
     """To read and write a journal that `check_header` let pass."""
     # `mode=rw`: a file that vanishes meanwhile is not made anew.
-    engine = _engine(f"sqlite:///file:{quote(str(path.absolute()))}?mode=rw&uri=true")
+    engine = _engine(_url(path, "rw"))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -221,12 +240,12 @@ def open_existing(path: Path) -> Engine:
 
 def read_write(path: Path) -> Engine:
     """For a copy that nobody else knows of: without a write-ahead log."""
-    return _engine(f"sqlite:///file:{quote(str(path.absolute()))}?mode=rw&uri=true", poolclass=NullPool)
+    return _engine(_url(path, "rw"), poolclass=NullPool)
 
 
 def read_only(path: Path) -> Engine:
     """To read a journal that may be in use; nothing of it is changed, not even by closing."""
-    return _engine(f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", poolclass=NullPool)
+    return _engine(_url(path, "ro"), poolclass=NullPool)
 
 
 def check_version(connection: Connection, path: Path) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from rfm_runtime.core.operations.record import Batch
-from rfm_runtime.errors import JournalError
+from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.protocol.history import History
 from rfm_runtime.store import files
+from rfm_runtime.store.backup import backup, restore
 from rfm_runtime.store.journal import SqliteJournal
 from rfm_runtime.store.look import looked_at
 from rfm_runtime.testing.runtime import eventually
@@ -200,3 +201,52 @@ def test_set_aside_keeps_all_that_belongs_to_it(path, tmp_path):
     assert kept.with_name("shown").read_bytes() == b"s"
     assert not path.exists()
     assert not shown.exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "a?b", "a#b", "a%20b", "a&mode=ro", "ä'b"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    path = tmp_path / name / "journal.db"
+    path.parent.mkdir()
+    SqliteJournal(path).close()
+    backup(path, path.with_name("copy.db"))
+    restore(path.with_name("copy.db"), path)
+    with looked_at(path) as look:
+        assert look.check().fine
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_journal_and_its_copies_are_for_their_user_alone_whatever_the_umask(path):
+    fresh, copied = path.with_name("fresh.db"), path.with_name("copied.db")
+    before = os.umask(0o022)
+    try:
+        journal = SqliteJournal(fresh)
+        modes = {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir() if one.name != path.name}
+        journal.close()
+        files.private(copied)
+        assert copied.stat().st_mode & 0o777 == 0o600
+        backup(path, copied, force=True)
+    finally:
+        os.umask(before)
+    assert "fresh.db-wal" in modes
+    assert set(modes.values()) == {0o600}
+    assert copied.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_for_one_user_is_never_one_that_another_has_put_there(tmp_path):
+    trap = tmp_path / "trap"
+    trap.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="cannot be made"):
+        files.private(trap)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_backup_never_takes_the_place_of_the_journal_that_it_copies(path, link):
+    target = path
+    if link:
+        target = path.with_name("link.db")
+        target.symlink_to(path)
+    before, inode = path.read_bytes(), path.stat().st_ino
+    with pytest.raises(OutputExistsError, match="is the journal itself"):
+        backup(path, target, force=True)
+    assert (path.read_bytes(), path.stat().st_ino) == (before, inode)
