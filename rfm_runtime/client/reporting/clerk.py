@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Container, Coroutine, Iterator
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -88,9 +88,9 @@ class Clerk:
         """Whether it has something to say of that operation."""
         return operation_id in self._desk.reports
 
-    def unheard(self, until_s: float) -> Iterator[tuple[Announce, Outcome]]:
+    def unheard(self, until_s: float, kept: Container[str]) -> Iterator[tuple[Announce, Outcome]]:
         """As `Desk.unheard`, now."""
-        return self._desk.unheard(until_s, time.monotonic())
+        return self._desk.unheard(until_s, time.monotonic(), kept)
 
     def connect(self, make: Callable[[Listener], Carrier]) -> None:
         """Speak through this carrier from now on; `disconnect` first from another."""

@@ -158,13 +158,8 @@ class Line:
         if self._keeper is None:
             return
         now_ms = time.time_ns() // 1_000_000
-        unheard = self._clerk.unheard(time.monotonic() - after_s)
-        kept = self._keeper.kept
-        words = [
-            LastWord(announce=announce, outcome=outcome, kept_at_ms=now_ms)
-            for announce, outcome in unheard
-            if outcome.operation_id not in kept
-        ]
+        unheard = self._clerk.unheard(time.monotonic() - after_s, self._keeper.kept)
+        words = [LastWord(announce=announce, outcome=outcome, kept_at_ms=now_ms) for announce, outcome in unheard]
         try:
             self._keeper.keep(words)
         except FileNotFoundError:

@@ -6,7 +6,7 @@ taken at once and never refused; what the broker has not confirmed is said again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -429,12 +429,17 @@ class Desk:
             commands += self._next(self.reports[operation_id], now_s)
         return commands
 
-    def unheard(self, until_s: float, now_s: float) -> Iterator[tuple[Announce, Outcome]]:
-        """Outcomes that were said by `until_s` and that no broker has acknowledged yet, the oldest first."""
+    def unheard(self, until_s: float, now_s: float, kept: Container[str] = ()) -> Iterator[tuple[Announce, Outcome]]:
+        """Outcomes that were said by `until_s` and that no broker has acknowledged yet, the oldest first.
+
+        Without those that are kept: they may be ten thousand, and are asked for ten times a second.
+        """
         for operation_id in self._ended:
             report = self.reports[operation_id]
             if report.outcome is None or report.ended_s > until_s:
                 return
+            if operation_id in kept:
+                continue
             age_ms = max(0, round(1000 * (now_s - report.began_s)))
             yield msgspec.structs.replace(report.announce, age_ms=age_ms), report.outcome
 

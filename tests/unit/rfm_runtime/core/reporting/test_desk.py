@@ -274,6 +274,7 @@ def test_what_nobody_has_acknowledged_is_told_by_its_age():
     assert unheard(4.9) == []
     assert unheard(5.0) == [("b", 10_000)]
     assert unheard(6.0) == [("b", 10_000), ("a", 10_000)]
+    assert [outcome.operation_id for _, outcome in desk.unheard(6.0, 10.0, {"b"})] == ["a"]
     desk.handle(Answered(ask, Ack()), 7.0)
     assert unheard(9.0) == [("a", 10_000)]
     assert [outcome.final.done for _, outcome in desk.unheard(9.0, 10.0)] == [10.0]
