@@ -106,6 +106,9 @@ LOOKS_LIMIT = 32
 FOUND_AT_ONCE = 1000
 """Ids in one question to the store."""
 
+HEARD_AT_ONCE = 500
+"""Outcomes that a program left in one commit, and so in one frame of the feed: of ten thousand it would have 10 MB."""
+
 LAST_WORDS_S = 5.0
 """Between two looks for what programs left that nobody watched."""
 
@@ -553,9 +556,10 @@ class Broker:
         """Of programs that nobody watches: they had never been heard of, or a file of theirs could not be read."""
         if self._closed:
             return
+        # Before the work: whatever fails in one look, the next one comes.
+        self._loop.call_later(LAST_WORDS_S, self._look_for_last_words)
         for found in self._left.look():
             self._hear(found)
-        self._loop.call_later(LAST_WORDS_S, self._look_for_last_words)
 
     def _hear(self, found: Found | None) -> None:
         if found is None:
@@ -576,7 +580,10 @@ class Broker:
         if whole:
             self._left.heard(found.source.name)
         log.info("last_words", program=found.source.name, outcomes=len(words), damaged=found.damaged)
-        self._carry_out(self.hub.handle(Heard(found.source, words, whole), self._now()))
+        last = max(0, len(words) - 1) // HEARD_AT_ONCE * HEARD_AT_ONCE
+        for begin in range(0, last + 1, HEARD_AT_ONCE):
+            part = words[begin : begin + HEARD_AT_ONCE]
+            self._carry_out(self.hub.handle(Heard(found.source, part, whole and begin == last), self._now()))
 
     def _kill(self, source: Source) -> None:
         if is_alive(source.pid, source.start_time):

@@ -70,10 +70,10 @@ class Left:
         """It is in the journal."""
         path = None if self._folder is None else file_of(self._folder, name)
         if path is not None:
-            self._heard.discard(path)
             # What cannot be removed is heard again by the next broker, and changes nothing.
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+                self._heard.discard(path)
 
     def _asked(self, path: Path, what: Callable[[Path], T]) -> T | None:
         """What is asked of the file; None if there is nothing, or nothing new, to be read."""

@@ -14,6 +14,7 @@ import pytest
 
 from rfm_runtime.protocol.internal import (
     Ack,
+    Announce,
     Assign,
     DoCancel,
     DoExplain,
@@ -26,6 +27,7 @@ from rfm_runtime.protocol.internal import (
     GatewayHello,
     GatewayWelcome,
     HeldOperation,
+    LastWord,
     OperationMeasure,
     Outcome,
     OwnerWelcome,
@@ -36,6 +38,7 @@ from rfm_runtime.protocol.internal import (
 )
 from rfm_runtime.protocol.messages import CancelOperation, CancelReply, SubmitRequest
 from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.store.last_words import Keeper, files
 from rfm_runtime.testing.broker import ADMIN, KIND, BrokerProcess, hello, push, submit
 from rfm_runtime.testing.runtime import eventually
 
@@ -487,3 +490,28 @@ def test_a_damaged_journal_is_a_clear_error_and_no_start_from_nothing(tmp_path):
     assert process.running.wait(10) == 1
     assert process.folders.journal.read_bytes() == b"this is no journal"
     process.close()
+
+
+@pytest.mark.scenario("J33")
+def test_thousands_of_outcomes_that_a_program_left_come_in_many_frames_and_once(broker):
+    program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    source = hello("reporter-left", process=program).source
+    program.communicate(b"\n")
+    feed = broker.feed()
+    ids = [f"op-{number}" for number in range(1201)]
+    folder = broker.folders.last_words
+    folder.mkdir()
+    words = [
+        LastWord(
+            announce=Announce(principal=ADMIN, operation_id=oid, kind=KIND, name="n", measure=measure(1, 1, 0.0)),
+            outcome=Outcome(operation_id=oid, generation=1, state="completed", final=measure(1, 2, 100.0)),
+            kept_at_ms=0,
+        )
+        for oid in ids
+    ]
+    Keeper(folder, source).keep(words)
+    eventually(lambda: files(folder) == [], timeout_s=60.0, what="it is journalled and removed")
+    eventually(lambda: len(feed.events()) >= 3 * len(ids), timeout_s=30.0, what="all of it is told")
+    assert [event.operation_id for event in feed.events() if event.type == "operation_completed"] == ids
+    assert len(feed.events()) == 3 * len(ids)
+    assert max(len(frame.events) for frame in feed.frames) <= 3 * 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rfm_runtime.broker.left import Left
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Announce, LastWord, OperationMeasure, Outcome, Principal, Source
 from rfm_runtime.store.last_words import Found, Keeper, file_of, files
+from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
 
 pytestmark = pytest.mark.scenario("J33")
 
@@ -103,3 +105,19 @@ def test_a_file_that_was_just_begun_is_read_when_there_is_more_in_it(tmp_path: P
     found = here.of(own)
     assert found is not None
     assert [one.outcome.operation_id for one in found.words] == ["first"]
+
+
+def test_what_cannot_be_removed_is_not_heard_again_and_again(tmp_path: Path) -> None:
+    if not can_mount(tmp_path):
+        pytest.skip(CANNOT_MOUNT)
+    with small_disk(tmp_path / "disk", 1024 * 1024) as disk:
+        program = Program(disk.path)
+        program.end()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+        here = Left(disk.path)
+        assert ids(here.look()) == ["first", "last"]
+        here.heard(NAME)
+        here.forget(NAME)
+        assert len(files(disk.path)) == 1
+        assert ids(here.look()) == []
+        assert ids(Left(disk.path).look()) == ["first", "last"]
