@@ -301,12 +301,13 @@ def set_aside(path: Path, *others: Path) -> Path | None:
     number = 0
     while (folder := path.parent / f"journal-kept-{stamp}{f'-{number}' if number else ''}").exists():
         number += 1
-    found = [one for one in (*(_beside(path, s) for s in ("-wal", "-shm", "")), *others) if one.exists()]
+    # The database before its log: a log without one is refused, one without its log would be opened, and what was
+    # written last would be gone without a word.
+    found = [one for one in (*others, path, *(_beside(path, s) for s in ("-wal", "-shm"))) if one.exists()]
     if not found:
         return None
     folder.mkdir(mode=0o700)
-    # The database last: without it the rest is recognised as what is left of one.
-    for one in sorted(found, key=lambda one: one == path):
+    for one in found:
         one.rename(folder / one.name)
     sync_folder(folder)
     sync_folder(path.parent)

@@ -250,3 +250,45 @@ def test_a_backup_never_takes_the_place_of_the_journal_that_it_copies(path, link
     with pytest.raises(OutputExistsError, match="is the journal itself"):
         backup(path, target, force=True)
     assert (path.read_bytes(), path.stat().st_ino) == (before, inode)
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 3])
+def test_killed_while_it_is_set_aside_it_is_whole_or_refused(path, monkeypatch, moved):
+    journal = SqliteJournal(path)
+    journal.load(**LIMITS)
+    killed = path.parent / "killed"
+    killed.mkdir()
+    # What a broker that is killed leaves: the start's number is in the write-ahead log alone.
+    for one in (path, path.with_name("journal.db-wal")):
+        shutil.copy(one, killed)
+    journal.close()
+    left = killed / path.name
+    (killed / "shown").touch()
+    renames = iter([Path.rename] * moved)
+
+    def killed_then(one, target):
+        try:
+            return next(renames)(one, target)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed_then)
+        if moved < 3:
+            with pytest.raises(KeyboardInterrupt):
+                files.set_aside(left, killed / "shown")
+        else:
+            files.set_aside(left, killed / "shown")
+    if moved < 2:
+        with looked_at(left) as look:
+            assert look.figures().incarnation == asked_incarnation(path)
+    elif moved == 2:
+        with pytest.raises(JournalError, match=r"it is gone, and journal\.db-wal"):
+            SqliteJournal(left)
+    else:
+        assert not files.check_header(left)
+
+
+def asked_incarnation(path):
+    with looked_at(path) as look:
+        return look.figures().incarnation
