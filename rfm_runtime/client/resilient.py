@@ -326,8 +326,9 @@ class _Reports:
         del operation_id
         self._news.set()
 
-    def given_up(self, operation_id: str, reason: str) -> None:
+    def given_up(self, operation_id: str, reason: str, *, ended: bool) -> None:
         """As `Hearer` says."""
+        del ended
         log.warning("%s is not reported: %s", operation_id, reason)
         if self._heard.pop(operation_id, None) is not None:
             self._ended[operation_id] = None

@@ -50,8 +50,8 @@ class Hearer(Protocol):
         """Its outcome is on the broker's disk."""
         ...
 
-    def given_up(self, operation_id: str, reason: str) -> None:
-        """The broker will not have it."""
+    def given_up(self, operation_id: str, reason: str, *, ended: bool) -> None:
+        """The broker will not have it. ended: because it has its outcome already."""
         ...
 
     def found(self, reachable: bool, *, connected: bool) -> None:
@@ -143,7 +143,7 @@ class Clerk:
                     self._hearer.settled(command.operation_id)
                 case GivenUp():
                     log.debug("%s is given up: %s", command.operation_id, command.reason)
-                    self._hearer.given_up(command.operation_id, command.reason)
+                    self._hearer.given_up(command.operation_id, command.reason, ended=command.ended)
 
     def _abandon(self) -> None:
         for task in self._tasks:

@@ -240,8 +240,11 @@ class Line:
         self._forget(operation_id)
         self._session.settle()
 
-    def given_up(self, operation_id: str, reason: str) -> None:
+    def given_up(self, operation_id: str, reason: str, *, ended: bool) -> None:
         """As `Hearer` says."""
+        if ended:
+            # Otherwise its file would stay, with all that comes into it while this program lives.
+            self._forget(operation_id)
         self._session.warn("given up", f"an operation is not reported (others may follow it): {reason}")
         if operation_id not in self._live:
             self._session.settle()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import ConflictError, RfmError
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -152,10 +152,11 @@ class Settled(Struct, frozen=True):
 
 
 class GivenUp(Struct, frozen=True):
-    """The broker will not have it; the program goes on unseen."""
+    """The broker will not have it; the program goes on unseen. ended: because it has its outcome already."""
 
     operation_id: str
     reason: str
+    ended: bool = False
 
 
 Command = Hello | Ask | Progress | Tell | Settled | GivenUp
@@ -410,7 +411,8 @@ class Desk:
             report.confirmed = message.asked.message.paused
             return self._whose_turn(now_s)
         self._forget(message.asked.operation_id)
-        return [GivenUp(message.asked.operation_id, error.message), *self._whose_turn(now_s)]
+        ended = isinstance(error, ConflictError)
+        return [GivenUp(message.asked.operation_id, error.message, ended), *self._whose_turn(now_s)]
 
     def _asked(self, asked: Ask) -> Report | None:
         """The report whose request this was, if nothing has made it void."""

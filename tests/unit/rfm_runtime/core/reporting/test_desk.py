@@ -133,7 +133,7 @@ def test_an_outcome_that_is_fenced_off_is_given_up():
     desk = Desk()
     known(desk)
     (ask,) = desk.handle(End("op", "failed", measure()), 0.0)
-    assert desk.handle(Refused(ask, ConflictError("it has ended")), 0.0) == [GivenUp("op", "it has ended")]
+    assert desk.handle(Refused(ask, ConflictError("it has ended")), 0.0) == [GivenUp("op", "it has ended", ended=True)]
 
 
 def test_the_first_outcome_counts():
