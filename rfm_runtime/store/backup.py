@@ -87,7 +87,7 @@ def copy(path: Path, target: Path) -> None:
 
 def verify(path: Path) -> None:
     """Raise JournalError unless it is a whole journal of this release or an older one. Nothing is written."""
-    if not files.check_header(path):
+    if not files.check_header(path, to_write=False):
         raise JournalError(f"there is no file {path}", hint="see `ls` of its folder")
     with files.explained(path), files.read_only(path).connect() as connection:
         files.check_version(connection, path)

@@ -119,9 +119,10 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def check_header(path: Path) -> bool:
+def check_header(path: Path, *, to_write: bool = True) -> bool:
     """Whether there is a journal. Raises JournalError for what is plainly none of ours, before SQLite may touch it.
 
+    to_write: it is to be written to; a backup may be where nobody can.
     Source: https://sqlite.org/fileformat.html, "The Database Header".
     """
     try:
@@ -136,7 +137,7 @@ def check_header(path: Path) -> bool:
     except OSError as error:
         hint = f"make it readable for this user: chown {os.getuid()} {path}"
         raise JournalError(f"the journal {path} cannot be read: {error.strerror}", hint=hint, kept=KEPT) from None
-    if not os.access(path, os.W_OK):
+    if to_write and not os.access(path, os.W_OK):
         hint = f"make it writable for this user: chown {os.getuid()} {path}"
         raise JournalError(f"the journal {path} cannot be written: Permission denied", hint=hint, kept=KEPT)
     if len(header) < HEADER_BYTES:

@@ -19,6 +19,7 @@ from rfm_runtime.store import files
 from rfm_runtime.store.backup import backup, restore
 from rfm_runtime.store.journal import SqliteJournal
 from rfm_runtime.store.look import looked_at
+from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
 from rfm_runtime.testing.runtime import eventually
 
 GOLDEN = Path(__file__).parents[3] / "data" / "journals" / "schema-1.db"
@@ -292,3 +293,14 @@ def test_killed_while_it_is_set_aside_it_is_whole_or_refused(path, monkeypatch, 
 def asked_incarnation(path):
     with looked_at(path) as look:
         return look.figures().incarnation
+
+
+def test_a_backup_is_restored_from_where_nothing_can_be_written(path, tmp_path):
+    if not can_mount(tmp_path):
+        pytest.skip(CANNOT_MOUNT)
+    with small_disk(tmp_path / "disk", 1024 * 1024) as disk:
+        backup(path, disk.path / "copy.db")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+        restore(disk.path / "copy.db", path)
+    with looked_at(path) as look:
+        assert sum(look.figures().operations.values()) == 21
