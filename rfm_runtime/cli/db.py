@@ -257,6 +257,7 @@ def export(
     Operations are selected by their submission, events by their time.
     """
     from rfm_runtime.protocol.operation import OperationFilter
+    from rfm_runtime.store.files import never_itself
     from rfm_runtime.store.look import looked_at
 
     form = "jsonl" if as_json else form
@@ -272,6 +273,8 @@ def export(
     since_ms = 0 if since is None else since_ms
     _, where, _ = journal_of(state_dir, runtime_dir)
     target = None if output is None else output_file(output, force=force)
+    if target is not None:
+        never_itself(where.journal, target)
     with looked_at(where.journal) as look:
         if what == "operations":
             lines = _operations(look.operations(wanted, since_ms, until_ms), form, now_ms)

@@ -24,8 +24,7 @@ def backup(path: Path, target: Path, *, force: bool = False) -> int:
     """
     if os.path.lexists(target) and not force:
         raise OutputExistsError(f"{target} exists and was kept")
-    if target.exists() and path.exists() and target.samefile(path):
-        raise OutputExistsError(f"{target} is the journal itself", hint="name another file")
+    files.never_itself(path, target)
     if target.is_dir():
         raise OutputExistsError(f"{target} is a folder", hint="name a file in it")
     if not files.check_header(path):

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
-from rfm_runtime.errors import JournalError
+from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.store.schema import APPLICATION_ID, BACKUP, SCHEMA_VERSION, known_meta, metadata, put_meta
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "is_full",
     "mark_as_backup",
     "missing",
+    "never_itself",
     "new_epoch",
     "open_existing",
     "open_log",
@@ -180,6 +181,12 @@ def create(path: Path) -> None:
         engine.dispose()
         fresh.unlink(missing_ok=True)
         raise
+
+
+def never_itself(path: Path, target: Path) -> None:
+    """Raise OutputExistsError if `target` is the journal: a running broker would go on in a file that has no name."""
+    if target.exists() and path.exists() and target.samefile(path):
+        raise OutputExistsError(f"{target} is the journal itself", hint="name another file")
 
 
 def private(path: Path) -> None:
