@@ -26,22 +26,26 @@ class Reserve:
 
     @property
     def promised(self) -> bool:
-        """Whether it was there once: while it is given away, what is free belongs to it first."""
-        return self._size_bytes > 0 and self._path.exists()
+        """Whether it was given away: what is free belongs to it first. A smaller one of other settings was not."""
+        return self._size_bytes > 0 and self._found_bytes() == 0
 
     @property
     def held(self) -> bool:
         """Whether the room is there to be given back."""
+        found_bytes = self._found_bytes()
+        return self._size_bytes > 0 and found_bytes is not None and found_bytes >= self._size_bytes
+
+    def _found_bytes(self) -> int | None:
         try:
-            return self._size_bytes > 0 and self._path.stat().st_size >= self._size_bytes
+            return self._path.stat().st_size
         except OSError:
-            return False
+            return None
 
     def take(self) -> bool:
         """Make the file (again) if there is room for it; whether it is there, or not wanted."""
         if self._size_bytes == 0 or self.held:
             return True
-        promised = self.promised
+        before_bytes = self._found_bytes()
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -52,8 +56,8 @@ class Reserve:
             os.ftruncate(descriptor, self._size_bytes)
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, 0)
-                if not promised:
+                os.ftruncate(descriptor, before_bytes or 0)
+                if before_bytes is None:
                     # On a disk that never had room for it nothing waits for it.
                     self._path.unlink(missing_ok=True)
             return False
@@ -63,7 +67,7 @@ class Reserve:
 
     def release(self) -> bool:
         """Give the room back; whether there was any."""
-        if not self.held:
+        if self._size_bytes == 0 or not self._found_bytes():
             return False
         try:
             # Not `unlink`: on a full disk of some file systems a shorter file is all that can be had.

@@ -52,6 +52,19 @@ def test_a_disk_that_never_had_room_for_it_promises_nothing(disk):
     assert disk.free_bytes >= 300 * KB
 
 
+def test_one_that_is_to_be_larger_than_there_is_room_for_stays_as_it_is_and_is_given_away_when_needed(disk):
+    assert Reserve(disk.path / "reserve", 256 * KB).take()
+    larger = Reserve(disk.path / "reserve", 900 * KB)
+    assert not larger.take()
+    # Nothing is full: what is new is taken.
+    assert not larger.promised
+    assert disk.free_bytes == 768 * KB
+    disk.fill()
+    assert larger.release()
+    assert disk.free_bytes == 256 * KB
+    assert larger.promised
+
+
 def test_without_one_nothing_is_reserved(disk):
     reserve = Reserve(disk.path / "reserve", 0)
     assert reserve.take()
