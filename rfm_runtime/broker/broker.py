@@ -658,9 +658,7 @@ class Broker:
 
     def metrics_text(self) -> str:
         """Exposition text, with the gauges brought up to date."""
-        states: dict[str, int] = {}
-        for operation in self.hub.log.committed.values():
-            states[operation.state] = states.get(operation.state, 0) + 1
+        states = self.hub.log.committed.counts()
         for state in (
             "pending",
             "queued",

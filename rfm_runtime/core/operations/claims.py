@@ -6,6 +6,7 @@ local owner is dead when its process is gone, a remote one when its lease ran ou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from rfm_runtime.protocol.internal import OwnerHello, Source
@@ -34,7 +35,8 @@ class Owner:
 
     routing: where its last message came from, None while it is awaited. heard_s: monotonic time of that.
     local: its death can be proven on this host. interrupted: it was of a runtime that has ended. leaving: it gave
-    something back and gets nothing new.
+    something back and gets nothing new. unconfirmed: of its operations, all that it may have to be told something of
+    again.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Owner:
         "routing",
         "source",
         "stale",
+        "unconfirmed",
     )
 
     def __init__(self, source: Source, heard_s: float, lease_until_s: float, *, local: bool) -> None:
@@ -60,6 +63,7 @@ class Owner:
         self.heard_s = heard_s
         self.lease_until_s = lease_until_s
         self.operations: set[str] = set()
+        self.unconfirmed: set[str] = set()
         self.stale = False
 
     @property
@@ -78,10 +82,11 @@ class Owner:
 
 
 class Owners:
-    """All owners by name."""
+    """All owners by name. in_hand: how many operations of each user are with one."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Owner] = {}
+        self.in_hand: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Owner]:
         return iter(list(self._by_name.values()))
@@ -107,3 +112,18 @@ class Owners:
         """It is gone."""
         if self._by_name.get(owner.source.name) is owner:
             del self._by_name[owner.source.name]
+
+    def hand(self, owner: Owner, operation_id: str, user: str) -> None:
+        """The owner has the operation, which is this user's."""
+        if operation_id not in owner.operations:
+            owner.operations.add(operation_id)
+            self.in_hand[user] += 1
+
+    def take_back(self, owner: Owner, operation_id: str, user: str) -> None:
+        """The owner does not have it any more."""
+        owner.unconfirmed.discard(operation_id)
+        if operation_id in owner.operations:
+            owner.operations.remove(operation_id)
+            self.in_hand[user] -= 1
+            if not self.in_hand[user]:
+                del self.in_hand[user]

@@ -6,7 +6,6 @@ shell is its only caller, from one thread. What users ask is in `requests`, what
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -15,9 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
-from rfm_runtime.core.operations import last_words, ownership, requests
-from rfm_runtime.core.operations.claims import Owners
+from rfm_runtime.core.operations import announcing, last_words, ownership, requests, sanity
+from rfm_runtime.core.operations.claims import Owner, Owners
 from rfm_runtime.core.operations.experience import Experience
+from rfm_runtime.core.operations.keeping import Keeping, checkpoint, forget_old
 from rfm_runtime.core.operations.log import Log
 from rfm_runtime.core.operations.record import (
     Asked,
@@ -40,10 +40,9 @@ from rfm_runtime.core.operations.schedule import Usage, Waiting
 from rfm_runtime.core.operations.table import Trigger, step
 from rfm_runtime.errors import ConflictError, QuotaExceededError, RfmError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.history import HistoryReply, Performance, PerformanceReply
-from rfm_runtime.protocol.internal import Cancellation, ControlFrame, OperationMeasure, TileMeasure
+from rfm_runtime.protocol.internal import Announce, Cancellation, ControlFrame, OperationMeasure, TileMeasure
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
-    ErrorInfo,
     EventType,
     Operation,
     OperationEvent,
@@ -53,20 +52,14 @@ from rfm_runtime.protocol.operation import (
 
 __all__ = ["Hub", "Validator"]
 
+HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {
+    **requests.HANDLERS,
+    **ownership.HANDLERS,
+    Announce: announcing.on_announce,
+}
+
 Validator = Callable[[dict[str, Any]], object]
 """Raises BadRequestError for parameters that its kind does not take."""
-
-CHECKPOINT_S = 1.0
-"""How often the shown progress of what runs is journalled, so that it survives this process."""
-
-KEEP_S = 30.0
-"""How often the series of what runs is journalled: a broker that dies loses at most so much of it."""
-
-CHECKPOINT_ROWS = 200
-"""Rows of one checkpoint: 0.1 MB."""
-
-FORGET_AT_ONCE = 64
-"""Records looked at in one tick for having finished long ago."""
 
 LEASE_GAP_S = 1.0
 """A pause of the broker itself that is longer than this extends every lease by as much."""
@@ -78,6 +71,7 @@ class Hub:
     shown: `done` as the last broker showed it, where that is more than the journal has.
     first: the runtime was just started, so whatever had begun was interrupted.
     forgetful: the journal may know operations that are not here any more, so ask it for what is `missing`.
+    moved: all in an owner's hand of which there may be something new to show, and perhaps others.
     """
 
     def __init__(
@@ -100,6 +94,8 @@ class Hub:
         self.log = Log(loaded, settings.history_events)
         self.records: dict[str, Record] = {}
         self.live: set[str] = set()
+        self.moved: dict[str, None] = {}
+        self.keeping = Keeping(now)
         self.children: dict[str, set[str]] = {}
         self.keys: dict[tuple[str, str], str] = {}
         self.handles: dict[int, str] = {}
@@ -118,7 +114,6 @@ class Hub:
         self.control_sent_s = now.mono_s
         self.ignored = 0
         self.limited = 0
-        self.checkpoint_s = now.mono_s
         for row in sorted(loaded.rows, key=_by_end):
             record = self.adopt(row, now, loaded.performance.get(row.operation.operation_id))
             if shown is not None and not record.terminal:
@@ -143,14 +138,28 @@ class Hub:
             record.merge.generation = operation.generation
             if row.cancellation is not None:
                 self.cancel_set[operation.operation_id] = row.cancellation
+        else:
+            self.keeping.finished[operation.operation_id] = None
         return record
 
     def index(self, record: Record) -> None:
-        """Its state, claim, priority or time in the queue has changed."""
-        if record.operation.state == "queued" and record.row.claim is None:
+        """Its state, claim, priority, time in the queue or what is wanted of it has changed."""
+        claim = record.row.claim
+        if record.operation.state == "queued" and claim is None:
             self.waiting.put(record.candidate(), record.operation.kind)
         else:
             self.waiting.drop(record.operation.operation_id)
+        if claim is not None and record.unconfirmed:
+            owner = self.owners.get(claim.name)
+            if owner is not None:
+                owner.unconfirmed.add(record.operation.operation_id)
+
+    def hand(self, owner: Owner, record: Record) -> None:
+        """The owner has it in hand, as its claim says."""
+        operation = record.operation
+        self.owners.hand(owner, operation.operation_id, operation.owner)
+        self.keeping.schedule(operation.operation_id, record.kept_s)
+        self.index(record)
 
     def missing(self, message: Struct) -> tuple[str, list[str], list[str]] | None:
         """What a request names and only the journal may still know: (user, request keys, operation ids)."""
@@ -166,7 +175,7 @@ class Hub:
         for row in rows:
             if row.operation.operation_id not in self.records:
                 self.adopt(row, now)
-                self.log.committed[row.operation.operation_id] = row.operation
+                self.log.committed.put(row.operation)
 
     def start(self, now: Now) -> list[Command]:
         """First commands: await the owners of claimed operations, announce the incarnation."""
@@ -202,7 +211,7 @@ class Hub:
                 raise TypeError(f"the hub does not take {type(message).__name__}")
 
     def _asked(self, asked: Asked, now: Now) -> list[Command]:
-        handler = requests.HANDLERS.get(type(asked.message)) or ownership.HANDLERS.get(type(asked.message))
+        handler = HANDLERS.get(type(asked.message))
         try:
             if handler is None:
                 raise UnsupportedError(f"{type(asked.message).__name__} is no request to the broker")
@@ -226,20 +235,39 @@ class Hub:
             return False
         counted = record.merge.measured(source, measure, now.mono_s)
         if counted:
+            self._has_moved(operation_id)
             spent_s = record.merge.total_cpu_s - before_s
             if spent_s > 0.0 and not record.row.reported:
                 self.usage.charge(record.operation.owner, spent_s, now.mono_s)
         return counted
 
+    def reported(self, record: Record, measure: OperationMeasure, now: Now) -> None:
+        """Merge what the owner said on `command`."""
+        record.merge.reported(measure, now.mono_s)
+        self._has_moved(record.operation.operation_id)
+
+    def touch(self, record: Record) -> None:
+        """Have its present state shown again (a flag changed)."""
+        record.merge.touch()
+        self.moved[record.operation.operation_id] = None
+
+    def _has_moved(self, operation_id: str) -> None:
+        self.moved[operation_id] = None
+        self.keeping.moved[operation_id] = None
+
     def progress(self, now: Now) -> tuple[ProgressUpdate, ...]:
         """What changed in the shown progress of live operations since the last call."""
+        moved, self.moved = self.moved, {}
         dirty = []
-        for owner in self.owners:
-            for operation_id in owner.operations:
-                record = self.records[operation_id]
-                # Asked first: of thousands few move. Of what is not on disk yet nothing is said.
-                if record.merge.dirty and operation_id in self.log.committed and record.merge.take_dirty():
-                    dirty.append(record)
+        for operation_id in moved:
+            record = self.records.get(operation_id)
+            if record is None or record.row.claim is None:
+                continue
+            if operation_id not in self.log.committed:
+                # Of what is not on disk yet nothing is said.
+                self.moved[operation_id] = None
+            elif record.merge.take_dirty():
+                dirty.append(record)
         for record in dirty:
             record.sampled(now)
         return tuple(self._update(record, now) for record in dirty)
@@ -255,7 +283,8 @@ class Hub:
         """The newest progress of every live operation that has shown any."""
         return tuple(record.merge.latest for record in self._in_hand() if record.merge.latest is not None)
 
-    def _shown(self, record: Record, at_seq: int, now: Now) -> ProgressUpdate:
+    def shown(self, record: Record, at_seq: int, now: Now) -> ProgressUpdate:
+        """Its newest progress, as of that event."""
         return record.merge.update(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)
 
     def _update(self, record: Record, now: Now) -> ProgressUpdate:
@@ -312,7 +341,7 @@ class Hub:
         if state is not None:
             changes["state"] = state
         if record.merge.owner is not None:
-            changes["latest"] = self._shown(record, seq, now)
+            changes["latest"] = self.shown(record, seq, now)
         if final:
             changes |= self._end(record, now, seq, str(state), fields)
         record.change_operation(**changes)
@@ -359,7 +388,7 @@ class Hub:
         self.live.discard(operation_id)
         self.live_of[record.operation.owner] -= 1
         # What has ended first is forgotten first, here as by every gateway.
-        self._rotate(operation_id)
+        self.keeping.finished[operation_id] = None
         self.release_claim(record)
         if self.cancel_set.pop(operation_id, None) is not None:
             self.cancel_version += 1
@@ -380,7 +409,9 @@ class Hub:
         if record.row.claim is not None:
             owner = self.owners.get(record.row.claim.name)
             if owner is not None:
-                owner.operations.discard(operation_id)
+                self.owners.take_back(owner, operation_id, record.operation.owner)
+        self.moved.pop(operation_id, None)
+        self.keeping.drop(operation_id)
         record.assigned_s = None
         record.stop_sent_s = None
         record.merge.stale = False
@@ -415,58 +446,12 @@ class Hub:
         # Half a tick early: a tick that comes a microsecond too soon would make three of two.
         if now.mono_s - self.control_sent_s >= repeat_s - self.settings.tick_s / 2:
             commands.append(self.control(now))
-        commands += self._checkpoint(now)
-        self._forget_old(now)
+        commands += checkpoint(self, now)
+        forget_old(self, now)
         return commands + ownership.assign(self, now)
 
-    def _checkpoint(self, now: Now) -> list[Command]:
-        """Have what is shown of running operations written now and then: a bar goes on where it was after a restart.
-
-        Not more than CHECKPOINT_ROWS at once, those that moved most first: the journal is for outcomes.
-        """
-        if now.mono_s - self.checkpoint_s < CHECKPOINT_S or self.log.failing is not None or self.log.pending:
-            return []
-        self.checkpoint_s = now.mono_s
-        moved = []
-        for record in self._in_hand():
-            latest = record.operation.latest
-            ahead = record.merge.shown - (latest.done if latest is not None else 0.0)
-            if ahead > 0.0 and record.merge.owner is not None:
-                moved.append((ahead / (record.merge.owner.total or record.merge.shown), record.operation.operation_id))
-        moved.sort(reverse=True)
-        records = [self.records[operation_id] for _, operation_id in moved[:CHECKPOINT_ROWS]]
-        for record in records:
-            record.change_operation(latest=self._shown(record, record.operation.at_seq, now))
-        # Of what stands still as well: that it does is what its series says.
-        long = [record for record in self._in_hand() if now.mono_s - record.kept_s >= KEEP_S][:CHECKPOINT_ROWS]
-        for record in long:
-            record.kept_s = now.mono_s
-        series = [(record.operation.operation_id, record.performance(now)) for record in long]
-        return [self.log.commit((record.row for record in records), (), (), series)] if records or series else []
-
-    def _forget_old(self, now: Now) -> None:
-        """Bounded history: finished operations leave memory by age and number, children before parents."""
-        finished = len(self.records) - len(self.live)
-        limit_ms = now.wall_ms - self.settings.finished_keep_s * 1000
-        for operation_id in list(itertools.islice(self.records, FORGET_AT_ONCE)) if finished else ():
-            record = self.records[operation_id]
-            if not record.terminal or operation_id not in self.log.committed:
-                self._rotate(operation_id)
-                continue
-            ended_ms = record.operation.ended_at_ms or 0
-            if finished <= self.settings.finished_keep and ended_ms > limit_ms:
-                break
-            if self.children.get(operation_id) or self.log.committed[operation_id].state not in TERMINAL_STATES:
-                self._rotate(operation_id)
-                continue
-            self._forget(record)
-            finished -= 1
-
-    def _rotate(self, operation_id: str) -> None:
-        """Look at it again after the others."""
-        self.records[operation_id] = self.records.pop(operation_id)
-
-    def _forget(self, record: Record) -> None:
+    def forget(self, record: Record) -> None:
+        """It has ended long ago: it leaves memory, and the journal keeps it."""
         operation = record.operation
         self.forgetful = True
         del self.records[operation.operation_id]
@@ -503,49 +488,7 @@ class Hub:
 
     def sanity_check(self) -> None:
         """Raise AssertionError if two tables disagree."""
-        live = {oid for oid, record in self.records.items() if not record.terminal}
-        _require(live == self.live, "live operations", live ^ self.live)
-        for operation_id, record in self.records.items():
-            self._check_record(operation_id, record)
-        for handle, operation_id in self.handles.items():
-            _require(self.records[operation_id].handle == handle, "a handle of another", operation_id)
-        queued = {oid for oid, r in self.records.items() if r.operation.state == "queued" and r.row.claim is None}
-        waiting = {candidate.operation_id: candidate for candidate in self.waiting.candidates()}
-        _require(waiting.keys() == queued, "waiting operations", waiting.keys() ^ queued)
-        for operation_id, candidate in waiting.items():
-            _require(candidate == self.records[operation_id].candidate(), "waits as something else", operation_id)
-        by_user = Counter(self.records[operation_id].operation.owner for operation_id in live)
-        _require(by_user == self.live_of, "live operations of users", self.live_of)
-        _require(set(self.cancel_set) <= live, "cancel set of live operations", set(self.cancel_set) - live)
-        for owner in self.owners:
-            for operation_id in owner.operations:
-                claim = self.records[operation_id].row.claim
-                _require(claim is not None and claim.name == owner.source.name, "a claim", operation_id)
-        seqs = [event.seq for event in self.log.events]
-        _require(seqs == list(range(self.log.floor + 1, self.log.floor + 1 + len(seqs))), "gap in the log", seqs)
-        _require(not seqs or seqs[-1] == self.log.head, "head", self.log.head)
-
-    def _check_record(self, operation_id: str, record: Record) -> None:
-        operation: Operation = record.operation
-        state = operation.state
-        _require(operation.operation_id == operation_id, "id", operation_id)
-        _require(self.keys.get((operation.owner, record.row.request_key)) == operation_id, "key", operation_id)
-        if record.terminal:
-            _require(record.row.claim is None and record.handle is None, "ended but claimed", operation_id)
-            _require(operation.latest is not None and operation.ended_at_ms is not None, "no final", operation_id)
-        if state in ("running", "cancelling"):
-            _require(record.row.claim is not None, f"{state} by nobody", operation_id)
-        if record.row.claim is not None:
-            owner = self.owners.get(record.row.claim.name)
-            _require(owner is not None and operation_id in owner.operations, "claim unknown", operation_id)
-        _require((record.handle is None) or self.handles.get(record.handle) == operation_id, "handle", operation_id)
-        if state == "failed":
-            _require(isinstance(operation.error, ErrorInfo), "failed without an error", operation_id)
-
-
-def _require(condition: bool, what: str, detail: object) -> None:
-    if not condition:
-        raise AssertionError(f"{what}: {detail}")
+        sanity.sanity_check(self)
 
 
 def _by_end(row: StoredOperation) -> tuple[bool, int]:

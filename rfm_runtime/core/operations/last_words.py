@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from rfm_runtime.core.operations.announcing import begin_reported
 from rfm_runtime.core.operations.claims import same_process
-from rfm_runtime.core.operations.ownership import begin_reported, end
+from rfm_runtime.core.operations.ownership import end
 from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.operations.record import Command, Forget, Heard, Now, Record
 from rfm_runtime.errors import ForbiddenError

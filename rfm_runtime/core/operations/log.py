@@ -10,9 +10,10 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from rfm_runtime.core.operations.committed import Committed
 from rfm_runtime.core.operations.record import Batch, Command, Journal, Loaded, Publish, StoredOperation
 from rfm_runtime.protocol.history import Performance
-from rfm_runtime.protocol.operation import TERMINAL_EVENTS, Operation, OperationEvent
+from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
 
 __all__ = ["Log"]
 
@@ -27,7 +28,7 @@ class Log:
         self.failing_hint: str | None = None
         # While it fails: there is room for the outcomes of what runs, and for nothing else.
         self.outcomes_only = False
-        self.committed: dict[str, Operation] = {row.operation.operation_id: row.operation for row in loaded.rows}
+        self.committed = Committed(row.operation for row in loaded.rows)
         self.events: deque[OperationEvent] = deque(loaded.events, maxlen=history_events)
         # How operations went whose outcome is being decided, until it is committed.
         self.ended: dict[str, Performance] = {}
@@ -75,7 +76,7 @@ class Log:
         while self._held and self._held[0][0].number <= number:
             batch, then = self._held.popleft()
             for row in batch.rows:
-                self.committed[row.operation.operation_id] = row.operation
+                self.committed.put(row.operation)
             if batch.events:
                 self.events.extend(batch.events)
                 self.head = batch.events[-1].seq
@@ -91,4 +92,4 @@ class Log:
 
     def forget(self, operation_id: str) -> None:
         """Drop a finished operation from memory; the store keeps it."""
-        self.committed.pop(operation_id, None)
+        self.committed.drop(operation_id)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.core.operations.assigning import assign, assignment, in_hand, mint
 from rfm_runtime.core.operations.claims import Owner, is_older, same_process
-from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.operations.record import (
     Asked,
     Command,
@@ -26,13 +26,11 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
-from rfm_runtime.core.operations.schedule import rank
 from rfm_runtime.core.operations.table import Trigger
-from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
+from rfm_runtime.errors import ConflictError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.causes import FAILED, INTERRUPTED, WORKER_LOST
 from rfm_runtime.protocol.internal import (
     Ack,
-    Announce,
     Assign,
     HeldOperation,
     HelloAsked,
@@ -46,7 +44,7 @@ from rfm_runtime.protocol.internal import (
     Source,
     Started,
 )
-from rfm_runtime.protocol.operation import Operation, OperationEvent, error_info
+from rfm_runtime.protocol.operation import OperationEvent, error_info
 
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
@@ -55,13 +53,13 @@ __all__ = [
     "HANDLERS",
     "assign",
     "await_known",
-    "begin_reported",
     "died",
     "end",
     "give_up",
     "in_hand",
     "look_at_deadlines",
     "push_pause",
+    "start",
     "told",
 ]
 
@@ -89,7 +87,7 @@ def await_known(hub: Hub, now: Now) -> list[Command]:
             hub.owners.add(owner)
             if local:
                 commands.append(Watch(claim))
-        owner.operations.add(operation_id)
+        hub.hand(owner, hub.records[operation_id])
     return commands
 
 
@@ -178,9 +176,9 @@ def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation], now: Now) -
                 drop.append(holding.operation_id)
             continue
         record.merge.claimed(holding.generation)
-        _mint(hub, record)
-        record.merge.reported(holding.measure, now.mono_s)
-        keep.append(_assignment(record))
+        mint(hub, record)
+        hub.reported(record, holding.measure, now)
+        keep.append(assignment(record))
     return keep, drop
 
 
@@ -196,7 +194,7 @@ def _set_stale(hub: Hub, owner: Owner, *, stale: bool) -> None:
     for operation_id in owner.operations:
         record = hub.records[operation_id]
         record.merge.stale = stale
-        record.merge.touch()
+        hub.touch(record)
 
 
 def told(hub: Hub, message: Told, now: Now) -> list[Command]:
@@ -295,119 +293,7 @@ def _wait_again(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
     return None
 
 
-# --- assigning --------------------------------------------------------------------------------
-
-
-def assign(hub: Hub, now: Now, *, overbook: bool = True) -> list[Command]:
-    """Give queued operations to owners with room. The claim is journalled before the owner hears of it.
-
-    overbook: look also for a priority that needs no free slot.
-    """
-    if hub.draining or hub.log.failing is not None:
-        return []
-    if not any(owner.takes_new and (overbook or owner.free_slots > 0) for owner in hub.owners):
-        return []
-    heads = hub.waiting.heads()
-    turns = in_hand(hub) if heads else {}
-    rows: list[StoredOperation] = []
-    pushes: list[Command] = []
-    while heads:
-        line = min(heads, key=lambda key: (rank(heads[key], hub.usage, turns, now.mono_s), heads[key].operation_id))
-        candidate = heads[line]
-        record = hub.records[candidate.operation_id]
-        owner = _room_for(hub, record) if _settled(hub, record) else None
-        if owner is None or owner.routing is None:
-            # Who stands behind it waits for the same.
-            del heads[line]
-            continue
-        _claim(hub, record, owner, now)
-        turns[candidate.owner] = turns.get(candidate.owner, 0) + 1
-        rows.append(record.row)
-        pushes.append(Push(owner.routing, _assignment(record)))
-        following = hub.waiting.first(line)
-        if following is None:
-            del heads[line]
-        else:
-            heads[line] = following
-    return [hub.log.commit(rows, (), pushes)] if rows else []
-
-
-def _claim(hub: Hub, record: Record, owner: Owner, now: Now) -> None:
-    record.change_operation(
-        generation=record.operation.generation + 1,
-        attempts=record.operation.attempts + 1,
-        location=owner.hello.location if owner.hello else None,
-    )
-    record.change(
-        claim=owner.source,
-        claim_local=owner.local,
-        claim_resumable=owner.hello is not None and record.operation.kind in owner.hello.resumable,
-        started=False,
-    )
-    record.merge.claimed(record.operation.generation)
-    record.series.claimed()
-    record.change(cpu_before_s=record.merge.cpu_before_s)
-    _mint(hub, record)
-    owner.operations.add(record.operation.operation_id)
-    record.assigned_s = now.mono_s
-    hub.index(record)
-
-
-def in_hand(hub: Hub) -> dict[str, int]:
-    """How many operations of each user are with an owner."""
-    counts: dict[str, int] = {}
-    for owner in hub.owners:
-        for operation_id in owner.operations:
-            user = hub.records[operation_id].operation.owner
-            counts[user] = counts.get(user, 0) + 1
-    return counts
-
-
-def _settled(hub: Hub, record: Record) -> bool:
-    """Whether its acceptance is on disk: nobody works on what might not exist after a crash."""
-    return record.operation.operation_id in hub.log.committed
-
-
-def _room_for(hub: Hub, record: Record) -> Owner | None:
-    """The least loaded owner with a free slot; a higher priority than all it has needs no free slot.
-
-    Owners compare what is set, not what has grown by waiting, so that is what is compared here.
-    """
-    able = [owner for owner in hub.owners if owner.takes_new and owner.offers(record.operation.kind)]
-    free = [owner for owner in able if owner.free_slots > 0]
-    if free:
-        return max(free, key=lambda owner: owner.free_slots)
-    wanted = record.operation.priority
-    for owner in able:
-        held = [hub.records[operation_id].operation.priority for operation_id in owner.operations]
-        if owner.hello is not None and len(held) < 2 * owner.hello.slots and all(p < wanted for p in held):
-            return owner
-    return None
-
-
-def _mint(hub: Hub, record: Record) -> None:
-    if record.handle is not None:
-        hub.handles.pop(record.handle, None)
-    record.handle = hub.mint_handle()
-    hub.handles[record.handle] = record.operation.operation_id
-
-
-def _assignment(record: Record) -> Assign:
-    operation = record.operation
-    if record.handle is None:
-        raise AssertionError(f"{operation.operation_id} is assigned without a handle")
-    return Assign(
-        operation_id=operation.operation_id,
-        generation=operation.generation,
-        handle=record.handle,
-        kind=operation.kind,
-        name=operation.name,
-        owner=operation.owner,
-        params=record.row.params,
-        priority=operation.priority,
-        paused=record.row.pause_wanted or operation.state == "paused",
-        correlation_id=operation.correlation_id or "",
-    )
+# --- saying it again ----------------------------------------------------------------------------
 
 
 def push_pause(hub: Hub, record: Record, now: Now) -> list[Command]:
@@ -434,12 +320,12 @@ def look_at_deadlines(hub: Hub, now: Now) -> list[Command]:
         if not owner.local and now.mono_s > owner.lease_until_s:
             commands += _gone(hub, owner, now)
             continue
-        for operation_id in owner.operations:
+        for operation_id in sorted(owner.unconfirmed):
             record = hub.records[operation_id]
-            row = record.row
-            # Looked at here, since this is done for thousands at each tick, and most of them just run.
-            if not row.started or row.pause_wanted != (row.operation.state == "paused"):
+            if record.unconfirmed:
                 commands += _repeat(hub, owner, record, now)
+            else:
+                owner.unconfirmed.discard(operation_id)
     return commands
 
 
@@ -451,11 +337,11 @@ def _repeat(hub: Hub, owner: Owner, record: Record, now: Now) -> list[Command]:
         if record.assigned_s is None or now.mono_s - record.assigned_s >= REPEAT_S:
             record.assigned_s = now.mono_s
             if record.handle is None:
-                _mint(hub, record)
+                mint(hub, record)
                 record.merge.claimed(record.operation.generation)
             committed = hub.log.committed.get(record.operation.operation_id)
             if committed is not None and committed.generation == record.operation.generation:
-                return [Push(owner.routing, _assignment(record))]
+                return [Push(owner.routing, assignment(record))]
         return []
     paused = record.operation.state == "paused"
     wanted_s = record.stop_sent_s
@@ -487,76 +373,6 @@ def _own(hub: Hub, asked: Asked, operation_id: str, generation: int) -> Record:
     return record
 
 
-def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Command]:
-    """A program reports an operation of its own: accepted, claimed and started in one."""
-    owner = hub.owners.at(asked.routing)
-    if owner is None or owner.hello is None:
-        raise UnavailableError("say hello first, then repeat this", retry_after_s=0.1)
-    if owner.hello.role != "reporter":
-        raise UnsupportedError("only a reporter has operations of its own", hint="say hello as a reporter")
-    check(message.principal, "report")
-    hub.writable()
-    record = hub.records.get(message.operation_id)
-    if record is not None:
-        if record.terminal or message.operation_id not in owner.operations:
-            raise ConflictError(
-                f"{message.operation_id} has ended or is another's", hint="begin an operation with a new id"
-            )
-        return [hub.log.commit((), (), [Send(asked.routing, asked.request_id, _assignment(record))])]
-    if hub.draining:
-        raise DrainingError("the runtime is shutting down and takes nothing new", retry_after_s=1.0)
-    hub.check_quota(message.principal.user, 1)
-    parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
-    if parent is not None:
-        check(message.principal, "change", parent.operation.owner)
-    record, events = begin_reported(hub, owner.source, message, now, local=owner.local)
-    _mint(hub, record)
-    owner.operations.add(message.operation_id)
-    return [hub.log.commit((record.row,), events, [Send(asked.routing, asked.request_id, _assignment(record))])]
-
-
-def begin_reported(
-    hub: Hub, source: Source, message: Announce, now: Now, *, local: bool
-) -> tuple[Record, list[OperationEvent]]:
-    """A program's own operation: accepted, claimed by it and started in one."""
-    parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
-    operation = Operation(
-        operation_id=message.operation_id,
-        kind=message.kind,
-        name=message.name or message.kind,
-        owner=message.principal.user,
-        state="pending",
-        at_seq=0,
-        created_at_ms=now.wall_ms - message.age_ms,
-        started_at_ms=now.wall_ms - message.age_ms,
-        generation=1,
-        attempts=1,
-        labels=dict(message.labels),
-        # Its program is on its way already: a parent that has ended meanwhile is no reason to refuse it.
-        parent_id=message.parent_id if parent is not None and not parent.terminal else None,
-        correlation_id=message.operation_id[-12:],
-    )
-    row = StoredOperation(
-        operation=operation,
-        params={},
-        # A key that no submission has.
-        request_key=f"report:{message.operation_id}",
-        body_digest=b"",
-        claim=source,
-        claim_local=local,
-        claim_resumable=False,
-        reported=True,
-        pausable=message.pausable,
-    )
-    record = hub.adopt(row, now)
-    record.merge.has_tiles = False
-    record.merge.claimed(1)
-    accepted = hub.event(record, "operation_accepted", now)
-    record.merge.reported(message.measure, now.mono_s)
-    started = _start(hub, record, now)
-    return record, [event for event in (accepted, started) if event is not None]
-
-
 def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Command]:
     """Confirms the assignment; `operation_started` once a claim."""
     record = _own(hub, asked, message.operation_id, message.generation)
@@ -565,11 +381,12 @@ def on_started(hub: Hub, asked: Asked, message: Started, now: Now) -> list[Comma
     if record.row.started:
         return [hub.log.commit((), (), [done])]
     record.change_operation(grid=message.grid)
-    event = _start(hub, record, now)
+    event = start(hub, record, now)
     return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
 
 
-def _start(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
+def start(hub: Hub, record: Record, now: Now) -> OperationEvent | None:
+    """Somebody works on it; `operation_started` once a claim."""
     record.change(started=True)
     if record.operation.started_at_ms is None:
         record.change_operation(started_at_ms=now.wall_ms)
@@ -585,7 +402,7 @@ def on_pause_state(hub: Hub, asked: Asked, message: PauseState, now: Now) -> lis
     if message.paused != (record.operation.state == "paused"):
         event = hub.apply(record, "pause" if message.paused else "resumed", now)
         record.merge.pace.restart()
-        record.merge.touch()
+        hub.touch(record)
     record.stop_sent_s = None
     return [hub.log.commit((record.row,), () if event is None else (event,), [done])]
 
@@ -610,9 +427,9 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
 
 def end(hub: Hub, record: Record, message: Outcome, now: Now) -> list[OperationEvent]:
     """The outcome that the claim's owner gives, to be committed by the caller."""
-    record.merge.reported(message.final, now.mono_s)
+    hub.reported(record, message.final, now)
     # It may overtake the start: watchers learn from that event where the operation's files are.
-    started = None if record.row.started else _start(hub, record, now)
+    started = None if record.row.started else start(hub, record, now)
     fields: dict[str, Any] = {"artifacts": () if record.row.reported else message.artifacts, "forced": message.forced}
     if message.state == "failed":
         fields["error"] = message.error or FAILED.error("its owner gave no reason")
@@ -633,7 +450,7 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
     if record.row.reported:
         raise UnsupportedError("what a program reports is its own", hint="say how it ended")
     hub.writable(outcome=True)
-    record.merge.reported(message.measure, now.mono_s)
+    hub.reported(record, message.measure, now)
     owner = hub.owners.at(asked.routing)
     if owner is not None:
         owner.leaving = True
@@ -653,7 +470,6 @@ def on_release(hub: Hub, asked: Asked, message: Release, now: Now) -> list[Comma
 
 HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {
     OwnerHello: on_hello,
-    Announce: on_announce,
     Started: on_started,
     PauseState: on_pause_state,
     Outcome: on_outcome,

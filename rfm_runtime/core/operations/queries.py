@@ -9,8 +9,9 @@ from typing import TypeVar
 import msgspec
 
 from rfm_runtime.core.operations.claims import Owner
+from rfm_runtime.core.operations.committed import Committed, Place
 from rfm_runtime.core.operations.record import Record
-from rfm_runtime.core.operations.schedule import Usage, effective_priority, order
+from rfm_runtime.core.operations.schedule import Candidate, Usage, effective_priority, order
 from rfm_runtime.errors import BadRequestError, ForbiddenError
 from rfm_runtime.protocol.history import HistoryReply
 from rfm_runtime.protocol.internal import Principal
@@ -80,20 +81,18 @@ def page_of(items: Iterable[T], limit: int) -> list[T]:
     return page
 
 
-def list_page(
-    operations: Iterable[Operation], request: ListOperations, describe: Callable[[Operation], Operation]
-) -> ListReply:
+def list_page(committed: Committed, request: ListOperations, describe: Callable[[Operation], Operation]) -> ListReply:
     """A page, newest first, each operation as `describe` shows it. Raises BadRequestError for a cursor that is none."""
-    ordered = sorted(
-        (operation for operation in operations if matches(operation, request.filter)),
-        key=lambda operation: (-operation.created_at_ms, operation.operation_id),
-    )
+    after: Place | None = None
     if request.cursor is not None:
         created_ms, operation_id = place(request.cursor)
         after = (-created_ms, operation_id)
-        ordered = [o for o in ordered if (-o.created_at_ms, o.operation_id) > after]
-    page = page_of(map(describe, ordered), request.limit)
-    more = len(ordered) > len(page)
+    behind = committed.newest(request.filter.states, after)
+    wanted = (operation for operation in behind if matches(operation, request.filter))
+    # One more, which says that there is another page.
+    found = list(itertools.islice(wanted, request.limit + 1))
+    page = page_of(map(describe, found), request.limit)
+    more = len(found) > len(page)
     return ListReply(operations=page, cursor=cursor_after(page[-1]) if more else None)
 
 
@@ -131,6 +130,7 @@ def explain(
     record: Record,
     committed: Operation | None,
     records: Mapping[str, Record],
+    waiting: Sequence[Candidate],
     owners: Sequence[Owner],
     usage: Usage,
     in_hand: Mapping[str, int],
@@ -149,7 +149,7 @@ def explain(
     claim = f" by {row.claim.name} as generation {operation.generation}" if row.claim else ""
     lines = [f"{operation.operation_id} is {operation.state}{claim}."]
     if operation.state == "queued" and row.claim is None:
-        lines += _why_queued(record, records, owners, usage, in_hand, now_s, draining=draining)
+        lines += _why_queued(record, waiting, owners, usage, in_hand, now_s, draining=draining)
     else:
         lines += _why(record, records, owners)
     owner = next((o for o in owners if row.claim and o.source.name == row.claim.name), None)
@@ -223,7 +223,7 @@ def _why_slow(record: Record, records: Mapping[str, Record], owners: Sequence[Ow
 
 def _why_queued(
     record: Record,
-    records: Mapping[str, Record],
+    waiting: Sequence[Candidate],
     owners: Sequence[Owner],
     usage: Usage,
     in_hand: Mapping[str, int],
@@ -245,9 +245,6 @@ def _why_queued(
         + (" and is shutting down." if owner.leaving else " and is silent." if owner.stale else ".")
         for owner in able
         if owner.hello is not None
-    ]
-    waiting = [
-        other.candidate() for other in records.values() if other.operation.state == "queued" and other.row.claim is None
     ]
     place = [c.operation_id for c in order(waiting, usage, in_hand, now_s)].index(operation.operation_id)
     priority = effective_priority(record.candidate(), now_s)

@@ -123,6 +123,14 @@ class Record:
         """Whether it has its outcome."""
         return self.row.operation.state in TERMINAL_STATES
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether its owner has not answered yet what it was told: to begin, to pause or to go on."""
+        row, state = self.row, self.row.operation.state
+        if row.claim is None:
+            return False
+        return not row.started or (state in ("running", "paused") and row.pause_wanted != (state == "paused"))
+
     def change(self, **fields: Any) -> None:
         """Replace fields of the row."""
         self.row = msgspec.structs.replace(self.row, **fields)

@@ -304,6 +304,7 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
         events = () if event is None else (event,)
         return [hub.log.commit((record.row,), events, [done])]
     record.change(pause_wanted=message.paused)
+    hub.index(record)
     return [hub.log.commit((record.row,), (), [done, *push_pause(hub, record, now)])]
 
 
@@ -348,7 +349,7 @@ def on_kinds(hub: Hub, asked: Asked, _message: DoKinds, _now: Now) -> list[Comma
 def on_list(hub: Hub, asked: Asked, message: DoList, _now: Now) -> list[Command]:
     """A page of committed operations."""
     check(message.principal, "see")
-    page = list_page(hub.log.committed.values(), message.request, lambda operation: with_progress(hub, operation))
+    page = list_page(hub.log.committed, message.request, lambda operation: with_progress(hub, operation))
     return [_answer(asked, page)]
 
 
@@ -388,6 +389,7 @@ def explain_lines(hub: Hub, record: Record, now: Now) -> tuple[str, ...]:
         record,
         hub.log.committed.get(record.operation.operation_id),
         hub.records,
+        hub.waiting.candidates(),
         list(hub.owners),
         hub.usage,
         in_hand(hub),
@@ -430,14 +432,14 @@ def on_events_since(hub: Hub, asked: Asked, message: EventsSince, _now: Now) -> 
 
 def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, _now: Now) -> list[Command]:
     """A page of committed operations in the order of their ids."""
-    ids = sorted(operation_id for operation_id in hub.log.committed if operation_id > message.cursor)
-    page = page_of((with_progress(hub, hub.log.committed[oid]) for oid in ids), PAGE_LIMIT)
+    found = hub.log.committed.after(message.cursor, PAGE_LIMIT + 1)
+    page = page_of((with_progress(hub, operation) for operation in found), PAGE_LIMIT)
     answer = SnapshotPage(
         epoch=hub.log.epoch,
         incarnation=hub.incarnation,
         seq=hub.log.head,
         operations=tuple(page),
-        cursor=page[-1].operation_id if len(ids) > len(page) else "",
+        cursor=page[-1].operation_id if len(found) > len(page) else "",
     )
     return [_answer(asked, answer)]
 
@@ -450,9 +452,6 @@ def on_progress_state(hub: Hub, asked: Asked, _message: ProgressState, _now: Now
 
 def on_status(hub: Hub, asked: Asked, _message: Status, now: Now) -> list[Command]:
     """What `rfm-runtime status` shows of the broker."""
-    states: dict[str, int] = {}
-    for operation in hub.log.committed.values():
-        states[operation.state] = states.get(operation.state, 0) + 1
     peers = tuple(
         PeerStatus(
             role=owner.hello.role,
@@ -474,7 +473,7 @@ def on_status(hub: Hub, asked: Asked, _message: Status, now: Now) -> list[Comman
         uptime_s=now.mono_s - hub.started_s,
         journal=hub.log.failing or "ok",
         draining=hub.draining,
-        states=states,
+        states=hub.log.committed.counts(),
         peers=peers,
     )
     return [_answer(asked, reply)]
