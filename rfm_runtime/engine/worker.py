@@ -88,8 +88,8 @@ class Worker:
         self._todo: queue.SimpleQueue[Held] = queue.SimpleQueue()
         self._held: dict[tuple[str, int], list[Held]] = {}
         self._operations: dict[tuple[str, int], Operation] = {}
-        # Operations whose frames could not be opened; their tasks come back with the reason.
-        self._unopened: dict[tuple[str, int], OSError | MemoryError] = {}
+        # Operations whose frames could not be opened: each of their tasks tries again, or comes back with the reason.
+        self._unopened: dict[tuple[str, int], pipe.Begin] = {}
         # Written by one side, read by the other; a kernel reads `control` atomically.
         self._current: Held | None = None
         self._control = _line()[:1]
@@ -151,7 +151,7 @@ class Worker:
                 try:
                     self._operations[key] = Operation(message)
                 except (OSError, MemoryError) as error:
-                    self._unopened[key] = error
+                    self._unopened[key] = message
                     self._log.warning(
                         "operation_not_begun", operation_id=message.operation_id, error=str(error) or "out of memory"
                     )
@@ -271,8 +271,9 @@ class Worker:
         return pipe.Done(task=task, iterations=iterations, cpu_ns=cpu_ns, weights=weights, artifacts=artifacts)
 
     def _operation(self, key: tuple[str, int]) -> Operation:
-        if (error := self._unopened.get(key)) is not None:
-            raise error
+        if (begin := self._unopened.get(key)) is not None:
+            self._operations[key] = Operation(begin)
+            self._unopened.pop(key, None)
         return self._operations[key]
 
     def _iterate(self, operation: Operation, task: Task) -> int:

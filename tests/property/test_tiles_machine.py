@@ -251,7 +251,8 @@ class Tiles(RuleBasedStateMachine):
     def no_task_waits_while_a_worker_has_nothing_to_do(self):
         if not hasattr(self, "world"):
             return
-        idle = [p for p in self.world.processes.values() if not p.known and not p.kill_asked]
+        rests = {number for number, worker in self.world.core.workers.items() if worker.rests_until_s is not None}
+        idle = [p for p in self.world.processes.values() if not (p.known or p.kill_asked or p.number in rests)]
         waiting = [run.operation_id for run in self.world.core.runs.values() if run.dispatchable or run.isolatable]
         assert not (idle and waiting)
 
@@ -286,10 +287,13 @@ class Tiles(RuleBasedStateMachine):
         held = {task.operation_id for process in world.processes.values() for task in process.known}
         for oid, run in world.core.runs.items():
             waits = oid in world.preparing or oid in held or (oid, run.generation) in world.reports
-            # Killed on purpose, but not dead yet: its successor takes what waits.
-            dying = all(process.kill_asked for process in world.processes.values())
+            # Killed on purpose, but not dead yet: its successor takes what waits. Or it rests, and takes it after that.
+            unable = all(
+                process.kill_asked or world.core.workers[process.number].rests_until_s is not None
+                for process in world.processes.values()
+            )
             assert (
-                waits or (run.paused and run.pause_said) or ((run.dispatchable or run.isolatable) and (held or dying))
+                waits or (run.paused and run.pause_said) or ((run.dispatchable or run.isolatable) and (held or unable))
             )
 
     def teardown(self):

@@ -1,7 +1,7 @@
 """The engine's core: all renders and workers, and `handle(message, now_s) -> commands` over them.
 
 Pure; the engine's shell is its only caller, from its loop's thread. Between renders: strict priorities, and
-inside one the render that has had least CPU time goes first. A higher one takes workers from a lower.
+inside one the render that has had least CPU time goes first, deaths counted. A higher one takes workers from a lower.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S, Work
 from rfm_runtime.protocol.internal import Assign
 from rfm_runtime.protocol.operation import TileGrid
 
-__all__ = ["FENCED_S", "MAKE_ROOM_S", "EngineCore", "GridOf"]
+__all__ = ["FENCED_S", "MAKE_ROOM_S", "MEMORY_REST_S", "EngineCore", "GridOf"]
 
 GridOf = Callable[[Assign], TileGrid]
 """Geometry of an assignment's tiles. Raises RfmError for parameters that cannot be."""
@@ -60,6 +60,9 @@ IMAGE_S_PER_PX = 8e-8
 
 IMAGE_NEWEST = 0.3
 """Weight of the newest picture in their mean."""
+
+MEMORY_REST_S = 1.0
+"""A worker that was refused memory is given nothing for so long: others have what it has not, or it comes back."""
 
 MAKE_ROOM_S = 0.2
 """After the deadline of a cancel: a worker whose first task is another render's has this long to put it down."""
@@ -82,10 +85,10 @@ class EngineCore:
             FrameFailed: lambda message, _s, _ms: self._frame_failed(message),
             WorkerUp: lambda message, _s, _ms: self._worker_up(message),
             WorkerDied: lambda message, _s, _ms: self._worker_died(message),
-            TaskDone: lambda message, _s, _ms: self._task_back(message),
-            TaskStopped: lambda message, _s, _ms: self._task_back(message),
-            TaskFailed: lambda message, _s, _ms: self._task_back(message),
-            Heard: lambda message, _s, _ms: self._heard(message),
+            TaskDone: lambda message, now_s, _ms: self._task_back(message, now_s),
+            TaskStopped: lambda message, now_s, _ms: self._task_back(message, now_s),
+            TaskFailed: lambda message, now_s, _ms: self._task_back(message, now_s),
+            Heard: lambda message, now_s, _ms: self._heard(message, now_s),
             CancelSet: lambda message, now_s, _ms: self._cancel(message, now_s),
             PauseAsked: lambda message, _s, _ms: self._pause(message),
             PriorityChanged: lambda message, _s, _ms: self._priority(message),
@@ -248,14 +251,14 @@ class EngineCore:
 
     # --- workers ----------------------------------------------------------------------------
 
-    def _heard(self, message: Heard) -> list[Command]:
+    def _heard(self, message: Heard, now_s: float) -> list[Command]:
         for said in message.said:
             if isinstance(said, WorkerUp):
                 self._worker_up(said)
             elif isinstance(said, WorkerDied):
                 self._worker_died(said)
             else:
-                self._task_back(said)
+                self._task_back(said, now_s)
         return []
 
     def _worker_up(self, message: WorkerUp) -> list[Command]:
@@ -279,13 +282,15 @@ class EngineCore:
                 run.put_back(task, begun=False)
         return []
 
-    def _task_back(self, message: TaskDone | TaskStopped | TaskFailed) -> list[Command]:
+    def _task_back(self, message: TaskDone | TaskStopped | TaskFailed, now_s: float) -> list[Command]:
         task = message.task
         worker = self.workers.get(message.worker)
         if worker is None or task not in worker.tasks:
             # Said twice, or by one whose death was told: counted once, and another may have it by now.
             return []
         worker.give_back(task)
+        if isinstance(message, TaskFailed) and message.again:
+            worker.rests_until_s = now_s + MEMORY_REST_S
         run = self._run(task.operation_id, task.generation)
         if run is None:
             return []
@@ -363,16 +368,25 @@ class EngineCore:
 
     def _dispatch(self) -> list[Command]:
         """A worker that has half of what it may hold, or less, is given the rest."""
+        suspects = any(run.alone for run in self.runs.values())
+        commands = self._share()
+        # With suspects a worker may be left over: whose turn it was has nothing more to give, or no suspect waits now.
+        while suspects and (more := self._share()):
+            commands += more
+        return commands + self._preempt()
+
+    def _share(self) -> list[Command]:
+        """What is to be alone to whoever holds nothing, then what is open to whoever holds little."""
         commands, floor = self._isolate()
         run = self._next_run(floor)
         if run is None:
-            return commands + self._preempt()
+            return commands
         may_hold = self._depth(run)
         low = [
             (number, worker)
             for number, worker in self.workers.items()
             if len(worker.tasks) <= may_hold // 2
-            and not (worker.kill_sent or worker.stopping or worker.alone or number == self._reserved)
+            and not (worker.is_unable or worker.stopping or worker.alone or number == self._reserved)
         ]
         # Level by level, so that an idle worker gets its first task before another gets its second.
         for level in range(QUEUE_LIMIT):
@@ -382,7 +396,7 @@ class EngineCore:
                 commands.append(self._give(number, run.take(number)))
                 run = self._next_run(floor)
                 may_hold = 0 if run is None else self._depth(run)
-        return commands + self._preempt()
+        return commands
 
     def _give(self, number: int, task: Task) -> Dispatch:
         self.workers[number].tasks.append(task)
@@ -391,7 +405,8 @@ class EngineCore:
     def _isolate(self) -> tuple[list[Command], int | None]:
         """Tasks that have killed, each to a worker that holds nothing, and the priority below which others wait.
 
-        While none is free the one with least in hand is given nothing more, and is free next.
+        While none is free the one with least in hand is given nothing more, and is free next. They take their render's
+        turn like all others: it has none while it is its equals'.
         """
         self._reserved = None
         suspected = [run for run in self.runs.values() if run.alone and run.isolatable]
@@ -399,14 +414,17 @@ class EngineCore:
             return [], None
         commands: list[Command] = []
         floor = max(run.priority for run in self.runs.values() if run.isolatable or run.dispatchable)
+        first = self._next_run()
         for run in sorted(suspected, key=_turn):
             if run.priority < floor:
                 break
+            if first is not None and _turn(first) < _turn(run):
+                return commands, floor
             while run.alone:
                 able = [
                     (len(worker.tasks), number)
                     for number, worker in self.workers.items()
-                    if not (worker.kill_sent or worker.alone)
+                    if not (worker.is_unable or worker.alone)
                 ]
                 held, number = min(able, default=(1, None))
                 if held or number is None:
@@ -460,6 +478,9 @@ class EngineCore:
 
     def _tick(self, now_s: float, now_ms: int) -> list[Command]:
         commands: list[Command] = []
+        for worker in self.workers.values():
+            if worker.rests_until_s is not None and now_s >= worker.rests_until_s:
+                worker.rests_until_s = None
         for run in self.runs.values():
             if run.ended:
                 continue
@@ -503,4 +524,4 @@ class EngineCore:
 
 def _turn(run: Run) -> tuple[int, int, str]:
     """The smallest goes first."""
-    return -run.priority, run.cpu_ns, run.operation_id
+    return -run.priority, run.cpu_ns + run.lost_ns, run.operation_id

@@ -33,6 +33,10 @@ more than a cheap pixel takes."""
 NEWEST = 0.2
 """Weight of the newest task in the mean: the next one is like those just before it."""
 
+DEATH_NS = 1_000_000_000
+"""CPU time that a death counts for among renders of a priority: what it computed is lost, and a process is started. One
+that kills whatever it is given would otherwise never have had any, and be next for ever."""
+
 STEPS: dict[str, tuple[int, str]] = {"preview": (1, "preview"), "tile": (2, "tiles"), "image": (3, "image")}
 
 
@@ -45,6 +49,7 @@ class Run:
     preview_weight, preview_s: what of both is from the preview.
     image_s: time that one worker is expected to take for the picture.
     alone: open tasks that have killed, each to be given to a worker that holds nothing else.
+    lost_ns: what its deaths count for when its turn is decided.
     dirty_tasks: whose pixels a dead worker may have left half-written. pixels: of committed tiles.
     successor: a newer claim of the same operation, which waits until nothing of this one runs.
     """
@@ -90,6 +95,7 @@ class Run:
         self.previewed = 0
         self.iterations = 0
         self.cpu_ns = 0
+        self.lost_ns = 0
         self.task_s: float | None = None
         self.counter = 0
         self.changed = True
@@ -283,6 +289,7 @@ class Run:
         if not self.poison.is_sealed(key):
             self.dirty_tasks.add(key)
         self.changed = True
+        self.lost_ns += DEATH_NS if guilty else 0
         verdict = self.poison.died(key, self._rect(key), cause) if guilty else "again"
         if verdict in ("again", "alone"):
             self._line(key).appendleft(key)

@@ -50,15 +50,22 @@ class Worker:
     """tasks: in the order it does them, the first one runs. stopping: operations it was told to stop and still holds.
 
     kill_sent: its death is ours, and no fault of its task. alone: what it holds has killed, and is all it may hold.
+    rests_until_s: it was refused memory, and is given nothing until then.
     """
 
-    __slots__ = ("alone", "kill_sent", "stopping", "tasks")
+    __slots__ = ("alone", "kill_sent", "rests_until_s", "stopping", "tasks")
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.stopping: set[tuple[str, int]] = set()
         self.kill_sent = False
         self.alone = False
+        self.rests_until_s: float | None = None
+
+    @property
+    def is_unable(self) -> bool:
+        """Whether nothing can be given to it now, however little it holds."""
+        return self.kill_sent or self.rests_until_s is not None
 
     def give_back(self, task: Task) -> None:
         """It does not hold the task any more."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from rfm_runtime.core.tiles.engine import FENCED_S, MAKE_ROOM_S, EngineCore
+from rfm_runtime.core.tiles.engine import FENCED_S, MAKE_ROOM_S, MEMORY_REST_S, EngineCore
 from rfm_runtime.core.tiles.messages import (
     Assigned,
     Discard,
     Dispatch,
     FrameReady,
+    Heard,
     Kill,
     Prepare,
     PriorityChanged,
@@ -32,7 +33,7 @@ from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles import ARTIFACTS, World, assignment, grid
-from rfm_runtime.testing.tiles_ledger import touched
+from rfm_runtime.testing.tiles_ledger import Process, touched
 
 
 @pytest.fixture
@@ -798,13 +799,72 @@ def test_a_task_that_finds_no_memory_is_tried_again_like_one_that_died(world):
     while run.poison.deaths.get(("tile", index), 0) < 3:
         assert run.error is None
         world.read(worker(world))
-        if worker(world).todo[0].task.index == index:
+        if not worker(world).todo:
+            world.tick(MEMORY_REST_S)
+        elif worker(world).todo[0].task.index == index:
             world.fail(worker(world), again=True)
+            world.hear(worker(world))
         else:
             world.finish(worker(world))
-        world.hear(worker(world))
+            world.hear(worker(world))
     assert run.poison.last_cause == "raised"
     assert [part.tile for part in run.poison.parts] == [index] * 2
+
+
+@pytest.mark.scenario("C6")
+def test_a_worker_that_is_refused_memory_rests_while_others_do_what_it_cannot(world):
+    world.start_worker()
+    world.begin(columns=4)
+    until(world, "tile")
+    short, other = worker(world, 1), worker(world, 2)
+    while not (outcomes := only(world.log, SayOutcome)):
+        world.read(short)
+        if short.todo:
+            world.fail(short, again=True)
+            assert not [c for c in only(world.hear(short), Dispatch) if c.worker == 1]
+        world.step(other)
+    assert outcomes[0].state == "completed"
+    # What it had in hand has failed once each, and is not suspected.
+    assert set(world.claims["op", 1].deaths.values()) == {1}
+    world.begin("next", columns=4)
+    assert not world.core.workers[1].tasks
+    world.tick(MEMORY_REST_S)
+    assert world.core.workers[1].tasks
+
+
+@pytest.mark.scenario("C5")
+def test_a_render_that_kills_whatever_it_is_given_does_not_keep_its_equals_from_the_workers(world):
+    world.begin("bad", columns=6, rows=6, params={"columns": 6, "rows": 6, "on_poison": "hole"})
+    world.begin("good", columns=6, rows=6)
+    deaths = 0
+    while not world.claims["good", 1].ended:
+        for process in list(world.processes.values()):
+            world.read(process)
+            if process.todo and process.todo[0].task.operation_id == "bad":
+                deaths += 1
+                world.die(process)
+            else:
+                world.step(process)
+    # All of it would be 121, and nothing of the other before the last of them.
+    assert 0 < deaths < 20
+
+
+@pytest.mark.scenario("C5")
+def test_what_has_killed_has_the_workers_that_its_equals_leave_before_lower_priorities(world):
+    world.begin("bad", columns=1)
+    world.read(worker(world))
+    world.die(worker(world))
+    process = worker(world, 2)
+    world.read(process)
+    world.kill(process)
+    world.bury(process)
+    assert world.core.runs["bad"].alone
+    # The turn is of the one that is good, which has less to do than there are workers.
+    world.begin("good", columns=1)
+    world.begin("low", columns=4, priority=-1)
+    ups = tuple(WorkerUp(number) for number in (11, 12, 13))
+    world.processes |= {up.worker: Process(up.worker) for up in ups}
+    assert [operation_id for _, operation_id, *_ in dispatched(world.handle(Heard(ups)))][:3] == ["good", "bad", "low"]
 
 
 def test_a_death_that_nobody_knew_of_changes_nothing(world):
