@@ -88,6 +88,18 @@ class Speaker:
     told: Callable[[dict[str, Any]], None]
 
 
+class _Hearing(ClientConnection):
+    """Tells of bytes, not of whole messages: on a narrow network a large one takes many heartbeats."""
+
+    on_bytes: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """As the library says."""
+        if self.on_bytes is not None:
+            self.on_bytes()
+        super().data_received(data)
+
+
 class Connection:
     """url, token: of the server; with a connection file both are read from it before each try.
 
@@ -208,6 +220,7 @@ class Connection:
                 open_timeout=OPEN_S,
                 close_timeout=1.0,
                 proxy=None,
+                create_connection=_Hearing,
             ) as connection:
                 await self._converse(connection, token)
                 return Failure("closed", retry=True)
@@ -291,6 +304,8 @@ class Connection:
 
     async def _converse(self, connection: ClientConnection, token: str) -> None:
         hello = Hello(token=token, client=ClientInfo(self._name, __version__), resume=self._speaker.resume_from())
+        if isinstance(connection, _Hearing):
+            connection.on_bytes = self._heard
         await self._send(connection, hello)
         silence: asyncio.Task[None] | None = None
         try:

@@ -82,6 +82,9 @@ TICK_S = 0.05
 REQUEST_S = 5.0
 ASK_S = 2.0
 ENGINES_LIMIT = 64
+PONG_LEAST_S = 10.0
+"""For the answer to a ping, however often there is one: on a narrow network it waits for what was sent before it."""
+
 CLOSE_S = 1.0
 
 _ANSWERS: dict[type[Any], type[Any]] = {
@@ -164,7 +167,7 @@ class Gateway:
             compression=None,
             max_size=self._settings.inbound_limit_bytes,
             ping_interval=self._settings.heartbeat_s,
-            ping_timeout=self._settings.heartbeat_s,
+            ping_timeout=max(self._settings.heartbeat_s, PONG_LEAST_S),
             close_timeout=CLOSE_S,
             open_timeout=self._settings.hello_timeout_s,
             # Writes are paced by the core; this is only where the transport begins to say "full".

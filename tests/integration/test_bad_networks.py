@@ -159,6 +159,19 @@ def test_what_is_asked_while_nothing_goes_through_is_done_once_when_it_does(
         assert again.id == submitted[0].id
 
 
+@pytest.mark.scenario("D3")
+def test_a_message_that_takes_many_heartbeats_is_no_silence(running: Runtime, client: Client, network: Network) -> None:
+    operation = client.submit(KIND, QUICK)
+    assert operation.wait(30) == "completed"
+    states: list[str] = []
+    with Client(url=network.url, token=running.info.token, on_state=lambda state, _: states.append(state)) as distant:
+        # A chunk of 256 KB: six seconds, and heartbeats of one.
+        network.on(Throttle(40_000))
+        assert distant.fetch_artifact(operation.id, "n.npy") == client.fetch_artifact(operation.id, "n.npy")
+        network.off()
+    assert states == ["live", "closed"]
+
+
 @pytest.mark.slow
 @pytest.mark.scenario("D2")
 def test_a_peer_that_vanished_is_noticed_on_both_sides_and_its_successor_misses_nothing(

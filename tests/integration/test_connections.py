@@ -476,7 +476,8 @@ def test_both_ends_of_a_connection_that_is_dead_without_a_word_notice_within_the
                 eventually(lambda: sessions(running) == 2, what="both are there")
                 proxy.swallow()
                 eventually(lambda: states.count(("live", "")) == 2, what="the client gave it up and came back")
-                eventually(lambda: sessions(running) == 2, what="the gateway gave it up, too")
+                # It gives 10 s for the answer to a ping, however short its heartbeats are.
+                eventually(lambda: sessions(running) == 2, what="the gateway gave it up, too", timeout_s=30)
                 operation = other.submit(KIND, QUICK)
                 assert operation.wait(30) == "completed"
             eventually(lambda: client.operation(operation.id).state == "completed", what="it is told")
