@@ -28,7 +28,7 @@ from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import StartError
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.alive import start_time_s
-from rfm_runtime.observe.cgroups import oom_kills
+from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 from rfm_runtime.security import token
 
 __all__ = ["OnStatus", "run"]
@@ -116,7 +116,7 @@ class _Supervisor:
         self._causes: dict[str, str] = {}
         self._known: set[str] = set()
         self._troubles: tuple[troubles.Trouble, ...] = ()
-        self._oom_kills = oom_kills()
+        self._oom_kills = OomKills()
         self._starts = 0
         self._stops = 0
         self._announced = False
@@ -207,11 +207,11 @@ class _Supervisor:
             self._turn(until_s=self._until_s())
             self._start_due()
             self._tell_troubles()
+            self._oom_kills.look(time.monotonic())
 
-    def _until_s(self) -> float | None:
-        """The next start that is due, or the time to look whether troubles are over."""
-        look_s = time.monotonic() + TROUBLES_S if self._troubles else None
-        return min([*self._due.values(), *([look_s] if look_s is not None else [])], default=None)
+    def _until_s(self) -> float:
+        """The next start that is due, or the time to look whether troubles are over, and whom the kernel has killed."""
+        return min([*self._due.values(), time.monotonic() + min(TROUBLES_S, OOM_LOOK_S)])
 
     def _tell_troubles(self) -> None:
         """Which processes end again and again, for those who are asked how the runtime is."""
@@ -274,9 +274,8 @@ class _Supervisor:
         if self._stops:
             self._log.info("process_ended", process=child.name, code=code)
             return
-        before, self._oom_kills = self._oom_kills, oom_kills()
         cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if code == -signal.SIGKILL and self._oom_kills > before:
+        if code == -signal.SIGKILL and self._oom_kills.claim(time.monotonic()):
             cause = "out-of-memory kill"
         if not self._serving:
             raise StartError(f"{child.name} ended while starting ({cause})", hint=self._why(child))

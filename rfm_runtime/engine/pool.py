@@ -25,7 +25,7 @@ from rfm_runtime.engine import pipe
 from rfm_runtime.engine.entry import enter
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.observe import logs
-from rfm_runtime.observe.cgroups import oom_kills
+from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 
 __all__ = ["Pool", "PoolWorker", "begin_forkserver", "prepare_main"]
 
@@ -93,14 +93,20 @@ class Pool:
         self._by_descriptor: dict[int, PoolWorker] = {}
         self._resting: asyncio.TimerHandle | None = None
         self._starting: set[asyncio.Task[None]] = set()
-        self._oom_kills = oom_kills()
+        self._oom_kills = OomKills()
+        self._looking: asyncio.TimerHandle | None = None
         self._closed = False
 
     def start(self) -> None:
         """Begin to start all workers."""
         self._loop.add_reader(self._pipes.fileno(), self._read)
+        self._look()
         for number in range(1, self.count + 1):
             self._start_one(number)
+
+    def _look(self) -> None:
+        self._oom_kills.look(self._loop.time())
+        self._looking = self._loop.call_later(OOM_LOOK_S, self._look)
 
     def _start_one(self, number: int) -> None:
         self._due.pop(number, None)
@@ -171,6 +177,8 @@ class Pool:
     async def close(self, timeout_s: float = 1.0) -> None:
         """Close the pipes, which ends idle workers; kill the rest. Idempotent."""
         self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
         for due in self._due.values():
             due.cancel()
         for task in list(self._starting):
@@ -252,12 +260,11 @@ class Pool:
         code = worker.process.exitcode
         if code is None:
             return "unknown"
-        before, self._oom_kills = self._oom_kills, oom_kills()
         if code >= 0:
             return f"exit code {code}{_tail(self._logs, worker.number)}"
         name = signal.Signals(-code).name
         if name == "SIGKILL" and not worker.killed:
-            if self._oom_kills > before:
+            if self._oom_kills.claim(self._loop.time()):
                 return "out-of-memory kill (SIGKILL by the kernel, which counts one more)"
             return "SIGKILL that this runtime did not send, and the kernel counts no out-of-memory kill"
         return f"{name}{_tail(self._logs, worker.number)}"

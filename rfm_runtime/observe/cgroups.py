@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ROOT", "CgroupMemory", "cgroup_memory", "cpu_quota", "oom_kills"]
+__all__ = ["OOM_LOOK_S", "ROOT", "CgroupMemory", "OomKills", "cgroup_memory", "cpu_quota"]
 
 ROOT = Path("/")
+
+OOM_LOOK_S = 5.0
+OOM_RECENT_S = 10.0
+"""A death is noticed within milliseconds of its kill, and the kill by the next look."""
 
 NO_LIMIT_BYTES = 2**60
 """v1 says *no limit* with the largest multiple of a page that 63 bits hold."""
@@ -49,16 +53,44 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     return min((quota / period for quota, period in numbers if quota and period), default=None)
 
 
-def oom_kills(root: Path = ROOT) -> int:
-    """Processes that the kernel has killed for want of memory: of this group, and of the machine. Only its rise counts.
+class OomKills:
+    """Which SIGKILL was the kernel's, for want of memory: it counts those it sends, and does not say to whom.
 
-    The machine's count has all groups in it, those below this one as well.
+    now_s: monotonic seconds. A kill that is counted is some death's within `OOM_RECENT_S`, and of one death alone.
     """
-    files = [_read(level / "memory.events") for level in _levels_v2(root)]
-    files += [_read(level / "memory.oom_control") for level in _levels_v1(root, "memory")]
-    files.append(_read(root / "proc/vmstat"))
-    fields = (line.split() for file in files for line in file.splitlines())
-    return sum(_number(line[1]) or 0 for line in fields if len(line) == 2 and line[0] == b"oom_kill")
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._counts = _oom_counts(root)
+        self._unclaimed: list[float] = []
+
+    def look(self, now_s: float) -> None:
+        """Call it every few seconds: what has happened by now is no explanation of a death much later."""
+        counts = _oom_counts(self._root)
+        # Of this group, of those above it, of the machine: one kill is counted by several of them.
+        rises = [counts[file] - before for file, before in self._counts.items() if file in counts]
+        self._counts = counts
+        self._unclaimed = [at_s for at_s in self._unclaimed if now_s - at_s < OOM_RECENT_S]
+        self._unclaimed += [now_s] * max([0, *rises])
+
+    def claim(self, now_s: float) -> bool:
+        """Whether a SIGKILL that was just noticed, and that nobody here sent, was one of them."""
+        self.look(now_s)
+        if not self._unclaimed:
+            return False
+        self._unclaimed.pop(0)
+        return True
+
+
+def _oom_counts(root: Path) -> dict[Path, int]:
+    files = [level / "memory.events" for level in _levels_v2(root)]
+    files += [level / "memory.oom_control" for level in _levels_v1(root, "memory")]
+    return {file: _oom_count(_read(file)) for file in [*files, root / "proc/vmstat"]}
+
+
+def _oom_count(text: bytes) -> int:
+    fields = (line.split() for line in text.splitlines())
+    return next((_number(line[1]) or 0 for line in fields if len(line) == 2 and line[0] == b"oom_kill"), 0)
 
 
 def _memory(levels: Iterator[Path], limit: str, use: str, cache: bytes) -> Iterator[CgroupMemory]:

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from rfm_runtime.observe.cgroups import CgroupMemory, cgroup_memory, cpu_quota, oom_kills
+from rfm_runtime.observe.cgroups import OOM_LOOK_S, OOM_RECENT_S, CgroupMemory, OomKills, cgroup_memory, cpu_quota
 
 pytestmark = pytest.mark.scenario("J18")
 
@@ -151,17 +151,42 @@ def test_whatever_the_files_hold_the_answer_is_a_limit_or_none(
     assert quota is None or quota > 0.0
 
 
+def kills(own: int, above: int) -> dict[str, str | bytes]:
+    """Files in which the kernel counts: of the group in version 2 and in version 1, and of the machine."""
+    return {
+        "job/memory.events": f"low 0\noom 9\noom_kill {own}\n",
+        "memory/job/memory.oom_control": f"oom_kill_disable 0\nunder_oom 0\noom_kill {own}\n",
+        "../../../proc/vmstat": f"nr_free_pages 7\noom_kill {above}\n",
+    }
+
+
+OWN = "4:memory:/job\n0::/job\n"
+
+
 @pytest.mark.scenario("C6")
-def test_out_of_memory_kills_are_counted_in_both_versions_and_on_the_machine(tmp_path: Path) -> None:
-    root = machine(
-        tmp_path,
-        "4:memory:/job\n0::/job\n",
-        {
-            "job/memory.events": "low 0\noom 9\noom_kill 2\n",
-            "memory/job/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-        },
-    )
-    assert oom_kills(root) == 5
-    (root / "proc/vmstat").write_text("nr_free_pages 7\noom_kill 40\n")
-    assert oom_kills(root) == 45
-    assert oom_kills(tmp_path / "nothing") == 0
+def test_each_out_of_memory_kill_explains_one_death(tmp_path: Path) -> None:
+    oom = OomKills(machine(tmp_path, OWN, kills(2, 40)))
+    assert not oom.claim(0.0)
+    # Two workers at once, counted by three files each.
+    machine(tmp_path, OWN, kills(4, 42))
+    assert oom.claim(1.0)
+    assert oom.claim(1.0)
+    assert not oom.claim(1.0)
+    # By the machine alone: in a group below this one.
+    machine(tmp_path, OWN, kills(4, 43))
+    assert oom.claim(2.0)
+    assert not OomKills(tmp_path / "nothing").claim(0.0)
+
+
+@pytest.mark.scenario("C6")
+def test_an_out_of_memory_kill_of_long_ago_explains_no_death(tmp_path: Path) -> None:
+    oom = OomKills(machine(tmp_path, OWN, kills(2, 40)))
+    # Somebody else's browser, a night ago.
+    machine(tmp_path, OWN, kills(2, 41))
+    oom.look(OOM_LOOK_S)
+    oom.look(OOM_LOOK_S + OOM_RECENT_S)
+    assert not oom.claim(OOM_LOOK_S + OOM_RECENT_S + 1.0)
+    # One that was counted before its death was noticed is it all the same.
+    machine(tmp_path, OWN, kills(3, 42))
+    oom.look(30.0)
+    assert oom.claim(30.1)
