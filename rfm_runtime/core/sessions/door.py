@@ -19,6 +19,11 @@ LINE_S = 30.0
 """The longest that anybody is told to stay away: a flood must not send the others home for an hour."""
 
 
+STRANGERS_LINE_S = 2.0
+"""The same for those who have shown no token. One of them who knocks all the time, waiting for nobody, keeps this line
+at its end: then luck decides who comes in, and an honest one needs some tries."""
+
+
 class Refused(Struct, frozen=True):
     """No session for this connection: close it with the code."""
 
@@ -38,7 +43,7 @@ class Door:
         # Two lines: whoever has no token must not keep out those who have.
         handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
         self._known = WaitingLine(handshakes, LINE_S)
-        self._strangers = WaitingLine(handshakes, LINE_S)
+        self._strangers = WaitingLine(handshakes, STRANGERS_LINE_S)
         self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
 
     def enter(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:

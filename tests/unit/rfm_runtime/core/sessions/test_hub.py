@@ -251,6 +251,12 @@ def test_a_flood_of_strangers_keeps_nobody_out_who_has_a_token():
     assert scene.gate.core.knock(scene.gate.now_s) == 0.0
 
 
+def test_one_stranger_who_waits_for_nobody_does_not_send_the_others_home_for_minutes():
+    scene = Scene(handshakes_per_s=10.0)
+    refused = [scene.gate.try_connect(address=str(number)) for number in range(1000)][10:]
+    assert max(one.retry_after_ms for one in refused) == 2100
+
+
 def test_a_connection_that_is_gone_leaves_nothing(scene):
     watchers = [scene.gate.connect(address=str(i), principal=TOKENS["ann"]).hello().subscribe() for i in range(3)]
     for watcher in watchers:
