@@ -102,8 +102,15 @@ def _moment(at_ms: int) -> str:
 
 
 @app.command()
-def check(as_json: JsonOption = False, state_dir: StateDirOption = None, runtime_dir: RuntimeDirOption = None) -> None:
-    """Read all of the journal and say what does not fit together.
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A backup; the runtime's own journal without it.")
+    ] = None,
+    as_json: JsonOption = False,
+    state_dir: StateDirOption = None,
+    runtime_dir: RuntimeDirOption = None,
+) -> None:
+    """Read all of a journal and say what does not fit together.
 
     Its pages, its rows, and whether each operation has exactly one outcome in a log without gaps. Exit code 1 if
     something was found; nothing is changed.
@@ -111,7 +118,7 @@ def check(as_json: JsonOption = False, state_dir: StateDirOption = None, runtime
     from rfm_runtime.store.look import looked_at
 
     _, where, _ = journal_of(state_dir, runtime_dir)
-    with looked_at(where.journal) as look:
+    with looked_at(where.journal if file is None else file) as look:
         checked = look.check()
     if as_json:
         print_json({"fine": checked.fine, **msgspec.to_builtins(checked)})

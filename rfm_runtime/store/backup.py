@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.store import files
+from rfm_runtime.store.look import looked_at
 
 __all__ = ["backup", "copy", "partial", "restore", "verify"]
 
@@ -47,11 +49,13 @@ def restore(source: Path, path: Path, *others: Path) -> Path | None:
 
     Only the holder of the state folder's lock may. Raises JournalError, and the journal is as it was then.
     """
-    verify(source)
     fresh = partial(path)
     try:
+        _usable(source, verify, source)
         copy(source, fresh)
         verify(fresh)
+        # What no broker can start from must not take the place of anything.
+        _usable(source, _fits_together, fresh)
         fresh.chmod(0o600)
         kept = files.set_aside(path, *others)
         fresh.replace(path)
@@ -60,6 +64,24 @@ def restore(source: Path, path: Path, *others: Path) -> Path | None:
         raise
     files.sync_folder(path.parent)
     return kept
+
+
+def _usable(source: Path, check: Callable[[Path], None], path: Path) -> None:
+    try:
+        check(path)
+    except JournalError as error:
+        raise JournalError(
+            f"{source} cannot be restored: {error.message}",
+            hint="choose another backup; `rfm-runtime db check FILE` says whether it is whole",
+            kept="the journal is as it was",
+        ) from None
+
+
+def _fits_together(path: Path) -> None:
+    with looked_at(path) as look:
+        checked = look.check()
+    if not checked.fine:
+        raise JournalError(next(iter([*checked.pages, *checked.rows, *checked.log]), "it does not fit together"))
 
 
 def partial(target: Path) -> Path:

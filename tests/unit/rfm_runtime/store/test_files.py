@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -304,3 +305,18 @@ def test_a_backup_is_restored_from_where_nothing_can_be_written(path, tmp_path):
         restore(disk.path / "copy.db", path)
     with looked_at(path) as look:
         assert sum(look.figures().operations.values()) == 21
+
+
+@pytest.mark.scenario("J24")
+def test_a_backup_that_contradicts_itself_takes_the_place_of_nothing(path, tmp_path):
+    """Its pages are whole, and no broker could start from it."""
+    copied = tmp_path / "copy.db"
+    backup(path, copied)
+    with closing(sqlite3.connect(copied)) as connection, connection:
+        assert connection.execute("UPDATE operations SET row = CAST('x' AS BLOB)").rowcount > 0
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="cannot be restored") as caught:
+        restore(copied, path)
+    assert "choose another backup" in caught.value.hint
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob(".*partial*"))
