@@ -124,7 +124,7 @@ class SqliteJournal:
             full = kept.promised
             if not full:
                 log.warning("no room for a reserve: on a full disk outcomes will have to wait")
-        self._writer = Writer(self._engine, Chores(path, retention), kept, full=full)
+        self._writer = Writer(path, self._engine, Chores(path, retention), kept, full=full)
 
     def _open(self) -> None:
         path = self._path

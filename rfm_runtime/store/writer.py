@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
@@ -29,6 +30,7 @@ RETRY_S = 0.5
 """After a failed commit (disk full, I/O error): how often it is tried again."""
 
 MAKE_ROOM = "make room on its disk: what waits goes on by itself"
+GONE = f"put it back (/proc/PID/fd of the broker has what was in it), or stop the runtime, and {RESTORE}"
 RESERVED = "the disk was full; until {} bytes are free again, outcomes alone are written"
 
 OnWritten = Callable[[int, float], None]
@@ -41,10 +43,13 @@ OnFailed = Callable[[JournalFailed], None]
 class Writer:
     """Appending is anybody's, the rest is the thread's.
 
+    path: of the file, which is there as long as it is written: SQLite would go on in one that nobody will find again.
     full: the disk was full when the journal was opened, and what was kept for outcomes has been given away.
     """
 
-    def __init__(self, engine: Engine, chores: Chores, reserve: Reserve, *, full: bool) -> None:
+    def __init__(self, path: Path, engine: Engine, chores: Chores, reserve: Reserve, *, full: bool) -> None:
+        self._path = path
+        self._inode = path.stat().st_ino
         self._engine = engine
         self._chores = chores
         self._reserve = reserve
@@ -112,6 +117,12 @@ class Writer:
             batches, closing = self._next()
             while batches:
                 begin_s = time.perf_counter()
+                if not self._is_there():
+                    if closing:
+                        return
+                    more, closing = self._collect(RETRY_S)
+                    batches += more
+                    continue
                 try:
                     with connection.begin():
                         write_batches(connection, batches)
@@ -137,6 +148,20 @@ class Writer:
                 self._look_for_room()
                 if not closing and not self._full:
                     self._tidy(connection, busy=False)
+
+    def _is_there(self) -> bool:
+        """Whether the file that is open is the one at its path: somebody may have removed or replaced it."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return True
+        except FileNotFoundError:
+            pass
+        except OSError:
+            # Whatever keeps it from being looked at, the commit will say.
+            return True
+        self._failing = True
+        self._tell(f"{self._path} was removed or replaced while it was in use", GONE)
+        return False
 
     def _look_for_room(self) -> None:
         """Whether outcomes alone are written any longer: twice a second, however many of them come."""

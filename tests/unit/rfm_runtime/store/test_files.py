@@ -320,3 +320,26 @@ def test_a_backup_that_contradicts_itself_takes_the_place_of_nothing(path, tmp_p
     assert "choose another backup" in caught.value.hint
     assert path.read_bytes() == before
     assert not list(path.parent.glob(".*partial*"))
+
+
+@pytest.mark.scenario("F11")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_taken_away_while_it_is_written_is_said_and_nothing_is_lost_in_it(path, replaced):
+    """SQLite alone would go on in a file without a name, and everything would look well until the next start."""
+    journal = SqliteJournal(path)
+    written, troubles = [], []
+    journal.start(lambda number, _s: written.append(number), lambda trouble: troubles.append(trouble.reason))
+    journal.append(Batch(1, (), ()))
+    eventually(lambda: written == [1], what="the first is written")
+    away = path.with_name("away.db")
+    path.rename(away)
+    if replaced:
+        shutil.copy(away, path)
+    journal.append(Batch(2, (), ()))
+    eventually(lambda: troubles, what="it is said")
+    assert "removed or replaced" in troubles[0]
+    assert written == [1]
+    away.replace(path)
+    eventually(lambda: written == [1, 2], what="what waited is written")
+    assert troubles[-1] is None
+    journal.close()
