@@ -81,7 +81,8 @@ def _fits_together(path: Path) -> None:
     with looked_at(path) as look:
         checked = look.check()
     if not checked.fine:
-        raise JournalError(next(iter([*checked.pages, *checked.rows, *checked.log]), "it does not fit together"))
+        found = [*checked.pages, *checked.rows, *checked.log]
+        raise JournalError(found[0], hint="see all of it with `rfm-runtime db check FILE`")
 
 
 def partial(target: Path) -> Path:
