@@ -63,6 +63,11 @@ def details(operation: Operation) -> dict[str, Any]:
     return {} if latest is None else latest.details or {}
 
 
+def done(operation: Operation) -> float:
+    latest = None if operation.info is None else operation.info.latest
+    return 0.0 if latest is None else latest.done
+
+
 def forkserver(running: Runtime) -> psutil.Process:
     return eventually(running.workers, what="workers")[0].parent()
 
@@ -212,10 +217,12 @@ def test_a_worker_that_the_kernel_kills_for_want_of_memory_is_replaced_and_the_c
 ) -> None:
     workers = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")
     with memory_group(256 * 1024) as group:
+        operation = client.submit(KIND, SECONDS)
+        # Only one that has tiles in hand dies of this operation: what an idle one touches is none of it.
+        eventually(lambda: done(operation) > 0, timeout_s=30, what="tiles are done")
         (group / "cgroup.procs").write_text(str(workers[0].pid))
-        operation = client.submit(KIND, {**SECONDS, "max_iter": 1000})
-        assert operation.wait(60) == "completed"
-        eventually(lambda: not workers[0].is_running(), what="it is killed")
+        eventually(lambda: not workers[0].is_running(), timeout_s=30, what="it is killed")
+        assert operation.wait(90) == "completed"
     assert "out-of-memory kill" in details(operation)["last_cause"]
     assert details(operation)["failed_attempts"] == 1
     assert any("out-of-memory kill" in line for line in client.explain(operation.id))
