@@ -24,6 +24,7 @@ __all__ = ["Crowd", "until"]
 
 PROGRAM_END_S = 120.0
 STORY_END_S = 120.0
+CANCEL_AGAIN_S = 1.0
 LOOK_S = 0.1
 TAIL_BYTES = 64 * 1024
 """Of the record of a watcher in another process: its newest event is there."""
@@ -190,9 +191,14 @@ class Crowd:
 
     async def close(self, *, orderly: bool) -> None:
         """End all of them. orderly: records say that nothing more was to come."""
-        for task in (*self._tasks, *self._submitting):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._submitting, return_exceptions=True)
+        everything = (*self._tasks, *self._submitting)
+        left = set(everything)
+        while left:
+            for task in left:
+                task.cancel()
+            # Again: what a library under a client was doing just then may have taken the word for its own.
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        await asyncio.gather(*everything, return_exceptions=True)
         for record in self._watching.values():
             if orderly:
                 record.write("end")
