@@ -84,8 +84,10 @@ def named(message: msgspec.Struct) -> tuple[str, list[str], list[str]]:
         case DoSubmit():
             keys = [submission.request_key for submission in message.submissions]
             return message.principal.user, keys, [submission.operation_id for submission in message.submissions]
-        case DoGet() | DoExplain() | Announce():
+        case DoGet() | DoExplain() | DoPause() | DoPriority() | Announce():
             return message.principal.user, [], [message.operation_id]
+        case DoCancel():
+            return message.principal.user, [], [message.request.operation_id]
         case _:
             return "", [], []
 
