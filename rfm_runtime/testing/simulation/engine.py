@@ -7,6 +7,7 @@ the cancel set, pushes. One `Engine` is the machine's place for one: processes c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from msgspec import Struct
 
@@ -105,7 +106,7 @@ class EngineProcess:
         self.incarnation: int | None = None
         self.greeting = False
         self._heartbeat_s = now_s
-        self._again: list[tuple[float, Struct]] = []
+        self._again: list[tuple[float, Started | PauseState | Outcome | Release]] = []
         self._saying: set[tuple[str, int]] = set()
 
     @property
@@ -126,14 +127,14 @@ class EngineProcess:
         held = []
         for run in self.place.core.runs.values() if self.works else ():
             if not run.dropped:
-                state = (
+                state: Literal["running", "paused", "cancelling", "ended"] = (
                     "ended" if run.ended else "cancelling" if run.cancelled else "paused" if run.paused else "running"
                 )
                 held.append(
                     HeldOperation(
                         operation_id=run.operation_id,
                         generation=run.generation,
-                        state=state,  # type: ignore[arg-type]
+                        state=state,
                         measure=run.measure(round(self.now_s * 1000)),
                     )
                 )
@@ -258,7 +259,7 @@ class EngineProcess:
         self.calls.tick(now_s)
         due, self._again = [m for s, m in self._again if s <= now_s], [(s, m) for s, m in self._again if s > now_s]
         for message in due:
-            self._report(message)  # type: ignore[arg-type]
+            self._report(message)
         if now_s - self._heartbeat_s >= 1.0:
             self._heartbeat_s = now_s
             self.calls.tell(OwnerHeartbeat(self.source, len(self.place.core.runs)))
