@@ -280,8 +280,10 @@ class Hub:
                     yield self.records[operation_id]
 
     def all_progress(self) -> tuple[ProgressUpdate, ...]:
-        """The newest progress of every live operation that has shown any."""
-        return tuple(record.merge.latest for record in self._in_hand() if record.merge.latest is not None)
+        """The newest progress of every live operation that has shown any, as watchers know it."""
+        journalled = ((record, self.log.committed[record.operation.operation_id].latest) for record in self._in_hand())
+        told = (record.merge.as_told(latest) for record, latest in journalled)
+        return tuple(update for update in told if update is not None)
 
     def shown(self, record: Record, at_seq: int, now: Now) -> ProgressUpdate:
         """Its newest progress, as of that event."""
@@ -290,7 +292,7 @@ class Hub:
     def _update(self, record: Record, now: Now) -> ProgressUpdate:
         committed = self.log.committed.get(record.operation.operation_id)
         at_seq = committed.at_seq if committed is not None else record.operation.at_seq
-        return record.merge.update(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)
+        return record.merge.tell(record.operation.operation_id, self.incarnation, at_seq, now.wall_ms)
 
     # --- changing an operation --------------------------------------------------------------
 

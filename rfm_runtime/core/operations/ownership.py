@@ -113,6 +113,10 @@ def _fail_interrupted(hub: Hub, record: Record, now: Now) -> OperationEvent | No
 
 def on_hello(hub: Hub, asked: Asked, message: OwnerHello, now: Now) -> list[Command]:
     """An owner introduces itself, or reports everything to a new broker."""
+    speaker = hub.owners.of(message.source)
+    if speaker is not None:
+        # Also while nothing can be written, and its hello has to be repeated: it lives.
+        _lives(hub, speaker, now)
     hub.writable(outcome=True)
     if message.role == "reporter":
         # Whoever only reports is given nothing to do, and serves no files.
@@ -182,9 +186,13 @@ def _sort_out(hub: Hub, owner: Owner, held: Iterable[HeldOperation], now: Now) -
     return keep, drop
 
 
+def _lives(hub: Hub, owner: Owner, now: Now) -> None:
+    owner.lease_until_s = now.mono_s + hub.settings.lease_s
+
+
 def _heard(hub: Hub, owner: Owner, now: Now) -> None:
     owner.heard_s = now.mono_s
-    owner.lease_until_s = now.mono_s + hub.settings.lease_s
+    _lives(hub, owner, now)
     if owner.stale:
         _set_stale(hub, owner, stale=False)
 
@@ -201,6 +209,9 @@ def told(hub: Hub, message: Told, now: Now) -> list[Command]:
     """One-way messages: heartbeats. Anything else is counted and ignored."""
     if isinstance(message.message, OwnerHeartbeat):
         owner = hub.owners.of(message.message.source)
+        if owner is not None:
+            # Also of one whose hello could not be taken yet. What it has is shown as old until it has been.
+            _lives(hub, owner, now)
         if owner is not None and owner.hello is not None:
             _heard(hub, owner, now)
             if owner.routing == message.routing:

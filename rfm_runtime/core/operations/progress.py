@@ -59,7 +59,8 @@ class Merge:
     shown: `done` as watchers know it; never decreases, survives re-claims. Nothing of a new claim is
     shown before its owner's first own measure; until then `latest`, the newest update, says what is known.
     cpu_before_s: what earlier claims have used. expected: what is left, if the owner knows. has_tiles: what a program
-    reports has none, whatever it says. dirty: there is something new to publish.
+    reports has none, whatever it says. dirty: there is something new to publish. told: the newest update that left by
+    itself; `latest` may be ahead, as part of what is not on disk yet.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Merge:
         "revision",
         "shown",
         "stale",
+        "told",
         "total_cpu_s",
         "total_iterations",
     )
@@ -95,6 +97,7 @@ class Merge:
         self.revision = 0
         self.shown = 0.0 if latest is None else latest.done
         self.stale = False
+        self.told: ProgressUpdate | None = None
         self.total_iterations = 0 if latest is None else latest.iterations
         self.total_cpu_s = 0.0 if latest is None else latest.cpu_s
         # CPU time is spent for good; iterations of tiles that are kept are counted by their next owner.
@@ -251,6 +254,20 @@ class Merge:
             **fields,
         )
         return self.latest
+
+    def tell(self, operation_id: str, incarnation: int, at_seq: int, measured_at_ms: int) -> ProgressUpdate:
+        """An update that watchers get now, by itself."""
+        self.told = self.update(operation_id, incarnation, at_seq, measured_at_ms)
+        return self.told
+
+    def as_told(self, journalled: ProgressUpdate | None) -> ProgressUpdate | None:
+        """What watchers may be shown: the newer of what they were told and what is on disk.
+
+        `latest` may belong to an outcome that is not, and a broker that is killed now comes back without it.
+        """
+        if self.told is None or (journalled is not None and journalled.rev > self.told.rev):
+            return journalled
+        return self.told
 
     def _percent(self, total: float | None, outcome: str | None) -> float:
         if outcome == "completed":

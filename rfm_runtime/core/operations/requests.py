@@ -370,11 +370,11 @@ def with_progress(hub: Hub, operation: Operation) -> Operation:
     record = hub.records.get(operation.operation_id)
     if record is None or operation.state in TERMINAL_STATES:
         return operation
-    if record.merge.latest is None:
+    told = record.merge.as_told(operation.latest)
+    if told is None:
         # Its owner may have frozen before it said anything.
         return msgspec.structs.replace(operation, stale=True) if record.merge.stale else operation
-    # What the last tick has shown, and nothing newer: that is what a broker that is killed now comes back with.
-    return msgspec.structs.replace(operation, latest=record.merge.latest, stale=record.merge.stale)
+    return msgspec.structs.replace(operation, latest=told, stale=record.merge.stale)
 
 
 def on_explain(hub: Hub, asked: Asked, message: DoExplain, now: Now) -> list[Command]:

@@ -155,11 +155,7 @@ class EngineProcess:
         if not isinstance(answer, OwnerWelcome):
             self.hello()
             return
-        if not self.works:
-            # Its predecessor is dead, or the broker knows of nothing that it might have in hand.
-            for key, claim in self.place.claims.items():
-                require(claim.ended is not None or claim.dropped, "two engines work", key)
-            self.place.taken_by(self)
+        self._take_place()
         self.incarnation = answer.incarnation
         for assign in answer.keep:
             self.place.assigned(assign)
@@ -167,9 +163,20 @@ class EngineProcess:
             self.place.drop(operation_id)
         self._cancel_set(answer.control)
 
+    def _take_place(self) -> None:
+        """The broker takes it for the engine: its predecessor is dead, or had nothing in hand that is known."""
+        if self.works:
+            return
+        for key, claim in self.place.claims.items():
+            require(claim.ended is not None or claim.dropped, "two engines work", key)
+        self.place.taken_by(self)
+
     def receive(self, lane: Lane, frames: Frames) -> None:
         """One message of the broker."""
         message = unpack(frames)
+        if isinstance(message, PauseOwner | PriorityOwner) and not self.works:
+            # Of what was assigned to it, and lost on the way: it has nothing yet.
+            return
         match message:
             case Reply():
                 self.calls.answered(message)
@@ -179,6 +186,8 @@ class EngineProcess:
                 else:
                     self._cancel_set(message)
             case Assign():
+                # It may overtake a welcome that was asked for once more.
+                self._take_place()
                 self.place.assigned(message)
             case HelloAsked():
                 self.hello()

@@ -686,6 +686,30 @@ def test_a_remote_owner_is_given_up_when_its_lease_ran_out_but_not_for_our_own_s
     world.check()
 
 
+def test_a_remote_owner_that_speaks_is_not_given_up_while_its_hello_cannot_be_written():
+    world = World(lease_s=10.0)
+    greet(world, local=False)
+    submitted(world, "op")
+    started(world)
+    world.boot()
+    world.fail()
+    hello = owner_hello(local=False)
+    for _ in range(20):
+        assert world.refused(E, hello).temporary
+        for _ in range(8):
+            world.tick(0.9)
+        world.tell(E, OwnerHeartbeat(hello.source, 1))
+    world.recover()
+    world.write()
+    assert state(world) == "running"
+    # What says nothing is given up as ever.
+    for _ in range(13):
+        world.tick(0.9)
+    world.write()
+    assert state(world) == "queued"
+    world.check()
+
+
 def test_a_draining_owner_gives_back_and_gets_nothing_new(world):
     assign = running(world)
     world.report(assign.handle, 1, measure(assign, 1, 30.0))
@@ -1100,6 +1124,21 @@ def test_a_broker_goes_on_with_what_the_last_one_had_shown(world):
     held = HeldOperation(operation_id="op", generation=1, state="running", measure=measure(assign, 3, 20.0))
     greet(world, held=(held,))
     assert [update.done for update in world.tick()] == [40.0]
+
+
+@pytest.mark.scenario("J2")
+def test_an_outcome_that_is_not_on_disk_moves_no_bar(world):
+    assign = running(world)
+    world.report(assign.handle, 1, measure(assign, 1, 10.0))
+    world.tick()
+    world.ask(E, outcome(assign))
+    # Whoever asks meanwhile is told what a broker that is killed now comes back with.
+    listed = world.replies[world.ask(G, DoList(ADMIN, ListOperations()))].operations
+    got = world.replies[world.ask(G, DoGet(ADMIN, "op"))].operation
+    assert [operation.latest.done for operation in (*listed, got)] == [10.0, 10.0]
+    assert not world.hub.all_progress()
+    world.write()
+    assert world.call(G, DoGet(ADMIN, "op"), OperationReply).operation.latest.progress == 100.0
 
 
 def test_what_runs_behind_a_higher_priority_says_so(world):
