@@ -27,6 +27,7 @@ from rfm_runtime.broker.ingest import Ingest
 from rfm_runtime.broker.left import Left
 from rfm_runtime.broker.metrics import Metrics
 from rfm_runtime.config import Settings
+from rfm_runtime.core.operations.feed import Feed
 from rfm_runtime.core.operations.hub import Hub, Validator
 from rfm_runtime.core.operations.queries import check, history_page
 from rfm_runtime.core.operations.record import (
@@ -69,7 +70,6 @@ from rfm_runtime.protocol.internal import (
     DoCancel,
     DoHistory,
     DoPerformance,
-    FeedFrame,
     GatewayWelcome,
     MetricsText,
     ProgressStateReply,
@@ -156,8 +156,6 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         self.metrics = Metrics()
         self.board = Board(settings.resources_interval_s, settings.max_hz, settings.write_limit_bytes)
-        self._frame_no = 0
-        self._published_seq = 0
         self._frame_sent_s = 0.0
         self._watched: dict[int, Source] = {}
         self._cancels: dict[str, float] = {}
@@ -186,7 +184,7 @@ class Broker:
         if self._shown is not None:
             for operation_id in self._shown.before.keys() - self.hub.live:
                 self._shown.drop(operation_id)
-        self._published_seq = loaded.head
+        self._frames = Feed(loaded.epoch, loaded.incarnation, loaded.head)
         self._store.start(self._on_written, self._on_failed)
         for endpoint in (
             self._endpoints.command,
@@ -388,7 +386,7 @@ class Broker:
 
     def _reply(self, routing: bytes, request_id: int, answer: Struct) -> None:
         if isinstance(answer, GatewayWelcome | ProgressStateReply):
-            answer = msgspec.structs.replace(answer, frame_no=self._frame_no)
+            answer = msgspec.structs.replace(answer, frame_no=self._frames.number)
         asked_s = self._asked_s.pop((routing, request_id), None)
         if asked_s is not None:
             self.metrics.cancel_acknowledged.observe(self._loop.time() - asked_s)
@@ -463,22 +461,7 @@ class Broker:
         self, events: tuple[OperationEvent, ...], progress: tuple[Any, ...], resources: Resources | None = None
     ) -> None:
         now = self._now()
-        self._frame_no += 1
-        previous = self._published_seq
-        if events:
-            self._published_seq = events[-1].seq
-        frame = FeedFrame(
-            epoch=self.hub.log.epoch,
-            incarnation=self.hub.incarnation,
-            frame_no=self._frame_no,
-            prev_seq=previous,
-            head_seq=self._published_seq,
-            ts_ms=now.wall_ms,
-            events=events,
-            progress=progress,
-            resources=resources,
-            journal=self._journal_trouble,
-        )
+        frame = self._frames.frame(now.wall_ms, events, progress, resources=resources, journal=self._journal_trouble)
         self._frame_sent_s = now.mono_s
         self._feed.send_multipart(pack(frame), zmq.NOBLOCK)
         self.metrics.feed_frames.inc()

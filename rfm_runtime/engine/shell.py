@@ -40,7 +40,6 @@ from rfm_runtime.protocol.internal import (
     Assign,
     ControlFrame,
     DoGet,
-    HeldOperation,
     HelloAsked,
     OperationMeasure,
     Outcome,
@@ -236,19 +235,6 @@ class EngineShell:
             self._welcome_under_way = False
 
     def _describe(self) -> OwnerHello:
-        held = []
-        for run in self.core.runs.values():
-            if run.dropped:
-                continue
-            state = "ended" if run.ended else "cancelling" if run.cancelled else "paused" if run.paused else "running"
-            held.append(
-                HeldOperation(
-                    operation_id=run.operation_id,
-                    generation=run.generation,
-                    state=state,  # type: ignore[arg-type]
-                    measure=run.measure(_now_ms()),
-                )
-            )
         schema = msgspec.json.schema(RenderRequest)
         return OwnerHello(
             source=self._boot.source,
@@ -258,7 +244,7 @@ class EngineShell:
             slots=self._settings.slots,
             workers=self._pool.count,
             resumable=(KIND,),
-            held=tuple(held),
+            held=self.core.held(_now_ms()),
         )
 
     def _welcomed(self, welcome: OwnerWelcome) -> None:

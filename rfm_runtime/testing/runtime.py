@@ -68,6 +68,15 @@ class Runtime:
         except psutil.NoSuchProcess:
             return []
 
+    def kill_everything(self) -> None:
+        """What a power cut does to processes: all at once, and none of them runs a line of code any more."""
+        tree = self.tree()
+        for process in tree:
+            process.suspend()
+        for process in tree:
+            process.kill()
+        psutil.wait_procs(tree, timeout=10)
+
     def workers(self) -> list[psutil.Process]:
         """The engine's worker processes: the forkserver's children."""
         engine = self.processes().get("engine-0")

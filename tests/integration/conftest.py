@@ -8,6 +8,7 @@ import pytest
 
 from rfm_runtime import Client
 from rfm_runtime.testing.runtime import Runtime, runtime
+from tests.whole import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -21,5 +22,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 
 @pytest.fixture
 def client(running: Runtime) -> Iterator[Client]:
-    with Client(url=running.url, token=running.info.token) as connected:
+    with Client(url=running.url, token=running.info.token, initial_delay=0.05) as connected:
         yield connected
+
+
+@pytest.fixture
+def watcher(running: Runtime) -> Iterator[Recorder]:
+    recorder = Recorder(running, initial_delay=0.05)
+    yield recorder
+    recorder.close()

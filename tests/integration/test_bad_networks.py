@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +13,7 @@ from rfm_runtime import Client
 from rfm_runtime.testing.chaos.faults import BlackHole, Cut, HalfOpen, IdleCut, Latency, NetworkFault, Stalls, Throttle
 from rfm_runtime.testing.chaos.proxy import FaultProxy
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from tests.loops import running_loop
 from tests.whole import ENDLESS, KIND, QUICK, SECONDS, Recorder, reached
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
@@ -25,12 +25,6 @@ TILES = {**SECONDS, "tile_px": 64, "max_iter": 30_000}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     with runtime(tmp_path_factory.mktemp("rt"), workers=1, drain_timeout_s=2.0, heartbeat_s=1.0) as started:
         yield started
-
-
-@pytest.fixture
-def client(running: Runtime) -> Iterator[Client]:
-    with Client(url=running.url, token=running.info.token) as connected:
-        yield connected
 
 
 class Network:
@@ -70,23 +64,10 @@ class Network:
 
 @pytest.fixture
 def network(running: Runtime) -> Iterator[Network]:
-    with looping() as loop:
+    with running_loop() as loop:
         made = Network(running, loop)
         yield made
         made.close()
-
-
-@contextmanager
-def looping() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def check_same(near: Recorder, far: Recorder, operation_id: str) -> None:

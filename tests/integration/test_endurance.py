@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 import pytest
 
 from rfm_runtime import Client
@@ -70,15 +69,6 @@ def recovered(running: Runtime, operation: Operation) -> list[int]:
     lines = (running.folders.logs / "engine-0.log").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines if '"frame_ready"' in line]
     return [entry["recovered_tiles"] for entry in entries if entry.get("operation_id") == operation.id]
-
-
-def all_at_once(running: Runtime) -> None:
-    tree = running.tree()
-    for process in tree:
-        process.suspend()
-    for process in tree:
-        process.kill()
-    psutil.wait_procs(tree, timeout=10)
 
 
 @pytest.mark.timeout(int(MINUTES * 60 * 8) + 300)
@@ -138,7 +128,7 @@ def test_a_long_render_survives_the_death_of_everything_and_computes_no_tile_twi
                 if victim == "supervisor":
                     running.kill_supervisor()
                 else:
-                    all_at_once(running)
+                    running.kill_everything()
                 found.append(committed(running, operation))
                 running.start()
             else:

@@ -38,19 +38,6 @@ def truth(running: Runtime) -> str:
         return digest(client, operation.id)
 
 
-@pytest.fixture
-def client(running: Runtime) -> Iterator[Client]:
-    with Client(url=running.url, token=running.info.token, initial_delay=0.05) as connected:
-        yield connected
-
-
-@pytest.fixture
-def watcher(running: Runtime) -> Iterator[Recorder]:
-    recorder = Recorder(running, initial_delay=0.05)
-    yield recorder
-    recorder.close()
-
-
 def check(client: Client, watcher: Recorder, operation: Operation, truth: str) -> None:
     """The end of every such story."""
     assert operation.wait(60) == "completed"

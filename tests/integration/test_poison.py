@@ -52,12 +52,6 @@ def running(tmp_path: Path) -> Iterator[Runtime]:
         yield started
 
 
-@pytest.fixture
-def client(running: Runtime) -> Iterator[Client]:
-    with Client(url=running.url, token=running.info.token) as connected:
-        yield connected
-
-
 def details(operation: Operation) -> dict[str, Any]:
     latest = None if operation.info is None else operation.info.latest
     return {} if latest is None else latest.details or {}

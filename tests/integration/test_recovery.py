@@ -33,16 +33,6 @@ def connected(running: Runtime) -> Client:
     return Client(url=running.url, token=running.info.token, initial_delay=0.05)
 
 
-def kill_everything(running: Runtime) -> None:
-    """What a power cut does to processes: all at once, and none of them runs a line of code any more."""
-    tree = running.tree()
-    for process in tree:
-        process.suspend()
-    for process in tree:
-        process.kill()
-    psutil.wait_procs(tree, timeout=10)
-
-
 def start_after_reboot(running: Runtime) -> None:
     """Start it again where the machine's boot id is another: no process that the journal knows can be alive.
 
@@ -91,7 +81,7 @@ def test_after_a_reboot_verified_tiles_are_kept_damaged_ones_computed_again_and_
         with connected(running) as client:
             operation = client.submit(KIND, SMALL_TILES)
             reached(operation, "last tiles")
-            kill_everything(running)
+            running.kill_everything()
         frame = running.folders.frames / folder_name(operation.id)
         before = committed_tiles(frame)
         assert len(before) > 100
@@ -135,7 +125,7 @@ def test_a_new_start_fails_what_was_interrupted_if_it_is_told_to(tmp_path: Path,
             eventually(lambda: waiting.state == "paused", what="it is paused")
             began = waiting.info is not None and waiting.info.started_at_ms is not None
             if way == "killed":
-                kill_everything(running)
+                running.kill_everything()
             else:
                 running.stop()
         running.start()
@@ -163,7 +153,7 @@ def test_a_new_start_resumes_however_often_it_was_interrupted(tmp_path: Path, tr
         for _ in range(3):
             with connected(running) as client:
                 reached(client.handle(operation.id), "more tiles")
-                kill_everything(running)
+                running.kill_everything()
             running.start()
         with connected(running) as client:
             again = client.handle(operation.id)

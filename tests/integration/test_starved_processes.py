@@ -44,19 +44,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
         yield started
 
 
-@pytest.fixture
-def client(running: Runtime) -> Iterator[Client]:
-    with Client(url=running.url, token=running.info.token, initial_delay=0.05) as connected:
-        yield connected
-
-
-@pytest.fixture
-def watcher(running: Runtime) -> Iterator[Recorder]:
-    recorder = Recorder(running, initial_delay=0.05)
-    yield recorder
-    recorder.close()
-
-
 @pytest.fixture(autouse=True)
 def scripts() -> Iterator[None]:
     yield

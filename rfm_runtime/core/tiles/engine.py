@@ -44,7 +44,7 @@ from rfm_runtime.core.tiles.messages import (
 )
 from rfm_runtime.core.tiles.run import Run
 from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S, Worker, depth
-from rfm_runtime.protocol.internal import Assign
+from rfm_runtime.protocol.internal import Assign, HeldOperation
 from rfm_runtime.protocol.operation import TileGrid
 
 __all__ = ["FENCED_S", "MAKE_ROOM_S", "MEMORY_REST_S", "EngineCore", "GridOf"]
@@ -103,6 +103,10 @@ class EngineCore:
         runs = [run for run in self.runs.values() if run.phase == "tile" and run.running]
         largest = max(runs, key=lambda run: run.total_tiles, default=None)
         return (0, 0, None) if largest is None else (largest.total_tiles, largest.grid.tile_px, largest.task_s)
+
+    def held(self, now_ms: int) -> tuple[HeldOperation, ...]:
+        """All that it has in hand, as a broker is told. now_ms: ms since 1970."""
+        return tuple(run.held(now_ms) for run in self.runs.values() if not run.dropped)
 
     # --- the one entrance -------------------------------------------------------------------
 

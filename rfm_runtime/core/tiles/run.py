@@ -21,7 +21,7 @@ from rfm_runtime.core.tiles.order import (
 )
 from rfm_runtime.core.tiles.poison import Key, Poison
 from rfm_runtime.protocol.causes import POISON_TILE, WORKER_LOST
-from rfm_runtime.protocol.internal import Assign, OperationMeasure
+from rfm_runtime.protocol.internal import Assign, HeldOperation, OperationMeasure
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, TileGrid
 
 __all__ = ["Run"]
@@ -366,6 +366,22 @@ class Run:
             details=self.poison.details(),
             left_ns=self.left_ns,
             tail_ns=int(1e9 * self.image_s),
+        )
+
+    def held(self, now_ms: int) -> HeldOperation:
+        """As its engine lists it to a broker, with its measure."""
+        state: Literal["running", "paused", "cancelling", "ended"] = "running"
+        if self.ended:
+            state = "ended"
+        elif self.cancelled:
+            state = "cancelling"
+        elif self.paused:
+            state = "paused"
+        return HeldOperation(
+            operation_id=self.operation_id,
+            generation=self.generation,
+            state=state,
+            measure=self.measure(now_ms),
         )
 
     def _tile_number(self, task: Task) -> int:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.core.operations.feed import Feed
 from rfm_runtime.core.operations.record import Asked, Died, Heard, Push, Send, Told
 from rfm_runtime.protocol.internal import (
     PROGRESS_HEADER,
     ControlFrame,
-    FeedFrame,
     LastWord,
     OwnerHeartbeat,
     OwnerHello,
@@ -74,8 +74,6 @@ class Broker(World):
         self.greeted: set[str] = set()
         self.heard_s: dict[str, float] = {}
         self.lapsed: set[str] = set()
-        self._frame_no = 0
-        self._published_seq = 0
         self._measures: dict[bytes, bytes] = {}
         self.left: dict[str, tuple[Source, tuple[LastWord, ...]]] = {}
         self._hearing: set[str] = set()
@@ -91,9 +89,8 @@ class Broker(World):
         self._hearing.clear()
         self._look_s = 0.0
         self._measures.clear()
-        self._frame_no = 0
         super().boot(first=first)
-        self._published_seq = self.hub.log.head
+        self._feed = Feed(self.hub.log.epoch, self.hub.incarnation, self.hub.log.head)
 
     # --- what comes in ----------------------------------------------------------------------
 
@@ -180,7 +177,7 @@ class Broker(World):
         self.replies.pop(command.request_id, None)
         answer = command.answer
         if isinstance(answer, ProgressStateReply):
-            answer = ProgressStateReply(answer.incarnation, self._frame_no, answer.progress)
+            answer = ProgressStateReply(answer.incarnation, self._feed.number, answer.progress)
         self._send(command.routing, pack_reply(command.request_id, answer))
 
     def _pushed(self, command: Push) -> None:
@@ -198,20 +195,7 @@ class Broker(World):
         self._frame(events, ())
 
     def _frame(self, events: tuple[OperationEvent, ...], progress: tuple[ProgressUpdate, ...]) -> None:
-        self._frame_no += 1
-        previous = self._published_seq
-        if events:
-            self._published_seq = events[-1].seq
-        frame = FeedFrame(
-            epoch=self.hub.log.epoch,
-            incarnation=self.hub.incarnation,
-            frame_no=self._frame_no,
-            prev_seq=previous,
-            head_seq=self._published_seq,
-            ts_ms=self.wall_ms,
-            events=events,
-            progress=progress,
-        )
+        frame = self._feed.frame(self.wall_ms, events, progress)
         self._spread(self.feeds, "feed", frame)
 
     def _spread(self, addresses: Iterable[str], channel: Channel, frame: Struct) -> None:

@@ -7,8 +7,8 @@ the cancel set, pushes. One `Engine` is the machine's place for one: processes c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from rfm_runtime.core.tiles.messages import (
@@ -25,7 +25,6 @@ from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
     ControlFrame,
-    HeldOperation,
     HelloAsked,
     Outcome,
     OwnerHeartbeat,
@@ -124,31 +123,9 @@ class EngineProcess:
         self.calls.ask(self._describe(), self._welcomed, self.now_s)
 
     def _describe(self) -> OwnerHello:
-        held = []
-        for run in self.place.core.runs.values() if self.works else ():
-            if not run.dropped:
-                state: Literal["running", "paused", "cancelling", "ended"] = (
-                    "ended" if run.ended else "cancelling" if run.cancelled else "paused" if run.paused else "running"
-                )
-                held.append(
-                    HeldOperation(
-                        operation_id=run.operation_id,
-                        generation=run.generation,
-                        state=state,
-                        measure=run.measure(round(self.now_s * 1000)),
-                    )
-                )
-        hello = owner_hello("engine-0", pid=self.source.pid, slots=SLOTS, held=tuple(held))
-        return OwnerHello(
-            source=self.source,
-            role=hello.role,
-            kinds=hello.kinds,
-            location=hello.location,
-            slots=hello.slots,
-            workers=WORKERS,
-            resumable=hello.resumable,
-            held=hello.held,
-        )
+        held = self.place.core.held(round(self.now_s * 1000)) if self.works else ()
+        hello = owner_hello("engine-0", pid=self.source.pid, slots=SLOTS, held=held)
+        return msgspec.structs.replace(hello, source=self.source, workers=WORKERS)
 
     def _welcomed(self, answer: Struct | None) -> None:
         self.greeting = False

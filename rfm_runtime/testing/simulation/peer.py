@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from rfm_runtime.testing.simulation.gateway import Gateway
 __all__ = ["Peer"]
 
 
-class Peer:
+class Peer(ABC):
     """connection, gateway: None while there is none. outgoing: said, and not at the gateway yet."""
 
     def __init__(self, name: str, encoding: Encoding) -> None:
@@ -24,14 +25,15 @@ class Peer:
         self.outgoing: deque[bytes] = deque()
         self.welcomed = False
 
+    @abstractmethod
     def greeting(self) -> Struct:
         """What is said first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def took(self, envelope: Envelope, message: Struct) -> None:
         """A message has been read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lost(self) -> None:
         """There was a connection, and it is gone with all that was in it."""
 

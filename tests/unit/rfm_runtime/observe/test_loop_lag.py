@@ -5,29 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from rfm_runtime.observe.loop_lag import TICK_S, LoopLag
 from rfm_runtime.testing.runtime import eventually
+from tests.loops import running_loop
 
 pytestmark = pytest.mark.scenario("J18")
-
-
-@contextmanager
-def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that runs in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def test_a_loop_that_is_blocked_now_is_late() -> None:
