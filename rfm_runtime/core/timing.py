@@ -1,4 +1,4 @@
-"""Token buckets, backoff and decayed rates: what the three cores share. Values in, values out."""
+"""Token buckets, backoff, decayed rates, age: what the three cores and the journal share. Values in, values out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-__all__ = ["Backoff", "DecayedRate", "TokenBucket", "Uniform", "WaitingLine"]
+__all__ = ["AGE_RATE", "AgeClock", "Backoff", "DecayedRate", "TokenBucket", "Uniform", "WaitingLine"]
+
+AGE_RATE = 24.0
+"""How many times faster than time passes `AgeClock` may run: who computes for an hour a day keeps up with the calendar,
+and a clock that is years ahead makes what is kept for a year old after a fortnight, in which somebody sees it."""
 
 
 class Uniform(Protocol):
@@ -132,3 +136,28 @@ class DecayedRate:
     def per_s(self) -> float | None:
         """Units/s, None before two measurements."""
         return self.weighted / self.weight if self.weight > 0.0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class AgeClock:
+    """What age is counted by: the wall clock, as far as time that really passed speaks for it.
+
+    A machine cannot tell a clock that is a month ahead from a month of being off. So neither is believed at once: this
+    clock goes on where it was, and runs after the wall clock at `AGE_RATE` times real time until it has caught up. It
+    is never ahead of the wall clock.
+
+    at_ms: what it shows, ms since 1970. mono_s: monotonic seconds at which it did.
+    """
+
+    at_ms: float
+    mono_s: float
+
+    @classmethod
+    def begun(cls, known_ms: float | None, wall_ms: float, mono_s: float) -> AgeClock:
+        """Of a process that begins. known_ms: what the clock, or else the newest record, showed; None: no record."""
+        return cls(wall_ms if known_ms is None else min(wall_ms, known_ms), mono_s)
+
+    def later(self, wall_ms: float, mono_s: float) -> AgeClock:
+        """The clock at that time."""
+        passed_ms = 1000.0 * max(0.0, mono_s - self.mono_s)
+        return AgeClock(min(wall_ms, self.at_ms + AGE_RATE * passed_ms), max(self.mono_s, mono_s))

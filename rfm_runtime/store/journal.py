@@ -26,7 +26,7 @@ from rfm_runtime.protocol.history import History, Performance
 from rfm_runtime.protocol.operation import Operation, OperationEvent
 from rfm_runtime.store import files, schema
 from rfm_runtime.store.reserve import Reserve
-from rfm_runtime.store.retention import Chores, Retention
+from rfm_runtime.store.retention import Chores, Retention, aged_ms
 from rfm_runtime.store.schema import decode_event, decode_performance, decode_row
 from rfm_runtime.store.writer import OnFailed, OnWritten, Writer
 
@@ -124,7 +124,7 @@ class SqliteJournal:
             full = kept.promised
             if not full:
                 log.warning("no room for a reserve: on a full disk outcomes will have to wait")
-        self._writer = Writer(path, self._engine, Chores(path, retention), kept, full=full)
+        self._writer = Writer(path, self._engine, Chores(path, retention, self._aged_ms), kept, full=full)
 
     def _open(self) -> None:
         path = self._path
@@ -143,6 +143,7 @@ class SqliteJournal:
         self._engine = files.open_existing(path)
         try:
             with files.explained(path), self._engine.begin() as connection:
+                self._aged_ms = aged_ms(connection)
                 self._epoch, self._incarnation = files.open_log(connection, path.stat().st_ino)
         except BaseException:
             self._engine.dispose()

@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, select, text
 
+from rfm_runtime.core.timing import AgeClock
 from rfm_runtime.store.files import WAL_LIMIT_BYTES, wal_bytes
 from rfm_runtime.store.schema import events, forgotten_seq, known_meta, operations, performance, put_meta
 
-__all__ = ["Chores", "Retention"]
+__all__ = ["Chores", "Retention", "aged_ms"]
 
 STEP_OPERATIONS = 50
 """Forgotten in one transaction: 2 to 5 ms, which is what a commit may have to wait."""
@@ -28,6 +29,9 @@ SLACK_PAGES = 1024
 """Free pages that stay in the file for what comes next."""
 
 LOOK_EVERY_S = 60.0
+AGED_EVERY_MS = 600_000.0
+"""How far the clock that age is counted by may have gone on before that is written."""
+
 STEP_GAP_S = 0.02
 BUSY_GAP_S = 0.25
 """Between two steps, while there is nothing else to write and while there is."""
@@ -42,14 +46,17 @@ class Retention:
 
 
 class Chores:
-    """The writer's: `step` whenever `wait_s` has passed. retention None: nothing is forgotten."""
+    """The writer's: `step` whenever `wait_s` has passed. retention None: nothing is forgotten.
 
-    def __init__(self, path: Path, retention: Retention | None) -> None:
+    aged_ms: what `aged_ms` said before this process wrote anything.
+    """
+
+    def __init__(self, path: Path, retention: Retention | None, aged_ms: float | None) -> None:
         self._path = path
         self._retention = retention
         self._due_s = time.monotonic()
-        self._wall_s = time.time()
-        self._mono_s = self._due_s
+        self._age = AgeClock.begun(aged_ms, 1000.0 * time.time(), self._due_s)
+        self._aged_ms = aged_ms or 0.0
         self._vacuums = False
 
     @property
@@ -68,16 +75,22 @@ class Chores:
             self._due_s = time.monotonic() + (BUSY_GAP_S if busy else STEP_GAP_S)
         return forgotten
 
-    def _now_ms(self) -> float:
-        """A clock that is set years ahead while this runs makes nothing old."""
-        return 1000 * min(time.time(), self._wall_s + time.monotonic() - self._mono_s)
+    def _now_ms(self, connection: Connection) -> float:
+        """By which age is counted, written now and then. Within the caller's transaction."""
+        self._age = self._age.later(1000.0 * time.time(), time.monotonic())
+        # Also one that was set back: what was written while the wall clock was ahead counts no longer.
+        if abs(self._age.at_ms - self._aged_ms) >= AGED_EVERY_MS:
+            self._aged_ms = self._age.at_ms
+            put_meta(connection, "aged_ms", str(int(self._aged_ms)))
+        return self._age.at_ms
 
     def _forget(self, connection: Connection) -> int:
         if self._retention is None:
             return 0
         ended = operations.c.ended_at_ms
         with connection.begin():
-            ids = self._ids(connection, STEP_OPERATIONS, before_ms=self._now_ms() - 1000 * self._retention.keep_s)
+            before_ms = self._now_ms(connection) - 1000 * self._retention.keep_s
+            ids = self._ids(connection, STEP_OPERATIONS, before_ms=before_ms)
             if not ids:
                 count = connection.execute(select(func.count()).where(ended.is_not(None))).scalar_one()
                 excess = min(STEP_OPERATIONS, count - self._retention.operations)
@@ -123,6 +136,22 @@ class Chores:
             raw.execute("PRAGMA busy_timeout=1000")
             raw.close()
         return False
+
+
+def aged_ms(connection: Connection) -> float | None:
+    """Where the clock was that age is counted by: as it was written, or at what was submitted or ended last.
+
+    None: there is nothing that could have an age. Ask it before anything is written by a clock that may be wrong.
+    """
+    known = known_meta(connection).get("aged_ms")
+    if known is not None:
+        return float(known)
+    # One at a time: together they are looked for in all rows.
+    newest = [
+        connection.execute(select(func.max(column))).scalar_one()
+        for column in (operations.c.created_at_ms, operations.c.ended_at_ms)
+    ]
+    return max((found for found in newest if found is not None), default=None)
 
 
 def _free_pages(connection: Connection) -> int:

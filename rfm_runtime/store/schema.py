@@ -55,7 +55,7 @@ metadata = MetaData()
 meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))
 """epoch, incarnation, inode: see `files.open_log`. forgotten_seq: newest event of what was forgotten.
 
-forgotten: number of operations that were.
+forgotten: number of operations that were. aged_ms: where the clock was that age is counted by, see `retention`.
 """
 operations = Table(
     "operations",

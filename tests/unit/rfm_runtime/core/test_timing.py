@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfm_runtime.core.timing import Backoff, DecayedRate, TokenBucket
+from rfm_runtime.core.timing import AGE_RATE, AgeClock, Backoff, DecayedRate, TokenBucket
 
 gaps_s = st.lists(st.floats(0.0, 5.0), max_size=200)
 
@@ -101,3 +101,45 @@ def test_a_count_that_falls_only_re_bases() -> None:
     measured = DecayedRate(5.0).measured(100.0, 0.0).measured(10.0, 1.0)
     assert measured.per_s is None
     assert measured.measured(20.0, 2.0).per_s == pytest.approx(10.0)
+
+
+walls_ms = st.floats(0.0, 1e15)
+moments = st.lists(st.tuples(walls_ms, st.floats(0.0, 1e6)), max_size=50)
+
+
+@given(st.none() | walls_ms, walls_ms, moments)
+def test_no_clock_makes_anything_older_than_a_multiple_of_the_time_that_passed(
+    known_ms: float | None, wall_ms: float, moments: list[tuple[float, float]]
+) -> None:
+    clock, mono_s = AgeClock.begun(known_ms, wall_ms, 0.0), 0.0
+    begun_ms = clock.at_ms
+    assert begun_ms <= wall_ms
+    assert known_ms is None or begun_ms <= known_ms
+    for at_ms, gap_s in moments:
+        mono_s += gap_s
+        clock = clock.later(at_ms, mono_s)
+        assert clock.at_ms <= at_ms
+        assert clock.at_ms <= begun_ms + 1000.0 * AGE_RATE * mono_s + 1.0
+
+
+@given(walls_ms, st.floats(0.0, 1e12), st.lists(st.floats(0.0, 1e6), min_size=1, max_size=50))
+def test_a_right_clock_is_caught_up_with_and_then_followed(behind_ms: float, off_ms: float, gaps: list[float]) -> None:
+    wall_ms, mono_s = behind_ms + off_ms, 0.0
+    clock = AgeClock.begun(behind_ms, wall_ms, mono_s)
+    for gap_s in gaps:
+        before_ms = clock.at_ms
+        mono_s += gap_s
+        wall_ms += 1000.0 * gap_s
+        clock = clock.later(wall_ms, mono_s)
+        # Never slower than time passes.
+        assert clock.at_ms >= before_ms + 1000.0 * gap_s - 1.0
+    if 1000.0 * (AGE_RATE - 1.0) * mono_s >= off_ms:
+        assert clock.at_ms == pytest.approx(wall_ms, abs=2.0)
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_is_followed_back() -> None:
+    clock = AgeClock.begun(0.0, 9e12, 0.0).later(9e12, 1000.0)
+    assert clock.at_ms > 1e6
+    assert clock.later(1e6, 1001.0).at_ms == 1e6
+    # Monotonic time that seems to go back passes none.
+    assert AgeClock.begun(0.0, 9e12, 5.0).later(9e12, 1.0).at_ms == 0.0

@@ -15,6 +15,7 @@ from rfm_runtime.store import retention
 from rfm_runtime.store.journal import SqliteJournal
 from rfm_runtime.store.memory import MemoryJournal
 from rfm_runtime.store.retention import Retention
+from rfm_runtime.store.schema import write_batches
 from rfm_runtime.testing.runtime import eventually
 
 LIMITS = {"history_events": 1000, "finished_keep": 1000}
@@ -33,7 +34,7 @@ def row(operation_id, *, ended_at_ms=None, parent_id=None, padding=0):
         owner="ann",
         state="running" if ended_at_ms is None else "completed",
         at_seq=1,
-        created_at_ms=5,
+        created_at_ms=now_ms() if ended_at_ms is None else ended_at_ms,
         ended_at_ms=ended_at_ms,
         parent_id=parent_id,
     )
@@ -148,12 +149,13 @@ def test_after_a_hole_in_the_log_nobody_resumes_before_it(tmp_path):
 
 
 @pytest.mark.scenario("J23")
-def test_when_everything_is_forgotten_the_log_goes_on_after_its_last_number(tmp_path):
-    old = now_ms() - 7_200_000
+def test_when_everything_is_forgotten_the_log_goes_on_after_its_last_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(retention, "LOOK_EVERY_S", 0.05)
+    old = now_ms()
     filled = Filled(
         tmp_path / "j.db",
         [([row("a", ended_at_ms=old), row("b", ended_at_ms=old)], [event(1, "a"), event(2, "b"), event(3, "a")])],
-        keep_s=3600.0,
+        keep_s=0.2,
         operations=1000,
     )
     eventually(lambda: not filled.ids(), what="all are gone")
@@ -166,7 +168,7 @@ def test_when_everything_is_forgotten_the_log_goes_on_after_its_last_number(tmp_
 def test_the_file_shrinks_and_commits_do_not_wait_for_it(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "SLACK_PAGES", 32)
     old = now_ms() - 7_200_000
-    rows = [row(f"op-{i:04}", ended_at_ms=old, padding=8000) for i in range(1500)]
+    rows = [row("live")] + [row(f"op-{i:04}", ended_at_ms=old, padding=8000) for i in range(1500)]
     filled = Filled(tmp_path / "j.db", [(rows, ())], keep_s=3600.0, operations=1000)
     before = filled.path.stat().st_size
     assert before > 12_000_000
@@ -185,22 +187,110 @@ def test_the_file_shrinks_and_commits_do_not_wait_for_it(tmp_path, monkeypatch):
     assert not filled.failures
 
 
-def test_a_clock_that_is_set_ahead_makes_nothing_old(tmp_path, monkeypatch):
-    rows = [row("new", ended_at_ms=now_ms()), row("old", ended_at_ms=now_ms() - 7_200_000)]
-    journal = SqliteJournal(tmp_path / "j.db")
-    journal.start(lambda *_: None, lambda _: None)
-    journal.append(Batch(1, tuple(rows), ()))
-    journal.close()
-    chores = retention.Chores(tmp_path / "j.db", Retention(3600.0, 1000))
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 10 * YEAR_S)
-    again = SqliteJournal(tmp_path / "j.db")
-    with again._engine.connect() as connection:
-        assert chores.step(connection, busy=False) == 1
-    again.close()
-    look = sqlite3.connect(tmp_path / "j.db")
-    assert look.execute("SELECT operation_id FROM operations").fetchall() == [("new",)]
-    look.close()
+class Clock:
+    """The wall clock and the monotonic one."""
+
+    def __init__(self, monkeypatch, at_s):
+        self.wall_s, self.mono_s = at_s, 1000.0
+        monkeypatch.setattr(time, "time", lambda: self.wall_s)
+        monkeypatch.setattr(time, "monotonic", lambda: self.mono_s)
+
+    def passes(self, seconds):
+        self.wall_s += seconds
+        self.mono_s += seconds
+
+
+DAY_S = 86_400.0
+
+
+class Shelf:
+    """A journal whose chores are done by hand, in processes that begin and end."""
+
+    def __init__(self, path, monkeypatch, *, keep_s):
+        self.path, self.keep_s = path, keep_s
+        self.clock = Clock(monkeypatch, time.time())
+        self.journal = self.chores = None
+        self.start()
+
+    def start(self):
+        """A new process."""
+        if self.journal is not None:
+            self.journal._engine.dispose()
+        self.journal = SqliteJournal(self.path, retention=Retention(self.keep_s, 1000))
+        self.chores = self.journal._writer._chores
+
+    def put(self, *rows):
+        with self.journal._engine.begin() as connection:
+            write_batches(connection, [Batch(1, rows, ())])
+
+    def ends(self, operation_id):
+        self.put(row(operation_id, ended_at_ms=int(1000 * self.clock.wall_s)))
+
+    def runs(self, seconds, step_s=60.0):
+        """Looks as often as the writer does."""
+        for _ in range(round(seconds / step_s)):
+            self.clock.passes(step_s)
+            self.look()
+
+    def look(self):
+        with self.journal._engine.connect() as connection:
+            self.chores.step(connection, busy=False)
+
+    @property
+    def ids(self):
+        look = sqlite3.connect(self.path)
+        try:
+            return {found for (found,) in look.execute("SELECT operation_id FROM operations")}
+        finally:
+            look.close()
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    shelf = Shelf(tmp_path / "j.db", monkeypatch, keep_s=30 * DAY_S)
+    yield shelf
+    shelf.journal._engine.dispose()
+
+
+@pytest.mark.scenario("J23")
+def test_a_start_with_a_clock_years_ahead_makes_nothing_old_nor_does_the_next_one(shelf):
+    shelf.put(row("old", ended_at_ms=int(1000 * (shelf.clock.wall_s - 31 * DAY_S))))
+    shelf.ends("new")
+    shelf.clock.wall_s += 10 * YEAR_S
+    shelf.start()
+    # What is written by the wrong clock says nothing of the right one.
+    shelf.ends("written with it")
+    shelf.runs(1800.0)
+    assert shelf.ids == {"new", "written with it"}
+    shelf.start()
+    shelf.runs(1800.0)
+    assert shelf.ids == {"new", "written with it"}
+    shelf.clock.wall_s -= 10 * YEAR_S
+    shelf.start()
+    shelf.runs(1800.0)
+    assert shelf.ids == {"new", "written with it"}
+
+
+@pytest.mark.scenario("J23")
+def test_after_a_month_of_being_off_what_is_old_goes_within_days(shelf):
+    shelf.ends("before")
+    shelf.look()
+    shelf.clock.wall_s += 31 * DAY_S
+    shelf.start()
+    shelf.runs(DAY_S, step_s=600.0)
+    assert shelf.ids == {"before"}
+    shelf.start()
+    shelf.runs(DAY_S, step_s=600.0)
+    assert not shelf.ids
+
+
+def test_a_clock_that_is_set_ahead_while_it_runs_makes_nothing_old(shelf):
+    shelf.put(row("old", ended_at_ms=int(1000 * (shelf.clock.wall_s - 31 * DAY_S))))
+    shelf.ends("new")
+    shelf.start()
+    shelf.clock.wall_s += 10 * YEAR_S
+    shelf.look()
+    assert shelf.ids == {"new"}
 
 
 def test_the_log_beside_the_file_is_cut_back_when_a_long_reader_is_gone(tmp_path, monkeypatch):
