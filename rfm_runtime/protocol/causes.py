@@ -21,6 +21,7 @@ __all__ = [
     "NO_ARTIFACTS",
     "NO_FRAME",
     "NO_MEMORY",
+    "POISON_RENDER",
     "POISON_TILE",
     "WORKER_LOST",
     "Cause",
@@ -58,6 +59,13 @@ POISON_TILE = Cause(
     "change",
     "some of its pixels kill, or exhaust, every worker that computes them, alone and in small parts",
     'see `rfm-runtime logs engine`; with on_poison "hole" everything else is rendered',
+)
+POISON_RENDER = Cause(
+    "poison_render",
+    "error",
+    "change",
+    "tile after tile of it killed, or exhausted, the workers that computed it, so that it was given up",
+    "see `rfm-runtime logs engine`; fewer workers may help if they died for want of memory",
 )
 HOLES = Cause(
     "holes",
@@ -121,6 +129,7 @@ CAUSES: dict[str, Cause] = {
     for cause in (
         WORKER_LOST,
         POISON_TILE,
+        POISON_RENDER,
         HOLES,
         NO_MEMORY,
         INTERRUPTED,

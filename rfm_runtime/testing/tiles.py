@@ -36,7 +36,7 @@ from rfm_runtime.core.tiles.messages import (
     WorkerUp,
 )
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, tiles_under
-from rfm_runtime.core.tiles.poison import LEAST_PX
+from rfm_runtime.core.tiles.poison import DEATHS_LIMIT, LEAST_PX
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.testing.tiles_ledger import (
     ARTIFACTS,
@@ -357,6 +357,7 @@ class World(Ledger):
         elif task.phase == "tile":
             # Three before it was taken apart, two after its parts were settled.
             claim.broken = claim.broken or claim.deaths[key] >= 5
+        claim.broken = claim.broken or sum(claim.deaths.values()) > DEATHS_LIMIT
 
     def die(self, process: Process, cause: str = "SIGSEGV") -> list[Command]:
         """Killed, reaped, told; another one starts."""

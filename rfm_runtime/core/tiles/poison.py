@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from rfm_runtime.core.tiles.messages import Phase, Rect
 
-__all__ = ["LEAST_PX", "Hole", "Key", "Part", "Poison", "Verdict", "quarters"]
+__all__ = ["DEATHS_LIMIT", "LEAST_PX", "Hole", "Key", "Part", "Poison", "Verdict", "deaths_limit", "quarters"]
 
 Key = tuple[Phase, int]
 
@@ -33,6 +33,13 @@ LEAST_PX = 8
 
 LEAST_DEATHS = 2
 """Deaths of the smallest part before it is the cause: one might be somebody's kill, at the wrong moment."""
+
+DEATHS_LIMIT = 200
+"""Of one render: enough to find sixteen single pixels in the largest tiles, each of which takes up to twelve deaths."""
+
+CPU_S_PER_DEATH = 10.0
+"""Of work that was not lost, and allows one death more: a render of days on a machine where now and then a worker is
+killed ends well. A death costs about a second, so deaths have a tenth of what goes into the render, and 200 s."""
 
 CAUSE_CHARS = 300
 LISTED = 16
@@ -65,7 +72,7 @@ class _Split:
 
 
 class Poison:
-    """deaths: unexpected ones, by task. parts: a part's number is its place here. holes: of the whole render.
+    """deaths: unexpected ones, by task. total: their number. parts: a part's number is its place here. holes: of the whole render.
 
     last_cause: of the last death, "" before the first. holes_allowed: what still kills leaves a hole, and does not fail
     the render.
@@ -74,6 +81,7 @@ class Poison:
     def __init__(self, *, holes_allowed: bool) -> None:
         self.holes_allowed = holes_allowed
         self.deaths: dict[Key, int] = {}
+        self.total = 0
         self.parts: list[Part] = []
         self.holes: list[Hole] = []
         self.last_cause = ""
@@ -96,6 +104,7 @@ class Poison:
     def died(self, key: Key, rect: Rect, cause: str) -> Verdict:
         """A worker died with it. What becomes of it, other than `again` and `alone`, is `split` or `give_up`'s."""
         self.last_cause = cause
+        self.total += 1
         deaths = self.deaths[key] = self.deaths.get(key, 0) + 1
         if key[0] == "part":
             if quarters(rect):
@@ -146,7 +155,7 @@ class Poison:
         """What watchers are told of deaths and holes; None while there are none."""
         if not self.deaths and not self.holes:
             return None
-        told: dict[str, Any] = {"failed_attempts": sum(self.deaths.values())} if self.deaths else {}
+        told: dict[str, Any] = {"failed_attempts": self.total} if self.deaths else {}
         if self.last_cause:
             told["last_cause"] = self.last_cause[:CAUSE_CHARS]
         if self.holes:
@@ -163,6 +172,11 @@ class Poison:
         x, y, width, height = self.holes[0].rect
         many = "1 hole" if len(self.holes) == 1 else f"{len(self.holes)} holes"
         return f"{many} of {pixels} pixels, the first {width}×{height} at {x},{y}: {self.holes[0].cause[:CAUSE_CHARS]}"
+
+
+def deaths_limit(cpu_ns: int) -> int:
+    """How many workers a render may cost that has done so much."""
+    return DEATHS_LIMIT + int(cpu_ns / 1e9 / CPU_S_PER_DEATH)
 
 
 def quarters(rect: Rect) -> list[Rect]:

@@ -19,8 +19,8 @@ from rfm_runtime.core.tiles.order import (
     tile_order,
     tiles_under,
 )
-from rfm_runtime.core.tiles.poison import Key, Poison
-from rfm_runtime.protocol.causes import POISON_TILE, WORKER_LOST
+from rfm_runtime.core.tiles.poison import Key, Poison, deaths_limit
+from rfm_runtime.protocol.causes import POISON_RENDER, POISON_TILE, WORKER_LOST
 from rfm_runtime.protocol.internal import Assign, HeldOperation, OperationMeasure
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, TileGrid
 
@@ -293,6 +293,7 @@ class Run:
         verdict = self.poison.died(key, self._rect(key), cause) if guilty else "again"
         if verdict in ("again", "alone"):
             self._line(key).appendleft(key)
+            self._give_up_after_too_many(cause)
             return
         self.dirty_tasks.discard(key)
         if verdict == "split":
@@ -308,7 +309,17 @@ class Run:
         else:
             self._line(key).appendleft(key)
             self.error = self._poisoned(key, cause)
+        self._give_up_after_too_many(cause)
         self._advance()
+
+    def _give_up_after_too_many(self, cause: str) -> None:
+        """Each death is bounded by its tile; this bounds what all tiles together may cost the others' workers."""
+        if self.error is None and self.poison.total > deaths_limit(self.cpu_ns):
+            left = self.total_tiles - len(self.committed)
+            self.error = POISON_RENDER.error(
+                f"given up after {self.poison.total} attempts of workers that came to nothing, with {left} of "
+                f"{self.total_tiles} tiles to go; the last one: {cause}"
+            )
 
     def _poisoned(self, key: Key, cause: str) -> ErrorInfo:
         phase, index = key
@@ -362,7 +373,7 @@ class Run:
             ended=tuple(self.ended_attempts.items()),
             workers=len(self.running),
             slots=self.workers,
-            deaths=sum(self.poison.deaths.values()),
+            deaths=self.poison.total,
             details=self.poison.details(),
             left_ns=self.left_ns,
             tail_ns=int(1e9 * self.image_s),

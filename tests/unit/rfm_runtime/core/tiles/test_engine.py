@@ -29,6 +29,7 @@ from rfm_runtime.core.tiles.messages import (
     WorkerDied,
     WorkerUp,
 )
+from rfm_runtime.core.tiles.poison import DEATHS_LIMIT
 from rfm_runtime.core.tiles.worker import FIRST_DEPTH, QUEUE_LIMIT, REST_S
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import ErrorInfo
@@ -847,6 +848,39 @@ def test_a_render_that_kills_whatever_it_is_given_does_not_keep_its_equals_from_
                 world.step(process)
     # All of it would be 121, and nothing of the other before the last of them.
     assert 0 < deaths < 20
+
+
+def kills(world, operation_id, rounds=5000):
+    """Everybody who computes something of that render dies of it, others work on; how many died until it ended."""
+    deaths = 0
+    for _ in range(rounds):
+        for process in list(world.processes.values()):
+            world.read(process)
+            task = process.todo[0].task if process.todo else None
+            # A tile whose parts were all given up is gone over once more, which computes nothing.
+            if task is not None and task.operation_id == operation_id and task.phase != "image" and not task.holes:
+                deaths += 1
+                world.die(process, "SIGSEGV in the kernel")
+            else:
+                world.step(process)
+        if world.claims[operation_id, 1].ended:
+            return deaths
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.scenario("C5")
+def test_a_render_whose_every_tile_kills_is_given_up_also_where_holes_are_allowed(world):
+    params = {"columns": 12, "rows": 12, "on_poison": "hole"}
+    world.begin("bad", columns=12, rows=12, params=params)
+    world.begin("good", columns=2)
+    # All of it would be a thousand. What the other workers had in hand may still die.
+    assert DEATHS_LIMIT < kills(world, "bad") <= DEATHS_LIMIT + len(world.processes)
+    (said,) = [said for said in only(world.log, SayOutcome) if said.operation_id == "bad"]
+    assert (said.state, said.error.code) == ("failed", "poison_render")
+    assert f"after {DEATHS_LIMIT + 1} attempts" in said.error.message
+    assert said.error.message.endswith("SIGSEGV in the kernel")
+    world.run_to_end()
+    assert world.claims["good", 1].ended == "completed"
 
 
 @pytest.mark.scenario("C5")

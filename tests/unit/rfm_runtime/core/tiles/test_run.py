@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rfm_runtime.core.operations.progress import is_committed
 from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, preview_blocks, rect, tiles_under
-from rfm_runtime.core.tiles.poison import LEAST_PX, SPLIT_DEATHS
+from rfm_runtime.core.tiles.poison import DEATHS_LIMIT, LEAST_PX, SPLIT_DEATHS, deaths_limit
 from rfm_runtime.core.tiles.run import Run
 from rfm_runtime.testing.tiles import ARTIFACTS, assignment, grid
 
@@ -16,8 +18,8 @@ def new(columns=3, rows=2, **fields):
     return Run(assignment(**fields), grid(columns, rows), 1)
 
 
-def prepared(columns=3, rows=2, committed=()):
-    run = new(columns, rows)
+def prepared(columns=3, rows=2, committed=(), **fields):
+    run = new(columns, rows, **fields)
     run.prepare(committed)
     return run
 
@@ -291,6 +293,40 @@ def test_one_kill_of_the_smallest_part_is_not_held_against_it():
     assert run.error is None
     again = take(run)
     assert (again.index, again.fresh, again.attempt) == (part.index, True, 2)
+
+
+def die_once_each(run, times, cpu_ns):
+    """So many tiles in turn kill whoever computes them first, and are done by the next one."""
+    for _ in range(times):
+        run.died(take(run), "SIGKILL", guilty=True)
+        if run.error is not None:
+            return
+        again = take(run)
+        assert again.attempt == 2
+        run.cpu_ns += cpu_ns
+        run.done(again, cpu_ns, (), ())
+
+
+@pytest.mark.parametrize("policy", ["fail", "hole"])
+def test_a_render_that_kills_at_each_of_many_tiles_has_a_limit_whatever_becomes_of_them(policy):
+    run = until(prepared(columns=30, rows=30, params={"columns": 30, "rows": 30, "on_poison": policy}), "tile")
+    die_once_each(run, 300, 1_000_000)
+    assert run.error.code == "poison_render"
+    assert run.poison.total == DEATHS_LIMIT + 1
+    assert "700 of 900 tiles to go" in run.error.message
+
+
+def test_a_render_of_hours_may_cost_more_workers_as_long_as_it_gets_on():
+    run = until(prepared(columns=30, rows=30, params={"columns": 30, "rows": 30}), "tile")
+    die_once_each(run, 600, 20_000_000_000)
+    assert run.error is None
+    assert run.measure(0).deaths == 600
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=2, max_size=2))
+def test_more_work_never_allows_fewer_deaths(cpu_ns):
+    less, more = sorted(cpu_ns)
+    assert DEATHS_LIMIT <= deaths_limit(less) <= deaths_limit(more)
 
 
 def test_deaths_of_different_tasks_do_not_add_up():
