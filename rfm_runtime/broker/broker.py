@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import zmq
 from msgspec import Struct
 
 from rfm_runtime.broker.ingest import Ingest
-from rfm_runtime.broker.left import Left
+from rfm_runtime.broker.left import Left, Reading
 from rfm_runtime.broker.metrics import Metrics
 from rfm_runtime.config import Settings
 from rfm_runtime.core.operations.feed import Feed
@@ -71,6 +71,7 @@ from rfm_runtime.protocol.internal import (
     DoHistory,
     DoPerformance,
     GatewayWelcome,
+    LastWord,
     MetricsText,
     ProgressStateReply,
     Request,
@@ -90,7 +91,6 @@ from rfm_runtime.protocol.operation import (
 )
 from rfm_runtime.protocol.resources import ResourceReport, Resources, Usage
 from rfm_runtime.store.journal import Journal as Store
-from rfm_runtime.store.last_words import Found
 from rfm_runtime.store.shown import Shown
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain as SocketDrain
@@ -103,11 +103,14 @@ READERS = 2
 LOOKS_LIMIT = 32
 """Looks into the past at the same time, and those that wait. Each is short: see `store.journal.SCAN_LIMIT`."""
 
-FOUND_AT_ONCE = 1000
-"""Ids in one question to the store."""
+HEARD_AT_ONCE = 50
+"""Outcomes of those that programs left, in one turn of the loop, one commit and one frame of the feed."""
 
-HEARD_AT_ONCE = 500
-"""Outcomes that a program left in one commit, and so in one frame of the feed: of ten thousand it would have 10 MB."""
+HEARD_AHEAD = 4
+"""Commits that may wait while more of them are heard: behind a slow disk they wait where they are safe already."""
+
+HEARD_AGAIN_S = 0.02
+"""Before it is looked whether those commits are through."""
 
 LAST_WORDS_S = 5.0
 """Between two looks for what programs left that nobody watched."""
@@ -162,6 +165,7 @@ class Broker:
         self._asked_s: dict[tuple[bytes, int], float] = {}
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
+        self._hearing: asyncio.Handle | None = None
         self._closed = False
         self._journal_trouble: str | None = None
         self._looks = 0
@@ -532,41 +536,70 @@ class Broker:
     def _died(self, source: Source) -> None:
         log.warning("owner_died", owner=source.name, owner_pid=source.pid)
         # What it could not say happened before it died.
-        self._hear(self._left.of(source))
-        self._carry_out(self.hub.handle(Died(source), self._now()))
+        if self._left.died(source):
+            self._hear()
+        else:
+            self._carry_out(self.hub.handle(Died(source), self._now()))
 
     def _look_for_last_words(self) -> None:
         """Of programs that nobody watches: they had never been heard of, or a file of theirs could not be read."""
+        self._look_on(self._left.look())
+
+    def _look_on(self, looking: Iterator[None]) -> None:
+        """One file a turn: there may be thousands."""
         if self._closed:
             return
-        # Before the work: whatever fails in one look, the next one comes.
-        self._loop.call_later(LAST_WORDS_S, self._look_for_last_words)
-        for found in self._left.look():
-            self._hear(found)
+        try:
+            next(looking)
+        except StopIteration:
+            self._loop.call_later(LAST_WORDS_S, self._look_for_last_words)
+        except Exception:
+            # Whatever fails in one look, the next one comes.
+            self._loop.call_later(LAST_WORDS_S, self._look_for_last_words)
+            raise
+        else:
+            self._loop.call_soon(self._look_on, looking)
+        self._hear()
 
-    def _hear(self, found: Found | None) -> None:
-        if found is None:
+    def _hear(self) -> None:
+        """Go on with what programs left, unless that goes on by itself."""
+        if self._hearing is None and self._left.reading:
+            self._hearing = self._loop.call_soon(self._hear_some)
+
+    def _hear_some(self) -> None:
+        """Some outcomes, then as much time for everybody else as they have taken."""
+        self._hearing = None
+        if self._closed:
             return
-        words = tuple(found.words)
+        if self.hub.log.pending > HEARD_AHEAD:
+            self._hearing = self._loop.call_later(HEARD_AGAIN_S, self._hear_some)
+            return
+        begin_s = self._loop.time()
+        found = self._left.next(HEARD_AT_ONCE)
+        if found is not None:
+            self._hear_of(*found)
+        if self._left.reading:
+            self._hearing = self._loop.call_later(self._loop.time() - begin_s, self._hear_some)
+
+    def _hear_of(self, reading: Reading, found: list[LastWord]) -> None:
+        words = tuple(found)
         unknown = [word.outcome.operation_id for word in words if word.outcome.operation_id not in self.hub.records]
-        whole = True
         if unknown:
             try:
-                for begin in range(0, len(unknown), FOUND_AT_ONCE):
-                    ids = unknown[begin : begin + FOUND_AT_ONCE]
-                    self.hub.recall(self._store.find("", [], ids), self._now())
+                self.hub.recall(self._store.find("", [], unknown), self._now())
             except JournalError as error:
                 # Those that live are here, and the others wait.
-                log.warning("last_words_wait", program=found.source.name, reason=error.message)
+                log.warning("last_words_wait", program=reading.source.name, reason=error.message)
                 words = tuple(word for word in words if word.outcome.operation_id not in unknown)
-                whole = False
+                reading.whole = False
+        whole = reading.over and reading.whole
         if whole:
-            self._left.heard(found.source.name)
-        log.info("last_words", program=found.source.name, outcomes=len(words), damaged=found.damaged)
-        last = max(0, len(words) - 1) // HEARD_AT_ONCE * HEARD_AT_ONCE
-        for begin in range(0, last + 1, HEARD_AT_ONCE):
-            part = words[begin : begin + HEARD_AT_ONCE]
-            self._carry_out(self.hub.handle(Heard(found.source, part, whole and begin == last), self._now()))
+            self._left.heard(reading.source.name)
+        self._carry_out(self.hub.handle(Heard(reading.source, words, whole), self._now()))
+        if reading.over:
+            log.info("last_words", program=reading.source.name, outcomes=reading.outcomes, damaged=reading.damaged)
+            if reading.died:
+                self._carry_out(self.hub.handle(Died(reading.source), self._now()))
 
     def _kill(self, source: Source) -> None:
         if is_alive(source.pid, source.start_time):

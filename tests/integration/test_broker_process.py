@@ -514,4 +514,5 @@ def test_thousands_of_outcomes_that_a_program_left_come_in_many_frames_and_once(
     eventually(lambda: len(feed.events()) >= 3 * len(ids), timeout_s=30.0, what="all of it is told")
     assert [event.operation_id for event in feed.events() if event.type == "operation_completed"] == ids
     assert len(feed.events()) == 3 * len(ids)
-    assert max(len(frame.events) for frame in feed.frames) <= 3 * 500
+    # No commit, frame or turn of the loop is all of it: others are served in between.
+    assert max(len(frame.events) for frame in feed.frames) <= 3 * 50

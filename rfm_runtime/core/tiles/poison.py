@@ -72,10 +72,10 @@ class _Split:
 
 
 class Poison:
-    """deaths: unexpected ones, by task. total: their number. parts: a part's number is its place here. holes: of the whole render.
+    """deaths: unexpected ones, by task. total: their number. parts: a part's number is its place here.
 
-    last_cause: of the last death, "" before the first. holes_allowed: what still kills leaves a hole, and does not fail
-    the render.
+    holes: of the whole render. last_cause: of the last death, "" before the first. holes_allowed: what still kills
+    leaves a hole, and does not fail the render.
     """
 
     def __init__(self, *, holes_allowed: bool) -> None:

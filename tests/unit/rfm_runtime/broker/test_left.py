@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rfm_runtime.broker import left
-from rfm_runtime.broker.left import Left
+from rfm_runtime.broker.left import Left, Reading
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Announce, LastWord, OperationMeasure, Outcome, Principal, Source
-from rfm_runtime.store.last_words import Found, Keeper, file_of, files
+from rfm_runtime.store.last_words import Keeper, beside, file_of, files
 from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
 
 pytestmark = pytest.mark.scenario("J33")
@@ -62,17 +62,26 @@ def program(tmp_path: Path) -> Program:
     return Program(tmp_path)
 
 
-def ids(found: Iterator[Found]) -> list[str]:
-    return [word.outcome.operation_id for one in found for word in one.words]
+def look(here: Left) -> list[str]:
+    """Look into the folder, and hear all that is there."""
+    for _ in here.look():
+        pass
+    return [operation_id for _, ids in slices(here) for operation_id in ids]
+
+
+def slices(here: Left, limit: int = 50) -> Iterator[tuple[Reading, list[str]]]:
+    while (found := here.next(limit)) is not None:
+        reading, words = found
+        yield reading, [one.outcome.operation_id for one in words]
 
 
 def test_a_living_program_is_left_alone_and_an_ended_one_is_heard_once(tmp_path: Path, program: Program) -> None:
     here = Left(tmp_path)
-    assert ids(here.look()) == []
+    assert look(here) == []
     program.end()
-    assert ids(here.look()) == ["first", "last"]
+    assert look(here) == ["first", "last"]
     here.heard(NAME)
-    assert ids(here.look()) == []
+    assert look(here) == []
     here.forget(NAME)
     assert files(tmp_path) == []
 
@@ -88,7 +97,7 @@ def test_what_is_kept_while_the_broker_looks_is_heard(
         return has_ended(one)
 
     monkeypatch.setattr(left, "_has_ended", ends_meanwhile)
-    assert ids(Left(tmp_path).look()) == ["first", "last"]
+    assert look(Left(tmp_path)) == ["first", "last"]
 
 
 @pytest.mark.parametrize("size", [0, 4, 30])
@@ -100,11 +109,10 @@ def test_a_file_that_was_just_begun_is_read_when_there_is_more_in_it(tmp_path: P
     whole = path.read_bytes()
     path.write_bytes(whole[:size])
     here = Left(tmp_path)
-    assert list(here.look()) == []
+    assert look(here) == []
     path.write_bytes(whole)
-    found = here.of(own)
-    assert found is not None
-    assert [one.outcome.operation_id for one in found.words] == ["first"]
+    assert here.died(own)
+    assert [ids for _, ids in slices(here)] == [["first"]]
 
 
 def test_what_cannot_be_removed_is_not_heard_again_and_again(tmp_path: Path) -> None:
@@ -115,9 +123,67 @@ def test_what_cannot_be_removed_is_not_heard_again_and_again(tmp_path: Path) -> 
         program.end()
         subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
         here = Left(disk.path)
-        assert ids(here.look()) == ["first", "last"]
+        assert look(here) == ["first", "last"]
         here.heard(NAME)
         here.forget(NAME)
         assert len(files(disk.path)) == 1
-        assert ids(here.look()) == []
-        assert ids(Left(disk.path).look()) == ["first", "last"]
+        assert look(here) == []
+        assert look(Left(disk.path)) == ["first", "last"]
+
+
+def leave(folder: Path, name: str, number: int) -> Source:
+    """What a program of that name left, which is this one's."""
+    own = source(name, 1)
+    Keeper(folder, own).keep([word(f"{name}-{place}") for place in range(number)])
+    return own
+
+
+def test_of_thousands_some_are_heard_at_a_time_and_programs_take_turns(tmp_path: Path) -> None:
+    many, few = leave(tmp_path, "many", 120), leave(tmp_path, "few", 3)
+    here = Left(tmp_path)
+    assert here.died(many)
+    assert here.died(few)
+    heard = [(reading.source.name, len(ids), reading.over) for reading, ids in slices(here)]
+    assert heard == [("many", 50, False), ("few", 3, True), ("many", 50, False), ("many", 20, True)]
+
+
+def test_who_is_told_dead_while_it_is_heard_is_dead_when_all_of_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its other outcomes would come too late."""
+    monkeypatch.setattr(left, "_has_ended", lambda _: True)
+    own = leave(tmp_path, NAME, 70)
+    here = Left(tmp_path)
+    for _ in here.look():
+        pass
+    first = here.next(50)
+    assert first is not None
+    assert not first[0].died
+    assert here.died(own)
+    # A look meanwhile does not begin anew.
+    for _ in here.look():
+        pass
+    assert [(reading.died, reading.over, reading.whole, len(ids)) for reading, ids in slices(here)] == [
+        (True, True, True, 20)
+    ]
+
+
+def test_what_goes_bad_while_it_is_heard_stays_and_is_not_whole(tmp_path: Path) -> None:
+    own = leave(tmp_path, NAME, 60)
+    here = Left(tmp_path)
+    assert here.died(own)
+    assert here.next(50) is not None
+    path = file_of(tmp_path, NAME)
+    assert path is not None
+    path.unlink()
+    assert [(reading.whole, reading.over, ids) for reading, ids in slices(here)] == [(False, True, [])]
+
+
+def test_what_a_program_left_that_was_killed_while_it_wrote_its_file_anew_goes_with_it(tmp_path: Path) -> None:
+    leave(tmp_path, NAME, 1)
+    path = file_of(tmp_path, NAME)
+    assert path is not None
+    beside(path).write_bytes(b"half")
+    here = Left(tmp_path)
+    here.forget(NAME)
+    assert list(tmp_path.iterdir()) == []
