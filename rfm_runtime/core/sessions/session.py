@@ -97,6 +97,8 @@ class Session:
         self.slots: set[str] = set()
         self.pace = Pace()
         self.next_state_s = 0.0
+        # Of the flush of progress that is under way, what has not been written yet, in order.
+        self._flushing: deque[str] = deque()
         self.last_sent_s = now_s
         self.stalled_since_s: float | None = None
         self.unsent_bytes = 0
@@ -121,6 +123,7 @@ class Session:
         self.subscription = request
         self._ids = frozenset(request.operations) if isinstance(request.operations, list) else None
         self.slots.clear()
+        self._flushing.clear()
 
     def wants_metrics(self) -> None:
         """There is something new of what the runtime uses."""
@@ -132,6 +135,7 @@ class Session:
         self.metrics_due = False
         self.mode = "silent"
         self.slots.clear()
+        self._flushing.clear()
         self._pages.clear()
         self._sent_at.clear()
 
@@ -156,6 +160,7 @@ class Session:
         self._fill_slots(replica)
 
     def _fill_slots(self, replica: Replica) -> None:
+        self._flushing.clear()
         self.slots = {oid for oid in replica.progress if self.sees(replica.operations[oid])}
 
     def _wanted(self, replica: Replica) -> list[Operation]:
@@ -258,6 +263,8 @@ class Session:
                     page.append(encode_part(operation, self.encoding))
                     room -= len(page[-1])
                     self._sent_at[operation.operation_id] = operation.at_seq
+                    # The list says where it stands: that is not said again, of ten thousand at once, after `live`.
+                    self.slots.discard(operation.operation_id)
             message = OperationList(operations=page, more=bool(self._pages), first=self._first_page)
             self._first_page = False
             data = encode(message, self.encoding, ts=ts_ms)
@@ -308,15 +315,27 @@ class Session:
     def _pull_state(
         self, replica: Replica, out: list[Payload], left: int, now_s: float, ts_ms: int, limit_bytes: int
     ) -> None:
-        if not self.slots or self.mode != "events" or now_s < self.next_state_s:
+        """A flush of progress, or the rest of one: all that was new when it began, as there is room for it.
+
+        What changes meanwhile waits for the next one, so that nothing waits for ever behind what changes often.
+        """
+        is_due = now_s >= self.next_state_s
+        if not self.slots or self.mode != "events" or not (is_due or self._flushing):
             return
         before_hz = self.hz
         if self.unsent_bytes >= limit_bytes or left <= 0:
+            if not is_due:
+                return
             self.pace, _ = skipped(self.pace, now_s)
+            self.next_state_s = now_s + 1.0 / self.hz
         else:
-            self._send_state(replica, out)
+            if not self._flushing:
+                self._flushing.extend(sorted(self.slots))
+                self.next_state_s = now_s + 1.0 / self.hz
+            self._send_state(replica, out, left)
+            if self._flushing:
+                return
             self.pace, _ = flushed(self.pace, now_s)
-        self.next_state_s = now_s + 1.0 / self.hz
         self._tell_pace(before_hz, ts_ms)
 
     def rest(self, now_s: float, ts_ms: int) -> None:
@@ -354,10 +373,14 @@ class Session:
                 self.superseded += operation_id in self.slots
                 self.slots.add(operation_id)
 
-    def _send_state(self, replica: Replica, out: list[Payload]) -> None:
+    def _send_state(self, replica: Replica, out: list[Payload], left: int) -> None:
         tiles = self.subscription is not None and self.subscription.detail == "tiles"
         binary = self.encoding != "json"
-        for operation_id in sorted(self.slots):
+        while self._flushing and left > 0:
+            operation_id = self._flushing.popleft()
+            if operation_id not in self.slots:
+                # It has ended meanwhile.
+                continue
             progress = replica.progress.get(operation_id)
             if progress is None:
                 self.slots.discard(operation_id)
@@ -365,4 +388,6 @@ class Session:
             if progress.update.at_seq > self.cursor:
                 continue
             self.slots.discard(operation_id)
-            out.append(Payload(progress.bytes_for(self.encoding, tiles=tiles), binary))
+            data = progress.bytes_for(self.encoding, tiles=tiles)
+            left -= len(data)
+            out.append(Payload(data, binary))

@@ -401,6 +401,94 @@ def test_of_progress_that_comes_faster_than_it_is_sent_only_the_newest_is(scene)
     assert scene.gate.core.superseded_progress >= 15
 
 
+MANY = tuple(f"op-{number:04}" for number in range(600))
+
+
+@pytest.fixture
+def many(scene):
+    """Many that run, each with progress."""
+    scene.run(*MANY)
+    scene.show(*(scene.story.measure(operation_id, 1.0) for operation_id in MANY))
+    return scene
+
+
+class Pulls:
+    """A watcher whose socket is empty at each look. sizes: bytes of each pull. seen: progress, in order."""
+
+    def __init__(self, scene, **fields):
+        self.scene, self.sizes, self.seen = scene, [], []
+        self.watcher = scene.gate.connect().hello()
+        self.watcher.frozen = True
+        self.watcher.subscribe(**fields)
+        self.took()
+
+    def took(self):
+        self.sizes.append(self.watcher.unsent_bytes)
+        self.watcher.read()
+        self.seen += [(update.operation_id, update.done) for update in self.watcher.all(ProgressUpdate)]
+        self.watcher.told = [message for message in self.watcher.told if not isinstance(message, ProgressUpdate)]
+
+    def look(self, seconds=0.05):
+        self.scene.gate.tick(seconds)
+        self.took()
+
+
+@pytest.mark.scenario("B5")
+def test_a_new_watcher_of_many_is_told_once_where_they_stand_and_never_all_at_once(many):
+    pulls = Pulls(many)
+    while not pulls.watcher.all(Live):
+        pulls.look()
+    for _ in range(40):
+        pulls.look()
+    assert sorted(listed(pulls.watcher)) == list(MANY)
+    assert {operation.latest.done for page in pulls.watcher.all(OperationList) for operation in page.operations} == {
+        1.0
+    }
+    assert pulls.seen == []
+    assert max(pulls.sizes) < 4 * LIMIT_BYTES + PAGE_LIMIT_BYTES
+    assert many.gate.core.pending() == []
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_progress_of_many_at_once_is_sent_as_there_is_room_and_of_each_in_turn(many, resumes):
+    pulls = Pulls(many)
+    while not pulls.watcher.all(Live):
+        pulls.look()
+    if resumes:
+        many.gate.drop(pulls.watcher)
+        pulls.watcher = many.gate.connect().hello(resume=ResumeFrom("log", many.story.head))
+        pulls.watcher.frozen = True
+        pulls.watcher.subscribe()
+        pulls.took()
+    pulls.sizes.clear()
+    rounds = 0
+    while len({operation_id for operation_id, _ in pulls.seen}) < len(MANY):
+        # All of them move all the time: those behind must not wait for ever.
+        many.gate.core.feed(many.story.frame(*(many.story.measure(oid, 2.0 + rounds) for oid in MANY)), many.gate.now_s)
+        pulls.look()
+        rounds += 1
+        assert rounds < 100
+    assert max(pulls.sizes) < 4 * LIMIT_BYTES + 1000
+    # Once each, before any of them comes again.
+    assert len(pulls.seen) < len(MANY) + 4 * LIMIT_BYTES / 100
+    for _ in range(100):
+        pulls.look()
+    last = dict(pulls.seen)
+    assert last == dict.fromkeys(MANY, 1.0 + rounds)
+
+
+def test_who_asked_for_little_is_not_sent_more_because_it_is_much(many):
+    pulls = Pulls(many, max_hz=1.0)
+    while not pulls.watcher.all(Live):
+        pulls.look()
+    for step in range(100):
+        many.gate.core.feed(many.story.frame(*(many.story.measure(oid, 2.0 + step) for oid in MANY)), many.gate.now_s)
+        pulls.look()
+    times = [sum(operation_id == oid for operation_id, _ in pulls.seen) for oid in (MANY[0], MANY[300], MANY[-1])]
+    assert max(times) <= 6
+    assert min(times) >= 1
+
+
 # --- slow watchers --------------------------------------------------------------------------------
 
 
