@@ -94,9 +94,10 @@ class Http:
         Who shows no token, or a wrong one, is told by `goodbye`: a browser does not see what is answered here.
         """
         gateway = self._gateway
-        if token is None or gateway.authenticate(token) is None:
+        grant = None if token is None else gateway.authenticate(token)
+        if grant is None:
             return None
-        wait_s = gateway.core.knock(gateway.now_s)
+        wait_s = gateway.core.knock(grant, gateway.now_s)
         if wait_s == 0.0:
             return None
         later = RateLimitedError("too many handshakes at once", hint="come back when it says", retry_after_s=wait_s)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.line import FairLine
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.core.timing import TokenBucket, WaitingLine
 from rfm_runtime.protocol.codes import CloseCode
@@ -42,7 +43,7 @@ class Door:
         self.by_user: Counter[str] = Counter()
         # Two lines: whoever has no token must not keep out those who have.
         handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
-        self._known = WaitingLine(handshakes, LINE_S)
+        self._known = FairLine(settings.handshakes_per_s, LINE_S, now_s)
         self._strangers = WaitingLine(handshakes, STRANGERS_LINE_S)
         self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
 
@@ -63,12 +64,12 @@ class Door:
             self.by_user[grant.principal.user] += 1
         return session
 
-    def knock(self, now_s: float) -> float:
-        """Somebody with a valid token asks for a handshake: seconds after which to ask again, 0.0 for now.
+    def knock(self, user: str, now_s: float) -> float:
+        """Somebody with a valid token of this user asks for a handshake: seconds after which to ask again, 0.0 for now.
 
         Asked before the upgrade: a refusal there costs a fifth of a session that is opened and closed again.
         """
-        self._known, wait_s = self._known.knock(now_s)
+        wait_s = self._known.knock(user, now_s)
         if wait_s > 0.0:
             self._counts["refused_handshakes"] += 1
         return wait_s

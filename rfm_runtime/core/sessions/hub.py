@@ -252,9 +252,9 @@ class GatewayCore:
 
     # --- connections ------------------------------------------------------------------------
 
-    def knock(self, now_s: float) -> float:
+    def knock(self, grant: Grant, now_s: float) -> float:
         """Somebody with a valid token asks for a handshake: seconds after which to ask again, 0.0 for now."""
-        return DRAINING_S if self.draining else self._door.knock(now_s)
+        return DRAINING_S if self.draining else self._door.knock(grant.principal.user, now_s)
 
     def connected(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
         """A WebSocket handshake was made; `grant` if it carried a valid token already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_LIMIT_S, RESUME_WAIT_S, Refused, goodbye
 from rfm_runtime.core.sessions.reporting import REPORTS
 from rfm_runtime.protocol.history import GetPerformance, History
@@ -226,21 +227,37 @@ def test_too_many_handshakes_are_refused_with_4013_and_the_time_to_wait():
     scene.gate.connect()
 
 
+ANNS = Grant(TOKENS["ann"])
+BOBS = Grant(TOKENS["bob"])
+
+
+def test_a_flood_of_one_user_fills_the_line_for_nobody_else():
+    scene = Scene(handshakes_per_s=10.0)
+    core, begin_s = scene.gate.core, scene.gate.now_s
+    assert max(core.knock(ANNS, begin_s) for _ in range(5000)) == 30.0
+    wait_s = core.knock(BOBS, begin_s)
+    assert 0.0 < wait_s < 0.5
+    # Who floods goes on with it meanwhile, and waits for nothing.
+    for step in range(100):
+        core.knock(ANNS, begin_s + step * wait_s / 100)
+    assert core.knock(BOBS, begin_s + wait_s + 0.2) == 0.0
+
+
 @pytest.mark.scenario("D5")
 def test_a_crowd_is_let_in_at_its_rate_and_each_is_told_another_time():
     scene = Scene(handshakes_per_s=10.0)
     core, begin_s = scene.gate.core, scene.gate.now_s
-    waits_s = [core.knock(begin_s) for _ in range(110)]
+    waits_s = [core.knock(ANNS, begin_s) for _ in range(110)]
     assert waits_s[:10] == [0.0] * 10
     assert waits_s[10:] == pytest.approx([0.1 * n for n in range(1, 101)])
-    again_s = [core.knock(begin_s + wait_s + 0.001) for wait_s in waits_s[10:]]
+    again_s = [core.knock(ANNS, begin_s + wait_s + 0.001) for wait_s in waits_s[10:]]
     assert again_s == [0.0] * 100
     assert core.counts["refused_handshakes"] == 100
 
 
 def test_a_flood_sends_nobody_home_for_an_hour():
     scene = Scene(handshakes_per_s=10.0)
-    waits_s = [scene.gate.core.knock(scene.gate.now_s) for _ in range(5000)]
+    waits_s = [scene.gate.core.knock(ANNS, scene.gate.now_s) for _ in range(5000)]
     assert max(waits_s) == 30.0
 
 
@@ -248,7 +265,7 @@ def test_a_flood_of_strangers_keeps_nobody_out_who_has_a_token():
     scene = Scene(handshakes_per_s=2.0)
     refused = [scene.gate.try_connect(address=str(number)) for number in range(6)][2:]
     assert [one.retry_after_ms for one in refused] == [600, 1100, 1600, 2100]
-    assert scene.gate.core.knock(scene.gate.now_s) == 0.0
+    assert scene.gate.core.knock(ANNS, scene.gate.now_s) == 0.0
 
 
 def test_one_stranger_who_waits_for_nobody_does_not_send_the_others_home_for_minutes():
@@ -766,7 +783,7 @@ def test_a_gateway_that_shuts_down_says_goodbye_to_everybody_and_takes_nobody_ne
         farewell = watcher.told[-1]
         # 200 a second are let in, so they come back 5 ms apart.
         assert (farewell.code, farewell.reconnect, farewell.retry_after_ms) == (4001, True, 500 + 5 * number)
-    assert scene.gate.core.knock(scene.gate.now_s) == 1.0
+    assert scene.gate.core.knock(ANNS, scene.gate.now_s) == 1.0
     refused = scene.gate.try_connect()
     assert (refused.code, refused.retry_after_ms) == (4001, 1000)
     assert not scene.gate.core.is_ready
