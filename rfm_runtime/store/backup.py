@@ -6,8 +6,9 @@ SQLite's online backup: whoever writes to the journal meanwhile waits for nothin
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -57,13 +58,75 @@ def restore(source: Path, path: Path, *others: Path) -> Path | None:
         # What no broker can start from must not take the place of anything.
         _usable(source, _fits_together, fresh)
         fresh.chmod(0o600)
-        kept = files.set_aside(path, *others)
-        fresh.replace(path)
+        files.sync(fresh)
+        return _take_place(fresh, path, others)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def _take_place(fresh: Path, path: Path, others: Sequence[Path]) -> Path | None:
+    """Have `fresh` as the journal; where the one before is kept.
+
+    Killed at any step there is the old one, with all that was written to it, or the new one. Of an old one that cannot
+    be used, and so cannot be parted from its log, a placeholder takes the place for a moment: it is refused as well.
+    """
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+    alone = _parted_from_its_log(path)
+    kept = _kept(path, others, () if alone else logs[:1])
+    if not alone:
+        files.placeholder(path)
+    # Left beside the new one it would be taken for the new one's, and written into it.
+    for one in logs:
+        one.unlink(missing_ok=True)
     files.sync_folder(path.parent)
+    fresh.replace(path)
+    files.sync_folder(path.parent)
+    for one in others:
+        one.unlink(missing_ok=True)
     return kept
+
+
+def _parted_from_its_log(path: Path) -> bool:
+    """Whether nothing of the journal is in its write-ahead log, which is written into it for that.
+
+    Raises JournalError, and nothing has happened, if somebody has it open or there is no room.
+    """
+    if not files.wal_bytes(path):
+        return True
+    try:
+        # Of a file that is none SQLite removes the log when it is asked to write it.
+        verify(path)
+    except JournalError as error:
+        if error.__cause__ is not None and not files.is_damage(error.__cause__):
+            raise
+        return False
+    with files.explained(path):
+        files.empty_log(path)
+    return True
+
+
+def _kept(path: Path, others: Sequence[Path], logs: Sequence[Path]) -> Path | None:
+    """Another name for the old journal, in a folder of its own, and copies of what others may write to meanwhile."""
+    found = [one for one in (path, *logs) if one.exists() and not (one == path and files.is_placeholder(one))]
+    beside = [one for one in others if one.exists()]
+    if not found and not beside:
+        return None
+    folder = files.kept_folder(path)
+    folder.mkdir(mode=0o700)
+    for one in beside:
+        shutil.copy2(one, folder)
+        files.sync(folder / one.name)
+    for one in found:
+        try:
+            os.link(one, folder / one.name)
+        except OSError:
+            # Not on every file system.
+            shutil.copy2(one, folder)
+            files.sync(folder / one.name)
+    files.sync_folder(folder)
+    files.sync_folder(path.parent)
+    return folder / path.name
 
 
 def _usable(source: Path, check: Callable[[Path], None], path: Path) -> None:
@@ -100,11 +163,7 @@ def copy(path: Path, target: Path) -> None:
             # In one step: between two a journal that is written would make it begin again.
             source.backup(written)
         files.mark_as_backup(target)
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(target)
 
 
 def verify(path: Path) -> None:

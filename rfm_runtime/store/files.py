@@ -33,19 +33,24 @@ __all__ = [
     "check_version",
     "create",
     "damage",
+    "empty_log",
     "explained",
     "is_damage",
     "is_full",
+    "is_placeholder",
+    "kept_folder",
     "mark_as_backup",
     "missing",
     "never_itself",
     "new_epoch",
     "open_existing",
     "open_log",
+    "placeholder",
     "private",
     "read_only",
     "read_write",
     "set_aside",
+    "sync",
     "sync_folder",
     "wal_bytes",
 ]
@@ -63,6 +68,9 @@ WAL_LIMIT_BYTES = 16 * 1024 * 1024
 RESTORE = "look at it with `rfm-runtime db check`, restore a backup with `rfm-runtime db restore`, or start with an "
 RESTORE += "empty one with `rfm-runtime start --new-journal`"
 KEPT = "the file was not changed"
+
+PLACEHOLDER = b"rfm-runtime: a restore was interrupted here".ljust(2 * HEADER_BYTES, b"\n")
+"""In the place of a journal that could not be used, while another one takes it. No SQLite file begins like this."""
 
 
 def damage(path: Path, what: str) -> JournalError:
@@ -145,6 +153,8 @@ def check_header(path: Path, *, to_write: bool = True) -> bool:
         raise damage(path, f"it has {size} bytes, less than a header")
     if not any(header):
         raise damage(path, "its header is all zeros")
+    if PLACEHOLDER.startswith(header):
+        raise damage(path, f"a restore was interrupted; what was there before is in {path.parent}/journal-kept-…")
     if not header.startswith(b"SQLite format 3\0"):
         raise damage(path, "it is no SQLite file")
     # What is in the write-ahead log is newer than the header.
@@ -174,7 +184,7 @@ def create(path: Path) -> None:
                 connection.execute(text(f"PRAGMA user_version={SCHEMA_VERSION}"))
                 metadata.create_all(connection)
             engine.dispose()
-        _sync(fresh)
+        sync(fresh)
         fresh.rename(path)
         sync_folder(path.parent)
     except BaseException:
@@ -201,7 +211,8 @@ def private(path: Path) -> None:
         raise JournalError(f"{path} cannot be made: {error.strerror}", hint=hint) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """What was written to it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -211,7 +222,7 @@ def _sync(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """A rename in it survives a power cut."""
-    _sync(folder)
+    sync(folder)
 
 
 def _engine(url: URL, **options: Any) -> Engine:
@@ -300,20 +311,54 @@ def new_epoch() -> str:
     return f"log0-{secrets.token_hex(8)}"
 
 
+def empty_log(path: Path) -> None:
+    """What is only in the write-ahead log goes to the file: beside another one it would be taken for that one's.
+
+    Raises JournalError if somebody has it open, sqlite3.Error.
+    """
+    with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy or wal_bytes(path):
+        raise JournalError("somebody else has it open", hint="end the other program, then start again")
+
+
+def placeholder(path: Path) -> None:
+    """Have a file at `path` that everybody refuses and nobody begins anew, in one step."""
+    fresh = path.with_name(f".{path.name}.restoring")
+    fresh.unlink(missing_ok=True)
+    private(fresh)
+    fresh.write_bytes(PLACEHOLDER)
+    sync(fresh)
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+def is_placeholder(path: Path) -> bool:
+    """Whether a restore ended there before there was a journal."""
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES) == PLACEHOLDER[:HEADER_BYTES]
+
+
+def kept_folder(path: Path) -> Path:
+    """A folder that is not there yet, for a journal that makes room for another."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = 0
+    while (folder := path.parent / f"journal-kept-{stamp}{f'-{number}' if number else ''}").exists():
+        number += 1
+    return folder
+
+
 def set_aside(path: Path, *others: Path) -> Path | None:
     """Move a journal, and what belongs to it, out of the way; where it is now, None if there was none.
 
     Only the holder of the folder's lock may. Nothing is removed.
     """
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    number = 0
-    while (folder := path.parent / f"journal-kept-{stamp}{f'-{number}' if number else ''}").exists():
-        number += 1
     # The database before its log: a log without one is refused, one without its log would be opened, and what was
     # written last would be gone without a word.
     found = [one for one in (*others, path, *(_beside(path, s) for s in ("-wal", "-shm"))) if one.exists()]
     if not found:
         return None
+    folder = kept_folder(path)
     folder.mkdir(mode=0o700)
     for one in found:
         one.rename(folder / one.name)

@@ -49,7 +49,7 @@ def migrate(path: Path) -> Path | None:
         copy(path, fresh)
         _upgrade(fresh, version, as_original=was_original)
         _compare(partial(kept), fresh)
-        _empty_log(path)
+        files.empty_log(path)
     except Exception as error:
         _forget(fresh, partial(kept))
         raise _failed(path, version, error) from error
@@ -121,14 +121,6 @@ def _compare(old: Path, new: Path) -> None:
             )
     if counts[0] != counts[1]:
         raise JournalError(f"{counts[1]} rows came of {counts[0]}", hint="start it with the release that wrote it")
-
-
-def _empty_log(path: Path) -> None:
-    """What is only in the write-ahead log goes to the old file: beside the new one it would be taken for its own."""
-    with closing(sqlite3.connect(path, timeout=files.BUSY_S)) as connection:
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy or files.wal_bytes(path):
-        raise JournalError("somebody else has it open", hint="end the other program, then start again")
 
 
 def _forget(*unfinished: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rfm_runtime.core.operations.record import Batch
+from rfm_runtime.core.operations.record import Batch, StoredOperation
 from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.protocol.history import History
+from rfm_runtime.protocol.operation import Operation, OperationEvent
 from rfm_runtime.store import files
 from rfm_runtime.store.backup import backup, restore
 from rfm_runtime.store.journal import SqliteJournal
@@ -294,6 +296,165 @@ def test_killed_while_it_is_set_aside_it_is_whole_or_refused(path, monkeypatch, 
 def asked_incarnation(path):
     with looked_at(path) as look:
         return look.figures().incarnation
+
+
+STEPS = ("link", "rename", "replace", "unlink", "mkdir", "fsync")
+
+
+def killed_at(step, *arguments):
+    """A child restores, and is killed before its n-th change to the folder; whether it came to that."""
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        return os.WIFSIGNALED(status)
+    try:
+        count = iter(range(1000))
+
+        def counted(change):
+            def changes(*given, **named):
+                if next(count) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return change(*given, **named)
+
+            return changes
+
+        # `Path`'s methods are these, too.
+        for name in STEPS:
+            setattr(os, name, counted(getattr(os, name)))
+        restore(*arguments)
+    finally:
+        os._exit(0)
+
+
+def operations_of(path):
+    """How many operations the journal has that is there. Raises JournalError."""
+    with looked_at(path) as look:
+        assert look.check().fine
+        return sum(look.figures().operations.values())
+
+
+def left_by_a_kill(path):
+    """What a broker leaves that is killed: the newest operation is in the write-ahead log alone."""
+    journal = SqliteJournal(path)
+    done = []
+    journal.start(lambda number, _: done.append(number), lambda _: None)
+    seq = journal.load(**LIMITS).head + 1
+    new = Operation(operation_id="new", kind="k", name="n", owner="ann", state="pending", at_seq=seq, created_at_ms=1)
+    row = StoredOperation(operation=new, params={}, request_key="new", body_digest=b"")
+    event = OperationEvent(seq=seq, ts_ms=1, type="operation_accepted", operation_id="new", state="pending")
+    journal.append(Batch(1, (row,), (event,)))
+    eventually(lambda: done == [1], what="it is written")
+    away = path.parent / "away"
+    away.mkdir()
+    for one in (path, path.with_name("journal.db-wal")):
+        shutil.copy(one, away)
+    journal.close()
+    for one in away.iterdir():
+        one.replace(path.parent / one.name)
+    away.rmdir()
+
+
+class Restored:
+    """A state folder with a journal of 22 operations, which a child restores to 21; `was` says how it was left."""
+
+    def __init__(self, folder, path, was):
+        folder.mkdir()
+        self.journal, self.shown = folder / "journal.db", folder / "shown"
+        for one in (path, path.with_name("journal.db-wal")):
+            if one.exists():
+                shutil.copy(one, folder)
+        self.shown.write_bytes(b"bars")
+        self.is_usable = was in ("stopped", "killed")
+        if was == "damaged":
+            with self.journal.open("r+b") as file:
+                file.write(b"damaged " * 20)
+        if was == "gone":
+            self.journal.unlink()
+        self.before = {one.name: one.read_bytes() for one in folder.iterdir()}
+        self.was = was
+
+    def is_new(self):
+        """Whether the backup is in its place; what is there otherwise is what was, or refused as that was."""
+        try:
+            number = operations_of(self.journal)
+        except JournalError:
+            assert not self.is_usable
+            with pytest.raises(JournalError, match="damaged"):
+                SqliteJournal(self.journal)
+            return False
+        if number == 21:
+            return True
+        assert self.is_usable
+        assert number == 22
+        assert self.shown.exists()
+        return False
+
+    def kept(self):
+        """All that was there is in a folder beside it, once it is replaced."""
+        (shown,) = self.journal.parent.glob("journal-kept-*/shown")
+        assert shown.read_bytes() == b"bars"
+        kept = shown.with_name("journal.db")
+        if self.is_usable:
+            assert operations_of(kept) == 22
+        else:
+            names = {one.name for one in shown.parent.iterdir()}
+            assert names == set(self.before)
+            assert all(shown.with_name(name).read_bytes() == content for name, content in self.before.items())
+
+
+@pytest.mark.scenario("J24")
+@pytest.mark.parametrize("was", ["stopped", "killed", "damaged", "gone"])
+def test_a_restore_that_is_killed_at_any_step_leaves_a_journal(path, tmp_path, was):
+    copied = tmp_path / "copy.db"
+    backup(path, copied)
+    left_by_a_kill(path)
+    if was == "stopped":
+        SqliteJournal(path).close()
+    steps, killed = [], True
+    while killed:
+        state = Restored(tmp_path / f"state-{len(steps)}", path, was)
+        killed = killed_at(len(steps), copied, state.journal, state.shown)
+        steps.append(state.is_new())
+        if steps[-1]:
+            state.kept()
+        # Whatever was left, it can be done again.
+        restore(copied, state.journal, state.shown)
+        assert operations_of(state.journal) == 21
+        assert not state.shown.exists()
+        assert not list(state.journal.parent.glob(".*"))
+    assert steps == sorted(steps)
+    assert steps.count(False) > 5
+    assert steps.count(True) > 2
+
+
+def test_a_restore_that_was_interrupted_is_said_and_nothing_is_begun(path):
+    files.placeholder(path)
+    tells_what_to_do(refused(path, "a restore was interrupted; what was there before is in .*journal-kept-"))
+
+
+def test_a_journal_that_somebody_has_open_is_not_replaced(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BUSY_S", 0.1)
+    backup(path, tmp_path / "copy.db")
+    left_by_a_kill(path)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM operations").fetchall()
+        with pytest.raises(JournalError, match="somebody else has it open"):
+            restore(tmp_path / "copy.db", path)
+    assert operations_of(path) == 22
+    assert not list(tmp_path.glob("journal-kept-*"))
+
+
+def test_where_files_cannot_have_two_names_the_journal_before_is_copied(path, tmp_path, monkeypatch):
+    backup(path, tmp_path / "copy.db")
+    left_by_a_kill(path)
+
+    def refuses(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuses)
+    kept = restore(tmp_path / "copy.db", path)
+    assert (operations_of(path), operations_of(kept)) == (21, 22)
 
 
 def test_a_backup_is_restored_from_where_nothing_can_be_written(path, tmp_path):
