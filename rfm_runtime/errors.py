@@ -376,7 +376,7 @@ class OutputExistsError(SetupError):
     """The output file exists and was kept."""
 
     code = "output_exists"
-    default_hint = "pass --force to replace it, or choose another name with -o"
+    default_hint = "pass --force to replace it, or choose another name"
 
 
 class StartError(SetupError):

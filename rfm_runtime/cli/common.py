@@ -135,7 +135,7 @@ def output_file(path: Path, *, force: bool) -> Path:
     target = check_target(path, force=force)
     folder = target.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise SetupError(f"cannot write into the folder {folder}", hint="choose another place with -o")
+        raise SetupError(f"cannot write into the folder {folder}", hint="choose another place, or make it writable")
     return target
 
 

@@ -47,13 +47,22 @@ def options() -> None:
 
 
 def journal_of(state_dir: str | None, runtime_dir: str | None) -> tuple[Settings, Folders, int | None]:
-    """Settings, folders, and the pid of the runtime that runs. One that does knows best where its files are."""
+    """Settings, folders, and the pid of the runtime that runs. One that does knows best where its files are.
+
+    Raises SetupError if there is no such state folder: a name that was mistyped is no runtime that never started.
+    """
     resolved = settings(state_dir=state_dir, runtime_dir=runtime_dir)
     running: ConnectionInfo | None = None
     with suppress(NoRuntimeError, SetupError):
         running = ConnectionInfo.read(folders(resolved).connection)
     if running is not None and state_dir is None:
         resolved = msgspec.structs.replace(resolved, state_dir=running.state_dir)
+    if not Path(resolved.state_dir).is_dir():
+        named = "--state-dir" if state_dir is not None else "the settings"
+        raise SetupError(
+            f"there is no folder {resolved.state_dir}, which {named} name{'s' if state_dir is not None else ''}",
+            hint="correct the name; `rfm-runtime status` says where a runtime has its state, its first start makes it",
+        )
     uses_it = running is not None and running.state_dir == resolved.state_dir
     return resolved, folders(resolved), running.pid if running is not None and uses_it else None
 
@@ -117,8 +126,7 @@ def check(
     """
     from rfm_runtime.store.look import looked_at
 
-    _, where, _ = journal_of(state_dir, runtime_dir)
-    with looked_at(where.journal if file is None else file) as look:
+    with looked_at(journal_of(state_dir, runtime_dir)[1].journal if file is None else file) as look:
         checked = look.check()
     if as_json:
         print_json({"fine": checked.fine, **msgspec.to_builtins(checked)})
@@ -229,8 +237,6 @@ def _alone(where: Folders) -> Iterator[None]:
     """No runtime uses the state folder, and none begins to. Raises AlreadyRunningError, SetupError."""
     from rfm_runtime.app.folders import claim_state
 
-    if not where.state.is_dir():
-        raise SetupError(f"there is no folder {where.state}", hint="name the state folder with --state-dir")
     lock = claim_state(where)
     try:
         yield
@@ -241,7 +247,9 @@ def _alone(where: Folders) -> Iterator[None]:
 @app.command()
 def export(
     what: Annotated[str, typer.Argument(metavar="[operations|events]", help="What to give out.")] = "operations",
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl (all there is) or csv.")] = "jsonl",
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="jsonl (all there is; the default) or csv.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; standard output without it.")
     ] = None,
@@ -267,7 +275,11 @@ def export(
     from rfm_runtime.store.files import never_itself
     from rfm_runtime.store.look import looked_at
 
-    form = "jsonl" if as_json else form
+    if as_json and form not in (None, "jsonl"):
+        raise BadRequestError(
+            f"--json and --format {printable(form or '')} exclude each other", hint="leave out one of them"
+        )
+    form = form or "jsonl"
     if what not in ("operations", "events"):
         raise BadRequestError(f"{printable(what)!r} cannot be given out", hint="choose operations or events")
     if form not in ("jsonl", "csv"):

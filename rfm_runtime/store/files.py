@@ -31,6 +31,7 @@ __all__ = [
     "check_header",
     "check_pages",
     "check_version",
+    "content_of",
     "create",
     "damage",
     "explained",
@@ -73,7 +74,8 @@ def damage(path: Path, what: str) -> JournalError:
 def missing(path: Path) -> JournalError:
     """Nothing is there to be looked at."""
     return JournalError(
-        f"there is no journal {path}", hint="a runtime makes one when it starts; name another folder with --state-dir"
+        f"there is no journal {path}",
+        hint="the first start of a runtime makes one; name another folder with --state-dir",
     )
 
 
@@ -156,6 +158,19 @@ def check_header(path: Path, *, to_write: bool = True) -> bool:
         if header[24:28] == header[92:96] and size < wanted:
             raise damage(path, f"it was cut off: {size} bytes of {wanted}")
     return True
+
+
+def content_of(path: Path) -> str | None:
+    """What a file has that is no journal, in words; None if it begins as one. Raises OSError."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if not header:
+        return "it is empty"
+    if not header.startswith(b"SQLite format 3\0"):
+        return "it is no SQLite file"
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        return "it is the database of another program"
+    return None
 
 
 def create(path: Path) -> None:
