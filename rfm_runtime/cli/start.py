@@ -70,7 +70,7 @@ def start(
         interrupted=interrupted,
     )
     if new_journal:
-        _set_aside(folders(resolved))
+        _begin_anew(folders(resolved))
     if daemon:
         with starting("starting a runtime") as tell:
             info = start_daemon(resolved, on_status=tell)
@@ -96,15 +96,15 @@ def start(
     raise typer.Exit(code)
 
 
-def _set_aside(where: Folders) -> None:
+def _begin_anew(where: Folders) -> None:
     from rfm_runtime.app.folders import claim_state
-    from rfm_runtime.store.files import set_aside
+    from rfm_runtime.store.files import begin_anew
 
     if not where.state.is_dir():
         return
     lock = claim_state(where)
     try:
-        kept = set_aside(where.journal, where.shown)
+        kept = begin_anew(where.journal, where.shown)
     finally:
         lock.close()
     if kept is not None:

@@ -28,6 +28,7 @@ __all__ = [
     "CHECKED_AT_ONCE_BYTES",
     "RESTORE",
     "WAL_LIMIT_BYTES",
+    "begin_anew",
     "check_header",
     "check_pages",
     "check_version",
@@ -334,7 +335,17 @@ def set_aside(path: Path, *others: Path) -> Path | None:
         one.rename(folder / one.name)
     sync_folder(folder)
     sync_folder(path.parent)
-    return folder / path.name
+    return folder / path.name if path in found else None
+
+
+def begin_anew(path: Path, *others: Path) -> Path | None:
+    """An empty journal, here and now; where the one before is kept with what belongs to it, None if there was none.
+
+    What stays beside it says that there has to be one. Only the holder of the folder's lock may.
+    """
+    kept = set_aside(path, *others)
+    create(path)
+    return kept
 
 
 def mark_as_backup(path: Path) -> None:
