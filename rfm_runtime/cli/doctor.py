@@ -113,17 +113,18 @@ def _room(resolved: Settings) -> Iterator[Finding]:
 
 
 def _journal(resolved: Settings) -> Iterator[Finding]:
-    """Whether it can be opened, and nothing keeps what is beside it from getting into it."""
+    """Whether a broker would open it, and nothing keeps what is beside it from getting into it."""
     if importlib.util.find_spec("sqlalchemy") is None:
         return
     from rfm_runtime.store.files import WAL_LIMIT_BYTES
+    from rfm_runtime.store.journal import rehearse
     from rfm_runtime.store.look import looked_at
 
     path = folders(resolved).journal
-    if not path.parent.is_dir() or not any(path.parent.glob(f"{path.name}*")):
-        yield _check("journal", True, "none yet", "")
-        return
     try:
+        if not rehearse(resolved):
+            yield _check("journal", True, "none yet", "")
+            return
         with looked_at(path) as look:
             found = look.figures()
     except RfmError as error:

@@ -30,7 +30,7 @@ from rfm_runtime.store.retention import Chores, Retention
 from rfm_runtime.store.schema import decode_event, decode_performance, decode_row
 from rfm_runtime.store.writer import OnFailed, OnWritten, Writer
 
-__all__ = ["Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal", "open_journal", "vanished"]
+__all__ = ["Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal", "open_journal", "rehearse", "vanished"]
 
 log = logging.getLogger("rfm_runtime.store")
 
@@ -258,6 +258,27 @@ def vanished(where: Folders) -> JournalError | None:
         "`rfm-runtime start --new-journal`",
         kept="no empty one was begun in its place",
     )
+
+
+def rehearse(settings: Settings) -> bool:
+    """Open the journal as a broker would, and write nothing; whether there is one. Raises what that one's start would.
+
+    All of its pages are looked at, of a large one as well.
+    """
+    where = folders(settings)
+    path = where.journal
+    gone = vanished(where)
+    if gone is not None:
+        raise gone
+    if not files.check_header(path):
+        return False
+    _, small = _looked_through(path)
+    with files.explained(path), files.read_only(path).connect() as connection:
+        if not small:
+            files.check_pages(connection, path)
+        connection.exec_driver_sql("BEGIN")
+        _loaded(connection, "", 0, settings.history_events, settings.finished_keep)
+    return True
 
 
 def _looked_through(path: Path) -> tuple[int, bool]:
