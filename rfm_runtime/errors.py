@@ -31,6 +31,7 @@
         ├── InsecureBindError        insecure_bind      plain text off loopback
         ├── OutputExistsError        output_exists
         ├── StartError               start_failed       a process did not come up
+        ├── StillStoppingError       still_stopping     its end takes longer than was to be waited for
         └── JournalError             journal            the journal cannot be opened or is damaged
 
     Each has a severity, a recovery (what a program can do by itself), a hint (what people do), an exit code, and an
@@ -42,6 +43,7 @@ The wire carries `ErrorInfo` (see `rfm_runtime.protocol`); `from_code` turns its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "SetupError",
     "Severity",
     "StartError",
+    "StillStoppingError",
     "SystemFaultError",
     "TokenExpiredError",
     "TooLargeError",
@@ -80,7 +83,9 @@ __all__ = [
     "UnknownOperationError",
     "UnsupportedError",
     "UsageError",
+    "fields_of",
     "from_code",
+    "of_fields",
 ]
 
 Severity = Literal["info", "warning", "error", "critical"]
@@ -387,6 +392,15 @@ class StartError(SetupError):
     default_hint = "see `rfm-runtime logs`"
 
 
+class StillStoppingError(SetupError):
+    """The runtime is stopping, and was not gone when the waiting was over."""
+
+    code = "still_stopping"
+    severity = "warning"
+    exit_code = 6
+    default_hint = "wait, or stop it at once with `rfm-runtime stop --now`"
+
+
 class JournalError(SetupError):
     """The journal cannot be opened, or is damaged; nothing was deleted."""
 
@@ -432,3 +446,18 @@ def from_code(
     """
     found = _BY_CODE.get(code, UnavailableError if temporary else InternalError)
     return found(message, hint=hint, kept=kept, retry_after_s=retry_after_s)
+
+
+def fields_of(error: RfmError) -> dict[str, str | None]:
+    """An error for another process of this package, as JSON; see `of_fields`."""
+    return {"class": type(error).__name__, "message": error.message, "hint": error.hint, "kept": error.kept}
+
+
+def of_fields(fields: Mapping[str, str | None]) -> RfmError:
+    """The error that another process of this package has raised, of its own class."""
+    kind = globals().get(fields["class"] or "")
+    if not (isinstance(kind, type) and issubclass(kind, RfmError)) or kind is MissingExtraError:
+        kind = StartError
+    found: RfmError = kind(fields["message"] or "", hint=fields["hint"])
+    found.kept = fields["kept"]
+    return found

@@ -17,7 +17,7 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, console, output_file, print_json, print_table
 from rfm_runtime.cli.text import Column, duration, printable
-from rfm_runtime.errors import BadRequestError, InternalError, SetupError, StartError
+from rfm_runtime.errors import BadRequestError, InternalError, JournalError, SetupError, StartError
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -87,7 +87,7 @@ def chaos(
             _say(f"{len(planned)} faults in {duration(seconds)}, seed {seed}: {', '.join(chosen)}")
         outcome = _run(folder, planned, seed, seconds, small_disk=small_disk, quiet=as_json)
         kept = keep or bool(outcome.verdict.violations)
-    except StartError as error:
+    except (StartError, JournalError) as error:
         kept = True
         error.kept = f"its logs are in {folder}"
         raise

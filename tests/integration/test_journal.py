@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from rfm_runtime import Client
-from rfm_runtime.errors import RfmError, StartError, UnavailableError
+from rfm_runtime.errors import JournalError, RfmError, UnavailableError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 from rfm_runtime.testing.disk import CANNOT_MOUNT, SmallDisk, can_mount, small_disk
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
-from tests.commands import cli, document, output
+from tests.commands import cli, document, output, two_lines
 from tests.programs import Script, ended, environment, named
 from tests.whole import ENDLESS, KIND, QUICK, Recorder
 
@@ -218,10 +218,14 @@ def test_a_damaged_journal_is_no_new_beginning_and_a_backup_is_another_log(tmp_p
         content[: len(content) // 2] = bytes(len(content) // 2)
         journal.write_bytes(content)
 
-        with pytest.raises(StartError) as caught:
+        with pytest.raises(JournalError, match="damaged") as caught:
             running.start()
-        assert "damaged" in f"{caught.value.message} {caught.value.hint}"
         assert "db restore" in (caught.value.hint or "")
+        assert caught.value.kept == "the file was not changed"
+        told = cli("start", "--daemon", env={**commands(running), "RFM_PORT": "0"})
+        assert "db restore" in two_lines(told, 1)[1]
+        assert told.stderr.startswith("critical[journal]: ")
+        assert "damaged" in told.stderr.splitlines()[0]
         assert journal.read_bytes() == content
         assert cli("db", "check", env=commands(running)).returncode == 1
 
@@ -236,7 +240,7 @@ def test_a_damaged_journal_is_no_new_beginning_and_a_backup_is_another_log(tmp_p
         running.stop()
 
         journal.write_bytes(b"")
-        with pytest.raises(StartError):
+        with pytest.raises(JournalError):
             running.start()
         told = cli("start", "--daemon", "--new-journal", env={**commands(running), "RFM_PORT": "0"})
         assert told.returncode == 0, told
