@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import time
@@ -110,6 +111,8 @@ def test_a_full_disk_is_said_outcomes_are_kept_and_room_is_all_it_needs(tmp_path
         told = cli("status", env=commands(running))
         assert told.returncode == 6
         assert "nothing new is taken" in told.stdout
+        (trouble,) = json.loads(cli("status", "--json", env=commands(running)).stdout)["troubles"]
+        assert "nothing new is taken" in trouble["cause"]
 
         # Progress flows.
         before = len(watcher.progress(reported.operation_id))
@@ -195,6 +198,22 @@ def test_a_broker_that_is_killed_while_the_disk_is_full_comes_back_and_takes_out
         assert client.submit(KIND, QUICK).wait(60) == "completed"
         assert set(taken) <= {o.operation_id for o in client.operations()}
         checked(running)
+
+
+@pytest.mark.scenario("F7")
+def test_a_runtime_that_is_started_on_a_full_disk_says_that_it_takes_nothing_new(tmp_path: Path) -> None:
+    with on_a_small_disk(tmp_path) as (running, disk):
+        running.stop(now=True)
+        env = {**commands(running), "RFM_PORT": "0", "RFM_WORKERS": "1"}
+        # Room for what the processes write while they start, and not for a commit once it is gone.
+        disk.fill()
+        running.folders.reserve.write_bytes(b"")
+        started = cli("start", "--daemon", env=env)
+        assert started.returncode == 0, started
+        degraded, why = started.stderr.splitlines()[-2:]
+        assert re.match(r"ready, but degraded at ws://127\.0\.0\.1:\d+, pid \d+; stop it with", degraded)
+        assert why.startswith("nothing new is taken, what runs goes on: ")
+        assert "room" in why
 
 
 # --- damage -----------------------------------------------------------------------------------
