@@ -63,7 +63,7 @@ def chaos_page(outcome: Outcome, *, seed: int, seconds: float, local: Local, now
             tag(
                 "p",
                 badge("all promises kept" if kept else _number(len(verdict.violations)), _state(kept)),
-                f" · seed {seed} · {span(1000 * seconds)} of faults",
+                f" · seed {seed} · {_length(outcome, seconds)}",
                 class_="about",
             ),
         ),
@@ -81,6 +81,14 @@ def chaos_page(outcome: Outcome, *, seed: int, seconds: float, local: Local, now
     )
 
 
+def _length(outcome: Outcome, seconds: float) -> str:
+    """How long faults happened; of one that was interrupted, and how long they were to."""
+    whole = f"{span(1000 * seconds)} of faults"
+    if outcome.interrupted_s is None:
+        return whole
+    return f"interrupted after {span(1000 * outcome.interrupted_s)} of {whole}"
+
+
 def _number(violations: int) -> str:
     return "1 violation" if violations == 1 else f"{count(violations)} violations"
 
@@ -93,8 +101,10 @@ def _lede(outcome: Outcome) -> str:
     done = sum(not one.note.startswith("not done") for one in outcome.happened)
     verdict = outcome.verdict
     told = sum(verdict.events.values())
+    early = "" if outcome.interrupted_s is None else "It was interrupted, and this is of what ran until then. "
+    faults = "1 fault" if done == 1 else f"{count(done)} faults"
     return (
-        f"{count(done)} faults met a runtime under load. It had {count(verdict.operations)} operations, and told "
+        f"{early}{faults} met a runtime under load. It had {count(verdict.operations)} operations, and told "
         f"{count(len(verdict.events))} watchers of {count(told)} events. {span(1000 * outcome.settled_s)} after the "
         f"last fault all was quiet, and what everybody had been told was compared with the journal."
     )
@@ -176,15 +186,15 @@ def _seen(outcome: Outcome) -> Html:
                 "Events a second, as the watcher nearby heard them",
                 [(later, rate) for (_, later), rate in zip(pairs, rates, strict=True)],
                 "running",
-                lambda value: f"{value:.0f}",
+                _figure,
             ),
             _chart(
                 outcome,
                 "silence",
-                "How long that watcher had heard nothing, at each second",
+                "The longest time within each second, or up to it, in which that watcher heard nothing",
                 [(sample, sample.silent_s) for sample in samples],
                 "paused",
-                lambda value: f"{value:.0f} s",
+                lambda value: f"{_figure(value)} s",
             ),
             _chart(
                 outcome,
@@ -201,7 +211,7 @@ def _seen(outcome: Outcome) -> Html:
                 "Operations submitted so far",
                 [(sample, float(sample.accepted)) for sample in samples],
                 "completed",
-                lambda value: f"{value:.0f}",
+                _figure,
             ),
             class_="charts",
         ),
@@ -232,6 +242,11 @@ def _chart(
         least_top=0.0 if binary else 1.0,
     )
     return tag("figure", tag("figcaption", title), drawn)
+
+
+def _figure(value: float) -> str:
+    """A value as it is, an axis's own marks as well: what is 0.5 is neither 0 nor 1."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _servers(sample: Sample) -> float:
