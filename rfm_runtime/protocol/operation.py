@@ -218,7 +218,8 @@ class OperationEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Of the optional fields an event has those that its type needs: `operation` with accepted and
     started, `reason` with requeued and cancelling, `final` (and `error`, `artifacts`, `forced`)
-    with an outcome. `state` is the operation's state after the event.
+    with an outcome. `state` is the operation's state after the event. ended_at_ms: when it ended, where that was
+    heard only later.
     """
 
     seq: int
@@ -236,6 +237,7 @@ class OperationEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     artifacts: tuple[Artifact, ...] = ()
     cancel_requested: bool = False
     forced: bool = False
+    ended_at_ms: int | None = None
 
 
 class OperationFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -261,7 +263,7 @@ def after_event(operation: Operation, event: OperationEvent, latest: ProgressUpd
         forced=event.forced,
         error=event.error,
         artifacts=event.artifacts,
-        ended_at_ms=event.ts_ms if event.type in TERMINAL_EVENTS else None,
+        ended_at_ms=(event.ended_at_ms or event.ts_ms) if event.type in TERMINAL_EVENTS else None,
         # What its owner does not say leaves it as silent as it was.
         stale=operation.stale and event.type in ("operation_cancelling", "operation_priority"),
     )
