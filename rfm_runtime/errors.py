@@ -107,7 +107,8 @@ class RfmError(Exception):
     """Base of all errors this package raises on purpose.
 
     message: one line, what happened. hint: one line, what to do. kept: what survived, if that is in doubt.
-    close_code: with which a connection ends for this reason, see `protocol.codes`.
+    unsure: what was asked for may be done all the same. close_code: with which a connection ends for this reason, see
+    `protocol.codes`.
     """
 
     code: ClassVar[str] = "internal"
@@ -132,6 +133,7 @@ class RfmError(Exception):
         self.hint = hint if hint is not None else self.default_hint
         self.kept = kept
         self.retry_after_s = retry_after_s
+        self.unsure = False
 
 
 class RequestError(RfmError):
