@@ -19,6 +19,7 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, console, output_file, print_json, print_table
 from rfm_runtime.cli.text import Column, duration, printable
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import BadRequestError, InternalError, JournalError, OperationCanceled, SetupError, StartError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def chaos(
         small_disk = _small_disk(folder, chosen, seconds, wanted=faults is not None)
         planned = plan(seed, seconds, chosen)
         if not as_json:
-            _say(f"{len(planned)} faults in {duration(seconds)}, seed {seed}: {', '.join(chosen)}")
+            _say(f"{counted(len(planned), 'fault')} in {duration(seconds)}, seed {seed}: {', '.join(chosen)}")
         outcome = _run(folder, planned, seed, seconds, small_disk=small_disk, quiet=as_json)
         kept = keep or bool(outcome.verdict.violations)
     except (StartError, JournalError) as error:
@@ -313,7 +314,7 @@ def _conclude(outcome: Outcome, seed: int, seconds: float, faults: str | None) -
     if verdict.violations:
         of = f" --faults {faults}" if faults is not None else ""
         raise InternalError(
-            f"promises were broken: {len(verdict.violations)} violations",
+            f"promises were broken: {counted(len(verdict.violations), 'violation')}",
             hint=f"the same faults again: rfm-runtime chaos --seconds {seconds:g} --seed {seed}{of}",
         )
     if outcome.interrupted_s is not None:

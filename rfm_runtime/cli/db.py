@@ -25,6 +25,7 @@ from rfm_runtime.cli.history import labels_of, states_of
 from rfm_runtime.cli.text import period, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import BadRequestError, NoRuntimeError, SetupError
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def status(as_json: JsonOption = False, state_dir: StateDirOption = None, runtim
     typer.echo(f"operations  {states}")
     if figures.oldest_at_ms is not None and figures.newest_at_ms is not None:
         typer.echo(f"submitted   {_moment(figures.oldest_at_ms)} to {_moment(figures.newest_at_ms)}")
-    typer.echo(f"log         {figures.epoch}, {figures.events} events up to {figures.head}")
+    typer.echo(f"log         {figures.epoch}, {counted(figures.events, 'event')} up to {figures.head}")
     typer.echo(
-        f"keeps       what ended within {days:g} days, and of it the newest {resolved.retention_operations}; "
-        f"{figures.forgotten} were forgotten so far"
+        f"keeps       what ended within {days:g} d, and of it the newest {resolved.retention_operations}; "
+        f"{figures.forgotten} {'was' if figures.forgotten == 1 else 'were'} forgotten so far"
     )
     state = "is kept free" if reserve.held else "is not there: there was no room for it, or no runtime was started yet"
     typer.echo(f"reserve     {_size(resolved.reserve_bytes)} for outcomes on a full disk {state}")
@@ -137,8 +138,12 @@ def check(
         if checked.count > SHOWN_FINDINGS:
             typer.echo(f"and {checked.count - SHOWN_FINDINGS} more")
         style = "green" if checked.fine else "red"
-        told = "fine" if checked.fine else f"{checked.count} findings"
-        console().print(f"{told}: {checked.operations} operations, {checked.events} events", style=style, markup=False)
+        told = "fine" if checked.fine else counted(checked.count, "finding")
+        console().print(
+            f"{told}: {counted(checked.operations, 'operation')}, {counted(checked.events, 'event')}",
+            style=style,
+            markup=False,
+        )
         if not checked.fine:
             typer.echo("hint: keep a copy of the folder, then `rfm-runtime db restore` a backup", err=True)
     if not checked.fine:
@@ -309,7 +314,7 @@ def export(
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
-    typer.echo(f"{target}, {count - (form == 'csv')} {what}", err=True)
+    typer.echo(f"{target}, {counted(count - (form == 'csv'), what.removesuffix('s'))}", err=True)
 
 
 def _written(lines: Iterable[bytes], out: BinaryIO) -> int:

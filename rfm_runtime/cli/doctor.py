@@ -19,6 +19,7 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, console, print_json, settings
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import NoRuntimeError, RfmError, SetupError
 
 __all__ = ["doctor"]
@@ -131,7 +132,9 @@ def _journal(resolved: Settings) -> Iterator[Finding]:
         yield _check("journal", False, error.message, error.hint or "")
         return
     operations = sum(found.operations.values())
-    detail = f"{operations} operations in {found.bytes / 1e6:.1f} MB, {found.wal_bytes / 1e6:.1f} MB beside it"
+    detail = (
+        f"{counted(operations, 'operation')} in {found.bytes / 1e6:.1f} MB, {found.wal_bytes / 1e6:.1f} MB beside it"
+    )
     todo = "end the program that has the journal open to read it for long (see `fuser`): it cannot be cut back"
     yield _check("journal", found.wal_bytes <= 2 * WAL_LIMIT_BYTES, detail, todo)
 

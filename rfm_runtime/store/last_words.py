@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.internal import LastWord, Source
 
@@ -137,7 +138,7 @@ class Keeper:
             if before == 0:
                 content = MAGIC + _framed(self._source) + content
             if before + len(content) > LIMIT_BYTES:
-                raise OSError(f"{LIMIT_BYTES} bytes of outcomes wait for the runtime, more are not kept")
+                raise OSError(f"{size(LIMIT_BYTES)} of outcomes wait for the runtime, more are not kept")
             try:
                 self._write(descriptor, content)
                 os.fsync(descriptor)

@@ -102,7 +102,7 @@ def test_a_full_disk_is_said_outcomes_are_kept_and_room_is_all_it_needs(tmp_path
 
         refused = fill(disk, client, taken)
         assert "full" in refused.message
-        assert "bytes are free again" in refused.message
+        assert " MiB are free again" in refused.message
         assert refused.retry_after_s
 
         # It says so, everywhere.

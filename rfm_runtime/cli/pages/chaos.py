@@ -10,6 +10,7 @@ from rfm_runtime.cli.pages.charts import Tick, curve, legend, time_ticks, timeli
 from rfm_runtime.cli.pages.elements import Html, foreign, page, tag, words
 from rfm_runtime.cli.pages.tables import badge, figures, folded, section, table
 from rfm_runtime.cli.pages.words import NOTHING, Local, count, span
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.testing.chaos.harness import Happened, Outcome, Sample
 
@@ -62,7 +63,7 @@ def chaos_page(outcome: Outcome, *, seed: int, seconds: float, local: Local, now
             tag("h1", "Nothing was lost" if kept else "Promises were broken"),
             tag(
                 "p",
-                badge("all promises kept" if kept else _number(len(verdict.violations)), _state(kept)),
+                badge("all promises kept" if kept else counted(len(verdict.violations), "violation"), _state(kept)),
                 f" · seed {seed} · {_length(outcome, seconds)}",
                 class_="about",
             ),
@@ -89,10 +90,6 @@ def _length(outcome: Outcome, seconds: float) -> str:
     return f"interrupted after {span(1000 * outcome.interrupted_s)} of {whole}"
 
 
-def _number(violations: int) -> str:
-    return "1 violation" if violations == 1 else f"{count(violations)} violations"
-
-
 def _state(kept: bool) -> str:
     return "completed" if kept else "failed"
 
@@ -102,10 +99,10 @@ def _lede(outcome: Outcome) -> str:
     verdict = outcome.verdict
     told = sum(verdict.events.values())
     early = "" if outcome.interrupted_s is None else "It was interrupted, and this is of what ran until then. "
-    faults = "1 fault" if done == 1 else f"{count(done)} faults"
+    faults, watchers = counted(done, "fault"), counted(len(verdict.events), "watcher")
     return (
-        f"{early}{faults} met a runtime under load. It had {count(verdict.operations)} operations, and told "
-        f"{count(len(verdict.events))} watchers of {count(told)} events. {span(1000 * outcome.settled_s)} after the "
+        f"{early}{faults} met a runtime under load. It had {counted(verdict.operations, 'operation')}, and told "
+        f"{watchers} of {counted(told, 'event')}. {span(1000 * outcome.settled_s)} after the "
         f"last fault all was quiet, and what everybody had been told was compared with the journal."
     )
 
@@ -163,7 +160,7 @@ def _faults(outcome: Outcome) -> Html:
         timeline(
             "faults",
             "Faults over the time of the run",
-            f"A row for each part, a mark for each of {len(outcome.happened)} faults.",
+            f"A row for each part, a mark for each of {counted(len(outcome.happened), 'fault')}.",
             rows,
             _ticks(length_s),
         ),
@@ -273,7 +270,7 @@ def _all_faults(outcome: Outcome) -> Html:
         )
         for one in outcome.happened
     ]
-    return section("Each fault", folded(f"{count(len(rows))} faults", table("Faults", HEADINGS, rows, texts=5)))
+    return section("Each fault", folded(counted(len(rows), "fault"), table("Faults", HEADINGS, rows, texts=5)))
 
 
 def _at(at_s: float) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.operations.assigning import assign, assignment, in_hand, mint
 from rfm_runtime.core.operations.claims import Owner, is_older, same_process
 from rfm_runtime.core.operations.record import (
@@ -271,7 +272,7 @@ def _lose(
         elif not record.row.claim_resumable:
             made = [_fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)]
         elif record.row.losses >= hub.settings.attempts:
-            message = f"{reason}; so did {record.row.losses - 1} owners before"
+            message = f"{reason}; so did {counted(record.row.losses - 1, 'owner')} before"
             made = [_fail_lost(hub, record, message, now)]
         else:
             hub.release_claim(record)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.tiles.messages import Rect, Task
 from rfm_runtime.core.tiles.order import (
     PREVIEW_STEP,
@@ -327,7 +328,7 @@ class Run:
         phase, index = key
         if phase != "part":
             return WORKER_LOST.error(
-                f"{self.poison.deaths[key]} attempts at {phase} {index} came to nothing: {cause}",
+                f"{counted(self.poison.deaths[key], 'attempt')} at {phase} {index} came to nothing: {cause}",
                 hint="see `rfm-runtime logs engine`; a smaller tile_px or fewer workers may help",
             )
         x, y, width, height = self._rect(key)
