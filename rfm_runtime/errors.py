@@ -31,6 +31,7 @@
         ├── InsecureBindError        insecure_bind      plain text off loopback
         ├── OutputExistsError        output_exists
         ├── StartError               start_failed       a process did not come up
+        ├── StillStoppingError       still_stopping     its end takes longer than was to be waited for
         └── JournalError             journal            the journal cannot be opened or is damaged
 
     Each has a severity, a recovery (what a program can do by itself), a hint (what people do), an exit code, and an
@@ -42,6 +43,7 @@ The wire carries `ErrorInfo` (see `rfm_runtime.protocol`); `from_code` turns its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "SetupError",
     "Severity",
     "StartError",
+    "StillStoppingError",
     "SystemFaultError",
     "TokenExpiredError",
     "TooLargeError",
@@ -80,7 +83,9 @@ __all__ = [
     "UnknownOperationError",
     "UnsupportedError",
     "UsageError",
+    "fields_of",
     "from_code",
+    "of_fields",
 ]
 
 Severity = Literal["info", "warning", "error", "critical"]
@@ -102,7 +107,8 @@ class RfmError(Exception):
     """Base of all errors this package raises on purpose.
 
     message: one line, what happened. hint: one line, what to do. kept: what survived, if that is in doubt.
-    close_code: with which a connection ends for this reason, see `protocol.codes`.
+    unsure: what was asked for may be done all the same. close_code: with which a connection ends for this reason, see
+    `protocol.codes`.
     """
 
     code: ClassVar[str] = "internal"
@@ -127,6 +133,7 @@ class RfmError(Exception):
         self.hint = hint if hint is not None else self.default_hint
         self.kept = kept
         self.retry_after_s = retry_after_s
+        self.unsure = False
 
 
 class RequestError(RfmError):
@@ -376,7 +383,7 @@ class OutputExistsError(SetupError):
     """The output file exists and was kept."""
 
     code = "output_exists"
-    default_hint = "pass --force to replace it, or choose another name with -o"
+    default_hint = "pass --force to replace it, or choose another name"
 
 
 class StartError(SetupError):
@@ -385,6 +392,15 @@ class StartError(SetupError):
     code = "start_failed"
     exit_code = 1
     default_hint = "see `rfm-runtime logs`"
+
+
+class StillStoppingError(SetupError):
+    """The runtime is stopping, and was not gone when the waiting was over."""
+
+    code = "still_stopping"
+    severity = "warning"
+    exit_code = 6
+    default_hint = "wait, or stop it at once with `rfm-runtime stop --now`"
 
 
 class JournalError(SetupError):
@@ -432,3 +448,18 @@ def from_code(
     """
     found = _BY_CODE.get(code, UnavailableError if temporary else InternalError)
     return found(message, hint=hint, kept=kept, retry_after_s=retry_after_s)
+
+
+def fields_of(error: RfmError) -> dict[str, str | None]:
+    """An error for another process of this package, as JSON; see `of_fields`."""
+    return {"class": type(error).__name__, "message": error.message, "hint": error.hint, "kept": error.kept}
+
+
+def of_fields(fields: Mapping[str, str | None]) -> RfmError:
+    """The error that another process of this package has raised, of its own class."""
+    kind = globals().get(fields["class"] or "")
+    if not (isinstance(kind, type) and issubclass(kind, RfmError)) or kind is MissingExtraError:
+        kind = StartError
+    found: RfmError = kind(fields["message"] or "", hint=fields["hint"])
+    found.kept = fields["kept"]
+    return found

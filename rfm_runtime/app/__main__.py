@@ -12,7 +12,7 @@ import msgspec
 
 from rfm_runtime.app.supervisor import run
 from rfm_runtime.config import Settings
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, fields_of
 from rfm_runtime.observe.process import die_with_parent
 
 
@@ -51,7 +51,7 @@ class _Status:
             self._close()
 
     def fail(self, error: RfmError) -> None:
-        self._write({"kind": "error", "class": type(error).__name__, "text": error.message, "hint": error.hint})
+        self._write({"kind": "error", "error": fields_of(error)})
         self._close()
 
     def _write(self, message: dict[str, object]) -> None:

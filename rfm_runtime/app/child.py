@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rfm_runtime.errors import RfmError, of_fields
+
 __all__ = ["Child"]
 
 TAIL_BYTES = 4096
@@ -18,8 +20,8 @@ TAIL_BYTES = 4096
 class Child:
     """A started process: its pidfd, the pipe of its readiness, and the file its stderr goes to.
 
-    first: nobody of this name ran before in this runtime. It runs in a process group of its own, so that Ctrl-C at the
-    terminal reaches the supervisor alone.
+    error: why it ends, if it said so. first: nobody of this name ran before in this runtime. It runs in a process group
+    of its own, so that Ctrl-C at the terminal reaches the supervisor alone.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Child:
         self.name = name
         self.ready = False
         self.status = "starting"
+        self.error: RfmError | None = None
         self._stderr = logs / f"{name}.stderr"
         self._pending = b""
         self.ready_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -88,6 +91,8 @@ class Child:
         for line in lines:
             message = json.loads(line)
             self.status = str(message["status"])
+            if "error" in message:
+                self.error = of_fields(message["error"])
             self.ready = self.ready or bool(message["ready"])
 
     def reap(self, selector: selectors.BaseSelector) -> int:
@@ -96,6 +101,9 @@ class Child:
         self._signal_group(signal.SIGKILL)
         selector.unregister(self.pidfd)
         os.close(self.pidfd)
+        if self.ready_fd >= 0:
+            # Its last words are in the pipe, whichever of the two was noticed first.
+            self.read(selector)
         if self.ready_fd >= 0:
             selector.unregister(self.ready_fd)
             os.close(self.ready_fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -10,24 +11,36 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+import psutil
 
-from rfm_runtime import config, errors
+from rfm_runtime import config
 from rfm_runtime.app.supervisor import OnStatus
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
-from rfm_runtime.errors import NoRuntimeError, RfmError, StartError
+from rfm_runtime.errors import NoRuntimeError, StartError, StillStoppingError, of_fields
 from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.observe.temporaries import remove_temporaries
 
 __all__ = ["private", "start_attached", "start_daemon", "stop"]
 
 POLL_S = 0.02
+LOOK_S = 0.5
+"""How often it is looked what keeps a runtime that stops."""
+
+STOPPING = (
+    ("engine", "tiles in hand are finished"),
+    ("gateway", "watchers are told goodbye"),
+    ("broker", "the journal is written and closed"),
+)
+"""The parts of a runtime in the order in which they stop, and what each does then."""
+
 STOP_S = 20.0
 
 
@@ -52,10 +65,13 @@ def _has_ended(pidfd: int, timeout_s: float) -> bool:
     return bool(poll.poll(1000 * timeout_s))
 
 
-def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:
+def stop(
+    settings: Settings, *, timeout_s: float, now: bool = False, on_wait: Callable[[str], None] | None = None
+) -> bool:
     """Stop the runtime of these folders and wait for its end; False if none is running.
 
-    now: do not wait for running tiles. Raises StartError if it is still there after `timeout_s`.
+    now: do not wait for running tiles. on_wait: told now and then what is waited for. Raises StillStoppingError if it
+    is still there after `timeout_s`.
     """
     try:
         info = ConnectionInfo.read(folders(settings).connection)
@@ -73,17 +89,41 @@ def stop(settings: Settings, *, timeout_s: float, now: bool = False) -> bool:
             # Two signals sent at once would arrive as one.
             _has_ended(descriptor, POLL_S)
             signal.pidfd_send_signal(descriptor, signal.SIGINT)
-        ended = _has_ended(descriptor, timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        while not (ended := _has_ended(descriptor, max(0.0, min(LOOK_S, deadline_s - time.monotonic())))):
+            if time.monotonic() >= deadline_s:
+                break
+            if on_wait is not None:
+                on_wait(_waited_for(info.pid, now=now))
     except ProcessLookupError:
         return True
     finally:
         os.close(descriptor)
     if not ended:
-        raise StartError(
-            f"the runtime (pid {info.pid}) is still stopping after {timeout_s:g} s",
-            hint="wait, or stop it at once with `rfm-runtime stop --now`",
+        raise StillStoppingError(
+            f"the runtime (pid {info.pid}) is still stopping after {timeout_s:g} s: {_waited_for(info.pid, now=now)}"
         )
     return True
+
+
+def _waited_for(supervisor: int, *, now: bool) -> str:
+    """What keeps it: its parts end one after another, so that the first that is there is the one."""
+    names = _processes(supervisor)
+    for part, doing in STOPPING:
+        if any(name.startswith(part) for name in names):
+            return "its workers end" if part == "engine" and now else doing
+    return "its last process ends"
+
+
+def _processes(supervisor: int) -> list[str]:
+    """Names of its parts that have not ended."""
+    names = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(supervisor).children():
+            with contextlib.suppress(psutil.Error, ValueError, IndexError):
+                command = child.cmdline()
+                names.append(command[command.index("--name") + 1])
+    return names
 
 
 @contextmanager
@@ -162,7 +202,7 @@ def _await_ready(status: IO[bytes], settings: Settings, on_status: OnStatus | No
     for line in status:
         message = json.loads(line)
         if message["kind"] == "error":
-            raise _rebuild(message)
+            raise of_fields(message["error"])
         if on_status is not None:
             on_status(message["text"], message["ready"])
         if message["ready"]:
@@ -180,10 +220,3 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _rebuild(message: dict[str, str]) -> RfmError:
-    """The error the supervisor's process raised, of its own class."""
-    kind = getattr(errors, message["class"], StartError)
-    error: RfmError = kind(message["text"], hint=message["hint"])
-    return error

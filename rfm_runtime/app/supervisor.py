@@ -25,13 +25,13 @@ from rfm_runtime.app.folders import claim, listen, prepare, remove_run_files
 from rfm_runtime.app.restarts import Restarts, ended, recent
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
-from rfm_runtime.errors import StartError
+from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.alive import start_time_s
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 from rfm_runtime.security import token
 
-__all__ = ["OnStatus", "run"]
+__all__ = ["CAUSE_CHARS", "OnStatus", "cause", "run"]
 
 OnStatus = Callable[[str, bool], None]
 
@@ -44,7 +44,8 @@ START_AGAIN_S = 0.5
 TROUBLES_S = 5.0
 """How often it is looked whether they are over."""
 
-CAUSE_CHARS = 200
+CAUSE_CHARS = 400
+"""Of what is said of the last end of a process: a message with the path of a file, and what to do."""
 
 ROOM_BYTES = 16 * 1024 * 1024
 """With less, journal and logs of an empty runtime do not get far."""
@@ -57,7 +58,7 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
 
     The first SIGINT or SIGTERM drains, a second one stops at once. `on_status(text, ready)` is told
     how starting goes. ephemeral: the state and runtime folders are removed at the end.
-    Raises AlreadyRunningError, PortTakenError, StartError, SetupError. Call it in the main thread.
+    Raises AlreadyRunningError, PortTakenError, JournalError, StartError, SetupError. Call it in the main thread.
     """
     # Journal, frames, pictures and logs are nobody else's, whatever the mode of the folders that were there before.
     os.umask(0o077)
@@ -94,6 +95,16 @@ def _system_refusals() -> Iterator[None]:
         raise StartError(
             f"the runtime cannot start: {where}{error.strerror}", hint="see `rfm-runtime doctor`"
         ) from error
+
+
+def cause(how: str, error: RfmError | None, tail: str) -> str:
+    """Why a process ended, in a line: what it said of it, or else the end of what it wrote. Cut between words."""
+    said = tail.splitlines()[-1:] if error is None else [f"{error.message}; {error.hint}"]
+    text = ": ".join([how, *said])
+    if len(text) <= CAUSE_CHARS:
+        return text
+    cut = text[: CAUSE_CHARS - 2]
+    return f"{cut.rpartition(' ')[0] or cut} …"
 
 
 def _silent(_text: str, _ready: bool) -> None:
@@ -274,18 +285,19 @@ class _Supervisor:
         if self._stops:
             self._log.info("process_ended", process=child.name, code=code)
             return
-        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == -signal.SIGKILL and self._oom_kills.claim(time.monotonic()):
-            cause = "out-of-memory kill"
+            how = "out-of-memory kill"
         if not self._serving:
-            raise StartError(f"{child.name} ended while starting ({cause})", hint=self._why(child))
+            if child.error is not None:
+                raise child.error
+            raise StartError(f"{child.name} ended while starting ({how})", hint=self._why(child))
         now_s = time.monotonic()
         self._restarts[child.name], delay_s = ended(self._restarts.get(child.name, Restarts()), now_s)
         self._due[child.name] = now_s + delay_s
         tail = child.tail()
-        last = tail.splitlines()[-1:] if code >= 0 else []
-        self._causes[child.name] = ": ".join([cause, *last])[:CAUSE_CHARS]
-        self._log.error("process_died", process=child.name, cause=cause, restart_in_s=delay_s, tail=tail)
+        self._causes[child.name] = cause(how, child.error, tail if code >= 0 else "")
+        self._log.error("process_died", process=child.name, cause=how, restart_in_s=delay_s, tail=tail)
 
     def _why(self, child: Child) -> str:
         """What most likely helps. On a full disk there is nothing to read."""

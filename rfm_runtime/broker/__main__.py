@@ -53,6 +53,7 @@ def main() -> int:
         asyncio.run(serve(boot))
     except RfmError as error:
         logs.get("broker").error("broker_failed", error=error.message, hint=error.hint, kept=error.kept)
+        boot.tell("failed", error=error)
         print(f"{error.message} — {error.hint}" if error.hint else error.message, file=sys.stderr)
         return 1
     return 0

@@ -6,10 +6,12 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +19,13 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, console, output_file, print_json, print_table
 from rfm_runtime.cli.text import Column, duration, printable
-from rfm_runtime.errors import BadRequestError, InternalError, SetupError, StartError
+from rfm_runtime.core.counts import counted
+from rfm_runtime.errors import BadRequestError, InternalError, JournalError, OperationCanceled, SetupError, StartError
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from rfm_runtime.testing.chaos.checker import Verdict
-    from rfm_runtime.testing.chaos.harness import Happened, Outcome, Sample
+    from rfm_runtime.testing.chaos.harness import Happened, Harness, Outcome, Sample
     from rfm_runtime.testing.chaos.plan import FaultKind, Planned
 
 __all__ = ["chaos"]
@@ -66,7 +68,8 @@ def chaos(
 
     Submitters, reporting programs and watchers work meanwhile; an outside checker compares what each of them was told
     with the journal. A runtime that is already running is left alone. Exit code 1 if a promise was broken; records,
-    journal and logs are then kept.
+    journal and logs are then kept. Ctrl-C ends the faults: what ran so far is checked and written down; a second one
+    quits at once.
     """
     chosen = _kinds(faults)
     if not SHORTEST_S <= seconds <= LONGEST_S:
@@ -84,10 +87,10 @@ def chaos(
         small_disk = _small_disk(folder, chosen, seconds, wanted=faults is not None)
         planned = plan(seed, seconds, chosen)
         if not as_json:
-            _say(f"{len(planned)} faults in {duration(seconds)}, seed {seed}: {', '.join(chosen)}")
+            _say(f"{counted(len(planned), 'fault')} in {duration(seconds)}, seed {seed}: {', '.join(chosen)}")
         outcome = _run(folder, planned, seed, seconds, small_disk=small_disk, quiet=as_json)
         kept = keep or bool(outcome.verdict.violations)
-    except StartError as error:
+    except (StartError, JournalError) as error:
         kept = True
         error.kept = f"its logs are in {folder}"
         raise
@@ -98,8 +101,8 @@ def chaos(
     if as_json:
         print_json(_document(outcome, seed, seconds, chosen, folder if kept else None))
     else:
-        _print(outcome, folder if kept else None, target)
-    _conclude(outcome.verdict, seed, seconds, faults)
+        _print(outcome, len(planned), folder if kept else None, target)
+    _conclude(outcome, seed, seconds, faults)
 
 
 # --- what is to be done -------------------------------------------------------------------------
@@ -174,15 +177,43 @@ def _run(
     screen = console(stderr=True)
     live = sys.stderr.isatty() and not screen.is_dumb_terminal and not quiet
 
-    def run(on_look: Callable[[Sample, Sequence[Happened]], None] | None) -> Outcome:
-        return asyncio.run(
-            Harness(folder, planned, seed=seed, seconds=seconds, small_disk=small_disk, on_look=on_look).run()
-        )
+    def run(line: _Line | None) -> Outcome:
+        # The loop that it belongs to runs within `asyncio.run`, which ends it however that ends.
+        async def to_its_end() -> Outcome:
+            on_look = None if line is None else line.show
+            harness = Harness(folder, planned, seed=seed, seconds=seconds, small_disk=small_disk, on_look=on_look)
+            with _ctrl_c(harness, line):
+                return await harness.run()
+
+        try:
+            return asyncio.run(to_its_end())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
     if not live:
         return run(None)
     with screen.status("starting a runtime", spinner="dots") as status:
-        return run(_Line(status, seconds).show)
+        return run(_Line(status, seconds))
+
+
+@contextmanager
+def _ctrl_c(harness: Harness, line: _Line | None) -> Iterator[None]:
+    """The first one ends the faults, and what ran is checked; a second one, or one before anything ran, ends it all."""
+    loop, work = asyncio.get_running_loop(), asyncio.current_task()
+
+    def pressed() -> None:
+        if harness.interrupt():
+            if line is not None:
+                line.interrupted = True
+            _say("interrupted: what ran so far settles and is checked; Ctrl-C again quits at once, without a verdict")
+        elif work is not None:
+            work.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 class _Line:
@@ -191,10 +222,11 @@ class _Line:
     def __init__(self, status: Status, seconds: float) -> None:
         self._status = status
         self._seconds = seconds
+        self.interrupted = False
 
     def show(self, sample: Sample, now: Sequence[Happened]) -> None:
         """Every second."""
-        calm = "settling" if sample.at_s > self._seconds else "calm"
+        calm = "settling" if self.interrupted or sample.at_s > self._seconds else "calm"
         what = ", ".join(f"{one.planned.target} {one.planned.fault}" for one in now) or calm
         self._status.update(
             f"{duration(sample.at_s)} of {duration(self._seconds)}, {sample.accepted} submitted, "
@@ -225,6 +257,7 @@ def _document(outcome: Outcome, seed: int, seconds: float, chosen: Sequence[str]
         "seconds": seconds,
         "faults": list(chosen),
         "took_s": round(outcome.took_s, 3),
+        "interrupted_s": outcome.interrupted_s,
         "settled_s": round(outcome.settled_s, 3),
         "operations": verdict.operations,
         "outcomes": dict(verdict.outcomes),
@@ -242,11 +275,13 @@ def _document(outcome: Outcome, seed: int, seconds: float, chosen: Sequence[str]
     }
 
 
-def _print(outcome: Outcome, kept: Path | None, report: Path | None) -> None:
+def _print(outcome: Outcome, planned: int, kept: Path | None, report: Path | None) -> None:
     verdict = outcome.verdict
     done = sum(not one.note.startswith("not done") for one in outcome.happened)
     counted = ", ".join(f"{count} {state}" for state, count in sorted(verdict.outcomes.items()))
-    typer.echo(f"faults       {done} of {len(outcome.happened)} planned, quiet {duration(outcome.settled_s)} after")
+    if outcome.interrupted_s is not None:
+        typer.echo(f"interrupted  after {duration(outcome.interrupted_s)}: what follows is of what ran until then")
+    typer.echo(f"faults       {done} of {planned} planned, quiet {duration(outcome.settled_s)} after")
     typer.echo(f"operations   {verdict.operations}: {verdict.accepted} submitted, {verdict.reported} reported")
     typer.echo(f"outcomes     {counted}")
     print_table(
@@ -274,13 +309,16 @@ def _write_page(target: Path, outcome: Outcome, seed: int, seconds: float, *, fo
     write_file(target, page.markup.encode(), force=force)
 
 
-def _conclude(verdict: Verdict, seed: int, seconds: float, faults: str | None) -> None:
+def _conclude(outcome: Outcome, seed: int, seconds: float, faults: str | None) -> None:
+    verdict = outcome.verdict
     if verdict.violations:
         of = f" --faults {faults}" if faults is not None else ""
         raise InternalError(
-            f"promises were broken: {len(verdict.violations)} violations",
+            f"promises were broken: {counted(len(verdict.violations), 'violation')}",
             hint=f"the same faults again: rfm-runtime chaos --seconds {seconds:g} --seed {seed}{of}",
         )
+    if outcome.interrupted_s is not None:
+        raise typer.Exit(OperationCanceled.exit_code)
     if not verdict.operations:
         raise InternalError("nothing was accepted in all that time", hint="give it more --seconds")
 

@@ -12,6 +12,7 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, print_json, settings
 from rfm_runtime.cli.text import printable
 from rfm_runtime.config import Folders, folders
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import AlreadyRunningError
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def clean(
     for removed, size in sizes.items():
         typer.echo(f"{size / 1e6:10.1f} MB  {printable(removed)}")
     verb = "would remove" if dry_run else "removed"
-    what = f"{len(sizes)} files and folders, {sum(sizes.values()) / 1e6:.1f} MB" if sizes else "nothing"
+    what = (
+        f"{counted(len(sizes), 'file or folder', 'files and folders')}, {sum(sizes.values()) / 1e6:.1f} MB"
+        if sizes
+        else "nothing"
+    )
     typer.echo(f"{verb} {what}")
 
 

@@ -8,7 +8,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -18,8 +18,16 @@ import typer
 from rfm_runtime import config
 from rfm_runtime.cli.completion import operations
 from rfm_runtime.cli.text import GAP, Column, fitting
+from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings
-from rfm_runtime.errors import BadRequestError, RfmError, SetupError, UnknownOperationError
+from rfm_runtime.errors import (
+    BadRequestError,
+    NoRuntimeError,
+    OutputExistsError,
+    RfmError,
+    SetupError,
+    UnknownOperationError,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,18 +133,35 @@ def steer(wanted: str, runtime_dir: str | None, action: Callable[[Client, str], 
         return found, action(connected, found)
 
 
-def output_file(path: Path, *, force: bool) -> Path:
+def output_file(path: Path, *, force: bool, runtime_dir: str | None = None) -> Path:
     """The path, if a file may and can be written there: better said before an hour of work than after it.
 
-    Raises OutputExistsError, SetupError.
+    What a runtime lives on is never replaced. Raises OutputExistsError, SetupError.
     """
     from rfm_runtime.client.handle import check_target
 
     target = check_target(path, force=force)
+    if target.exists():
+        _never_its_own(target, runtime_dir)
     folder = target.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise SetupError(f"cannot write into the folder {folder}", hint="choose another place with -o")
+        raise SetupError(f"cannot write into the folder {folder}", hint="choose another place, or make it writable")
     return target
+
+
+def _never_its_own(target: Path, runtime_dir: str | None) -> None:
+    """Raise OutputExistsError for the journal of the runtime that is meant, and what it has beside it."""
+    resolved = settings(runtime_dir=runtime_dir)
+    places = [config.folders(resolved)]
+    with suppress(NoRuntimeError, SetupError):
+        # One that runs knows best where its files are.
+        running = ConnectionInfo.read(places[0].connection)
+        places.append(config.folders(msgspec.structs.replace(resolved, state_dir=running.state_dir)))
+    for where in places:
+        if any(own.exists() and own.samefile(target) for own in where.vital):
+            raise OutputExistsError(
+                f"{target} is a file that the runtime of {where.state} lives on", hint="name another file"
+            )
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -25,6 +25,7 @@ from rfm_runtime.cli.history import labels_of, states_of
 from rfm_runtime.cli.text import period, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import BadRequestError, NoRuntimeError, SetupError
 
 if TYPE_CHECKING:
@@ -47,13 +48,22 @@ def options() -> None:
 
 
 def journal_of(state_dir: str | None, runtime_dir: str | None) -> tuple[Settings, Folders, int | None]:
-    """Settings, folders, and the pid of the runtime that runs. One that does knows best where its files are."""
+    """Settings, folders, and the pid of the runtime that runs. One that does knows best where its files are.
+
+    Raises SetupError if there is no such state folder: a name that was mistyped is no runtime that never started.
+    """
     resolved = settings(state_dir=state_dir, runtime_dir=runtime_dir)
     running: ConnectionInfo | None = None
     with suppress(NoRuntimeError, SetupError):
         running = ConnectionInfo.read(folders(resolved).connection)
     if running is not None and state_dir is None:
         resolved = msgspec.structs.replace(resolved, state_dir=running.state_dir)
+    if not Path(resolved.state_dir).is_dir():
+        named = "--state-dir" if state_dir is not None else "the settings"
+        raise SetupError(
+            f"there is no folder {resolved.state_dir}, which {named} name{'s' if state_dir is not None else ''}",
+            hint="correct the name; `rfm-runtime status` says where a runtime has its state, its first start makes it",
+        )
     uses_it = running is not None and running.state_dir == resolved.state_dir
     return resolved, folders(resolved), running.pid if running is not None and uses_it else None
 
@@ -84,10 +94,10 @@ def status(as_json: JsonOption = False, state_dir: StateDirOption = None, runtim
     typer.echo(f"operations  {states}")
     if figures.oldest_at_ms is not None and figures.newest_at_ms is not None:
         typer.echo(f"submitted   {_moment(figures.oldest_at_ms)} to {_moment(figures.newest_at_ms)}")
-    typer.echo(f"log         {figures.epoch}, {figures.events} events up to {figures.head}")
+    typer.echo(f"log         {figures.epoch}, {counted(figures.events, 'event')} up to {figures.head}")
     typer.echo(
-        f"keeps       what ended within {days:g} days, and of it the newest {resolved.retention_operations}; "
-        f"{figures.forgotten} were forgotten so far"
+        f"keeps       what ended within {days:g} d, and of it the newest {resolved.retention_operations}; "
+        f"{figures.forgotten} {'was' if figures.forgotten == 1 else 'were'} forgotten so far"
     )
     state = "is kept free" if reserve.held else "is not there: there was no room for it, or no runtime was started yet"
     typer.echo(f"reserve     {_size(resolved.reserve_bytes)} for outcomes on a full disk {state}")
@@ -117,8 +127,7 @@ def check(
     """
     from rfm_runtime.store.look import looked_at
 
-    _, where, _ = journal_of(state_dir, runtime_dir)
-    with looked_at(where.journal if file is None else file) as look:
+    with looked_at(journal_of(state_dir, runtime_dir)[1].journal if file is None else file) as look:
         checked = look.check()
     if as_json:
         print_json({"fine": checked.fine, **msgspec.to_builtins(checked)})
@@ -129,8 +138,12 @@ def check(
         if checked.count > SHOWN_FINDINGS:
             typer.echo(f"and {checked.count - SHOWN_FINDINGS} more")
         style = "green" if checked.fine else "red"
-        told = "fine" if checked.fine else f"{checked.count} findings"
-        console().print(f"{told}: {checked.operations} operations, {checked.events} events", style=style, markup=False)
+        told = "fine" if checked.fine else counted(checked.count, "finding")
+        console().print(
+            f"{told}: {counted(checked.operations, 'operation')}, {counted(checked.events, 'event')}",
+            style=style,
+            markup=False,
+        )
         if not checked.fine:
             typer.echo("hint: keep a copy of the folder, then `rfm-runtime db restore` a backup", err=True)
     if not checked.fine:
@@ -229,8 +242,6 @@ def _alone(where: Folders) -> Iterator[None]:
     """No runtime uses the state folder, and none begins to. Raises AlreadyRunningError, SetupError."""
     from rfm_runtime.app.folders import claim_state
 
-    if not where.state.is_dir():
-        raise SetupError(f"there is no folder {where.state}", hint="name the state folder with --state-dir")
     lock = claim_state(where)
     try:
         yield
@@ -241,7 +252,9 @@ def _alone(where: Folders) -> Iterator[None]:
 @app.command()
 def export(
     what: Annotated[str, typer.Argument(metavar="[operations|events]", help="What to give out.")] = "operations",
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl (all there is) or csv.")] = "jsonl",
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="jsonl (all there is; the default) or csv.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; standard output without it.")
     ] = None,
@@ -267,7 +280,11 @@ def export(
     from rfm_runtime.store.files import never_itself
     from rfm_runtime.store.look import looked_at
 
-    form = "jsonl" if as_json else form
+    if as_json and form not in (None, "jsonl"):
+        raise BadRequestError(
+            f"--json and --format {printable(form or '')} exclude each other", hint="leave out one of them"
+        )
+    form = form or "jsonl"
     if what not in ("operations", "events"):
         raise BadRequestError(f"{printable(what)!r} cannot be given out", hint="choose operations or events")
     if form not in ("jsonl", "csv"):
@@ -297,7 +314,7 @@ def export(
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
-    typer.echo(f"{target}, {count - (form == 'csv')} {what}", err=True)
+    typer.echo(f"{target}, {counted(count - (form == 'csv'), what.removesuffix('s'))}", err=True)
 
 
 def _written(lines: Iterable[bytes], out: BinaryIO) -> int:

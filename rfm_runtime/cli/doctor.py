@@ -19,6 +19,7 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, console, print_json, settings
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import NoRuntimeError, RfmError, SetupError
 
 __all__ = ["doctor"]
@@ -113,24 +114,27 @@ def _room(resolved: Settings) -> Iterator[Finding]:
 
 
 def _journal(resolved: Settings) -> Iterator[Finding]:
-    """Whether it can be opened, and nothing keeps what is beside it from getting into it."""
+    """Whether a broker would open it, and nothing keeps what is beside it from getting into it."""
     if importlib.util.find_spec("sqlalchemy") is None:
         return
     from rfm_runtime.store.files import WAL_LIMIT_BYTES
+    from rfm_runtime.store.journal import rehearse
     from rfm_runtime.store.look import looked_at
 
     path = folders(resolved).journal
-    if not path.parent.is_dir() or not any(path.parent.glob(f"{path.name}*")):
-        yield _check("journal", True, "none yet", "")
-        return
     try:
+        if not rehearse(resolved):
+            yield _check("journal", True, "none yet", "")
+            return
         with looked_at(path) as look:
             found = look.figures()
     except RfmError as error:
         yield _check("journal", False, error.message, error.hint or "")
         return
     operations = sum(found.operations.values())
-    detail = f"{operations} operations in {found.bytes / 1e6:.1f} MB, {found.wal_bytes / 1e6:.1f} MB beside it"
+    detail = (
+        f"{counted(operations, 'operation')} in {found.bytes / 1e6:.1f} MB, {found.wal_bytes / 1e6:.1f} MB beside it"
+    )
     todo = "end the program that has the journal open to read it for long (see `fuser`): it cannot be cut back"
     yield _check("journal", found.wal_bytes <= 2 * WAL_LIMIT_BYTES, detail, todo)
 

@@ -36,7 +36,7 @@ def fetch(
     """Fetch a file of a finished operation, verified."""
     from rfm_runtime.client.handle import write_file
 
-    target = output_file(output, force=force)
+    target = output_file(output, force=force, runtime_dir=runtime_dir)
     with client(runtime_dir) as connected:
         handle = connected.handle(find(connected, operation))
         if wait:

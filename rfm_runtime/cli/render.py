@@ -135,7 +135,7 @@ def render(
         print_json({"operation_id": operation.id}) if as_json else typer.echo(operation.id)
         return
     # A name is for people and may be no file's name.
-    target = _target(output or Path(f"{preset or 'render'}.png"), force=force)
+    target = _target(output or Path(f"{preset or 'render'}.png"), force=force, runtime_dir=runtime_dir)
     with _runtime(runtime_dir, detach=False) as (client, private):
         operation = client.submit(RENDER, params, name=title, priority=priority)
         _follow(client, operation)
@@ -147,10 +147,10 @@ def render(
             _summary(outcome, saved)
 
 
-def _target(path: Path, *, force: bool) -> Path:
+def _target(path: Path, *, force: bool, runtime_dir: str | None) -> Path:
     if path.suffix.lower() not in ("", ".png"):
         raise BadRequestError(f"{path} is not the name of a PNG", hint=f"name it {path.with_suffix('.png')}")
-    return output_file(path, force=force)
+    return output_file(path, force=force, runtime_dir=runtime_dir)
 
 
 def _size(size: str | None) -> dict[str, int]:

@@ -78,7 +78,7 @@ def report(
     chosen = format_of(output, form)
     now_ms = time.time_ns() // 1_000_000
     span = period(since, until, now_ms)
-    target = output if output == STDOUT else output_file(output, force=force)
+    target = output if output == STDOUT else output_file(output, force=force, runtime_dir=runtime_dir)
     with client(runtime_dir) as connected:
         made: Report
         if operation is None:

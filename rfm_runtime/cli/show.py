@@ -12,6 +12,7 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, OperationArgument, RuntimeDirOption, print_json, print_table, steer
 from rfm_runtime.cli.text import Column, duration, fault, number, printable
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, Operation, OperationEvent, ProgressUpdate
@@ -101,15 +102,11 @@ def _times(operation: Operation, went: PerformanceReply, now_ms: float) -> Itera
     if performance.peak_memory_bytes:
         yield "memory", f"{size(performance.peak_memory_bytes)} at most"
     if performance.deaths or performance.losses:
-        yield "losses", f"{_count(performance.deaths, 'worker')}, {_count(performance.losses, 'owner')}"
+        yield "losses", f"{counted(performance.deaths, 'worker')}, {counted(performance.losses, 'owner')}"
 
 
 def _fault(error: ErrorInfo) -> str:
     return fault(error.severity, error.code, error.message)
-
-
-def _count(number_of: int, noun: str) -> str:
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
 
 
 def _moment(at_ms: int) -> str:

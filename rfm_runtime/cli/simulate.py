@@ -16,6 +16,7 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
 from rfm_runtime.cli.text import Column, duration, printable
 from rfm_runtime.cli.watch import WIDE, Connection
+from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import BadRequestError, InternalError, OperationCanceled, UnavailableError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def simulate(
         try:
             with Simulation(connected, planned, at_once=at_once) as simulation:
                 if not as_json:
-                    _say(f"{len(planned)} operations of about {duration(typical_s)}, seed {seed}")
+                    _say(f"{counted(len(planned), 'operation')} of about {duration(typical_s)}, seed {seed}")
                 stopped = _follow(simulation, connection, began_s)
                 took_s = time.monotonic() - began_s
                 verdict = _verdict(simulation, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from rfm_runtime.cli.common import (
     print_json,
     settings,
 )
+from rfm_runtime.cli.status import NOT_READY, readiness
 from rfm_runtime.config import Folders, folders
 from rfm_runtime.errors import BadRequestError
 
@@ -70,16 +72,19 @@ def start(
         interrupted=interrupted,
     )
     if new_journal:
-        _set_aside(folders(resolved))
+        _begin_anew(folders(resolved))
     if daemon:
         with starting("starting a runtime") as tell:
             info = start_daemon(resolved, on_status=tell)
+        # It runs, whatever the answer: on a full disk it is watched and steered, and takes nothing new.
+        ready, why = readiness(info.url)
         if as_json:
             fields = msgspec.structs.asdict(info)
-            print_json({name: fields[name] for name in ("url", "pid", "version", "state_dir")})
+            named = {name: fields[name] for name in ("url", "pid", "version", "state_dir")}
+            print_json({**named, "ready": ready, "detail": why})
         else:
             where = "" if runtime_dir is None else f" --runtime-dir {shlex.quote(runtime_dir)}"
-            _ready(f"{info.url}, pid {info.pid}; stop it with `rfm-runtime stop{where}`")
+            _ready(f"{info.url}, pid {info.pid}; stop it with `rfm-runtime stop{where}`", None if ready else why)
         return
     out = console(stderr=True)
     with starting("starting a runtime") as tell_start:
@@ -88,6 +93,8 @@ def start(
             tell_start(text, ready)
             if ready:
                 _ready(f"{text}; Ctrl-C stops it")
+                # Beside it: whoever watches over the processes waits for none of them.
+                threading.Thread(target=_say_why_not, args=(text,), daemon=True).start()
             elif text.startswith("stopping"):
                 out.print(text, style="dim", markup=False)
 
@@ -96,25 +103,35 @@ def start(
     raise typer.Exit(code)
 
 
-def _set_aside(where: Folders) -> None:
+def _begin_anew(where: Folders) -> None:
     from rfm_runtime.app.folders import claim_state
-    from rfm_runtime.store.files import set_aside
+    from rfm_runtime.store.files import begin_anew
 
     if not where.state.is_dir():
         return
     lock = claim_state(where)
     try:
-        kept = set_aside(where.journal, where.shown)
+        kept = begin_anew(where.journal, where.shown)
     finally:
         lock.close()
     if kept is not None:
         console(stderr=True).print(f"the journal so far is {kept}", style="dim", markup=False)
 
 
-def _ready(where: str) -> None:
+def _ready(where: str, why_not: str | None = None) -> None:
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble(("ready", "bold green"), f" at {where}"))
+    if why_not is None:
+        console(stderr=True).print(Text.assemble(("ready", "bold green"), f" at {where}"))
+        return
+    console(stderr=True).print(Text.assemble(("ready, but degraded", "bold yellow"), f" at {where}"))
+    console(stderr=True).print(why_not.removeprefix(NOT_READY), style="yellow", markup=False)
+
+
+def _say_why_not(url: str) -> None:
+    ready, why = readiness(url)
+    if not ready:
+        console(stderr=True).print(f"degraded: {why.removeprefix(NOT_READY)}", style="yellow", markup=False)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,10 @@ from rfm_runtime.protocol.resources import ResourceReport, Resources
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["HEALTH_COLOURS", "readiness", "status"]
+__all__ = ["HEALTH_COLOURS", "NOT_READY", "readiness", "status", "told"]
+
+NOT_READY = "not ready: "
+"""What /readyz begins with where something is the matter."""
 
 HEALTH_COLOURS = {"healthy": "green", "degraded": "yellow", "unhealthy": "red"}
 
@@ -57,7 +61,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         "detail": why,
         "operations": states,
         "resources": resources,
-        "troubles": known,
+        "troubles": told(known, ready=ready, why=why),
     }
     if as_json:
         print_json(report)
@@ -80,6 +84,17 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
             _show(resources)
     if not ready:
         raise typer.Exit(UnavailableError.exit_code)
+
+
+def told(known: Sequence[troubles.Trouble], *, ready: bool, why: str) -> list[troubles.Trouble]:
+    """All that is the matter: processes that end again and again, and what keeps the whole from being ready.
+
+    That no process is to blame for, such as a full disk, is the runtime's own: it ends nothing, and is down.
+    """
+    reason = why.removeprefix(NOT_READY)
+    if ready or any(trouble.down and reason.startswith(f"{trouble.process} ended ") for trouble in known):
+        return list(known)
+    return [troubles.Trouble(process="runtime", ends=0, cause=reason, down=True), *known]
 
 
 def _ask(runtime_dir: str | None) -> tuple[str | None, dict[str, int], Resources | None]:

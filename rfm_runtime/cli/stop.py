@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -10,6 +14,9 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, print_
 from rfm_runtime.errors import NoRuntimeError
 
 __all__ = ["stop"]
+
+LONG_S = 2.0
+"""After which it is said where no terminal shows it."""
 
 
 def stop(
@@ -20,17 +27,34 @@ def stop(
 ) -> None:
     """Stop the runtime.
 
-    Unfinished renders are kept and go on at the next start.
+    Tiles in hand are finished first, and what is waited for is said. Unfinished renders are kept and go on at the next
+    start.
     """
     from rfm_runtime.app.daemon import stop as stop_runtime
 
     resolved = settings(runtime_dir=runtime_dir)
-    # Shown in a terminal alone, and gone afterwards.
-    with console(stderr=True).status("stopping: tiles in hand are finished" if not now else "stopping"):
-        stopped = stop_runtime(resolved, timeout_s=timeout, now=now)
+    with _waiting() as tell:
+        stopped = stop_runtime(resolved, timeout_s=timeout, now=now, on_wait=tell)
     if not stopped:
         raise NoRuntimeError(f"no runtime is running in {resolved.runtime_dir}", hint="there is nothing to stop")
     if as_json:
         print_json({"stopped": True})
     else:
         typer.echo("stopped")
+
+
+@contextmanager
+def _waiting() -> Iterator[Callable[[str], None]]:
+    """Shows what is waited for: in a terminal in one line that is gone afterwards, elsewhere only what takes long."""
+    began_s, said = time.monotonic(), ""
+    status = console(stderr=True).status("stopping")
+
+    def tell(what: str) -> None:
+        nonlocal said
+        status.update(f"stopping: {what}")
+        if not sys.stderr.isatty() and what != said and time.monotonic() - began_s >= LONG_S:
+            said = what
+            print(f"stopping: {what}", file=sys.stderr, flush=True)
+
+    with status:
+        yield tell

@@ -224,8 +224,10 @@ class AsyncClient(Requests):
             self._on_state(self.state, details)
 
     def _answered(self, number: int, data: Struct) -> None:
-        if self._outbox.answered(number) is None:
+        pending = self._outbox.answered(number)
+        if pending is None:
             return
+        pending.answered = True
         future = self._answers.pop(number, None)
         if future is None or future.done():
             return
@@ -327,6 +329,10 @@ class AsyncClient(Requests):
 
         Raises the server's error, or UnavailableError after `timeout_s`.
         """
+        return await self._request(message, reply, timeout_s, [])
+
+    async def _request(self, message: Struct, reply: type[T], timeout_s: float, tries: list[Pending]) -> T:
+        """As `request`. tries: what became of it in the outbox, one after the other."""
         try:
             # What cannot be said must not wait in the queue: there it would end the connection, again and again.
             self._connection.encode(message)
@@ -340,19 +346,23 @@ class AsyncClient(Requests):
             async with asyncio.timeout(timeout_s):
                 while answer is None:
                     try:
-                        answer = await self._ask(message)
+                        answer = await self._ask(message, tries)
                     except RateLimitedError as too_many:
                         refused = too_many
                         await asyncio.sleep(too_many.retry_after_s or REPEAT_S)
         except TimeoutError:
-            raise refused or UnavailableError(
-                f"no answer within {timeout_s:g} s ({self.state})", hint="repeating the request is safe"
+            if refused is not None:
+                raise refused from None
+            unsure = any(pending.unsure for pending in tries)
+            what = "no answer" if unsure else "not sent, for want of a connection,"
+            raise UnavailableError(
+                f"{what} within {timeout_s:g} s ({self.state})", hint="repeating the request is safe"
             ) from None
         if not isinstance(answer, reply):
             raise InternalError(f"expected {reply.__name__}, got {type(answer).__name__}")
         return answer
 
-    async def _ask(self, message: Struct) -> Struct:
+    async def _ask(self, message: Struct, tries: list[Pending]) -> Struct:
         """One answer."""
         if self._task is None or self._task.done():
             raise self._stopped or UnavailableError(
@@ -363,6 +373,7 @@ class AsyncClient(Requests):
             self._refuse(refused, UnavailableError("too many requests wait for a connection"))
         if pending is None:
             raise UnavailableError("too many requests wait for a connection", hint="wait until it is live again")
+        tries.append(pending)
         future: asyncio.Future[Struct] = asyncio.get_running_loop().create_future()
         self._answers[pending.number] = future
         try:
@@ -404,9 +415,13 @@ class AsyncClient(Requests):
         )
         track = self._track(submission.operation_id)
         self._submitting.add(submission.operation_id)
+        tries: list[Pending] = []
         try:
-            answer = await self.request(submission, SubmitReply, timeout_s=timeout_s)
+            answer = await self._request(submission, SubmitReply, timeout_s, tries)
         except UnavailableError as error:
+            if not error.unsure and not any(pending.unsure for pending in tries):
+                # Refused, or never sent: what is to be done about that, whoever says so knows.
+                raise
             raise UnavailableError(
                 error.message,
                 kept=error.kept,

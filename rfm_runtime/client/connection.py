@@ -280,6 +280,7 @@ class Connection:
             if pending.sent:
                 continue
             pending.sent = True
+            pending.times += 1
             try:
                 await self._send(connection, pending.message, pending.number)
             except ConnectionClosed:

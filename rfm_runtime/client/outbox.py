@@ -26,12 +26,19 @@ def _class(message: Struct) -> int:
 
 @dataclass(slots=True)
 class Pending:
-    """A request without an answer."""
+    """A request without an answer. sent: on this connection; times: on any. answered: the peer said something of it."""
 
     number: int
     message: Struct
     rank: int
     sent: bool = field(default=False)
+    times: int = field(default=0)
+    answered: bool = field(default=False)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether it may have been carried out although nobody said so: it was sent, and that was not answered."""
+        return self.times > self.answered
 
 
 class Outbox:

@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -109,6 +109,14 @@ class Folders(Struct, frozen=True):
     def lock(self) -> Path:
         """Held by the supervisor while it lives."""
         return self.runtime / "lock"
+
+    @property
+    def vital(self) -> tuple[Path, ...]:
+        """What a runtime lives on: with one of these gone or replaced, operations or their outcomes are."""
+        journal = self.journal
+        beside = (journal.with_name(f"{journal.name}{suffix}") for suffix in ("-wal", "-shm"))
+        state = (journal, *beside, self.reserve, self.shown, self.journal_lock)
+        return (*state, self.connection, self.token, self.settings, self.lock)
 
     def endpoint(self, name: str) -> str:
         """The ipc endpoint of a socket, e.g. `command`."""
@@ -226,6 +234,12 @@ def _checked(key: str, value: Any, source: str) -> Any:
     try:
         value = msgspec.convert(value, hints[key], strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
+        choices = get_args(hints[key]) if get_origin(hints[key]) is Literal else ()
+        if choices:
+            raise ConfigError(
+                f"setting {key} = {value!r} ({source}): there is no such choice",
+                hint=f"choose {', '.join(choices[:-1])} or {choices[-1]}",
+            ) from None
         raise ConfigError(f"setting {key} = {value!r} ({source}): {error}", hint=hint) from None
     if isinstance(value, float) and not math.isfinite(value):
         # The processes get the settings as JSON, which has no word for it.

@@ -122,7 +122,8 @@ def main() -> int:
     try:
         asyncio.run(serve(boot))
     except RfmError as error:
-        logs.get("engine").error("engine_failed", error=error.message, hint=error.hint)
+        logs.get("engine").error("engine_failed", error=error.message, hint=error.hint, kept=error.kept)
+        boot.tell("failed", error=error)
         print(f"{error.message} — {error.hint}" if error.hint else error.message, file=sys.stderr)
         return 1
     return 0

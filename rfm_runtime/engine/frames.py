@@ -1,8 +1,9 @@
 """Frames on disk: the planes of a render, its commit records, and how both become artefacts.
 
 A frame is a folder: `n.npy` (int32, [height, width]) and `nf.npy` (float32), valid .npy files that engine and workers
-map; `commits.bin`, one record a tile; `frame.json`. Space is reserved before it is used: a sparse mapping on a full
-disk would be a SIGBUS. A finished frame is renamed as a whole to be the operation's folder of artefacts.
+map; `commits.bin`, one record a tile; `frame.json`; `costs.json` once it was interrupted. Space is reserved before it
+is used: a sparse mapping on a full disk would be a SIGBUS. A finished frame is renamed as a whole to be the operation's
+folder of artefacts.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from rfm_runtime.core.tiles.messages import Rect
-from rfm_runtime.core.tiles.order import rect
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, rect
 from rfm_runtime.protocol.operation import Artifact, TileGrid
+from rfm_runtime.render.request import RenderRequest
 
 __all__ = [
     "ARTIFACTS",
+    "COSTS",
     "HOLE",
     "HOLES",
     "PENDING",
@@ -43,6 +46,7 @@ __all__ = [
     "flush",
     "flush_folder",
     "folder_name",
+    "inside_cost",
     "operation_of",
     "read_artifacts",
     "read_holes",
@@ -71,6 +75,12 @@ which are mapped at once, and seldom miss in the TLB."""
 MADV_POPULATE_WRITE = 23  # madvise(2)
 ARTIFACTS = "artifacts.json"
 HOLES = "holes.json"
+COSTS = "costs.json"
+"""Expected cost of each tile, as the preview said: written before the first look at what is left resets its pixels."""
+
+INTERIOR_COST = 500
+"""Iterations that an inside pixel costs, where tests find it early."""
+
 DIGEST_BYTES = 1024 * 1024
 """Read and digested between two looks at the stop flag."""
 
@@ -94,13 +104,15 @@ class Interrupted(Exception):
 class Recovered(Struct, frozen=True):
     """Verified tiles of an earlier claim, the nominal iterations and the holes in them.
 
-    damaged: tiles whose pixels did not fit their record, and are computed again.
+    damaged: tiles whose pixels did not fit their record, and are computed again. costs: of all tiles, as the preview
+    said; nothing if one of them is not known.
     """
 
     tiles: tuple[int, ...]
     iterations: int
     holes: tuple[Rect, ...] = ()
     damaged: tuple[int, ...] = ()
+    costs: tuple[float, ...] = ()
 
 
 class Frame:
@@ -160,6 +172,35 @@ class Frame:
         np.copyto(both[1].view(np.float32), nf)
         return xxhash.xxh3_64_intdigest(both.data)
 
+    def cost(self, index: int, inside: int) -> float | None:
+        """What a tile is expected to cost: the mean count of its sampled pixels, for all of them. None without any.
+
+        inside: what a pixel that never escapes counts for.
+        """
+        x, y, width, height = rect(self.grid, index)
+        columns = slice(x + -x % PREVIEW_STEP, x + width, PREVIEW_STEP)
+        samples = self.n[y + -y % PREVIEW_STEP : y + height : PREVIEW_STEP, columns]
+        if not samples.size or (samples == PENDING).any():
+            return None
+        return int(np.where(samples < 0, inside, samples).sum(dtype=np.int64)) / samples.size * height * width
+
+    def costs(self, inside: int) -> tuple[float, ...]:
+        """Of all tiles; nothing if one of them is not known. What was known once is read again."""
+        tiles, path = self.grid.columns * self.grid.rows, self.folder / COSTS
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            known = msgspec.json.decode(path.read_bytes(), type=tuple[float, ...])
+            return known if len(known) == tiles else ()
+        found = [self.cost(index, inside) for index in range(tiles)]
+        costs = tuple(cost for cost in found if cost is not None)
+        if len(costs) < tiles:
+            return ()
+        with contextlib.suppress(OSError):
+            # On a full disk the next look does without.
+            fresh = path.with_name(f".{COSTS}.part")
+            fresh.write_bytes(msgspec.json.encode(costs))
+            fresh.replace(path)
+        return costs
+
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
         for plane in (self.n, self.nf):
@@ -169,8 +210,9 @@ class Frame:
                 with contextlib.suppress(OSError):
                     mapping.madvise(MADV_POPULATE_WRITE)
 
-    def committed(self, max_iter: int, is_stopped: IsStopped) -> Recovered:
+    def committed(self, max_iter: int, is_stopped: IsStopped, inside: int) -> Recovered:
         """Tiles whose record fits their pixels; the others are reset. Raises Interrupted."""
+        costs = self.costs(inside)
         good, damaged = [], []
         holes: list[Rect] = []
         iterations = 0
@@ -190,7 +232,7 @@ class Frame:
                     damaged.append(index)
                 os.pwrite(self._commits, bytes(RECORD.size), index * RECORD.size)
                 self.reset(*rect(self.grid, index))
-        return Recovered(tuple(good), iterations, tuple(holes), tuple(damaged))
+        return Recovered(tuple(good), iterations, tuple(holes), tuple(damaged), costs)
 
     def close(self) -> None:
         """Close files and mappings. Idempotent."""
@@ -198,6 +240,11 @@ class Frame:
             os.close(self._commits)
             self._commits = -1
         del self.n, self.nf
+
+
+def inside_cost(request: RenderRequest) -> int:
+    """What a pixel that never escapes is expected to cost, in iterations."""
+    return min(request.max_iter, INTERIOR_COST) if request.interior_tests else request.max_iter
 
 
 def rectangles(mask: NDArray[np.bool_]) -> list[Rect]:
@@ -263,9 +310,12 @@ def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int,
                 file.write(chunk[: min(at + WRITE_BYTES, end) - max(at, start)])
 
 
-def recover(folder: Path, info: FrameInfo, max_iter: int, is_stopped: IsStopped = bool) -> Recovered | None:
+def recover(
+    folder: Path, info: FrameInfo, max_iter: int, is_stopped: IsStopped = bool, *, inside: int | None = None
+) -> Recovered | None:
     """What an earlier claim has left; None if there is no frame of this picture.
 
+    inside: what a pixel that never escapes is expected to cost, in iterations; max_iter without it.
     Raises OSError if the frame is there and cannot be opened now: what is finished is not thrown away for want of a
     descriptor. Raises Interrupted.
     """
@@ -277,7 +327,7 @@ def recover(folder: Path, info: FrameInfo, max_iter: int, is_stopped: IsStopped 
     except (FileNotFoundError, NotADirectoryError, ValueError, EOFError, msgspec.DecodeError):
         return None
     try:
-        return frame.committed(max_iter, is_stopped)
+        return frame.committed(max_iter, is_stopped, max_iter if inside is None else inside)
     finally:
         frame.close()
 

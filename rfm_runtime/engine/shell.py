@@ -533,6 +533,7 @@ class EngineShell:
                 committed=committed,
                 iterations=0 if recovered is None else recovered.iterations,
                 holes=() if recovered is None else recovered.holes,
+                costs=() if recovered is None else recovered.costs,
             )
         )
 
@@ -544,10 +545,13 @@ class EngineShell:
         A frame that cannot be opened now is tried again for a while: what is finished is not thrown away for want of
         a descriptor.
         """
-        folder, max_iter = self._frame(operation_id), self._requests[operation_id].max_iter
+        folder, request = self._frame(operation_id), self._requests[operation_id]
         for attempt in itertools.count():
             try:
-                return await asyncio.to_thread(frames.recover, folder, info, max_iter, stop.is_set)
+                inside = frames.inside_cost(request)
+                return await asyncio.to_thread(
+                    frames.recover, folder, info, request.max_iter, stop.is_set, inside=inside
+                )
             except OSError as error:
                 if attempt >= RECOVER_RETRIES:
                     raise
@@ -630,7 +634,7 @@ class EngineShell:
         frames.flush(source)
         source.replace(target)
         frames.flush_folder(target.parent)
-        for name in ("commits.bin", "frame.json"):
+        for name in ("commits.bin", "frame.json", frames.COSTS):
             (target / name).unlink(missing_ok=True)
 
     async def _say_released(self, command: core.SayReleased) -> None:

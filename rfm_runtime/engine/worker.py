@@ -24,9 +24,9 @@ import zmq
 
 from rfm_kernels.catalog import kernel
 from rfm_runtime.core.tiles.messages import Task
-from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, measured_as, rect, tiles_under
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, measured_as, tiles_under
 from rfm_runtime.engine import image, pipe
-from rfm_runtime.engine.frames import Frame, Interrupted
+from rfm_runtime.engine.frames import Frame, Interrupted, inside_cost
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
@@ -313,22 +313,14 @@ def _is_want_of_memory(error: Exception) -> bool:
 
 
 def _weights(operation: Operation, task: Task) -> tuple[tuple[int, float], ...]:
-    """Expected cost of each tile under a preview block: the mean count of its sampled pixels.
-
-    Interior pixels are found early where tests are on, so they count as much as a few hundred iterations.
-    """
-    grid = operation.grid
-    inside = min(operation.request.max_iter, 500 if operation.request.interior_tests else operation.request.max_iter)
-    weights = []
-    for index in tiles_under(grid, (task.x, task.y, task.width, task.height)):
-        x, y, width, height = rect(grid, index)
-        columns = slice(x + -x % PREVIEW_STEP, x + width, PREVIEW_STEP)
-        samples = operation.frame.n[y + -y % PREVIEW_STEP : y + height : PREVIEW_STEP, columns]
-        if samples.size:
-            # Inside is -1.
-            sampled = int(samples.sum()) + int(np.count_nonzero(samples < 0)) * (inside + 1)
-            weights.append((index, sampled / samples.size * height * width))
-    return tuple(weights)
+    """Expected cost of each tile under a preview block."""
+    inside = inside_cost(operation.request)
+    found = []
+    for index in tiles_under(operation.grid, (task.x, task.y, task.width, task.height)):
+        cost = operation.frame.cost(index, inside)
+        if cost is not None:
+            found.append((index, cost))
+    return tuple(found)
 
 
 def run(connection: Connection, encoded: bytes) -> None:

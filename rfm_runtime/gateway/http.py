@@ -16,6 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
+from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import RateLimitedError, RfmError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import DoGet, DoList, Principal
@@ -171,7 +172,7 @@ class Http:
         if artifact is None or operation.location is None:
             return _plain(http.HTTPStatus.NOT_FOUND, "no such artefact\n")
         if artifact.size_bytes > ARTIFACT_HTTP_LIMIT_BYTES:
-            text = f"larger than {ARTIFACT_HTTP_LIMIT_BYTES} bytes: use fetch_artifact over WebSocket\n"
+            text = f"larger than {size(ARTIFACT_HTTP_LIMIT_BYTES)}: use fetch_artifact over WebSocket\n"
             return _plain(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         content = bytearray()
         while len(content) < artifact.size_bytes:

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from rfm_runtime.config import Folders, Settings, folders
+from rfm_runtime.errors import RfmError, fields_of
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import source
 from rfm_runtime.observe.process import die_with_parent
@@ -42,11 +43,12 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     listen_fd: int | None
     first: bool = False
 
-    def tell(self, status: str, *, ready: bool = False) -> None:
-        """One line to the supervisor; a supervisor that is gone is noticed elsewhere."""
+    def tell(self, status: str, *, ready: bool = False, error: RfmError | None = None) -> None:
+        """One line to the supervisor; a supervisor that is gone is noticed elsewhere. error: why this process ends."""
         if self.ready_fd is None:
             return
-        line = json.dumps({"status": status, "ready": ready}) + "\n"
+        failed = {} if error is None else {"error": fields_of(error)}
+        line = json.dumps({"status": status, "ready": ready, **failed}) + "\n"
         try:
             os.write(self.ready_fd, line.encode())
         except BrokenPipeError:

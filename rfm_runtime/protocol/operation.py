@@ -84,7 +84,10 @@ EVENT_TYPES: Final[frozenset[str]] = frozenset(get_args(EventType))
 
 
 class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`error` on the wire, and the error of a failed operation (whose `code` is its owner's)."""
+    """`error` on the wire, and the error of a failed operation (whose `code` is its owner's).
+
+    unsure: the request may be carried out all the same.
+    """
 
     code: str
     message: str
@@ -93,11 +96,12 @@ class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_ms: int | None = None
     hint: str | None = None
     kept: str | None = None
+    unsure: bool = False
 
     def to_exception(self) -> RfmError:
         """The error to raise for a refused request."""
         retry_after_s = None if self.retry_after_ms is None else self.retry_after_ms / 1000
-        return from_code(
+        error = from_code(
             self.code,
             self.message,
             hint=self.hint,
@@ -105,6 +109,8 @@ class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
             retry_after_s=retry_after_s,
             temporary=self.temporary,
         )
+        error.unsure = self.unsure
+        return error
 
 
 def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
@@ -117,6 +123,7 @@ def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
         retry_after_ms=None if error.retry_after_s is None else ceil(round(error.retry_after_s * 1000, 3)),
         hint=error.hint,
         kept=error.kept,
+        unsure=error.unsure,
     )
 
 
@@ -218,7 +225,8 @@ class OperationEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Of the optional fields an event has those that its type needs: `operation` with accepted and
     started, `reason` with requeued and cancelling, `final` (and `error`, `artifacts`, `forced`)
-    with an outcome. `state` is the operation's state after the event.
+    with an outcome. `state` is the operation's state after the event. ended_at_ms: when it ended, where that was
+    heard only later.
     """
 
     seq: int
@@ -236,6 +244,7 @@ class OperationEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     artifacts: tuple[Artifact, ...] = ()
     cancel_requested: bool = False
     forced: bool = False
+    ended_at_ms: int | None = None
 
 
 class OperationFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -261,7 +270,7 @@ def after_event(operation: Operation, event: OperationEvent, latest: ProgressUpd
         forced=event.forced,
         error=event.error,
         artifacts=event.artifacts,
-        ended_at_ms=event.ts_ms if event.type in TERMINAL_EVENTS else None,
+        ended_at_ms=(event.ended_at_ms or event.ts_ms) if event.type in TERMINAL_EVENTS else None,
         # What its owner does not say leaves it as silent as it was.
         stale=operation.stale and event.type in ("operation_cancelling", "operation_priority"),
     )

@@ -20,6 +20,9 @@ from rfm_runtime.store.look import looked_at
 __all__ = ["backup", "copy", "partial", "restore", "verify"]
 
 
+WHICH = "name a file that `rfm-runtime db backup` has written; without a name it is in `backups` of the state folder"
+
+
 def backup(path: Path, target: Path, *, force: bool = False) -> int:
     """Copy the journal at `path` to the file `target`; its size in bytes.
 
@@ -50,6 +53,7 @@ def restore(source: Path, path: Path, *others: Path) -> Path | None:
 
     Only the holder of the state folder's lock may. Raises JournalError, and the journal is as it was then.
     """
+    _is_one(source)
     fresh = partial(path)
     try:
         _usable(source, verify, source)
@@ -127,6 +131,16 @@ def _kept(path: Path, others: Sequence[Path], logs: Sequence[Path]) -> Path | No
     files.sync_folder(folder)
     files.sync_folder(path.parent)
     return folder / path.name
+
+
+def _is_one(source: Path) -> None:
+    """Raise JournalError for what nobody would call a damaged backup: another file, or none."""
+    try:
+        found = files.content_of(source)
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+    if found is not None:
+        raise JournalError(f"{source} is no backup: {found}", hint=WHICH, kept="the journal is as it was")
 
 
 def _usable(source: Path, check: Callable[[Path], None], path: Path) -> None:

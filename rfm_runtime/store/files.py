@@ -28,9 +28,11 @@ __all__ = [
     "CHECKED_AT_ONCE_BYTES",
     "RESTORE",
     "WAL_LIMIT_BYTES",
+    "begin_anew",
     "check_header",
     "check_pages",
     "check_version",
+    "content_of",
     "create",
     "damage",
     "empty_log",
@@ -81,7 +83,8 @@ def damage(path: Path, what: str) -> JournalError:
 def missing(path: Path) -> JournalError:
     """Nothing is there to be looked at."""
     return JournalError(
-        f"there is no journal {path}", hint="a runtime makes one when it starts; name another folder with --state-dir"
+        f"there is no journal {path}",
+        hint="the first start of a runtime makes one; name another folder with --state-dir",
     )
 
 
@@ -166,6 +169,19 @@ def check_header(path: Path, *, to_write: bool = True) -> bool:
         if header[24:28] == header[92:96] and size < wanted:
             raise damage(path, f"it was cut off: {size} bytes of {wanted}")
     return True
+
+
+def content_of(path: Path) -> str | None:
+    """What a file has that is no journal, in words; None if it begins as one. Raises OSError."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if not header:
+        return "it is empty"
+    if not header.startswith(b"SQLite format 3\0"):
+        return "it is no SQLite file"
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        return "it is the database of another program"
+    return None
 
 
 def create(path: Path) -> None:
@@ -364,7 +380,17 @@ def set_aside(path: Path, *others: Path) -> Path | None:
         one.rename(folder / one.name)
     sync_folder(folder)
     sync_folder(path.parent)
-    return folder / path.name
+    return folder / path.name if path in found else None
+
+
+def begin_anew(path: Path, *others: Path) -> Path | None:
+    """An empty journal, here and now; where the one before is kept with what belongs to it, None if there was none.
+
+    What stays beside it says that there has to be one. Only the holder of the folder's lock may.
+    """
+    kept = set_aside(path, *others)
+    create(path)
+    return kept
 
 
 def mark_as_backup(path: Path) -> None:

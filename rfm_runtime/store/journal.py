@@ -18,19 +18,19 @@ import msgspec
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import DatabaseError
 
-from rfm_runtime.config import Settings, folders
+from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.core.operations.queries import cursor_after, matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.history import History, Performance
 from rfm_runtime.protocol.operation import Operation, OperationEvent
-from rfm_runtime.store import files, schema
+from rfm_runtime.store import files, last_words, schema
 from rfm_runtime.store.reserve import Reserve
 from rfm_runtime.store.retention import Chores, Retention, aged_ms
 from rfm_runtime.store.schema import decode_event, decode_performance, decode_row
 from rfm_runtime.store.writer import OnFailed, OnWritten, Writer
 
-__all__ = ["Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal", "open_journal"]
+__all__ = ["Journal", "OnFailed", "OnWritten", "Past", "SqliteJournal", "open_journal", "rehearse", "vanished"]
 
 log = logging.getLogger("rfm_runtime.store")
 
@@ -130,11 +130,7 @@ class SqliteJournal:
         path = self._path
         if not files.check_header(path):
             files.create(path)
-        with files.explained(path), files.read_only(path).connect() as connection:
-            version = files.check_version(connection, path)
-            self._small = path.stat().st_size <= files.CHECKED_AT_ONCE_BYTES
-            if self._small:
-                files.check_pages(connection, path)
+        version, self._small = _looked_through(path)
         if version < schema.SCHEMA_VERSION:
             # It loads Alembic, which takes half a second: for this alone.
             from rfm_runtime.store.migrate import migrate
@@ -151,37 +147,7 @@ class SqliteJournal:
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
         with self._reading() as connection:
-            known = schema.known_meta(connection)
-            hole = schema.forgotten_seq(known)
-            row, ended_ms = _operations.row, _operations.ended_at_ms
-            live = select(row).where(ended_ms.is_(None))
-            finished = select(row).where(ended_ms.is_not(None)).order_by(ended_ms.desc()).limit(finished_keep)
-            rows = [decode_row(blob) for (blob,) in connection.execute(live)]
-            ended = [decode_row(blob) for (blob,) in connection.execute(finished)]
-            newest = select(_events.event).where(_events.seq > hole).order_by(_events.seq.desc()).limit(history_events)
-            events = [decode_event(blob) for (blob,) in connection.execute(newest)]
-            going = select(schema.performance).where(
-                _performance.operation_id.in_(select(_operations.operation_id).where(ended_ms.is_(None)))
-            )
-            series = {key: decode_performance(blob) for key, blob in connection.execute(going)}
-            past = [
-                (operation.kind, operation.name, decode_performance(blob))
-                for row_blob, blob in connection.execute(_completed())
-                for operation in (decode_row(row_blob).operation,)
-            ]
-        events.reverse()
-        head = events[-1].seq if events else hole
-        return Loaded(
-            epoch=self._epoch,
-            incarnation=self._incarnation,
-            durable=True,
-            head=head,
-            floor=events[0].seq - 1 if events else head,
-            rows=(*reversed(ended), *rows),
-            events=tuple(events),
-            performance=series,
-            past=tuple(reversed(past)),
-        )
+            return _loaded(connection, self._epoch, self._incarnation, history_events, finished_keep)
 
     def renew(self) -> None:
         with files.explained(self._path), self._engine.begin() as connection:
@@ -267,12 +233,97 @@ class SqliteJournal:
 
 
 def open_journal(settings: Settings) -> SqliteJournal:
-    """The journal of the state folder. Raises what `SqliteJournal` raises."""
+    """The journal of the state folder, made if there never was one. Raises what `SqliteJournal` and `vanished` say."""
     where = folders(settings)
+    gone = vanished(where)
+    if gone is not None:
+        raise gone
     return SqliteJournal(
         where.journal,
         retention=Retention(settings.retention_s, settings.retention_operations),
         reserve=(where.reserve, settings.reserve_bytes),
+    )
+
+
+def vanished(where: Folders) -> JournalError | None:
+    """Why no empty journal may be begun: there was one, as what is made after it, and stays beside it, says."""
+    if files.check_header(where.journal):
+        return None
+    beside = [where.shown, where.reserve, *sorted(where.last_words.glob(f"*{last_words.SUFFIX}"))]
+    left = next((path for path in beside if path.exists()), None)
+    if left is None:
+        return None
+    return JournalError(
+        f"the journal {where.journal} is gone: {left} was made beside one",
+        hint="put it back, restore a backup with `rfm-runtime db restore`, or start with an empty one with "
+        "`rfm-runtime start --new-journal`",
+        kept="no empty one was begun in its place",
+    )
+
+
+def rehearse(settings: Settings) -> bool:
+    """Open the journal as a broker would, and write nothing; whether there is one. Raises what that one's start would.
+
+    All of its pages are looked at, of a large one as well.
+    """
+    where = folders(settings)
+    path = where.journal
+    gone = vanished(where)
+    if gone is not None:
+        raise gone
+    if not files.check_header(path):
+        return False
+    _, small = _looked_through(path)
+    with files.explained(path), files.read_only(path).connect() as connection:
+        if not small:
+            files.check_pages(connection, path)
+        connection.exec_driver_sql("BEGIN")
+        _loaded(connection, "", 0, settings.history_events, settings.finished_keep)
+    return True
+
+
+def _looked_through(path: Path) -> tuple[int, bool]:
+    """Its schema version, and whether all of its pages were looked at: of a large one that takes too long."""
+    with files.explained(path), files.read_only(path).connect() as connection:
+        version = files.check_version(connection, path)
+        small = path.stat().st_size <= files.CHECKED_AT_ONCE_BYTES
+        if small:
+            files.check_pages(connection, path)
+    return version, small
+
+
+def _loaded(connection: Connection, epoch: str, incarnation: int, history_events: int, finished_keep: int) -> Loaded:
+    """What a broker begins with."""
+    known = schema.known_meta(connection)
+    hole = schema.forgotten_seq(known)
+    row, ended_ms = _operations.row, _operations.ended_at_ms
+    live = select(row).where(ended_ms.is_(None))
+    finished = select(row).where(ended_ms.is_not(None)).order_by(ended_ms.desc()).limit(finished_keep)
+    rows = [decode_row(blob) for (blob,) in connection.execute(live)]
+    ended = [decode_row(blob) for (blob,) in connection.execute(finished)]
+    newest = select(_events.event).where(_events.seq > hole).order_by(_events.seq.desc()).limit(history_events)
+    events = [decode_event(blob) for (blob,) in connection.execute(newest)]
+    going = select(schema.performance).where(
+        _performance.operation_id.in_(select(_operations.operation_id).where(ended_ms.is_(None)))
+    )
+    series = {key: decode_performance(blob) for key, blob in connection.execute(going)}
+    past = [
+        (operation.kind, operation.name, decode_performance(blob))
+        for row_blob, blob in connection.execute(_completed())
+        for operation in (decode_row(row_blob).operation,)
+    ]
+    events.reverse()
+    head = events[-1].seq if events else hole
+    return Loaded(
+        epoch=epoch,
+        incarnation=incarnation,
+        durable=True,
+        head=head,
+        floor=events[0].seq - 1 if events else head,
+        rows=(*reversed(ended), *rows),
+        events=tuple(events),
+        performance=series,
+        past=tuple(reversed(past)),
     )
 
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
+from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.internal import LastWord, Source
 
@@ -181,7 +182,7 @@ class Keeper:
             before = os.fstat(descriptor).st_size
             head = MAGIC + _framed(self._source) if before == 0 else b""
             if before + len(head) + len(content) > LIMIT_BYTES:
-                raise OSError(f"{LIMIT_BYTES} bytes of outcomes wait for the runtime, more are not kept")
+                raise OSError(f"{size(LIMIT_BYTES)} of outcomes wait for the runtime, more are not kept")
             try:
                 self._write(descriptor, head + content)
                 os.fsync(descriptor)

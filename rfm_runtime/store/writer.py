@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from rfm_runtime.core.operations.record import Batch, JournalFailed
+from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.store.files import RESTORE, is_damage, is_full
 from rfm_runtime.store.reserve import Reserve
 from rfm_runtime.store.retention import Chores
@@ -31,7 +32,7 @@ RETRY_S = 0.5
 
 MAKE_ROOM = "make room on its disk: what waits goes on by itself"
 GONE = f"put it back (/proc/PID/fd of the broker has what was in it), or stop the runtime, and {RESTORE}"
-RESERVED = "the disk was full; until {} bytes are free again, outcomes alone are written"
+RESERVED = "the disk was full; until {} are free again, outcomes alone are written"
 
 OnWritten = Callable[[int, float], None]
 """(number of the last batch on disk, seconds the commit took); called in the writer's thread."""
@@ -93,7 +94,7 @@ class Writer:
         elif self._damage is not None:
             trouble = JournalFailed(f"it is damaged: {self._damage}", True, f"stop the runtime, and {RESTORE}")
         elif self._full:
-            trouble = JournalFailed(RESERVED.format(self._reserve.needs_bytes), True, MAKE_ROOM)
+            trouble = JournalFailed(RESERVED.format(size(self._reserve.needs_bytes)), True, MAKE_ROOM)
         else:
             trouble = JournalFailed(None)
         self._on_failed(trouble)

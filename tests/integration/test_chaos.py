@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +97,11 @@ def test_ten_minutes_of_everything(env: dict[str, str], seed: str) -> None:
     check_promises(json.loads(done.stdout))
 
 
-@pytest.mark.scenario("J30")
-def test_ctrl_c_stops_everything_it_started(env: dict[str, str], temporary: Path) -> None:
+@contextmanager
+def under_load(env: dict[str, str], temporary: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A run of five minutes that has begun; at the end none of its processes and files is left."""
     started = subprocess.Popen(
-        [*COMMAND, "chaos", "--seconds", "300", "--faults", "freeze,starve"],
+        [*COMMAND, "chaos", "--seconds", "300", "--faults", "freeze,starve", "--seed", SEED, *options],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -110,16 +113,44 @@ def test_ctrl_c_stops_everything_it_started(env: dict[str, str], temporary: Path
         eventually(lambda: record.exists() and record.stat().st_size > 0, timeout_s=60, what="it is under load")
         family = psutil.Process(started.pid).children(recursive=True)
         assert len(family) > 6
-        started.send_signal(signal.SIGINT)
-        _, err = started.communicate(timeout=60)
+        yield started
     finally:
         started.kill()
         started.communicate()
-    assert started.returncode == 130, err
-    assert "Traceback" not in err
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.scenario("J30")
+def test_ctrl_c_ends_the_faults_and_what_ran_so_far_is_checked(
+    env: dict[str, str], tmp_path: Path, temporary: Path
+) -> None:
+    page = tmp_path / "chaos.html"
+    with under_load(env, temporary, "--report", str(page)) as run:
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=240)
+        assert run.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted: what ran so far settles and is checked" in err
+    assert re.search(r"^interrupted  after \d", out, re.MULTILINE), out
+    assert "lost 0, doubled 0" in out
+    text = check_page(page.read_text(encoding="utf-8")).text
+    assert "interrupted after" in text
+    assert "Nothing was lost" in text
+
+
+@pytest.mark.scenario("J30")
+def test_a_second_ctrl_c_stops_everything_it_started_at_once(env: dict[str, str], temporary: Path) -> None:
+    with under_load(env, temporary) as run:
+        run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        assert any("Ctrl-C again" in line for line in run.stderr)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 130, err
+    assert "Traceback" not in err
 
 
 @pytest.mark.scenario("J30")

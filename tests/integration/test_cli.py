@@ -751,6 +751,28 @@ def test_ctrl_c_in_start_drains_and_a_second_one_stops_at_once(alone: dict[str, 
     assert (tmp_path / "state" / "frames" / f"op-{operation_id}").exists()
 
 
+def test_a_stop_says_what_it_waits_for_and_that_it_did_not_see_the_end(alone: dict[str, str]) -> None:
+    document("start", "--daemon", env={**alone, "RFM_DRAIN_TIMEOUT_S": "600"})
+    try:
+        operation_id = output("render", *ENDLESS_OPTIONS, "--detach", env=alone).strip()
+        eventually(
+            lambda: document("show", operation_id, env=alone)["operation"]["state"] == "running",
+            timeout_s=30,
+            what="it runs",
+        )
+        waited = cli("stop", "--timeout", "3.5", env=alone)
+    finally:
+        stopped = cli("stop", "--now", env=alone)
+    assert waited.returncode == 6, waited
+    doing, what, hint = waited.stderr.splitlines()
+    assert doing == "stopping: tiles in hand are finished"
+    assert re.match(
+        r"error\[still_stopping\]: the runtime \(pid \d+\) is still stopping after 3\.5 s: tiles in hand", what
+    )
+    assert "stop --now" in hint
+    assert stopped.returncode == 0, stopped
+
+
 def test_a_private_runtime_leaves_nothing(alone: dict[str, str], tmp_path: Path) -> None:
     # Short: sockets below it have a limit.
     temporary = Path("/tmp") / f"cli-{os.getpid()}"

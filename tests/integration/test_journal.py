@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import time
@@ -16,11 +17,11 @@ from typing import Any
 import pytest
 
 from rfm_runtime import Client
-from rfm_runtime.errors import RfmError, StartError, UnavailableError
+from rfm_runtime.errors import JournalError, RfmError, UnavailableError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 from rfm_runtime.testing.disk import CANNOT_MOUNT, SmallDisk, can_mount, small_disk
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
-from tests.commands import cli, document, output
+from tests.commands import cli, document, output, two_lines
 from tests.programs import Script, ended, environment, named
 from tests.whole import ENDLESS, KIND, QUICK, Recorder
 
@@ -101,7 +102,7 @@ def test_a_full_disk_is_said_outcomes_are_kept_and_room_is_all_it_needs(tmp_path
 
         refused = fill(disk, client, taken)
         assert "full" in refused.message
-        assert "bytes are free again" in refused.message
+        assert " MiB are free again" in refused.message
         assert refused.retry_after_s
 
         # It says so, everywhere.
@@ -110,6 +111,8 @@ def test_a_full_disk_is_said_outcomes_are_kept_and_room_is_all_it_needs(tmp_path
         told = cli("status", env=commands(running))
         assert told.returncode == 6
         assert "nothing new is taken" in told.stdout
+        (trouble,) = json.loads(cli("status", "--json", env=commands(running)).stdout)["troubles"]
+        assert "nothing new is taken" in trouble["cause"]
 
         # Progress flows.
         before = len(watcher.progress(reported.operation_id))
@@ -197,6 +200,22 @@ def test_a_broker_that_is_killed_while_the_disk_is_full_comes_back_and_takes_out
         checked(running)
 
 
+@pytest.mark.scenario("F7")
+def test_a_runtime_that_is_started_on_a_full_disk_says_that_it_takes_nothing_new(tmp_path: Path) -> None:
+    with on_a_small_disk(tmp_path) as (running, disk):
+        running.stop(now=True)
+        env = {**commands(running), "RFM_PORT": "0", "RFM_WORKERS": "1"}
+        # Room for what the processes write while they start, and not for a commit once it is gone.
+        disk.fill()
+        running.folders.reserve.write_bytes(b"")
+        started = cli("start", "--daemon", env=env)
+        assert started.returncode == 0, started
+        degraded, why = started.stderr.splitlines()[-2:]
+        assert re.match(r"ready, but degraded at ws://127\.0\.0\.1:\d+, pid \d+; stop it with", degraded)
+        assert why.startswith("nothing new is taken, what runs goes on: ")
+        assert "room" in why
+
+
 # --- damage -----------------------------------------------------------------------------------
 
 
@@ -218,10 +237,14 @@ def test_a_damaged_journal_is_no_new_beginning_and_a_backup_is_another_log(tmp_p
         content[: len(content) // 2] = bytes(len(content) // 2)
         journal.write_bytes(content)
 
-        with pytest.raises(StartError) as caught:
+        with pytest.raises(JournalError, match="damaged") as caught:
             running.start()
-        assert "damaged" in f"{caught.value.message} {caught.value.hint}"
         assert "db restore" in (caught.value.hint or "")
+        assert caught.value.kept == "the file was not changed"
+        told = cli("start", "--daemon", env={**commands(running), "RFM_PORT": "0"})
+        assert "db restore" in two_lines(told, 1)[1]
+        assert told.stderr.startswith("critical[journal]: ")
+        assert "damaged" in told.stderr.splitlines()[0]
         assert journal.read_bytes() == content
         assert cli("db", "check", env=commands(running)).returncode == 1
 
@@ -236,7 +259,7 @@ def test_a_damaged_journal_is_no_new_beginning_and_a_backup_is_another_log(tmp_p
         running.stop()
 
         journal.write_bytes(b"")
-        with pytest.raises(StartError):
+        with pytest.raises(JournalError):
             running.start()
         told = cli("start", "--daemon", "--new-journal", env={**commands(running), "RFM_PORT": "0"})
         assert told.returncode == 0, told

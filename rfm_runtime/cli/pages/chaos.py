@@ -10,6 +10,7 @@ from rfm_runtime.cli.pages.charts import Tick, curve, legend, time_ticks, timeli
 from rfm_runtime.cli.pages.elements import Html, foreign, page, tag, words
 from rfm_runtime.cli.pages.tables import badge, figures, folded, section, table
 from rfm_runtime.cli.pages.words import NOTHING, Local, count, span
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.testing.chaos.harness import Happened, Outcome, Sample
 
@@ -62,8 +63,8 @@ def chaos_page(outcome: Outcome, *, seed: int, seconds: float, local: Local, now
             tag("h1", "Nothing was lost" if kept else "Promises were broken"),
             tag(
                 "p",
-                badge("all promises kept" if kept else _number(len(verdict.violations)), _state(kept)),
-                f" · seed {seed} · {span(1000 * seconds)} of faults",
+                badge("all promises kept" if kept else counted(len(verdict.violations), "violation"), _state(kept)),
+                f" · seed {seed} · {_length(outcome, seconds)}",
                 class_="about",
             ),
         ),
@@ -81,8 +82,12 @@ def chaos_page(outcome: Outcome, *, seed: int, seconds: float, local: Local, now
     )
 
 
-def _number(violations: int) -> str:
-    return "1 violation" if violations == 1 else f"{count(violations)} violations"
+def _length(outcome: Outcome, seconds: float) -> str:
+    """How long faults happened; of one that was interrupted, and how long they were to."""
+    whole = f"{span(1000 * seconds)} of faults"
+    if outcome.interrupted_s is None:
+        return whole
+    return f"interrupted after {span(1000 * outcome.interrupted_s)} of {whole}"
 
 
 def _state(kept: bool) -> str:
@@ -93,9 +98,11 @@ def _lede(outcome: Outcome) -> str:
     done = sum(not one.note.startswith("not done") for one in outcome.happened)
     verdict = outcome.verdict
     told = sum(verdict.events.values())
+    early = "" if outcome.interrupted_s is None else "It was interrupted, and this is of what ran until then. "
+    faults, watchers = counted(done, "fault"), counted(len(verdict.events), "watcher")
     return (
-        f"{count(done)} faults met a runtime under load. It had {count(verdict.operations)} operations, and told "
-        f"{count(len(verdict.events))} watchers of {count(told)} events. {span(1000 * outcome.settled_s)} after the "
+        f"{early}{faults} met a runtime under load. It had {counted(verdict.operations, 'operation')}, and told "
+        f"{watchers} of {counted(told, 'event')}. {span(1000 * outcome.settled_s)} after the "
         f"last fault all was quiet, and what everybody had been told was compared with the journal."
     )
 
@@ -153,7 +160,7 @@ def _faults(outcome: Outcome) -> Html:
         timeline(
             "faults",
             "Faults over the time of the run",
-            f"A row for each part, a mark for each of {len(outcome.happened)} faults.",
+            f"A row for each part, a mark for each of {counted(len(outcome.happened), 'fault')}.",
             rows,
             _ticks(length_s),
         ),
@@ -176,15 +183,15 @@ def _seen(outcome: Outcome) -> Html:
                 "Events a second, as the watcher nearby heard them",
                 [(later, rate) for (_, later), rate in zip(pairs, rates, strict=True)],
                 "running",
-                lambda value: f"{value:.0f}",
+                _figure,
             ),
             _chart(
                 outcome,
                 "silence",
-                "How long that watcher had heard nothing, at each second",
+                "The longest time within each second, or up to it, in which that watcher heard nothing",
                 [(sample, sample.silent_s) for sample in samples],
                 "paused",
-                lambda value: f"{value:.0f} s",
+                lambda value: f"{_figure(value)} s",
             ),
             _chart(
                 outcome,
@@ -201,7 +208,7 @@ def _seen(outcome: Outcome) -> Html:
                 "Operations submitted so far",
                 [(sample, float(sample.accepted)) for sample in samples],
                 "completed",
-                lambda value: f"{value:.0f}",
+                _figure,
             ),
             class_="charts",
         ),
@@ -234,6 +241,11 @@ def _chart(
     return tag("figure", tag("figcaption", title), drawn)
 
 
+def _figure(value: float) -> str:
+    """A value as it is, an axis's own marks as well: what is 0.5 is neither 0 nor 1."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def _servers(sample: Sample) -> float:
     return float(sum(used for name, used in sample.memory_bytes.items() if not name.startswith("engine")))
 
@@ -258,7 +270,7 @@ def _all_faults(outcome: Outcome) -> Html:
         )
         for one in outcome.happened
     ]
-    return section("Each fault", folded(f"{count(len(rows))} faults", table("Faults", HEADINGS, rows, texts=5)))
+    return section("Each fault", folded(counted(len(rows), "fault"), table("Faults", HEADINGS, rows, texts=5)))
 
 
 def _at(at_s: float) -> str:

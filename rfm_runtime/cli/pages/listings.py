@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rfm_runtime.cli.pages.elements import Child, Html, foreign, join, tag, words
 from rfm_runtime.cli.pages.tables import badge, folded, section, table
 from rfm_runtime.cli.pages.words import NOTHING, Local, count, percent, span, state_word
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.reports.report import Failures, Group, Line
 
 __all__ = ["all_of_them", "canceled_ones", "failed_ones", "groups", "longest", "owners"]
@@ -74,7 +75,7 @@ def failed_ones(failures: Sequence[Failures], local: Local) -> Html:
         table("Failures", ("Code", "Severity", "Message", "Kinds", "Latest example", "Latest", "Count"), rows, texts=6)
     ]
     rest = failures[ERRORS:]
-    content.append(_more(len(rest), f"errors, of {count(sum(one.count for one in rest))} operations"))
+    content.append(_more(len(rest), f"errors, of {counted(sum(one.count for one in rest), 'operation')}"))
     return section("Failures", *content, intro="Errors alike but for the numbers in them are counted together.")
 
 

@@ -108,6 +108,8 @@ class Pace:
         "_now_s",
         "_rates",
         "_samples",
+        "_settled_s",
+        "_settles_s",
         "_spacing_s",
         "_tail",
         "course",
@@ -123,12 +125,16 @@ class Pace:
         self._covered = 0.0
         self.restart()
 
-    def restart(self) -> None:
-        """Forget: the work stood still (a pause), and standing still is no rate. What it did before stays done."""
+    def restart(self, settles_s: float = 0.0) -> None:
+        """Forget: the work stood still (a pause), and standing still is no rate. What it did before stays done.
+
+        settles_s: from the first measurement on, for so long only the newest counts, from which the rate begins.
+        """
         if self._samples:
             before_s, covered = self._before
             self._before = before_s + self._samples[-1][0] - self._samples[0][0], covered + self._covered
         self._covered = 0.0
+        self._settles_s, self._settled_s = settles_s, math.inf
         self._samples.clear()
         self._spacing_s = PACE_SPACING_S
         self._rates: tuple[float, float] | None = None
@@ -145,6 +151,12 @@ class Pace:
         self._expected = expected
         if expected is not None and expected.left_s <= 0.0 and self._tail is None:
             self._tail = now_s, expected.tail_s
+        if self._settles_s:
+            self._settled_s = min(self._settled_s, now_s + self._settles_s)
+            if now_s < self._settled_s:
+                samples.clear()
+            else:
+                self._settles_s = 0.0
         if not samples or done > samples[-1][1]:
             if samples:
                 self._gap_s = max(now_s - self._moved_s, GAP_FADES * self._gap_s)

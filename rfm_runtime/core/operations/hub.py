@@ -336,8 +336,10 @@ class Hub:
     def event(
         self, record: Record, event_type: EventType, now: Now, *, state: str | None = None, **fields: Any
     ) -> OperationEvent:
-        """Number an event and bring the operation to its state."""
+        """Number an event and bring the operation to its state. ended_at_ms among the fields: it ended before now."""
         seq = self.log.next_seq()
+        ended_at_ms: int | None = fields.get("ended_at_ms")
+        then = now if ended_at_ms is None else Now(now.mono_s - (now.wall_ms - ended_at_ms) / 1000, ended_at_ms)
         final = state in TERMINAL_STATES
         changes: dict[str, Any] = {"at_seq": seq, "stale": record.merge.stale and not final}
         if state is not None:
@@ -345,17 +347,17 @@ class Hub:
         if record.merge.owner is not None:
             changes["latest"] = self.shown(record, seq, now)
         if final:
-            changes |= self._end(record, now, seq, str(state), fields)
+            changes |= self._end(record, then, seq, str(state), fields)
         record.change_operation(**changes)
         if state == "paused":
             record.series.stands(record.age_ms(now))
         elif state is not None:
-            record.series.goes_on(record.age_ms(now))
+            record.series.goes_on(record.age_ms(then))
         if event_type == "operation_started":
             # It may have waited long, and others have ended meanwhile.
             record.merge.pace.course = self.experience.course(record.operation.kind, record.operation.name)
         if final:
-            self._went(record, now)
+            self._went(record, then)
         if final:
             record.change(claim=None, cancellation=None, pause_wanted=False)
         self.index(record)

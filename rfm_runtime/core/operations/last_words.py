@@ -55,7 +55,13 @@ def _take(hub: Hub, source: Source, word: LastWord, now: Now) -> list[tuple[Reco
         return []
     if record.operation.generation != outcome.generation:
         return []
-    return [(record, event) for event in end(hub, record, outcome, now)]
+    return [(record, event) for event in end(hub, record, outcome, now, ended_at_ms=_ended_at_ms(record, word, now))]
+
+
+def _ended_at_ms(record: Record, word: LastWord, now: Now) -> int:
+    """When it was written, which is when it ended, or a second later. Clocks are set: not before it began, nor later
+    than now."""
+    return min(now.wall_ms, max(word.kept_at_ms, record.operation.started_at_ms or 0))
 
 
 def _unheard_of(hub: Hub, source: Source, word: LastWord, now: Now) -> list[tuple[Record, OperationEvent]]:
@@ -68,4 +74,5 @@ def _unheard_of(hub: Hub, source: Source, word: LastWord, now: Now) -> list[tupl
     age_ms = announce.age_ms + max(0, now.wall_ms - word.kept_at_ms)
     announce = msgspec.structs.replace(announce, age_ms=age_ms)
     record, events = begin_reported(hub, source, announce, now, local=True)
-    return [(record, event) for event in (*events, *end(hub, record, word.outcome, now))]
+    ended = end(hub, record, word.outcome, now, ended_at_ms=_ended_at_ms(record, word, now))
+    return [(record, event) for event in (*events, *ended)]

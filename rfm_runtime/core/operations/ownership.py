@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.operations.assigning import assign, assignment, in_hand, mint
 from rfm_runtime.core.operations.claims import Owner, is_older, same_process
 from rfm_runtime.core.operations.record import (
@@ -271,7 +272,7 @@ def _lose(
         elif not record.row.claim_resumable:
             made = [_fail_lost(hub, record, f"{reason}, and {record.operation.kind} cannot be resumed", now)]
         elif record.row.losses >= hub.settings.attempts:
-            message = f"{reason}; so did {record.row.losses - 1} owners before"
+            message = f"{reason}; so did {counted(record.row.losses - 1, 'owner')} before"
             made = [_fail_lost(hub, record, message, now)]
         else:
             hub.release_claim(record)
@@ -436,8 +437,10 @@ def on_outcome(hub: Hub, asked: Asked, message: Outcome, now: Now) -> list[Comma
     return [hub.log.commit((record.row,), events, [done])]
 
 
-def end(hub: Hub, record: Record, message: Outcome, now: Now) -> list[OperationEvent]:
-    """The outcome that the claim's owner gives, to be committed by the caller."""
+def end(
+    hub: Hub, record: Record, message: Outcome, now: Now, *, ended_at_ms: int | None = None
+) -> list[OperationEvent]:
+    """The outcome that the claim's owner gives, to be committed by the caller. ended_at_ms: it came late."""
     hub.reported(record, message.final, now)
     # It may overtake the start: watchers learn from that event where the operation's files are.
     started = None if record.row.started else start(hub, record, now)
@@ -449,6 +452,8 @@ def end(hub: Hub, record: Record, message: Outcome, now: Now) -> list[OperationE
     if message.state == "canceled" and not record.row.reported:
         # Also where the broker that passed the cancel on died before it was written.
         record.change_operation(cancel_requested=True)
+    if ended_at_ms is not None:
+        fields["ended_at_ms"] = ended_at_ms
     claim = record.row.claim
     record.change(ended_by=(claim.name, message.generation) if claim else None)
     ended = hub.apply(record, OUTCOMES[message.state], now, **fields)

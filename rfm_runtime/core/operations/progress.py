@@ -21,6 +21,10 @@ __all__ = ["PACE_SAMPLES", "Merge", "Pace", "bounded", "is_committed"]
 OVERTIME = 0.1
 """Of what the tail has taken, what it is expected to take yet when it should be over."""
 
+SETTLES_S = 1.0
+"""After a claim that goes on with earlier work: what was done while nobody listened, and what its workers have in hand,
+is told within moments, and is no rate."""
+
 SHOWN_AT_MOST = 99.0
 """Percent before the outcome is journalled: 100 % is a promise."""
 
@@ -67,6 +71,7 @@ class Merge:
         "_beside_tiles",
         "_counters",
         "_in_hand",
+        "_reached",
         "_tail_ns",
         "_windows",
         "cpu_before_s",
@@ -105,6 +110,8 @@ class Merge:
         self._beside_tiles = 0
         self._counters: dict[int, int] = {}
         self._in_hand: dict[int, TileMeasure] = {}
+        # What is done as its owner and its workers say: after the loss of what was in hand it is less than was shown.
+        self._reached = 0.0
         self._tail_ns = 0
         self._windows: dict[int, tuple[float, int]] = {}
         self.dirty = False
@@ -118,10 +125,11 @@ class Merge:
         self._counters.clear()
         self._in_hand.clear()
         self._windows.clear()
+        self._reached = 0.0
         self._tail_ns = 0
         self.stale = False
         self.dirty = False
-        self.pace.restart()
+        self.pace.restart(SETTLES_S if self.shown > 0.0 else 0.0)
 
     def measured(self, source: int, measure: OperationMeasure | TileMeasure, now_s: float) -> bool:
         """Take a measure from `source`; whether it counted (right generation, newer than the last)."""
@@ -187,12 +195,12 @@ class Merge:
         done = owner.done + sum(best.values())
         if owner.total is not None:
             done = min(done, owner.total)
-        if done > self.shown:
-            self.shown = done
+        self._reached = max(self._reached, done)
+        self.shown = max(self.shown, done)
         self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
         self.total_cpu_s = max(self.total_cpu_s, self.cpu_before_s + cpu_ns / 1e9)
         self.expected = self._expected(owner, cpu_ns - owner.cpu_ns)
-        self.pace.measured(self.shown, now_s, self.total_cpu_s, self.expected)
+        self.pace.measured(self._reached, now_s, self.total_cpu_s, self.expected)
         self.dirty = True
 
     def _expected(self, owner: OperationMeasure, in_hand_ns: int) -> Expected | None:
@@ -225,7 +233,8 @@ class Merge:
         owner, before = self.owner, self.latest
         total = owner.total if owner is not None else before.total if before is not None else None
         rates = None if outcome else self.pace.rates()
-        remaining = None if total is None else total - self.shown
+        # The bar is held where it was shown; the work that is left is what it is.
+        remaining = None if total is None else total - (self.shown if owner is None else self._reached)
         fields: dict[str, Any] = {}
         if owner is not None:
             fields = {

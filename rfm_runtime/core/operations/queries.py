@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.operations.claims import Owner
 from rfm_runtime.core.operations.committed import Committed, Place
 from rfm_runtime.core.operations.record import Record
@@ -161,7 +162,7 @@ def explain(
         then = "its process lives" if owner.local else f"it is given up in {left_s:.0f} s unless it speaks again"
         lines.append(f"{owner.source.name} has been silent for {now_s - owner.heard_s:.0f} s; {then}.")
     if row.losses:
-        lines.append(f"Its owner died {row.losses} times with it.")
+        lines.append(f"Its owner died {counted(row.losses, 'time')} with it.")
     lines += _deaths(record)
     if journal_failing is not None:
         lines.append(f"The journal cannot be written: {journal_failing}")
@@ -174,7 +175,8 @@ def _deaths(record: Record) -> list[str]:
     told = latest.details if latest is not None and latest.details is not None and not record.row.reported else {}
     lines = []
     if told.get("failed_attempts"):
-        lines.append(f"{told['failed_attempts']} attempts at parts of it came to nothing: {told.get('last_cause')}.")
+        tried = counted(told["failed_attempts"], "attempt")
+        lines.append(f"{tried} at parts of it came to nothing: {told.get('last_cause')}.")
     if told.get("hole_count"):
         lines.append(f"{told['hole_px']} pixels could not be computed, and are left out.")
     return lines

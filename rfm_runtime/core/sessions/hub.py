@@ -720,14 +720,14 @@ class GatewayCore:
         """The answer while the broker does not answer. It may take the request up all the same, once it does."""
         silent_s = self._silent_s(now_s)
         since = f" and has said nothing for {silent_s:.0f} s" if silent_s > FEED_SILENT_S else ""
-        return error_info(
-            UnavailableError(
-                f"the broker does not answer{since}",
-                kept="what was accepted is on disk, and what runs goes on",
-                hint="repeat it when `rfm-runtime status` says ready; `rfm-runtime logs broker` says why it is not",
-                retry_after_s=1.0,
-            )
+        error = UnavailableError(
+            f"the broker does not answer{since}",
+            kept="what was accepted is on disk, and what runs goes on",
+            hint="repeat it when `rfm-runtime status` says ready; `rfm-runtime logs broker` says why it is not",
+            retry_after_s=1.0,
         )
+        error.unsure = True
+        return error_info(error)
 
     # --- for tests and people ---------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.tiles.order import bitmap, rect
 from rfm_runtime.core.tiles.run import Run
 from rfm_runtime.core.tiles.worker import QUEUE_LIMIT, Worker
@@ -76,9 +77,8 @@ def explain(run: Run, first: Run | None) -> tuple[str, ...]:
     if run.paused:
         lines.append("It is paused.")
     if run.poison.last_cause:
-        lines.append(
-            f"{sum(run.poison.deaths.values())} attempts came to nothing, the last of: {run.poison.last_cause}."
-        )
+        tried = counted(sum(run.poison.deaths.values()), "attempt")
+        lines.append(f"{tried} came to nothing, the last of: {run.poison.last_cause}.")
     if run.alone:
         lines.append(f"{len(run.alone)} of its tasks have killed, and wait for a worker that holds nothing else.")
     if run.poison.holes:

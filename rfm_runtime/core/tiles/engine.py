@@ -161,7 +161,7 @@ class EngineCore:
         if message.artifacts is not None:
             run.finished_before(message.artifacts, message.holes)
         else:
-            run.prepare(message.committed, message.iterations, message.holes)
+            run.prepare(message.committed, message.iterations, message.holes, message.costs)
         if run.dropped:
             return []
         pixels = float(run.grid.width_px * run.grid.height_px)

@@ -82,7 +82,7 @@ class Assigned(Struct, frozen=True):
 class FrameReady(Struct, frozen=True, kw_only=True):
     """Planes are there, space is reserved. committed: tiles recovered from an earlier claim, verified.
 
-    iterations: nominal, in these tiles. holes: in these tiles.
+    iterations: nominal, in these tiles. holes: in these tiles. costs: expected of all tiles, if that is known.
     artifacts: not None if an earlier claim finished everything but the outcome.
     """
 
@@ -91,6 +91,7 @@ class FrameReady(Struct, frozen=True, kw_only=True):
     committed: tuple[int, ...] = ()
     iterations: int = 0
     holes: tuple[Rect, ...] = ()
+    costs: tuple[float, ...] = ()
     artifacts: tuple[Artifact, ...] | None = None
 
 

@@ -6,9 +6,10 @@ Owned by `EngineCore`; every method is a pure change of this object, and says wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from rfm_runtime.core.counts import counted
 from rfm_runtime.core.tiles.messages import Rect, Task
 from rfm_runtime.core.tiles.order import (
     PREVIEW_STEP,
@@ -149,11 +150,24 @@ class Run:
         cost_s = self.weighed_s - doubted * self.preview_s
         return int(1e9 * max(0.0, self.left) * cost_s / (self.weighed - doubted * self.preview_weight))
 
-    def prepare(self, committed: Iterable[int], iterations: int = 0, holes: Iterable[Rect] = ()) -> None:
-        """The frame is there; tiles that an earlier claim committed are done, with so many iterations in them."""
+    def prepare(
+        self,
+        committed: Iterable[int],
+        iterations: int = 0,
+        holes: Iterable[Rect] = (),
+        costs: Sequence[float] = (),
+    ) -> None:
+        """The frame is there; tiles that an earlier claim committed are done, with so many iterations in them.
+
+        costs: of all tiles, as its preview said, which is not made again.
+        """
+        committed = tuple(committed)
         self.prepared = True
         self.poison.found(holes)
         self.iterations = iterations
+        if committed and len(costs) == self.total_tiles:
+            self.weights = dict(enumerate(costs))
+            self.left = sum(costs)
         for index in committed:
             self._commit(index)
         if self.committed:
@@ -325,7 +339,7 @@ class Run:
         phase, index = key
         if phase != "part":
             return WORKER_LOST.error(
-                f"{self.poison.deaths[key]} attempts at {phase} {index} came to nothing: {cause}",
+                f"{counted(self.poison.deaths[key], 'attempt')} at {phase} {index} came to nothing: {cause}",
                 hint="see `rfm-runtime logs engine`; a smaller tile_px or fewer workers may help",
             )
         x, y, width, height = self._rect(key)

@@ -156,10 +156,9 @@ class Crowd:
         """That the watcher nearby was told."""
         return self._watching["near"].events
 
-    @property
-    def silent_s(self) -> float:
-        """Since the last word to the watcher nearby."""
-        return asyncio.get_running_loop().time() - self._watching["near"].heard_s
+    def silence_s(self) -> float:
+        """The longest one of the watcher nearby since this was asked last."""
+        return self._watching["near"].silence_s()
 
     def faulted(self) -> list[str]:
         """What ended that never should."""

@@ -78,7 +78,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A look at the run, each second. silent_s: how long the watcher nearby has heard nothing."""
+    """A look at the run, each second. silent_s: the longest silence of the watcher nearby since the look before."""
 
     at_s: float
     accepted: int
@@ -90,13 +90,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run was. settled_s: from its last fault until all was quiet and everybody knew."""
+    """What a run was. settled_s: from its last fault until all was quiet and everybody knew.
+
+    interrupted_s: when somebody had enough of it; what was planned after that did not happen.
+    """
 
     verdict: Verdict
     happened: Sequence[Happened]
     samples: Sequence[Sample]
     took_s: float
     settled_s: float
+    interrupted_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -106,6 +110,7 @@ class _Run:
     began_s: float
     happened: list[Happened] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    interrupted_s: float | None = None
 
 
 class Harness:
@@ -141,6 +146,18 @@ class Harness:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._starting = asyncio.Lock()
         self._undos: dict[int, processes.Undo] = {}
+        self._under_load = False
+        self._interrupted = asyncio.Event()
+
+    def interrupt(self) -> bool:
+        """No more faults: what ran so far settles and is checked. False where nothing runs yet, or it was asked before.
+
+        In the loop's thread.
+        """
+        if not self._under_load or self._interrupted.is_set():
+            return False
+        self._interrupted.set()
+        return True
 
     async def run(self) -> Outcome:
         """All of it. Raises RfmError if the runtime does not start, or not again. Nothing is left, however it ends."""
@@ -155,6 +172,7 @@ class Harness:
             run = _Run(time.monotonic())
             async with _while_looking(self._look(run, runtime, crowd)):
                 crowd.start()
+                self._under_load = True
                 await self._disturb(run, runtime, crowd, proxy)
                 calm_s = time.monotonic()
                 await self._settle(runtime, crowd)
@@ -164,7 +182,8 @@ class Harness:
             await proxy.close()
             await _to_its_end(runtime.stop)
             verdict = await asyncio.to_thread(check, self._records, runtime.folders.journal, self._left(run))
-            return Outcome(verdict, run.happened, run.samples, time.monotonic() - run.began_s, settled_s)
+            took_s = time.monotonic() - run.began_s
+            return Outcome(verdict, run.happened, run.samples, took_s, settled_s, run.interrupted_s)
 
     # --- the runtime ------------------------------------------------------------------------
 
@@ -212,7 +231,8 @@ class Harness:
             async with asyncio.TaskGroup() as group:
                 for number, planned in enumerate(self._plan):
                     group.create_task(self._one(run, number, planned, runtime, crowd, proxy))
-                await asyncio.sleep(self._seconds)
+                if not await self._goes_on(self._seconds):
+                    run.interrupted_s = round(time.monotonic() - run.began_s, 2)
         except ExceptionGroup as several:
             # One is enough: a runtime that does not start again.
             raise several.exceptions[0] from several
@@ -220,8 +240,9 @@ class Harness:
     async def _one(
         self, run: _Run, number: int, planned: Planned, runtime: Runtime, crowd: Crowd, proxy: FaultProxy
     ) -> None:
-        """One fault from its beginning to its end."""
-        await asyncio.sleep(max(0.0, planned.at_s - (time.monotonic() - run.began_s)))
+        """One fault from its beginning to its end, which comes early when the run is interrupted."""
+        if not await self._goes_on(max(0.0, planned.at_s - (time.monotonic() - run.began_s))):
+            return
         happened = Happened(planned, round(time.monotonic() - run.began_s, 2))
         run.happened.append(happened)
         try:
@@ -231,11 +252,20 @@ class Harness:
             undo = None
         if undo is not None:
             self._undos[number] = undo
-            await asyncio.sleep(planned.lasts_s)
+            await self._goes_on(planned.lasts_s)
             self._undos.pop(number)()
         happened.ended_s = round(time.monotonic() - run.began_s, 2)
         if isinstance(planned.fault, Kill):
             crowd.replace()
+
+    async def _goes_on(self, for_s: float) -> bool:
+        """After so long; False as soon as it is interrupted."""
+        try:
+            async with asyncio.timeout(for_s):
+                await self._interrupted.wait()
+        except TimeoutError:
+            return True
+        return False
 
     async def _begin(
         self, planned: Planned, happened: Happened, runtime: Runtime, crowd: Crowd, proxy: FaultProxy
@@ -352,7 +382,7 @@ def _sample(run: _Run, runtime: Runtime, crowd: Crowd) -> Sample:
         at_s=round(time.monotonic() - run.began_s, 2),
         accepted=crowd.accepted,
         events=crowd.events,
-        silent_s=round(crowd.silent_s, 2),
+        silent_s=round(crowd.silence_s(), 2),
         memory_bytes=memory,
         descriptors=descriptors,
     )

@@ -14,6 +14,9 @@ import msgspec
 
 __all__ = ["Record", "brief", "brief_event", "brief_operation"]
 
+OWN = frozenset({"open", "closed", "fresh", "end"})
+"""What a watcher writes of itself: whoever tries to connect every second has heard nothing by that."""
+
 
 class Record:
     """One writer's file; each line is in the kernel's hands when `write` returns, so that a kill loses none."""
@@ -22,17 +25,26 @@ class Record:
         self._file = path.open("ab", buffering=0)
         self.events = 0
         self.position = 0
-        self.heard_s = time.monotonic()
+        self._heard_s = time.monotonic()
+        self._longest_s = 0.0
 
     def write(self, kind: str, /, **fields: Any) -> None:
         """One line."""
-        self.heard_s = time.monotonic()
+        now_s = time.monotonic()
+        if kind not in OWN:
+            self._longest_s = max(self._longest_s, now_s - self._heard_s)
+            self._heard_s = now_s
         if kind == "event":
             self.events += 1
             self.position = max(self.position, fields["seq"])
         elif kind == "live":
             self.position = max(self.position, fields["seq"])
-        self._file.write(msgspec.json.encode({"t": round(self.heard_s, 4), "k": kind, **fields}) + b"\n")
+        self._file.write(msgspec.json.encode({"t": round(now_s, 4), "k": kind, **fields}) + b"\n")
+
+    def silence_s(self) -> float:
+        """The longest time without a word since this was asked last, also one that is not over yet."""
+        longest_s, self._longest_s = max(self._longest_s, time.monotonic() - self._heard_s), 0.0
+        return longest_s
 
     def close(self) -> None:
         """Idempotent."""

@@ -130,6 +130,15 @@ def test_a_failed_operation_keeps_the_code_of_its_owner() -> None:
     assert (error.code, error.cause_code, error.hint) == ("operation_failed", "worker_lost", "look")
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_another_process_of_this_package_is_told_all_of_it(kind: type[RfmError]) -> None:
+    error = made(kind)
+    error.kept = "something"
+    got = errors.of_fields(errors.fields_of(error))
+    assert type(got) is (errors.StartError if kind is MissingExtraError else kind)
+    assert (got.message, got.hint, got.kept) == (error.message, error.hint, error.kept)
+
+
 def raised(family: type[RfmError]) -> list[tuple[str, ast.Call, type[RfmError]]]:
     """Every place in the package that makes an error of a family."""
     found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.outbox import OUTBOX_LIMIT, Outbox
-from rfm_runtime.errors import BadRequestError
+from rfm_runtime.errors import BadRequestError, UnavailableError
 from rfm_runtime.protocol.messages import (
     CancelOperation,
     FetchArtifact,
@@ -29,6 +30,7 @@ from rfm_runtime.protocol.messages import (
     SubmitReply,
     Welcome,
 )
+from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.wire import decode_batch, decode_request, encode
 
 CANCEL = CancelOperation(operation_id="a")
@@ -191,8 +193,12 @@ class Gateway:
                         self.cut -= 1
                         connection.transport.abort()
                         return
-                    reply = SubmitReply(operation_id=request.operation_id, seq=1)
-                    await connection.send(encode(reply, "msgpack", ts=0, reply_to=envelope.id))
+                    reply = self.answer(request)
+                    if reply is not None:
+                        await connection.send(encode(reply, "msgpack", ts=0, reply_to=envelope.id))
+
+    def answer(self, request: Submit) -> Struct | None:
+        return SubmitReply(operation_id=request.operation_id, seq=1)
 
 
 async def submitted(gateway: Gateway, params: dict[str, Any]) -> str:
@@ -219,3 +225,66 @@ def test_what_cannot_be_said_is_refused_at_once_and_disturbs_nobody(value: Any) 
     gateway = Gateway(0)
     assert asyncio.run(submitted(gateway, {"x": value})) == "mine"
     assert len(gateway.submissions) == 1
+
+
+class Refuses(Gateway):
+    """Answers submissions with an error, or says nothing and never comes back."""
+
+    def __init__(self, error: ErrorInfo | None) -> None:
+        super().__init__(cut=0)
+        self.error = error
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        if self.error is None and self.submissions:
+            await connection.close()
+            return
+        await super().__call__(connection)
+
+    def answer(self, request: Submit) -> Struct | None:
+        assert request.operation_id == "mine"
+        return self.error
+
+
+async def refused(gateway: Gateway, *, reachable: bool = True) -> UnavailableError:
+    async with serve(gateway, "127.0.0.1", 0, subprotocols=["rfm.v1.msgpack"]) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncClient(f"ws://127.0.0.1:{port}/", "t", initial_delay=0.01, max_delay=0.02) as client:
+            if not reachable:
+                server.close()
+                await server.wait_closed()
+            with pytest.raises(UnavailableError) as caught:
+                await client.submit("k", {}, operation_id="mine", request_key="once", timeout_s=0.3)
+    return caught.value
+
+
+FULL = ErrorInfo(code="unavailable", message="the disk is full", hint="make room", temporary=True)
+
+
+@pytest.mark.scenario("F7")
+def test_who_was_refused_is_told_what_helps_and_not_that_it_may_have_been_accepted() -> None:
+    error = asyncio.run(refused(Refuses(FULL)))
+    assert (error.message, error.hint) == ("the disk is full", "make room")
+
+
+def test_what_was_never_sent_was_not_accepted() -> None:
+    gateway = Gateway(0)
+    error = asyncio.run(refused(gateway, reachable=False))
+    assert gateway.submissions == []
+    assert "not sent" in error.message
+    assert "may have been accepted" not in error.hint
+
+
+@pytest.mark.parametrize("error", [None, msgspec.structs.replace(FULL, unsure=True)])
+def test_what_was_sent_and_is_not_known_of_may_have_been_accepted(error: ErrorInfo | None) -> None:
+    told = asyncio.run(refused(Refuses(error)))
+    assert "may have been accepted" in told.hint
+    assert "'mine'" in told.hint
+    assert "'once'" in told.hint
+
+
+@pytest.mark.scenario("F7")
+def test_what_was_refused_the_second_time_may_have_been_accepted_the_first_time() -> None:
+    gateway = Refuses(FULL)
+    gateway.cut = 1
+    assert "may have been accepted" in asyncio.run(refused(gateway)).hint
+    assert len(gateway.submissions) == 2

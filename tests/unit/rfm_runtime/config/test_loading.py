@@ -161,6 +161,16 @@ def test_a_bad_value_is_named_with_its_setting_and_its_origin(tmp_path: Path, ke
         assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("key", "choices"), [("interrupted", "resume or fail"), ("log_level", "debug, info, warning or error")]
+)
+def test_who_chooses_what_there_is_not_is_told_what_there_is(key: str, choices: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({key: "bogus"}, environ={})
+    assert "'bogus'" in caught.value.message
+    assert caught.value.hint == f"choose {choices}"
+
+
 @pytest.mark.parametrize("content", ["prot = 1", "[server]\nport = 1"])
 def test_an_unknown_setting_is_refused_and_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "settings.toml"

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rfm_runtime.core.tiles.order import rect
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, rect
 from rfm_runtime.engine.frames import (
+    COSTS,
     PENDING,
     WRITE_BYTES,
     Frame,
@@ -77,6 +78,32 @@ def test_committed_tiles_are_found_again_with_the_iterations_in_them(folder: Pat
     iterations = compute(folder, 0, 5, 7)
     flush(folder)
     assert recover(folder, INFO, MAX_ITER) == Recovered((0, 5, 7), iterations)
+
+
+def test_what_the_preview_said_of_each_tile_is_known_however_often_it_is_interrupted(folder: Path) -> None:
+    """The first look at what is left resets the pixels that said it."""
+    frame = Frame(folder, GRID)
+    assert frame.costs(500) == ()
+    frame.n[::PREVIEW_STEP, ::PREVIEW_STEP] = 40
+    frame.n[0, 0] = -1
+    said = frame.costs(500)
+    (folder / COSTS).unlink()
+    frame.close()
+    _, _, width, height = rect(GRID, 7)
+    assert said[7] == 40 * width * height
+    assert said[0] > said[1]
+    compute(folder, 5)
+    for _ in range(3):
+        found = recover(folder, INFO, MAX_ITER, inside=500)
+        assert found is not None
+        assert found.tiles == (5,)
+        assert [cost for index, cost in enumerate(found.costs) if index != 5] == [
+            cost for index, cost in enumerate(said) if index != 5
+        ]
+    (folder / COSTS).write_bytes(b"[1.0")
+    found = recover(folder, INFO, MAX_ITER, inside=500)
+    assert found is not None
+    assert (found.tiles, found.costs) == ((5,), ())
 
 
 def test_a_tile_that_does_not_fit_its_record_is_reset(folder: Path) -> None:

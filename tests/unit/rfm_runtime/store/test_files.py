@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from rfm_runtime.config import folders, load
 from rfm_runtime.core.operations.record import Batch, StoredOperation
 from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.protocol.history import History
 from rfm_runtime.protocol.operation import Operation, OperationEvent
 from rfm_runtime.store import files
 from rfm_runtime.store.backup import backup, restore
-from rfm_runtime.store.journal import SqliteJournal
+from rfm_runtime.store.journal import SqliteJournal, open_journal
 from rfm_runtime.store.look import looked_at
 from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
 from rfm_runtime.testing.runtime import eventually
@@ -504,3 +505,34 @@ def test_a_file_that_is_taken_away_while_it_is_written_is_said_and_nothing_is_lo
     eventually(lambda: written == [1, 2], what="what waited is written")
     assert troubles[-1] is None
     journal.close()
+
+
+@pytest.mark.scenario("F11")
+@pytest.mark.parametrize("left", ["shown", "journal.reserve", "outcomes/program.last"])
+def test_where_one_was_no_empty_one_is_begun(tmp_path, left):
+    """Somebody has removed it, moved it, or not mounted its disk: nothing of it may be taken for never having been."""
+    settings = load({"state_dir": str(tmp_path / "state")}, environ={"HOME": str(tmp_path)}).settings
+    where = folders(settings)
+    where.last_words.mkdir(parents=True)
+    (where.state / left).write_bytes(b"x")
+    with pytest.raises(JournalError, match="is gone") as caught:
+        open_journal(settings)
+    assert left in caught.value.message
+    assert "put it back" in caught.value.hint
+    assert "db restore" in caught.value.hint
+    assert "--new-journal" in caught.value.hint
+    assert not where.journal.exists()
+
+    # The way on: an empty one, which is there from then on.
+    assert files.begin_anew(where.journal, where.shown) is None
+    assert where.journal.exists()
+    open_journal(settings).close()
+
+
+@pytest.mark.scenario("F11")
+def test_where_none_was_one_is_begun(tmp_path):
+    settings = load({"state_dir": str(tmp_path / "state")}, environ={"HOME": str(tmp_path)}).settings
+    where = folders(settings)
+    where.last_words.mkdir(parents=True)
+    open_journal(settings).close()
+    open_journal(settings).close()

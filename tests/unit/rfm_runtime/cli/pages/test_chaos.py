@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -56,3 +57,17 @@ def test_a_run_with_violations_says_which_promises_were_broken() -> None:
 def test_a_run_that_was_over_at_once() -> None:
     made = Outcome(Verdict(0, {}, {}, 0, 0, ()), [], [], 0.0, 0.0)
     assert "0 faults" in written(made).text
+
+
+def test_a_run_that_was_interrupted_says_so_and_how_long_it_was() -> None:
+    page = written(replace(outcome(), interrupted_s=12.5))
+    assert "interrupted after 12.5\N{NO-BREAK SPACE}s of 5\N{NO-BREAK SPACE}m" in page.text
+    assert "It was interrupted" in page.text
+    assert "interrupted" not in written(outcome()).text
+
+
+def test_no_mark_of_an_axis_is_rounded_to_another() -> None:
+    """An axis of 0, 0.5 and 1 said 0, 0 and 1."""
+    markup = chaos_page(outcome(), seed=5, seconds=300.0, local=Local(UTC), now_ms=NOW_MS).markup
+    for label in ("0 s", "0.5 s", "1 s"):
+        assert markup.count(f">{label}</span>") > 0

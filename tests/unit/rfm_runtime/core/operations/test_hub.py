@@ -1242,6 +1242,34 @@ def test_what_began_and_ended_while_nobody_listened_is_told_with_its_times(world
 
 
 @pytest.mark.scenario("J33")
+@pytest.mark.parametrize(("ago_ms", "ended_ago_ms"), [(40_000, 40_000), (400_000, 60_000), (-40_000, 0)])
+def test_what_is_left_has_ended_when_it_was_left_as_far_as_clocks_allow(world, ago_ms, ended_ago_ms):
+    """Not when it was heard; not before it began, nor in the future."""
+    announced(world, age_ms=60_000)
+    left(world, last_word(ago_ms=ago_ms))
+    world.write()
+    told(world, ended_ago_ms)
+
+
+@pytest.mark.scenario("J33")
+def test_what_nobody_had_heard_of_has_ended_when_it_was_left(world):
+    left(world, last_word(age_ms=5_000, ago_ms=40_000))
+    world.write()
+    told(world, 40_000)
+    assert world.rows["op"].operation.started_at_ms == world.now.wall_ms - 45_000
+
+
+def told(world, ended_ago_ms):
+    """In the row, to whoever follows the events, and in how it went."""
+    operation, event = world.rows["op"].operation, world.feed[-1]
+    assert operation.ended_at_ms == world.now.wall_ms - ended_ago_ms
+    assert event.ts_ms == world.now.wall_ms
+    assert after_event(operation, event, operation.latest).ended_at_ms == operation.ended_at_ms
+    took_ms = operation.ended_at_ms - operation.started_at_ms
+    assert world.performance["op"].points[-1].t_ms <= took_ms
+
+
+@pytest.mark.scenario("J33")
 @pytest.mark.parametrize("of", ["another process", "a lower generation", "what has ended", "a render"])
 def test_what_is_left_by_others_changes_nothing(world, of):
     if of == "a render":

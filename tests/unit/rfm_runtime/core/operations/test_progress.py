@@ -291,3 +291,31 @@ def test_the_past_answers_before_the_first_measure_moves_the_bar():
     merge.claimed(1)
     merge.measured(9, whole(1, 0.0), 0.0)
     assert shown(merge).eta_ms.p50 == pytest.approx(60_000, rel=0.05)
+
+
+def test_what_was_done_while_the_broker_was_away_is_no_rate():
+    """Ten units a second, of which thirty came while nobody listened, and forty are in the hands of workers."""
+    merge = claimed(shown=500.0)
+    merge.reported(whole(1, 460.0), 0.0)
+    for step in range(1, 61):
+        now_s = 0.05 * step
+        merge.measured(7, tile(step, done=int(70 + 10 * now_s), cpu_ns=int(7e9 + 1e9 * now_s)), now_s)
+    update = shown(merge)
+    assert update.rate == pytest.approx(10.0, rel=0.2)
+    assert update.eta_ms.p50 == pytest.approx(1000 * (1000 - 560) / 10, rel=0.2)
+    # With nothing but its own first second behind it, it says nothing rather than that.
+    early = claimed(shown=500.0)
+    early.reported(whole(1, 460.0), 0.0)
+    early.measured(7, tile(1, done=70), 0.05)
+    assert shown(early).eta_ms is None
+
+
+def test_what_was_lost_with_an_owner_is_computed_again_at_the_rate_of_its_successor():
+    """The bar stands where it was shown until that is reached, and the time that is left is counted down meanwhile."""
+    merge = claimed(generation=2, shown=600.0)
+    for step in range(61):
+        now_s = 0.05 * step
+        merge.measured(0, whole(step + 1, 450.0 + 40 * now_s, generation=2), now_s)
+        update = shown(merge)
+        assert update.done == 600.0
+    assert update.eta_ms.p50 == pytest.approx(1000 * (1000 - 570) / 40, rel=0.2)

@@ -453,6 +453,25 @@ def test_without_a_preview_nothing_is_expected():
     assert run.measure(0).left_ns is None
 
 
+def test_what_the_preview_said_is_expected_of_a_render_that_goes_on_as_well():
+    """Without it the time that is left followed from the pixels, of which the cheap ones come last."""
+    costs = tuple(1.0 + index for index in range(6))
+    run = new()
+    run.prepare((0, 5), costs=costs)
+    order = []
+    while run.phase == "tile":
+        task = run.take(1)
+        order.append(task.index)
+        run.done(task, round(2e6 * costs[task.index]), (), ())
+        left = sum(cost for index, cost in enumerate(costs) if index not in {0, 5, *order})
+        assert run.measure(0).left_ns == pytest.approx(2e6 * left)
+    assert sorted(order) == [1, 2, 3, 4]
+    # Of one that begins anew the preview says it.
+    begun = new()
+    begun.prepare((), costs=costs)
+    assert begun.weights == {}
+
+
 def test_measures_are_numbered_and_name_their_step():
     run = prepared()
     steps = []
