@@ -46,6 +46,9 @@ REQUEST_S = 5.0
 GONE_S = 60.0
 """A server that was there so recently is awaited at the end of the program: it may only restart."""
 
+LONGEST_S = 10.0
+"""Between two tries to connect, at most: whoever is away for a lease is given up, and a try may take ten seconds."""
+
 M = TypeVar("M", bound=Struct)
 
 
@@ -84,7 +87,7 @@ class Elsewhere:
         )
         self._connection = Connection(
             speaker,
-            Link(Backoff(0.5, 30.0, 1.0)),
+            Link(Backoff(0.5, LONGEST_S, 1.0)),
             url=found.url,
             token=found.token,
             connection_file=None,

@@ -47,7 +47,7 @@ START_S = 60.0
 STATE = "state"
 """The runtime's state folder, in the folder of the run."""
 
-QUIET_S = 90.0
+QUIET_S = 180.0
 """For what nobody waits for to end: operations of programs that were killed, the lease of one far away included."""
 
 CONVERGE_S = 60.0
@@ -58,7 +58,6 @@ OVERRIDES = {
     "workers": 2,
     "drain_timeout_s": 5.0,
     "heartbeat_s": 2.0,
-    "lease_s": 60.0,
     # All watchers, submitters and programs of a run come from one address, again and again.
     "connections_per_user": 256,
     "connections_per_address": 256,
