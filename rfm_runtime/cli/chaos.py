@@ -75,7 +75,7 @@ def chaos(
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise BadRequestError(f"--seconds is {seconds:g}", hint=f"give seconds, from {SHORTEST_S:g} to {LONGEST_S:g}")
     seed = secrets.randbelow(SEEDS) if seed is None else seed
-    target = None if report is None else output_file(report, force=force)
+    target = None if report is None else output_file(report, force=force, option="--report")
     from rfm_runtime.testing.chaos.plan import plan
 
     if show_plan:

@@ -133,10 +133,11 @@ def steer(wanted: str, runtime_dir: str | None, action: Callable[[Client, str], 
         return found, action(connected, found)
 
 
-def output_file(path: Path, *, force: bool, runtime_dir: str | None = None) -> Path:
+def output_file(path: Path, *, force: bool, runtime_dir: str | None = None, option: str | None = "-o") -> Path:
     """The path, if a file may and can be written there: better said before an hour of work than after it.
 
-    What a runtime lives on is never replaced. Raises OutputExistsError, SetupError.
+    option: what the file is named with, None for an argument. What a runtime lives on is never replaced. Raises
+    OutputExistsError, SetupError.
     """
     from rfm_runtime.client.handle import check_target
 
@@ -145,7 +146,8 @@ def output_file(path: Path, *, force: bool, runtime_dir: str | None = None) -> P
         _never_its_own(target, runtime_dir)
     folder = target.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise SetupError(f"cannot write into the folder {folder}", hint="choose another place, or make it writable")
+        place = "name another place" if option is None else f"choose another place with {option}"
+        raise SetupError(f"cannot write into the folder {folder}", hint=f"{place}, or make it writable")
     return target
 
 

@@ -171,7 +171,7 @@ def backup(
         _needs_journal(where)
         where.backups.mkdir(mode=0o700, exist_ok=True)
         file = where.backups / time.strftime("journal-%Y%m%d-%H%M%S.db")
-    target = output_file(file, force=force)
+    target = output_file(file, force=force, option=None)
     size_bytes = copied(where.journal, target, force=force)
     if as_json:
         print_json({"file": str(target.absolute()), "bytes": size_bytes})

@@ -170,9 +170,18 @@ def test_where_holes_are_allowed_all_but_the_part_that_kills_is_rendered_and_tol
     assert from_text(picture.text).on_poison == "hole"  # type: ignore[attr-defined]
 
 
+def frames_in(worker: psutil.Process) -> list[str]:
+    """Planes of renders that it has mapped."""
+    return [mapped.path for mapped in worker.memory_maps() if mapped.path.endswith(".npy")]
+
+
 @pytest.mark.scenario("C6")
 def test_workers_that_are_refused_memory_say_so_and_live(running: Runtime, client: Client) -> None:
-    workers = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")
+    # Without a frame of an earlier render, whose place a new one could take.
+    workers = eventually(
+        lambda: len(w := running.workers()) == 2 and not any(frames_in(worker) for worker in w) and w,
+        what="two workers that hold no frame",
+    )
     for worker in workers:
         resource.prlimit(worker.pid, resource.RLIMIT_AS, (worker.memory_info().vms, resource.RLIM_INFINITY))
     operation = client.submit(KIND, {**SECONDS, "max_iter": 1000})
@@ -212,12 +221,14 @@ def test_a_worker_that_the_kernel_kills_for_want_of_memory_is_replaced_and_the_c
     workers = eventually(lambda: len(w := running.workers()) == 2 and w, what="two workers")
     with memory_group(256 * 1024) as group:
         operation = client.submit(KIND, SECONDS)
-        # Only one that has tiles in hand dies of this operation: what an idle one touches is none of it.
+        # What an idle one touches is none of this operation's; and tiles need nothing that they do not have already.
+        # Whoever makes the picture needs more than is allowed.
         eventually(lambda: done(operation) > 0, timeout_s=30, what="tiles are done")
-        (group / "cgroup.procs").write_text(str(workers[0].pid))
-        eventually(lambda: not workers[0].is_running(), timeout_s=30, what="it is killed")
+        for worker in workers:
+            (group / "cgroup.procs").write_text(str(worker.pid))
         assert operation.wait(90) == "completed"
+    assert not all(worker.is_running() for worker in workers)
     assert "out-of-memory kill" in details(operation)["last_cause"]
-    assert details(operation)["failed_attempts"] == 1
+    assert details(operation)["failed_attempts"] in (1, 2)
     assert any("out-of-memory kill" in line for line in client.explain(operation.id))
     assert '"cause": "out-of-memory kill' in running.logs()
