@@ -1,0 +1,167 @@
+"""The formulas: one short step each, written once for every use of it.
+
+A step takes `z`, `c` and `p` as tuples of real numbers and gives the next `z`. Whatever adds, subtracts, multiplies,
+divides and has an absolute value can be such a number: a register of lanes whose code is being written
+(`rfm_kernels.vectors`), an array, a float, or any of them with its derivatives (`rfm_kernels.duals`). So the vector
+code, the plain loop and distance estimates all come from the same few lines, and can't differ.
+
+The order of operations is part of a formula: it decides about the last bits, and pictures are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+__all__ = ["Formula", "Step", "divided", "formula", "powered", "product"]
+
+Real = Any
+Point = tuple[Real, ...]
+Step = Callable[[Point, Point, Point], Point]
+
+
+FAR = 1e150
+"""Where nothing comes from: the place before the first one."""
+
+
+class Formula(NamedTuple):
+    """step: (z, c, p) → z. words: real numbers in z; the first two are the point, others start at 0.
+
+    degree: of the growth of |z|, for the smooth fraction. holomorphic: its derivative is one complex number.
+    parameters: real numbers in p. converges: a pixel is done when a step moves it by less than a limit, and z has four
+    words, the point and the one before; others are done when they are farther from 0 than the bailout radius.
+    proves: it is z² + c, whose cycles are known well enough to tell them before an orbit repeats to the bit.
+    start: z₀ where the pixel is c.
+    """
+
+    step: Step
+    words: int = 2
+    degree: float = 2.0
+    holomorphic: bool = True
+    parameters: int = 0
+    converges: bool = False
+    proves: bool = False
+    start: tuple[float, ...] = (0.0, 0.0)
+
+
+# --- arithmetic of points -------------------------------------------------------------------------
+
+
+def product(z: Point, w: Point) -> Point:
+    """z·w."""
+    return z[0] * w[0] - z[1] * w[1], z[0] * w[1] + z[1] * w[0]
+
+
+def divided(z: Point, w: Point) -> Point:
+    """z / w."""
+    norm = w[0] * w[0] + w[1] * w[1]
+    return (z[0] * w[0] + z[1] * w[1]) / norm, (z[1] * w[0] - z[0] * w[1]) / norm
+
+
+def squared(z: Point) -> Point:
+    """z²: as (x + x)·y, so that nothing is rounded twice."""
+    x, y = z
+    return x * x - y * y, (x + x) * y
+
+
+def powered(z: Point, power: int) -> Point:
+    """zⁿ for n ≥ 1, by squaring from the highest bit on."""
+    result = z
+    for bit in bin(power)[3:]:
+        result = squared(result)
+        if bit == "1":
+            result = product(result, z)
+    return result
+
+
+# --- the families ---------------------------------------------------------------------------------
+
+
+def _mandelbrot(z: Point, c: Point, _p: Point) -> Point:
+    x, y = squared(z)
+    return x + c[0], y + c[1]
+
+
+def _burning_ship(z: Point, c: Point, _p: Point) -> Point:
+    x, y = squared(z)
+    return x + c[0], abs(y) + c[1]
+
+
+def _perpendicular_ship(z: Point, c: Point, _p: Point) -> Point:
+    x, y = z
+    return x * x - y * y + c[0], (x + x) * abs(y) + c[1]
+
+
+def _celtic(z: Point, c: Point, _p: Point) -> Point:
+    x, y = squared(z)
+    return abs(x) + c[0], y + c[1]
+
+
+def _buffalo(z: Point, c: Point, _p: Point) -> Point:
+    x, y = squared(z)
+    return abs(x) + c[0], abs(y) + c[1]
+
+
+def _tricorn(z: Point, c: Point, _p: Point) -> Point:
+    x, y = squared(z)
+    return x + c[0], c[1] - y
+
+
+def _phoenix(z: Point, c: Point, p: Point) -> Point:
+    now, before = z[:2], z[2:]
+    square, memory = squared(now), product(p, before)
+    return square[0] + c[0] + memory[0], square[1] + c[1] + memory[1], *now
+
+
+def _multibrot(power: int) -> Step:
+    def step(z: Point, c: Point, _p: Point) -> Point:
+        x, y = powered(z, power)
+        return x + c[0], y + c[1]
+
+    return step
+
+
+def _newton(degree: int, *, plus_c: bool) -> Step:
+    """p: real and imaginary part of R, then of the coefficients from the highest power down."""
+
+    def step(z: Point, c: Point, p: Point) -> Point:
+        now = z[:2]
+        value, slope = p[2:4], None
+        for place in range(4, 4 + 2 * degree, 2):
+            # Horner's rule for the polynomial and its derivative at once.
+            if slope is None:
+                slope = value
+            else:
+                grown = product(slope, now)
+                slope = grown[0] + value[0], grown[1] + value[1]
+            grown = product(value, now)
+            value = grown[0] + p[place], grown[1] + p[place + 1]
+        move = product(p[:2], divided(value, slope or value))
+        x, y = now[0] - move[0], now[1] - move[1]
+        return (x + c[0], y + c[1], *now) if plus_c else (x, y, *now)
+
+    return step
+
+
+SIMPLE = {
+    "mandelbrot": Formula(_mandelbrot, proves=True),
+    "burning_ship": Formula(_burning_ship, holomorphic=False),
+    "perpendicular_ship": Formula(_perpendicular_ship, holomorphic=False),
+    "celtic": Formula(_celtic, holomorphic=False),
+    "buffalo": Formula(_buffalo, holomorphic=False),
+    "tricorn": Formula(_tricorn, holomorphic=False),
+    "phoenix": Formula(_phoenix, words=4, parameters=2, start=(0.0, 0.0, 0.0, 0.0)),
+}
+
+
+def formula(name: str, degree: int = 2) -> Formula:
+    """The formula of that name; degree: of a Multibrot, or of the polynomial of `newton` and `nova`.
+
+    Raises KeyError for a name it does not know.
+    """
+    if name == "multibrot":
+        return Formula(_multibrot(degree), degree=float(degree))
+    if name in ("newton", "nova"):
+        step = _newton(degree, plus_c=name == "nova")
+        return Formula(step, words=4, parameters=2 * degree + 4, converges=True, start=(1.0, 0.0, FAR, FAR))
+    return SIMPLE[name]
