@@ -29,7 +29,6 @@ from rfm_kernels.lanes import (
     DEGREE_SCALE,
     LANES,
     LIMIT,
-    PARAMETERS,
     READY,
     SCALE,
     SEED,
@@ -137,10 +136,10 @@ PROVES = False
 """Whether cycles are those of z² + c, for which a near return is enough; else the orbit has to repeat to the bit."""
 NEAR2 = 0.0
 """|z - checkpoint|² up to which a cycle is looked for."""
-advance: Any
-settle: Any
-watch: Any
-interior: Any
+advance: Any = None
+settle: Any = None
+watch: Any = None
+interior: Any = None
 
 # Words of the integers: scalars first, then one a lane or a place.
 QUEUED, READIED, FRESH, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
@@ -160,7 +159,7 @@ class Planes(NamedTuple):
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-_MARKED: list[tuple[Any, list[str], dict[str, Any]]] = []
+_MARKED: list[tuple[Any, list[list[str]], dict[str, Any]]] = []
 
 
 def _template(*signature: str, **options: Any) -> Callable[[F], F]:
@@ -290,7 +289,8 @@ def _take_fresh(real: Doubles, word: Words) -> int:
         real[INITIAL], real[INITIAL + 1] = real[SCRATCH + k], real[SCRATCH + LANES + k]
     else:
         real[INITIAL + STATE], real[INITIAL + STATE + 1] = real[SCRATCH + k], real[SCRATCH + LANES + k]
-    return word[FRESH_AT + k]
+    at: int = word[FRESH_AT + k]
+    return at
 
 
 @_template(**INLINE)
@@ -507,6 +507,41 @@ def _publish(word: Words, counters: Words, before: tuple[int, int, int]) -> None
     publish(counters, 2, before[2] + word[EXECUTED])
 
 
+@_template(**OPTIONS)
+def _begin(
+    real: Doubles,
+    word: Words,
+    px0: int,
+    py0: int,
+    step: int,
+    view: Doubles,
+    max_iter: int,
+    limit: float,
+    is_julia: int,
+    tests: int,
+    start: Doubles,
+) -> None:
+    """Lay out a workspace of zeros."""
+    for k in range(len(view)):
+        real[CONSTANTS + VIEW + k] = view[k]
+    real[CONSTANTS + LIMIT] = limit
+    real[CONSTANTS + SCALE] = 1.0 / abs(math.log2(limit))
+    real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
+    real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
+    for k in range(WORDS):
+        real[INITIAL + k] = start[k]
+    if is_julia:
+        for k in range(SLOPES):
+            real[INITIAL + WORDS + k * SLOPES + k] = 1.0
+        real[INITIAL + STATE], real[INITIAL + STATE + 1] = view[6], view[7]
+    for lane in range(LANES):
+        real[DUE + lane] = np.inf
+    word[PX0], word[PY0], word[STEP], word[MAX_ITER] = px0, py0, step, max_iter
+    word[IS_JULIA], word[TESTS] = is_julia, tests
+    word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, 1 << 62
+    word[FIRST_COLUMN] = word[COLUMN]
+
+
 @_template(SIGNATURE, cache=bool(config.CACHE_DIR), **OPTIONS)
 def _compute(
     n: Counts,
@@ -528,24 +563,7 @@ def _compute(
     word: Words,
 ) -> int:
     planes = Planes(n, nf, z, far)
-    for k in range(len(view)):
-        real[CONSTANTS + VIEW + k] = view[k]
-    real[CONSTANTS + LIMIT] = limit
-    real[CONSTANTS + SCALE] = 1.0 / abs(math.log2(limit))
-    real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
-    real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
-    for k in range(STATE):
-        real[INITIAL + k] = start[k] if k < WORDS else 0.0
-    if is_julia:
-        for k in range(SLOPES):
-            real[INITIAL + WORDS + k * SLOPES + k] = 1.0
-        real[INITIAL + STATE], real[INITIAL + STATE + 1] = view[6], view[7]
-    for lane in range(LANES):
-        real[DUE + lane] = np.inf
-    word[PX0], word[PY0], word[STEP], word[MAX_ITER] = px0, py0, step, max_iter
-    word[IS_JULIA], word[TESTS] = is_julia, tests
-    word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, 1 << 62
-    word[FIRST_COLUMN] = word[COLUMN]
+    _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start)
     before = counters[0], counters[1], counters[2]
     safe = limit / SAFE if CONVERGES else limit * SAFE
     next_watch = np.int64(WATCH_BLOCKS)
@@ -604,7 +622,7 @@ def _compiled(names: dict[str, Any], label: str) -> Any:
         own = FunctionType(function.__code__, scope, function.__name__)
         # Each kernel has files of its own in the cache, which go by this name.
         own.__qualname__ = f"{function.__name__}_{label}"
-        compiled = njit(*signature, **options)(own)
+        compiled = njit(*signature, **options)(own) if signature else njit(**options)(own)
         scope[function.__name__] = compiled
     return compiled
 
@@ -642,13 +660,15 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
     return kernel
 
 
-def plain_loop(formula: Formula, label: str) -> Callable[..., None]:
+def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:
     """The counts of every pixel of a formula by the plain loop: what the kernels are compared with.
 
     Called as `(n, px0, py0, view, max_iter, limit, julia)`; compiled at the first call.
     """
     step, words, parameters = scalar_code(formula), formula.words, formula.parameters
-    converges, second, third = formula.converges, formula.start[-2], formula.start[-1]
+    converges, (first_re, first_im) = formula.converges, formula.start[:2]
+    second, third = formula.start[-2:]
+    fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
 
     def is_over(z: Any, limit: float) -> bool:
         if converges:
@@ -658,14 +678,14 @@ def plain_loop(formula: Formula, label: str) -> Callable[..., None]:
     over = njit(**INLINE)(is_over)
 
     def loop(n: Counts, px0: int, py0: int, view: Doubles, max_iter: int, limit: float, julia: bool) -> None:
-        p = to_fixed_tuple(view[VIEW_WORDS:], parameters)
+        p: Any = fixed(view[VIEW_WORDS:], parameters)
         for y in range(n.shape[0]):
             for x in range(n.shape[1]):
                 column, row = float(px0 + x), float(py0 + y)
                 re = view[0] + (view[2] * column + view[3] * row)
                 im = view[1] + (view[4] * column + view[5] * row)
                 c = (view[6], view[7]) if julia else (re, im)
-                first = (re, im) if julia else (formula_start[0], formula_start[1])
+                first = (re, im) if julia else (first_re, first_im)
                 z = first if words == 2 else (first[0], first[1], second, third)
                 count = 0
                 while count < max_iter and not over(z, limit):
@@ -673,6 +693,5 @@ def plain_loop(formula: Formula, label: str) -> Callable[..., None]:
                     count += 1
                 n[y, x] = count if over(z, limit) else NOT_ESCAPED
 
-    formula_start = formula.start
     loop.__qualname__ = f"plain_loop_{label}"
     return njit(**OPTIONS)(loop)

@@ -5,7 +5,8 @@ divides and has an absolute value can be such a number: a register of lanes whos
 (`rfm_kernels.vectors`), an array, a float, or any of them with its derivatives (`rfm_kernels.duals`). So the vector
 code, the plain loop and distance estimates all come from the same few lines, and can't differ.
 
-The order of operations is part of a formula: it decides about the last bits, and pictures are the same on every machine.
+The order of operations is part of a formula: it decides about the last bits, and pictures are the same on every
+machine.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
+from numba import config
+from numba.core import cgutils as untyped_cgutils
+from numba.core import types as untyped_types
 from numba.extending import intrinsic
 
 from rfm_kernels.duals import Dual
@@ -26,6 +27,10 @@ BLOCK = 8
 
 MOST_PARAMETERS = 72
 
+# Numba has no annotations for these.
+cgutils: Any = untyped_cgutils
+types: Any = untyped_types
+
 READY = 4 * LANES
 """A pixel is in a lane, in the queue or ready, and new ones are taken only when none is ready: 3 LANES."""
 
@@ -35,10 +40,10 @@ Emit = Callable[[Any, Any, Any, Any], Any]
 class Layout(NamedTuple):
     """Rows of LANES doubles, then what is not one a lane.
 
-    words: of z; state: words and their derivatives. POOL is at row 0: state, c, the state at the start of the block, z at
-    the checkpoint, the block of the next checkpoint. QUEUE: state, c, iterations allowed, iterations done, smooth
-    fraction, distance. SCRATCH: x y of pixels. Offsets in doubles: of ready pixels, of a
-    pixel's first state and c, of constants.
+    words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
+    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`, infinite of a free lane). The
+    queue: state, c, iterations allowed, iterations done, smooth fraction, distance. scratch: x y of pixels. stack,
+    initial, constants, doubles are offsets: of ready pixels, of a pixel's first state and c, of constants, of the end.
     """
 
     words: int
@@ -97,12 +102,8 @@ def _stepped(
     words, slopes = place.words, place.slopes
     if not slopes:
         return list(formula.step(tuple(state), tuple(c), tuple(p)))
-    z = tuple(
-        Dual(state[k], tuple(state[words + k * slopes : words + (k + 1) * slopes])) for k in range(words)
-    )
-    moving = tuple(
-        Dual(c[k], tuple(seed if direction == k else 0 for direction in range(slopes))) for k in range(2)
-    )
+    z = tuple(Dual(state[k], tuple(state[words + k * slopes : words + (k + 1) * slopes])) for k in range(words))
+    moving = tuple(Dual(c[k], tuple(seed if direction == k else 0 for direction in range(slopes))) for k in range(2))
     after = formula.step(z, moving, tuple(p))
     return [one.value for one in after] + [slope for one in after for slope in one.slopes]
 

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import traceback
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ import msgspec
 import numpy as np
 import zmq
 
-from rfm_kernels.catalog import kernel
 from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, measured_as, tiles_under
 from rfm_runtime.engine import image, pipe
 from rfm_runtime.engine.frames import Frame, Interrupted, inside_cost
+from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
@@ -69,7 +70,11 @@ class Operation:
         self.grid = grid_of(self.request)
         self.frame = Frame(Path(begin.frame), self.grid)
         self.touched = False
-        self.kernel = kernel(self.view.formula, julia=self.view.is_julia, interior_tests=self.view.interior_tests)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Loaded by the thread that computes: the other one hears of a cancel meanwhile."""
+        return Renderer(self.view)
 
 
 def _line() -> Any:
@@ -281,23 +286,8 @@ class Worker:
             operation.frame.reset(task.x, task.y, task.width, task.height)
         operation.frame.leave_out(task.holes)
         n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)
-        view = operation.view
-        return operation.kernel(
-            n,
-            nf,
-            task.x,
-            task.y,
-            PREVIEW_STEP if task.phase == "preview" else 1,
-            view.re0,
-            view.im0,
-            view.spacing,
-            view.julia_re,
-            view.julia_im,
-            view.max_iter,
-            view.bailout2,
-            self._control,
-            self._counters,
-        )
+        step = PREVIEW_STEP if task.phase == "preview" else 1
+        return operation.renderer.compute(n, nf, task.x, task.y, step, control=self._control, counters=self._counters)
 
 
 def _key(task: Task) -> tuple[str, int]:

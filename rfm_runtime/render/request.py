@@ -17,11 +17,15 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
+from rfm_runtime.render.complex_text import Complex, parse, polynomial
+from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.palettes import PALETTES
 
-__all__ = ["FORMULAS", "FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "validate"]
+__all__ = ["DEFAULT_PHOENIX", "FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "coefficients_of", "validate"]
 
-FORMULAS = ("mandelbrot",)
+DEFAULT_PHOENIX = "-0.5"
+DEFAULT_COEFFICIENTS = ("1", "0", "0", "-1")
+DEFAULT_TOLERANCE = 1e-6
 
 ON_POISON = ("fail", "hole")
 """What becomes of a render some of whose pixels kill whoever computes them."""
@@ -34,6 +38,11 @@ FRAME_LIMIT_PX = 400_000_000
 """16 bytes a pixel on disk, with image and raw data: 6.4 GB."""
 MAX_ITER_LIMIT = 2**31 - 1
 BAILOUT_LIMIT = 1e10
+GROWTH_LIMIT = 300.0
+"""Decimal exponent that |z|² may reach in the step that escapes: float64 has numbers up to 1e308."""
+DEGREE_LIMIT = 16
+SKEW_LIMIT_DEG = 80.0
+STRETCH_LIMIT = 100.0
 SPACING_LIMIT = Fraction(1, 10**13)
 """Below this, neighbouring pixels of a view about |c| ≈ 1 share float64 coordinates or rounding shows."""
 TILE_PX = 128
@@ -50,17 +59,24 @@ RGB = re.compile(r"#[0-9a-fA-F]{6}")
 class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to render.
 
-    re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
-    julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R. tile_px: edge of a
-    tile, 16 to 512; without it chosen by the size. palette, density, offset: see `rfm_kernels.colour`;
-    interior: of points that do not escape, #rrggbb. on_poison: where pixels kill whoever computes them, "fail"
-    fails the render, "hole" leaves them out, as chequers of magenta and black.
+    formula: see `rfm_runtime.render.formulas`. re, im: centre of the view, decimal strings. width: full horizontal
+    extent, decimal string. rotation_deg: the view is turned about its centre, counterclockwise. skew_deg, stretch: and
+    before that its upright axis is leant over, and lengthened. julia_re, julia_im: c of a Julia set; without them the
+    pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
+    polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
+    such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
+    the others. tile_px: edge of a tile, 16 to 512; without it chosen by the size. palette, density, offset: see
+    `rfm_kernels.colour`; interior: of points that do not escape, #rrggbb. on_poison: where pixels kill whoever computes
+    them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black.
     """
 
     formula: str = "mandelbrot"
     re: str
     im: str
     width: str
+    rotation_deg: float = 0.0
+    skew_deg: float = 0.0
+    stretch: float = 1.0
     width_px: int = 1920
     height_px: int = 1080
     max_iter: int = 1000
@@ -68,6 +84,12 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bailout: float = 1000.0
     julia_re: str | None = None
     julia_im: str | None = None
+    power: int | None = None
+    p: str | None = None
+    coefficients: tuple[str, ...] | None = None
+    roots: tuple[str, ...] | None = None
+    relaxation: str | None = None
+    tolerance: float | None = None
     palette: str = "viridis"
     density: float = 0.5
     offset: float = 0.0
@@ -114,6 +136,7 @@ def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
     _check_choices(request)
     _check_numbers(request)
     _check_view(request)
+    _check_formula(request)
     return request
 
 
@@ -148,7 +171,7 @@ def _check_names(fields: Mapping[str, Any]) -> None:
 def _check_choices(request: RenderRequest) -> None:
     if request.formula not in FORMULAS:
         message = f"there is no formula {_shown(request.formula, 40)!r}"
-        raise BadRequestError(message, hint=_nearest(request.formula, FORMULAS))
+        raise BadRequestError(message, hint=_nearest(request.formula, tuple(FORMULAS)))
     if request.palette not in PALETTES:
         message = f"there is no palette {_shown(request.palette, 40)!r}"
         raise BadRequestError(message, hint=_nearest(request.palette, PALETTES))
@@ -169,6 +192,12 @@ def _check_numbers(request: RenderRequest) -> None:
     if request.tile_px is not None:
         _in_range("tile_px", request.tile_px, 16, TILE_MAX_PX)
     _in_range("bailout", request.bailout, 2.0, BAILOUT_LIMIT)
+    for name, value, low, high in (
+        ("rotation_deg", request.rotation_deg, -360.0, 360.0),
+        ("skew_deg", request.skew_deg, -SKEW_LIMIT_DEG, SKEW_LIMIT_DEG),
+        ("stretch", request.stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT),
+    ):
+        _in_range(name, value, low, high)
     _in_range("density", request.density, -1000.0, 1000.0)
     _in_range("offset", request.offset, -1000.0, 1000.0)
     if request.width_px * request.height_px > FRAME_LIMIT_PX:
@@ -196,14 +225,99 @@ def _check_view(request: RenderRequest) -> None:
         )
     if (request.julia_re is None) != (request.julia_im is None):
         raise BadRequestError("julia_re and julia_im belong together", hint="give both, or neither")
-    if request.julia_re is not None and request.julia_im is not None:
-        c_re, c_im = _coordinate("julia_re", request.julia_re), _coordinate("julia_im", request.julia_im)
-        least = (1.0 + math.sqrt(1.0 + 4.0 * math.hypot(c_re, c_im))) / 2.0
-        if request.bailout < least:
+    for name, part in (("julia_re", request.julia_re), ("julia_im", request.julia_im)):
+        if part is not None:
+            _coordinate(name, part)
+
+
+def _check_formula(request: RenderRequest) -> None:
+    """What belongs to the formula alone."""
+    formula = FORMULAS[request.formula]
+    special = {name for info in FORMULAS.values() for name in info.takes}
+    for name in sorted(special - set(formula.takes)):
+        if getattr(request, name) is not None:
+            whose = [info.name for info in FORMULAS.values() if name in info.takes]
             raise BadRequestError(
-                f"bailout is {request.bailout:g}, but points within {least:.4g} may still return for this c",
-                hint=f"use a bailout of at least {math.ceil(least)}",
+                f"{name} means nothing to {request.formula}", hint=f"leave it out; {' and '.join(whose)} take it"
             )
+    if request.julia_re is not None and not formula.julia:
+        raise BadRequestError(
+            f"{request.formula} has no Julia sets", hint="leave out julia_re and julia_im: the pixel is z already"
+        )
+    if request.power is not None:
+        _in_range("power", request.power, 2, DEGREE_LIMIT)
+    if request.tolerance is not None:
+        _in_range("tolerance", request.tolerance, 1e-12, 0.1)
+    for name, text in (("p", request.p), ("relaxation", request.relaxation)):
+        if text is not None:
+            _number(name, text)
+    if formula.converges:
+        coefficients_of(request)
+    else:
+        _check_bailout(request)
+
+
+def _check_bailout(request: RenderRequest) -> None:
+    """What is beyond the bailout radius must not return: a block of iterations is looked at once."""
+    power = request.power or 2
+    if 2.0 * power * math.log10(request.bailout) > GROWTH_LIMIT:
+        most = 10.0 ** (GROWTH_LIMIT / (2.0 * power))
+        raise BadRequestError(
+            f"bailout is {request.bailout:g}: to the power {power} that leaves the range of float64",
+            hint=f"use a bailout of at most {most:.3g}",
+        )
+    memory = abs(_number("p", request.p or DEFAULT_PHOENIX)) if request.formula == "phoenix" else 0.0
+    c = math.hypot(float(Fraction(request.julia_re or "0")), float(Fraction(request.julia_im or "0")))
+    least = (1.0 + memory + math.sqrt((1.0 + memory) ** 2 + 4.0 * c)) / 2.0
+    if request.julia_re is None:
+        # Where the pixel is c, it may be as large as |z|.
+        least = 2.0 + memory
+    if request.bailout < least:
+        raise BadRequestError(
+            f"bailout is {request.bailout:g}, but points within {least:.4g} may still return",
+            hint=f"use a bailout of at least {math.ceil(least)}",
+        )
+
+
+def coefficients_of(request: RenderRequest) -> tuple[Complex, ...]:
+    """Of the polynomial of `newton` and `nova`, from the highest power down, exact. Raises BadRequestError."""
+    if request.coefficients is not None and request.roots is not None:
+        raise BadRequestError("coefficients and roots say the same", hint="give one of them")
+    name = "roots" if request.roots is not None else "coefficients"
+    given = request.roots if request.roots is not None else request.coefficients or DEFAULT_COEFFICIENTS
+    degree = len(given) if request.roots is not None else len(given) - 1
+    if not 2 <= degree <= DEGREE_LIMIT:
+        raise BadRequestError(
+            f"{name} stand for a polynomial of degree {degree}, it has to be from 2 to {DEGREE_LIMIT}",
+            hint='z³ − 1 is ["1", "0", "0", "-1"]',
+        )
+    numbers = [_exact(f"{name}[{place}]", text) for place, text in enumerate(given)]
+    if request.roots is not None:
+        return polynomial(numbers)
+    if not any(numbers[0]):
+        raise BadRequestError(
+            "the first coefficient is 0", hint="coefficients begin with that of the highest power: leave out zeros"
+        )
+    return tuple(numbers)
+
+
+def _exact(name: str, text: str) -> Complex:
+    if len(text) > 2 * DIGITS_LIMIT:
+        raise BadRequestError(
+            f"{name} has {len(text)} characters, the limit is {2 * DIGITS_LIMIT}",
+            hint="this kernel works with 17 significant digits; round the number",
+        )
+    number = parse(text)
+    if number is None:
+        raise BadRequestError(f"{name} is {_shown(text, 40)!r}, not a complex number", hint='write it like "0.5-0.25i"')
+    if max(abs(number[0]), abs(number[1])) > EXTENT_LIMIT:
+        raise BadRequestError(f"{name} is {_shown(text, 40)}, the limit is ±{EXTENT_LIMIT}", hint="use a smaller one")
+    return number
+
+
+def _number(name: str, text: str) -> complex:
+    re_part, im_part = _exact(name, text)
+    return complex(float(re_part), float(im_part))
 
 
 def _coordinate(name: str, text: str) -> Fraction:

@@ -18,12 +18,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from rfm_kernels.catalog import kernel
 from rfm_kernels.escape_time import PENDING
 from rfm_runtime import Client
 from rfm_runtime.client.handle import Operation
 from rfm_runtime.engine.frames import HOLE
 from rfm_runtime.engine.image import HOLE_RGB
+from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.image_metadata import HOLES_KEY, from_text
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import validate
@@ -71,9 +71,7 @@ def computed_here(params: dict[str, Any], left_out: np.ndarray[Any, Any]) -> np.
     view = plan(validate(params))
     n = np.where(left_out, HOLE, PENDING).astype(np.int32)
     nf = np.zeros(n.shape, np.float32)
-    compute = kernel(view.formula, julia=view.is_julia, interior_tests=view.interior_tests)
-    where = 0, 0, 1, view.re0, view.im0, view.spacing, view.julia_re, view.julia_im
-    assert compute(n, nf, *where, view.max_iter, view.bailout2, np.zeros(1, np.int64), np.zeros(8, np.int64)) == 0
+    assert Renderer(view).compute(n, nf, 0, 0) == 0
     return n
 
 

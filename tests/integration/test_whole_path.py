@@ -130,7 +130,7 @@ def test_the_demo_equals_the_oracle_at_64_pixels(client: Client) -> None:
     rng = np.random.default_rng(64)
     for _ in range(64):
         x, y = int(rng.integers(1920)), int(rng.integers(1080))
-        re, im = view.re0 + view.spacing * x, view.im0 - view.spacing * y
+        re, im = view.origin[0] + view.right[0] * x, view.origin[1] + view.down[1] * y
         n, mu = escape("mandelbrot", re, im, None, request.max_iter, request.bailout, 200)
         assert int(result.n[y, x]) == n
         if n >= 0:

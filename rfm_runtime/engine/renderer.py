@@ -1,0 +1,58 @@
+"""A view with the kernel that computes it: what workers, probes and benchmarks call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfm_kernels.catalog import kernel
+from rfm_runtime.render.plan import ViewPlan
+
+__all__ = ["Renderer"]
+
+
+class Renderer:
+    """Loads the kernel, or compiles it if nobody has. derivative: the last z and the distance are computed too."""
+
+    def __init__(self, view: ViewPlan, *, derivative: bool = False) -> None:
+        self.view = view
+        self._numbers = np.array(view.numbers)
+        self._nowhere = np.zeros((1, 1), np.complex64)
+        self._kernel = kernel(
+            view.formula,
+            view.degree,
+            julia=view.is_julia,
+            interior_tests=view.interior_tests,
+            derivative=derivative,
+        )
+
+    def compute(
+        self,
+        n: NDArray[np.int32],
+        nf: NDArray[np.float32],
+        x: int,
+        y: int,
+        step: int = 1,
+        *,
+        control: NDArray[Any] | None = None,
+        counters: NDArray[Any] | None = None,
+        z: NDArray[np.complex64] | None = None,
+        far: NDArray[np.complex64] | None = None,
+    ) -> int:
+        """The pending pixels of a tile at x, y of the frame; see `rfm_kernels.escape_time.Kernel`."""
+        return self._kernel(
+            n,
+            nf,
+            self._nowhere if z is None else z,
+            self._nowhere if far is None else far,
+            x,
+            y,
+            step,
+            self._numbers,
+            self.view.max_iter,
+            self.view.limit,
+            np.zeros(1, np.int64) if control is None else control,
+            np.zeros(8, np.int64) if counters is None else counters,
+        )
