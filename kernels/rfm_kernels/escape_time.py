@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Words = NDArray[np.int64]
 
-__all__ = ["NOT_ESCAPED", "PENDING", "VIEW_WORDS", "Kernel", "build", "plain_loop"]
+__all__ = ["NOT_ESCAPED", "PENDING", "VIEW_WORDS", "Kernel", "build", "compiled", "names", "plain_loop"]
 
 PENDING = -2
 """Count of a pixel to compute."""
@@ -602,29 +602,29 @@ def _aligned(length: int, dtype: type[np.generic]) -> NDArray[Any]:
     return buffer[skip : skip + length]
 
 
-def _names(formula: Formula, *, derivative: bool) -> dict[str, Any]:
+def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
     rows = ("saved", "check", "due", "queue", "allowed", "done", "smooth", "scratch")
-    names: dict[str, Any] = {row.upper(): getattr(place, row) * LANES for row in rows}
-    names |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL")}
-    names |= {"CONSTANTS": place.constants, "DISTANCE": place.far * LANES}
-    names |= {"CONVERGES": formula.converges, "DEGREE": formula.degree}
-    names |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
-    return names | vector_code(formula, place) | {"DOUBLES": place.doubles}
+    meanings: dict[str, Any] = {row.upper(): getattr(place, row) * LANES for row in rows}
+    meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL")}
+    meanings |= {"CONSTANTS": place.constants, "DISTANCE": place.far * LANES}
+    meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree}
+    meanings |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
+    return meanings | vector_code(formula, place) | {"DOUBLES": place.doubles}
 
 
-def _compiled(names: dict[str, Any], label: str) -> Any:
+def compiled(meanings: dict[str, Any], label: str) -> Any:
     """The marked functions with these names in place of the file's own; the last one of them."""
-    scope = {**globals(), **names}
-    compiled: Any = None
+    scope = {**globals(), **meanings}
+    last: Any = None
     for function, signature, options in _MARKED:
         own = FunctionType(function.__code__, scope, function.__name__)
         # Each kernel has files of its own in the cache, which go by this name.
         own.__qualname__ = f"{function.__name__}_{label}"
-        compiled = njit(*signature, **options)(own) if signature else njit(**options)(own)
-        scope[function.__name__] = compiled
-    return compiled
+        last = njit(*signature, **options)(own) if signature else njit(**options)(own)
+        scope[function.__name__] = last
+    return last
 
 
 def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable[..., Kernel]:
@@ -632,8 +632,8 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
 
     label: names them in the cache, with all that the formula depends on. derivative: they write z and far too.
     """
-    names = _names(formula, derivative=derivative)
-    compiled, doubles = _compiled(names, label + "_d" * derivative), names["DOUBLES"]
+    meanings = names(formula, derivative=derivative)
+    function, doubles = compiled(meanings, label + "_d" * derivative), meanings["DOUBLES"]
     start = np.array(formula.start)
 
     def kernel(*, julia: bool, tests: bool) -> Kernel:
@@ -653,7 +653,7 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
         ) -> int:
             where = n, nf, z, far, px0, py0, step, view, max_iter, limit, control, counters
             work = start, _aligned(doubles, np.float64), _aligned(INTEGERS, np.int64)
-            return int(compiled(*where, int(julia), int(tests), *work))
+            return int(function(*where, int(julia), int(tests), *work))
 
         return compute
 

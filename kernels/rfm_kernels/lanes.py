@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import config
-from numba.core import cgutils as untyped_cgutils
-from numba.core import types as untyped_types
+from numba import config, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rfm_kernels.duals import Dual
@@ -26,10 +25,6 @@ BLOCK = 8
 """Iterations between two looks at the lanes."""
 
 MOST_PARAMETERS = 72
-
-# Numba has no annotations for these.
-cgutils: Any = untyped_cgutils
-types: Any = untyped_types
 
 READY = 4 * LANES
 """A pixel is in a lane, in the queue or ready, and new ones are taken only when none is ready: 3 LANES."""

@@ -88,9 +88,7 @@ def _converge(step: Orbit, z: gmpy2.mpc, c: gmpy2.mpc, max_iter: int, shortest: 
     return Truth(-1, 0.0, complex(z))
 
 
-def _step(
-    formula: str, power: int, memory: gmpy2.mpc, polynomial: Sequence[gmpy2.mpc], factor: gmpy2.mpc
-) -> Orbit:
+def _step(formula: str, power: int, memory: gmpy2.mpc, polynomial: Sequence[gmpy2.mpc], factor: gmpy2.mpc) -> Orbit:
     match formula:
         case "mandelbrot":
             return lambda z, _before, c: z * z + c

@@ -13,13 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import binding
-from llvmlite import ir as untyped_ir
+from llvmlite import binding, ir
 
 __all__ = ["I64", "LANES", "VEC", "Register", "bits", "broadcast", "constant", "data_of", "load", "log2", "store"]
-
-# llvmlite's annotations lack some of what it has.
-ir: Any = untyped_ir
 
 LANES = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
 
