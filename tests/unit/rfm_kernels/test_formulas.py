@@ -141,8 +141,10 @@ def test_counts_and_fractions_are_those_of_the_oracle(case: Case) -> None:
             continue
         compared += 1
         assert frame.n[y, x] == truth.n, (x, y)
-        if truth.n >= 0:
-            assert frame.n[y, x] + float(frame.nf[y, x]) == pytest.approx(truth.mu, abs=2e-6 if truth.n < 25 else 1e-3)
+        # Rounding errors grow by a step's derivative each time; and of what converges the last step is a difference.
+        if 0 <= truth.n < 25:
+            tolerance = 1e-3 if formula(case.name, case.degree).converges else 2e-6
+            assert frame.n[y, x] + float(frame.nf[y, x]) == pytest.approx(truth.mu, abs=tolerance)
     assert compared > 60
 
 
@@ -181,7 +183,7 @@ ESCAPING = {name: case for name, case in CASES.items() if case.limit > 1.0}
 def test_the_distance_is_that_of_finite_differences(case: Case) -> None:
     frame = Frame(case, derivative=True)
     frame.run()
-    start, degree, step = complex(*formula(case.name, case.degree).start[:2]), case.degree, 1e-7
+    start, degree = complex(*formula(case.name, case.degree).start[:2]), case.degree
     rng, compared = np.random.default_rng(3), 0
 
     def size(re: float, im: float, count: int) -> float:
@@ -200,14 +202,20 @@ def test_the_distance_is_that_of_finite_differences(case: Case) -> None:
             continue
         re, im = frame.point(x, y)
         norm = size(re, im, count)
-        gx = (size(re + step, im, count) - size(re - step, im, count)) / (2 * step)
-        gy = (size(re, im + step, count) - size(re, im - step, count)) / (2 * step)
-        slope = math.hypot(gx, gy)
-        if not 1e-3 < slope * step / norm * 1e6 < 1e9 or slope == 0.0:
+        ahead, back = (
+            complex(
+                (size(re + step, im, count) - norm) / step,
+                (size(re, im + step, count) - norm) / step,
+            )
+            for step in (1e-8, -1e-8)
+        )
+        slope = (ahead + back) / 2
+        if abs(ahead - back) > 1e-3 * abs(slope):
+            # A fold of the formula lies here.
             continue
-        expected = 2.0 * norm * math.log(norm) / slope
+        expected = 2.0 * norm * math.log(norm) / abs(slope)
         assert abs(frame.far[y, x]) == pytest.approx(expected, rel=2e-3)
-        assert np.angle(frame.far[y, x] / complex(gx, gy)) == pytest.approx(0.0, abs=2e-3)
+        assert np.angle(frame.far[y, x] / slope) == pytest.approx(0.0, abs=2e-3)
         compared += 1
     assert compared > 20
 
@@ -234,8 +242,8 @@ def test_a_set_of_a_symmetry_of_rotation_has_it(case: Case, turns: int) -> None:
 @pytest.mark.parametrize("name", ["celtic", "burning_ship", "tricorn", "perpendicular_ship", "buffalo"])
 def test_a_conjugate_is_what_the_formula_makes_of_it(name: str) -> None:
     """Celtic and tricorn are their own mirror image about the real axis; of a ship only its mirror in x is not."""
-    frame = Frame(Case(name, re=-0.3, im=0.0, width=3.0))
-    frame.case = frame.case._replace(im=0.0)
+    # Of a spacing that is exact, so that its rows are conjugate to the last bit.
+    frame = Frame(Case(name, re=-0.3, im=0.0, width=SIZE / 32))
     frame.run()
     own = np.array_equal(frame.n, frame.n[::-1])
     assert own == (name in ("celtic", "tricorn"))
