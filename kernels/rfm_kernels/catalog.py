@@ -14,7 +14,7 @@ from numba import config
 from rfm_kernels import escape_time
 from rfm_kernels.formulas import formula
 
-__all__ = ["kernel", "plain_loop", "prepare"]
+__all__ = ["cycle", "kernel", "plain_loop", "prepare"]
 
 
 @contextmanager
@@ -52,6 +52,12 @@ def kernel(
     """
     made: escape_time.Kernel = _kernels(name, degree, derivative)(julia=julia, tests=interior_tests)
     return made
+
+
+@cache
+def cycle(name: str, degree: int = 2) -> Any:
+    """The cycle that a point's orbit goes to, see `escape_time.cycle_finder`."""
+    return escape_time.cycle_finder(formula(name, degree), f"{name}_{degree}")
 
 
 @cache

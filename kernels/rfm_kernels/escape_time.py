@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Words = NDArray[np.int64]
 
-__all__ = ["NOT_ESCAPED", "PENDING", "VIEW_WORDS", "Kernel", "build", "compiled", "names", "plain_loop"]
+__all__ = ["NOT_ESCAPED", "PENDING", "VIEW_WORDS", "Kernel", "build", "compiled", "cycle_finder", "names", "plain_loop"]
 
 PENDING = -2
 """Count of a pixel to compute."""
@@ -658,6 +658,52 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
         return compute
 
     return kernel
+
+
+CYCLE_LIMIT = 4096
+"""Longest cycle that is looked for at a single point."""
+RETURN2 = 1e-20
+"""|difference|² to the beginning, relative to |z|², at which a cycle is closed."""
+NUDGE = 1e-6
+"""Off the cycle, to see whether it draws points in."""
+
+
+def cycle_finder(formula: Formula, label: str) -> Callable[..., Any]:
+    """The length of the cycle that a point's orbit goes to and that attracts; 0: none was found.
+
+    Called as `(view, max_iter, julia)` for the pixel at the view's origin; compiled at the first call. What it says is
+    evidence, not proof: the orbit came back after max_iter applications, and neighbours of it came closer meanwhile.
+    """
+    step, words, parameters = scalar_code(formula), formula.words, formula.parameters
+    (first_re, first_im), (second, third) = formula.start[:2], formula.start[-2:]
+    fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
+
+    def find(view: Doubles, max_iter: int, julia: bool) -> int:
+        p: Any = fixed(view[VIEW_WORDS:], parameters)
+        c = (view[6], view[7]) if julia else (view[0], view[1])
+        first = (view[0], view[1]) if julia else (first_re, first_im)
+        z = first if words == 2 else (first[0], first[1], second, third)
+        for _ in range(max_iter):
+            z = step(z, c, p)
+        w = z
+        for period in range(1, CYCLE_LIMIT + 1):
+            w = step(w, c, p)
+            apart2 = (w[0] - z[0]) ** 2 + (w[1] - z[1]) ** 2
+            if not apart2 <= RETURN2 * (1.0 + z[0] * z[0] + z[1] * z[1]):
+                continue
+            for direction in range(2):
+                nudged = (z[0] + NUDGE * (1 - direction), z[1] + NUDGE * direction)
+                v = nudged if words == 2 else (nudged[0], nudged[1], z[-2], z[-1])
+                u = z
+                for _ in range(period):
+                    u, v = step(u, c, p), step(v, c, p)
+                if not (v[0] - u[0]) ** 2 + (v[1] - u[1]) ** 2 < NUDGE * NUDGE:
+                    return 0
+            return period
+        return 0
+
+    find.__qualname__ = f"cycle_{label}"
+    return njit(cache=bool(config.CACHE_DIR), **OPTIONS)(find)
 
 
 def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:

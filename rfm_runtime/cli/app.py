@@ -22,6 +22,7 @@ from rfm_runtime.cli import (
     errors,
     explain,
     fetch,
+    formulas,
     history,
     logs,
     pause,
@@ -121,6 +122,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
+    formulas.formulas,
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     chaos.chaos,
 ):

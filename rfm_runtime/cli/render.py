@@ -52,6 +52,30 @@ def render(
     max_iter: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="Iterations after which a point counts as inside.")
     ] = None,
+    formula: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See `rfm-runtime formulas`.", autocompletion=completion.formulas),
+    ] = None,
+    power: Annotated[int | None, typer.Option(metavar="NUMBER", help="Of a Multibrot set, 2 to 16.")] = None,
+    p: Annotated[str | None, typer.Option("--p", metavar="COMPLEX", help="Of `phoenix`, e.g. -0.5+0.1i.")] = None,
+    coefficients: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Of the polynomial of `newton` and `nova`, highest first, e.g. 1,0,0,-1."),
+    ] = None,
+    roots: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Or its roots, complex, with commas between them.")
+    ] = None,
+    relaxation: Annotated[
+        str | None, typer.Option(metavar="COMPLEX", help="R of `newton` and `nova`; 1 without it.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="A shorter step ends `newton` and `nova`.")
+    ] = None,
+    rotation: Annotated[
+        float | None, typer.Option(metavar="DEGREES", help="Turn the view about its centre, counterclockwise.")
+    ] = None,
+    skew: Annotated[float | None, typer.Option(metavar="DEGREES", help="Lean its upright axis over.")] = None,
+    stretch: Annotated[float | None, typer.Option(metavar="NUMBER", help="Lengthen its upright axis.")] = None,
     julia_re: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, real part.")] = None,
     julia_im: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, imaginary part.")] = None,
     bailout: Annotated[float | None, typer.Option(metavar="NUMBER", help="Escape radius.")] = None,
@@ -103,6 +127,16 @@ def render(
         "im": im,
         "width": width,
         "max_iter": max_iter,
+        "formula": formula,
+        "power": power,
+        "p": p,
+        "coefficients": None if coefficients is None else coefficients.split(","),
+        "roots": None if roots is None else roots.split(","),
+        "relaxation": relaxation,
+        "tolerance": tolerance,
+        "rotation_deg": rotation,
+        "skew_deg": skew,
+        "stretch": stretch,
         "julia_re": julia_re,
         "julia_im": julia_im,
         "bailout": bailout,

@@ -1,7 +1,7 @@
-"""Compiles the kernels into the cache, in one process before any worker needs them.
+"""Compiles kernels into the cache, each in one process before any worker needs it.
 
-Concurrent compilation would corrupt the cache. `python -m rfm_runtime.engine.compiling` with NUMBA_CACHE_DIR
-set; one line on standard output before each module.
+`python -m rfm_runtime.engine.compiling` with NUMBA_CACHE_DIR set compiles what every render needs, one line on standard
+output before each module; with FORMULA DEGREE plain|derivative, the kernels of that formula.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ __all__ = ["MODULES", "main"]
 MODULES = ("rfm_kernels.catalog", "rfm_kernels.colour")
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Import every module with jitted functions: their eager signatures compile and are saved."""
+    if arguments:
+        from rfm_kernels.catalog import prepare
+
+        formula, degree, kind = arguments
+        prepare(formula, int(degree), derivative=kind == "derivative")
+        return 0
     for number, module in enumerate(MODULES, 1):
         print(f"compiling kernels {number}/{len(MODULES)}", flush=True)
         importlib.import_module(module)
@@ -23,4 +29,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import os
 import shutil
 import threading
 import time
@@ -27,14 +28,15 @@ from rfm_runtime.core.tiles.order import grid_of
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import frames, pipe
 from rfm_runtime.engine.data import DataServer
+from rfm_runtime.engine.kernels import Kernels
 from rfm_runtime.engine.metrics import Metrics
 from rfm_runtime.engine.pool import Pool
 from rfm_runtime.engine.settings import WorkerSettings
-from rfm_runtime.errors import ConflictError, RfmError, UnknownOperationError
+from rfm_runtime.errors import ConflictError, RfmError, StartError, UnknownOperationError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot
 from rfm_runtime.observe.process import available_cores
-from rfm_runtime.protocol.causes import HOLES, NO_ARTIFACTS, NO_FRAME
+from rfm_runtime.protocol.causes import HOLES, NO_ARTIFACTS, NO_FRAME, NO_KERNEL
 from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
@@ -58,6 +60,7 @@ from rfm_runtime.protocol.internal import (
 from rfm_runtime.protocol.messages import Kind, OperationReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid, error_info
 from rfm_runtime.protocol.resources import ResourceReport, Usage
+from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest, validate
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -73,6 +76,11 @@ HEARTBEAT_S = 1.0
 REPEAT_S = 1.0
 """How long an unanswered report waits for its repetition."""
 REQUEST_S = 5.0
+
+DESCRIPTION = "fractals: Mandelbrot and Julia sets of eight families, Newton and Nova"
+
+LOOK_S = 0.02
+"""Between two looks whether a render whose kernels are being compiled is wanted no more."""
 
 RECOVER_RETRIES = 6
 RECOVER_AGAIN = Backoff(base_s=0.5, cap_s=10.0)
@@ -92,6 +100,7 @@ class EngineShell:
         self._workers = self._settings.workers or available_cores()
         self.core = EngineCore(_grid_of_assignment, self._workers)
         self._requests: dict[str, RenderRequest] = {}
+        self._kernels = Kernels(Path(os.environ["NUMBA_CACHE_DIR"]))
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
         self._preparing: dict[str, threading.Event] = {}
@@ -239,7 +248,13 @@ class EngineShell:
         return OwnerHello(
             source=self._boot.source,
             role="engine",
-            kinds=(Kind(kind=KIND, description="Mandelbrot and Julia sets by escape time", params_schema=schema),),
+            kinds=(
+                Kind(
+                    kind=KIND,
+                    description=DESCRIPTION,
+                    params_schema=schema,
+                ),
+            ),
             location=self._location,
             slots=self._settings.slots,
             workers=self._pool.count,
@@ -502,11 +517,16 @@ class EngineShell:
         stop = self._preparing[assign.operation_id] = threading.Event()
         recovered: frames.Recovered | None = None
         try:
+            await self._compiled(assign.operation_id, stop)
             recovered = await self._recover(assign.operation_id, info, stop)
             if recovered is None:
                 await asyncio.to_thread(frames.create, self._frame(assign.operation_id), info, stop.is_set)
         except frames.Interrupted:
             bound.info("frame_given_up")
+        except StartError as error:
+            no_kernel = NO_KERNEL.error(error.message, hint=error.hint)
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, no_kernel))
+            return
         except OSError as error:
             bound.error("frame_failed", error=str(error))
             reason = error.strerror or str(error)
@@ -536,6 +556,20 @@ class EngineShell:
                 costs=() if recovered is None else recovered.costs,
             )
         )
+
+    async def _compiled(self, operation_id: str, stop: threading.Event) -> None:
+        """Wait for the kernels of its formula, some seconds for the first render of one. Raises Interrupted."""
+        view = plan(self._requests[operation_id])
+        if self._kernels.are_ready(view):
+            return
+        compiling = self._loop.create_task(self._kernels.compiled(view))
+        while not compiling.done():
+            await asyncio.wait([compiling], timeout=LOOK_S)
+            if stop.is_set():
+                # Others may want them too, so that only the waiting ends.
+                compiling.cancel()
+                raise frames.Interrupted
+        await compiling
 
     async def _recover(
         self, operation_id: str, info: frames.FrameInfo, stop: threading.Event

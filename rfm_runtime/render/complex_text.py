@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["Complex", "parse", "polynomial"]
+__all__ = ["Complex", "complex_number", "parse", "polynomial"]
 
 Complex = tuple[Fraction, Fraction]
 """Real and imaginary part."""
@@ -26,6 +26,14 @@ def parse(text: str) -> Complex | None:
     if found := BOTH.fullmatch(text):
         return Fraction(found[1]), _imaginary(found[2])
     return None
+
+
+def complex_number(text: str) -> Complex:
+    """The number that a validated text stands for. Raises ValueError."""
+    number = parse(text)
+    if number is None:
+        raise ValueError(f"not a complex number: {text!r}")
+    return number
 
 
 def _imaginary(digits: str) -> Fraction:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from msgspec import Struct
 
-from rfm_runtime.render.complex_text import Complex, parse
+from rfm_runtime.render.complex_text import Complex, complex_number
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.request import DEFAULT_PHOENIX, DEFAULT_TOLERANCE, RenderRequest, coefficients_of
 
@@ -135,7 +135,5 @@ def _parameters(request: RenderRequest) -> tuple[int, tuple[float, ...]]:
 
 
 def _floats(text: str) -> tuple[float, float]:
-    number = parse(text)
-    if number is None:
-        raise ValueError(f"not a complex number: {text!r}")
+    number = complex_number(text)
     return float(number[0]), float(number[1])

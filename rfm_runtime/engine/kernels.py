@@ -1,0 +1,84 @@
+"""Kernels on demand: a formula is compiled when its first render comes, by a process of its own, and stays cached.
+
+The engine itself never loads one: it would have to import numba.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from rfm_runtime.errors import StartError
+from rfm_runtime.observe import logs
+from rfm_runtime.render.plan import ViewPlan
+
+__all__ = ["Kernels"]
+
+log = logs.get("engine")
+
+PRELOADED = "mandelbrot_2_plain"
+"""Compiled before the engine is ready, and loaded by the forkserver."""
+
+LAST_LINES = 3
+
+
+class Kernels:
+    """folder: the cache of this code and machine. One compilation of a kernel at a time, however many ask for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ready = {PRELOADED}
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def are_ready(self, view: ViewPlan, *, derivative: bool = False) -> bool:
+        """Whether workers only have to load what the view needs."""
+        label = _label(view, derivative=derivative)
+        if label not in self._ready and self._mark(label).exists():
+            self._ready.add(label)
+        return label in self._ready
+
+    async def compiled(self, view: ViewPlan, *, derivative: bool = False) -> None:
+        """Have them compiled. Raises StartError if that fails. May be given up: the compilation goes on."""
+        if self.are_ready(view, derivative=derivative):
+            return
+        label = _label(view, derivative=derivative)
+        task = self._under_way.get(label)
+        if task is None:
+            task = self._under_way[label] = asyncio.create_task(self._compile(label))
+            task.add_done_callback(lambda _task: self._under_way.pop(label, None))
+        await asyncio.shield(task)
+
+    def _mark(self, label: str) -> Path:
+        return self._folder / f"{label}.ready"
+
+    async def _compile(self, label: str) -> None:
+        formula, degree, kind = label.rsplit("_", 2)
+        log.info("compiling_kernels", formula=formula, degree=int(degree), derivative=kind == "derivative")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "rfm_runtime.engine.compiling", formula, degree, kind),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ,
+        )
+        try:
+            _, said = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
+            log.error("kernels_do_not_compile", formula=formula, said=lines)
+            raise StartError(
+                f"the kernels of {formula} do not compile: {lines[-1] if lines else f'exit code {process.returncode}'}",
+                hint="is there room for the cache, and memory? see `rfm-runtime doctor` and engine-0.log",
+            )
+        self._mark(label).touch()
+        self._ready.add(label)
+
+
+def _label(view: ViewPlan, *, derivative: bool) -> str:
+    return f"{view.formula}_{view.degree}_{'derivative' if derivative else 'plain'}"
