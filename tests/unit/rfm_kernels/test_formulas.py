@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 import threading
 import time
 from typing import NamedTuple
@@ -276,3 +279,31 @@ def test_a_flag_stops_a_pixel_that_never_escapes(name: str) -> None:
     assert answer == 1
     assert n[0, 0] == PENDING
     assert returned_s - seen[0] < 0.05
+
+
+FOR_ANOTHER_CPU = """
+import os, sys
+os.environ.pop("NUMBA_CACHE_DIR", None)
+from llvmlite import binding
+lanes, cpu = int(sys.argv[1]), sys.argv[2]
+own = binding.get_host_cpu_features()
+binding.get_host_cpu_features = lambda: {**own, "avx512f": lanes == 32}
+from rfm_kernels import escape_time, formulas, vectors
+assert vectors.LANES == lanes
+made = escape_time.compiled(escape_time.names(formulas.formula("burning_ship")), "elsewhere")
+module = binding.parse_assembly(next(iter(made.inspect_llvm().values())))
+target = binding.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(cpu=cpu, opt=3)
+print(target.emit_assembly(module))
+"""
+
+
+@compiled
+@pytest.mark.parametrize(("lanes", "cpu", "register"), [(32, "x86-64-v4", "z"), (16, "x86-64-v3", "y")])
+def test_on_any_processor_a_step_is_code_of_its_widest_registers_without_contraction(lanes, cpu, register) -> None:
+    """Compiled for both, whichever of them this machine is."""
+    program = [sys.executable, "-c", FOR_ANOTHER_CPU, str(lanes), cpu]
+    assembly = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    packed = re.findall(r"\bvmulpd\s+[^\n]*%([xyz])mm", assembly)
+    assert set(packed) == {register}
+    assert len(packed) >= 3 * 8
+    assert not re.search(r"\bvfn?m(add|sub)", assembly)
