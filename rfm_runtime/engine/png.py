@@ -24,22 +24,23 @@ UP = 2
 
 
 class PngWriter:
-    """8 bits a channel, RGB. text: Latin-1 keys and any text, as iTXt chunks."""
+    """RGB, bits (8 or 16) a channel. text: Latin-1 keys and any text, as iTXt chunks."""
 
-    def __init__(self, file: BinaryIO, width: int, height: int, text: Mapping[str, str]) -> None:
+    def __init__(self, file: BinaryIO, width: int, height: int, text: Mapping[str, str], *, bits: int = 8) -> None:
         self._file = file
-        self._above = np.zeros(3 * width, np.uint8)
+        self._big_endian = np.dtype(f">u{bits // 8}")
+        self._above = np.zeros(3 * width * bits // 8, np.uint8)
         self._left = height
         self._deflate = zlib.compressobj(COMPRESS_LEVEL)
         file.write(b"\x89PNG\r\n\x1a\n")
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
         for key, value in text.items():
             # Uncompressed, without language and translated key.
             self._chunk(b"iTXt", key.encode("latin-1") + b"\0\0\0\0\0" + value.encode())
 
-    def rows(self, rgb: NDArray[np.uint8]) -> None:
-        """The next rows, [h, width, 3]."""
-        rows = rgb.reshape(len(rgb), -1)
+    def rows(self, rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+        """The next rows, [h, width, 3], in as many bits as the picture has."""
+        rows = rgb.reshape(len(rgb), -1).astype(self._big_endian, copy=False).view(np.uint8)
         filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
         filtered[:, 0] = UP
         np.subtract(rows[0], self._above, out=filtered[0, 1:])

@@ -1,6 +1,7 @@
 """The PNG that is written strip by strip is the one that Pillow reads."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rfm_runtime.engine.png import PngWriter
 
 def written(pixels, strip, text=()):
     file = io.BytesIO()
-    picture = PngWriter(file, pixels.shape[1], pixels.shape[0], dict(text))
+    picture = PngWriter(file, pixels.shape[1], pixels.shape[0], dict(text), bits=8 * pixels.itemsize)
     for top in range(0, len(pixels), strip):
         picture.rows(pixels[top : top + strip])
     picture.end()
@@ -25,6 +26,23 @@ def test_any_size_in_any_strips_is_the_same_file_and_read_back_to_the_last_bit(s
     data = written(pixels, strip)
     assert (np.asarray(Image.open(io.BytesIO(data))) == pixels).all()
     assert data[:100] == written(pixels, 1000)[:100]
+
+
+def test_16_bits_are_the_unfiltered_rows_of_the_file():
+    # Pillow reads RGB of 16 bits as 8: the file is taken apart here.
+    pixels = np.random.default_rng(1).integers(0, 65536, (5, 7, 3), np.uint16)
+    data = written(pixels, 2)
+    assert (np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) == pixels >> 8).all()
+    assert data[24:26] == bytes([16, 2])
+    packed, at = b"", 8
+    while at < len(data):
+        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        packed += data[at + 8 : at + 8 + length] * (kind == b"IDAT")
+        at += 12 + length
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(5, -1)
+    assert (rows[:, 0] == 2).all()
+    plain = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
+    assert (plain.view(">u2").reshape(5, 7, 3) == pixels).all()
 
 
 def test_text_is_read_back_whatever_is_in_it():
