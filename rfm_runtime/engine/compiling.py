@@ -11,7 +11,7 @@ import sys
 
 __all__ = ["MODULES", "main"]
 
-MODULES = ("rfm_kernels.catalog", "rfm_kernels.colour")
+MODULES = ("rfm_kernels.catalog", "rfm_kernels.colour", "rfm_kernels.samples")
 
 
 def main(arguments: list[str]) -> int:
