@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from msgspec import Struct
 
-from rfm_runtime.errors import BadRequestError
+from rfm_runtime.render.refusals import one_of
 from rfm_runtime.render.request import RenderRequest
 
 __all__ = ["PRESETS", "Preset", "preset"]
@@ -106,8 +104,5 @@ PRESETS: dict[str, Preset] = {entry.name: entry for entry in _ALL}
 
 def preset(name: str) -> Preset:
     """The preset of that name. Raises BadRequestError with the nearest names."""
-    if found := PRESETS.get(name):
-        return found
-    near = difflib.get_close_matches(name[:64], PRESETS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"
-    raise BadRequestError(f"there is no preset {name[:64]!r}", hint=hint)
+    one_of("preset", name, tuple(PRESETS))
+    return PRESETS[name]

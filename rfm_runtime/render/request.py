@@ -6,7 +6,6 @@ the input, whatever the input is.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -20,6 +19,10 @@ from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.complex_text import Complex, parse, polynomial
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.palettes import PALETTES
+from rfm_runtime.render.refusals import in_range as _in_range
+from rfm_runtime.render.refusals import nearest as _nearest
+from rfm_runtime.render.refusals import one_of as _one_of
+from rfm_runtime.render.refusals import shown as _shown
 
 __all__ = ["DEFAULT_PHOENIX", "FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "coefficients_of", "validate"]
 
@@ -169,12 +172,8 @@ def _check_names(fields: Mapping[str, Any]) -> None:
 
 
 def _check_choices(request: RenderRequest) -> None:
-    if request.formula not in FORMULAS:
-        message = f"there is no formula {_shown(request.formula, 40)!r}"
-        raise BadRequestError(message, hint=_nearest(request.formula, tuple(FORMULAS)))
-    if request.palette not in PALETTES:
-        message = f"there is no palette {_shown(request.palette, 40)!r}"
-        raise BadRequestError(message, hint=_nearest(request.palette, PALETTES))
+    _one_of("formula", request.formula, tuple(FORMULAS))
+    _one_of("palette", request.palette, PALETTES)
     if request.on_poison not in ON_POISON:
         message = f"on_poison is {_shown(request.on_poison, 40)!r}"
         raise BadRequestError(message, hint='"fail" fails the render, "hole" leaves out what cannot be computed')
@@ -344,22 +343,3 @@ def _coordinate(name: str, text: str) -> Fraction:
             f"{name} is {text}, the limit is ±{EXTENT_LIMIT}", hint="the sets lie within a distance of 2 of 0"
         )
     return value
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    # The negation is what catches NaN.
-    if not low <= value <= high:
-        raise BadRequestError(
-            f"{name} is {value}, it has to be from {low} to {high}", hint=f"choose a {name} in that range"
-        )
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name[:64].lower(), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-
-
-def _shown(text: str, limit: int) -> str:
-    """Foreign text for an error message: short, one line, printable."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else "?" for char in short)
