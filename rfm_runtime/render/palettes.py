@@ -1,4 +1,7 @@
-"""Palettes by name: 256 RGB entries each, as published.
+"""Palettes: by name, 256 RGB entries each, as published, or as text of one's own.
+
+That text is "#rrggbb,#rrggbb,…", evenly spaced, or "#rrggbb@0,#rrggbb@0.3,…,#rrggbb@1" with the place of each; the same
+place twice is a hard edge.
 
 viridis, plasma, inferno and magma: Stéfan van der Walt and Nathaniel Smith, CC0. cividis: Nuñez, Anderton
 and Renslow, 2018, CC0. turbo: Anton Mikhailov, Google, Apache-2.0. The tables are those of matplotlib 3.11
@@ -8,12 +11,25 @@ rounded to bytes, stored as differences between neighbours, compressed.
 from __future__ import annotations
 
 import base64
+import re
 import zlib
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 
-__all__ = ["PALETTES", "palette"]
+from msgspec import Struct
+
+from rfm_runtime.errors import BadRequestError
+from rfm_runtime.render.refusals import nearest, shown
+
+__all__ = ["COLOURS_LIMIT", "PALETTES", "Gradient", "gradient", "palette", "palette_text"]
 
 ENTRIES = 256
+
+COLOURS_LIMIT = 1024
+"""As many as the palette files of other programs have at most."""
+
+COLOUR = re.compile(r"#([0-9a-fA-F]{6})(?:@([0-9]{0,1}(?:\.[0-9]{1,9})?))?")
 
 ENCODED = {
     "viridis": (
@@ -49,6 +65,70 @@ ENCODED = {
 }
 
 PALETTES = tuple(ENCODED)
+
+
+class Gradient(Struct, frozen=True, kw_only=True):
+    """colours: red green blue, one after the other. positions: of each, ascending, 0 to 1; none if they are even.
+
+    published: by name, dense, and to be shown as it is; others are blended between their colours.
+    """
+
+    colours: bytes
+    positions: tuple[float, ...] = ()
+    published: bool = False
+
+
+def gradient(text: str) -> Gradient:
+    """The palette of that name, or with those colours. Raises BadRequestError: what is wrong, and what to do."""
+    if "#" not in text:
+        if text not in ENCODED:
+            raise BadRequestError(
+                f"there is no palette {shown(text, 40)!r}",
+                hint=f'{nearest(text, PALETTES)}; or colours of your own, e.g. "#000000,#ff8000"',
+            )
+        return Gradient(colours=palette(text), published=True)
+    parts = text.split(",", COLOURS_LIMIT)
+    if not 2 <= len(parts) <= COLOURS_LIMIT:
+        raise BadRequestError(
+            f"the palette has {'one colour' if len(parts) < 2 else f'more than {COLOURS_LIMIT} colours'}",
+            hint=f"give 2 to {COLOURS_LIMIT}, with commas between them",
+        )
+    colours, positions = bytearray(), []
+    for part in parts:
+        found = COLOUR.fullmatch(part.strip())
+        if not found or found[2] == "":
+            raise BadRequestError(
+                f"the palette has {shown(part.strip(), 30)!r}, not a colour",
+                hint='write each as "#rrggbb", or as "#rrggbb@0.25" with its place from 0 to 1',
+            )
+        colours += bytes.fromhex(found[1])
+        if found[2]:
+            positions.append(float(found[2]))
+    _check_positions(positions, len(parts))
+    return Gradient(colours=bytes(colours), positions=tuple(positions))
+
+
+def _check_positions(positions: list[float], colours: int) -> None:
+    if not positions:
+        return
+    if len(positions) < colours:
+        raise BadRequestError(
+            f"{len(positions)} of the palette's {colours} colours have a place", hint="give all of them one, or none"
+        )
+    for before, after in pairwise([0.0, *positions, 1.0]):
+        if before > after:
+            raise BadRequestError(
+                f"the palette goes from {before:g} to {after:g}", hint="places go from 0 to 1 and never back"
+            )
+
+
+def palette_text(colours: Sequence[tuple[int, int, int]], positions: Sequence[float] = ()) -> str:
+    """The text of a palette, for `gradient`: colours 0 to 255, places 0 to 1 if they are not even."""
+    texts = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours]
+    if not positions:
+        return ",".join(texts)
+    places = (f"{position:.9f}".rstrip("0").rstrip(".") for position in positions)
+    return ",".join(f"{text}@{place}" for text, place in zip(texts, places, strict=True))
 
 
 @cache

@@ -13,12 +13,11 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
+from rfm_runtime.render import colouring
 from rfm_runtime.render.complex_text import Complex, parse, polynomial
 from rfm_runtime.render.formulas import FORMULAS
-from rfm_runtime.render.palettes import PALETTES
 from rfm_runtime.render.refusals import in_range as _in_range
 from rfm_runtime.render.refusals import nearest as _nearest
 from rfm_runtime.render.refusals import one_of as _one_of
@@ -56,10 +55,9 @@ EXTENT_LIMIT = 1000
 BODY_LIMIT_BYTES = 16_384
 
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
-RGB = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to render.
 
     formula: see `rfm_runtime.render.formulas`. re, im: centre of the view, decimal strings. width: full horizontal
@@ -68,9 +66,9 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
     polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
     such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
-    the others. tile_px: edge of a tile, 16 to 512; without it chosen by the size. palette, density, offset: see
-    `rfm_kernels.colour`; interior: of points that do not escape, #rrggbb. on_poison: where pixels kill whoever computes
-    them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black.
+    the others. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill whoever
+    computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black. All that has to do
+    with colours: see `rfm_runtime.render.colouring.Colouring`.
     """
 
     formula: str = "mandelbrot"
@@ -93,10 +91,6 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     roots: tuple[str, ...] | None = None
     relaxation: str | None = None
     tolerance: float | None = None
-    palette: str = "viridis"
-    density: float = 0.5
-    offset: float = 0.0
-    interior: str = "#000000"
     tile_px: int | None = None
     interior_tests: bool = True
     on_poison: str = "fail"
@@ -173,15 +167,10 @@ def _check_names(fields: Mapping[str, Any]) -> None:
 
 def _check_choices(request: RenderRequest) -> None:
     _one_of("formula", request.formula, tuple(FORMULAS))
-    _one_of("palette", request.palette, PALETTES)
+    colouring.check(request)
     if request.on_poison not in ON_POISON:
         message = f"on_poison is {_shown(request.on_poison, 40)!r}"
         raise BadRequestError(message, hint='"fail" fails the render, "hole" leaves out what cannot be computed')
-    if not RGB.fullmatch(request.interior):
-        raise BadRequestError(
-            f"interior is {_shown(request.interior, 20)!r}, not a colour",
-            hint='write it as "#rrggbb", e.g. "#000000"',
-        )
 
 
 def _check_numbers(request: RenderRequest) -> None:
@@ -197,8 +186,6 @@ def _check_numbers(request: RenderRequest) -> None:
         ("stretch", request.stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT),
     ):
         _in_range(name, value, low, high)
-    _in_range("density", request.density, -1000.0, 1000.0)
-    _in_range("offset", request.offset, -1000.0, 1000.0)
     if request.width_px * request.height_px > FRAME_LIMIT_PX:
         raise BadRequestError(
             f"{request.width_px}×{request.height_px} are {request.width_px * request.height_px} pixels, "
@@ -252,6 +239,16 @@ def _check_formula(request: RenderRequest) -> None:
             _number(name, text)
     if formula.converges:
         coefficients_of(request)
+        # Distances are estimated from how fast a point escapes.
+        for name, value, taken in (
+            ("colouring", request.colouring, request.colouring in ("distance", "field_lines")),
+            ("slopes", request.slopes, request.slopes != 0.0),
+        ):
+            if taken:
+                raise BadRequestError(
+                    f"{name} is {value}, which means nothing to {request.formula}",
+                    hint="its points do not escape: colour it by count (smooth or histogram), without slopes",
+                )
     else:
         _check_bailout(request)
 
