@@ -23,10 +23,11 @@ MIRROR, WRAP, CLAMP = range(3)
 STEPS = 4096
 """Entries of a table for 8 bits a channel: a step is far below one of 256 levels."""
 FINE_STEPS = 65_536
-"""Entries for 16 bits, and for 8 that are dithered: the palette's steepest run is 10 levels of 65,536 an entry."""
+"""Entries for 16 bits, and for 8 that are dithered: the steepest run of a named palette (turbo) is 16 levels of 65,536
+an entry."""
 
 CURVE = 16_384
-"""Intervals of the curve from light to levels: interpolated it is off by a tenth of a level of 65,536 at most."""
+"""Intervals of the curve from light to levels: interpolated it is off by less than a quarter of a level of 65,536."""
 
 # Björn Ottosson, "A perceptual color space for image processing", 2020: linear sRGB to cone responses, and their cube
 # roots to Oklab.
