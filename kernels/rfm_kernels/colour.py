@@ -417,7 +417,7 @@ def colour(
 
     A pixel gets the table's colour at the fraction of density · x + offset, where x is
     SMOOTH: log2(mu + 1), so that density is the number of runs each time the count doubles;
-    DISTANCE: log2(1 + |far| / unit), unit being a length in the plane;
+    DISTANCE: log2(1 + |far| / unit), unit being a length in the unit of far;
     HISTOGRAM: the share, 0 to 1, of the frame's escaped pixels with a smaller mu; share: what `ranks` says of it;
     FIELD_LINES: as SMOOTH, with a wave of an eighth of a run along the level curves, which follows the angle of z.
     degree: of the formula, 2 to 16, whole.

@@ -29,6 +29,7 @@ from rfm_kernels.lanes import (
     DEGREE_SCALE,
     LANES,
     LIMIT,
+    PER_PIXEL,
     READY,
     SCALE,
     SEED,
@@ -70,8 +71,8 @@ class Kernel(Protocol):
     that converges n is the number of applications up to the first step shorter than ε, and |z| and R in nf are the
     reciprocals of both. All are the same bits whatever the tile, the step and the number of interruptions.
     z, far: complex64 views [h, w] for the kernels with a derivative, else of any shape and not looked at. They get
-    the last z, and the distance estimate as a vector away from the set, in units of the plane: 2|z| ln|z| over the
-    gradient of |z|; 0 where not escaped.
+    the last z, and the distance estimate as a vector away from the set, 2|z| ln|z| over the gradient of |z|, in pixels
+    (in units of the plane where pixels are no distance apart); 0 where not escaped.
     px0, py0: place of n[0, 0] in the frame. step: only pixels whose place in the frame is divisible by it in
     both directions.
     view: re0 im0 xx xy yx yy julia_re julia_im, then the formula's parameters. Pixel (ix, iy) of the frame is
@@ -240,7 +241,8 @@ def _settle_queue(planes: Planes, real: Doubles, word: Words) -> None:
             planes.nf[y, x] = real[SMOOTH + k]
             if SLOPES > 0:
                 planes.z[y, x] = complex(real[QUEUE + k], real[QUEUE + LANES + k])
-                planes.far[y, x] = complex(real[DISTANCE + k], real[DISTANCE + LANES + k])
+                scale = real[CONSTANTS + PER_PIXEL]
+                planes.far[y, x] = complex(scale * real[DISTANCE + k], scale * real[DISTANCE + LANES + k])
             planes.n[y, x] = count
             pixels += 1
             nominal += count
@@ -528,6 +530,8 @@ def _begin(
     real[CONSTANTS + SCALE] = 1.0 / abs(math.log2(limit))
     real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
     real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
+    spacing = math.hypot(view[2], view[4])
+    real[CONSTANTS + PER_PIXEL] = 1.0 / spacing if spacing > 0.0 else 1.0
     for k in range(WORDS):
         real[INITIAL + k] = start[k]
     if is_julia:

@@ -59,8 +59,9 @@ class Layout(NamedTuple):
     doubles: int
 
 
-LIMIT, SCALE, DEGREE_SCALE, SEED = range(4)
-"""Of CONSTANTS: when a pixel is done, 1/log2 of that, 1/log2 of the degree, 1 where c moves and 0 where z₀ does."""
+LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL = range(5)
+"""Of CONSTANTS: when a pixel is done, 1/log2 of that, 1/log2 of the degree, 1 where c moves and 0 where z₀ does, pixels
+to a unit of the plane."""
 VIEW = 8
 """Of CONSTANTS: re0 im0, four of the matrix, c of a Julia set, the step's parameters."""
 PARAMETERS = VIEW + 8

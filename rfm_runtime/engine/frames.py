@@ -1,9 +1,9 @@
 """Frames on disk: the planes of a render, its commit records, and how both become artefacts.
 
-A frame is a folder: `n.npy` (int32, [height, width]) and `nf.npy` (float32), valid .npy files that engine and workers
-map; `commits.bin`, one record a tile; `frame.json`; `costs.json` once it was interrupted. Space is reserved before it
-is used: a sparse mapping on a full disk would be a SIGBUS. A finished frame is renamed as a whole to be the operation's
-folder of artefacts.
+A frame is a folder: `n.npy` (int32, [height, width]) and `nf.npy` (float32), with a derivative also `z.npy` and
+`far.npy` (complex64), valid .npy files that engine and workers map; `commits.bin`, one record a tile; `frame.json`;
+`costs.json` once it was interrupted. Space is reserved before it is used: a sparse mapping on a full disk would be a
+SIGBUS. A finished frame is renamed as a whole to be the operation's folder of artefacts.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ PENDING = -2
 HOLE = -3
 """Count of a pixel that nobody could compute, in a tile that is committed all the same."""
 
+PLANES: dict[str, tuple[type[np.generic], int]] = {"n": (np.int32, PENDING), "nf": (np.float32, 0)}
+DERIVATIVE: dict[str, tuple[type[np.generic], int]] = {"z": (np.complex64, 0), "far": (np.complex64, 0)}
+"""Planes by name, with what they are filled with; the others if a picture needs them."""
+
 RECORD = struct.Struct("<IIQ")
 """Commit record of a tile: attempt, 1 (or 2 with holes), digest. Zeros: not committed."""
 
@@ -90,11 +94,12 @@ IsStopped = Callable[[], bool]
 
 
 class FrameInfo(Struct, frozen=True, kw_only=True):
-    """frame.json. params: digest of the parameters; another digest is another picture."""
+    """frame.json. params: digest of the parameters; another digest is another picture. derivative: it has all planes."""
 
     operation_id: str
     params: str
     grid: TileGrid
+    derivative: bool = False
 
 
 class Interrupted(Exception):
@@ -116,20 +121,28 @@ class Recovered(Struct, frozen=True):
 
 
 class Frame:
-    """An opened frame. Every process that uses it has its own."""
+    """An opened frame. Every process that uses it has its own. planes: all of them by name, as its files are called."""
 
-    def __init__(self, folder: Path, grid: TileGrid) -> None:
+    def __init__(self, folder: Path, grid: TileGrid, *, derivative: bool = False) -> None:
         self.folder = folder
         self.grid = grid
-        self.n: NDArray[np.int32] = np.load(folder / "n.npy", mmap_mode="r+")
-        self.nf: NDArray[np.float32] = np.load(folder / "nf.npy", mmap_mode="r+")
-        self._scratch = np.empty(2 * grid.tile_px * grid.tile_px, np.int32)
+        names = (*PLANES, *DERIVATIVE) if derivative else tuple(PLANES)
+        self.planes: dict[str, NDArray[Any]] = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in names}
+        self.n: NDArray[np.int32] = self.planes["n"]
+        self.nf: NDArray[np.float32] = self.planes["nf"]
+        words = sum(plane.itemsize for plane in self.planes.values()) // 4
+        self._scratch = np.empty(words * grid.tile_px * grid.tile_px, np.int32)
         self._commits = os.open(folder / "commits.bin", os.O_RDWR | os.O_CLOEXEC)
 
     def tile(self, x: int, y: int, width: int, height: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Views of both planes."""
+        """Views of the counts and their fractions."""
         where = slice(y, y + height), slice(x, x + width)
         return self.n[where], self.nf[where]
+
+    def more(self, x: int, y: int, width: int, height: int) -> dict[str, NDArray[np.complex64]]:
+        """Views of the last z and the distance, where it has them."""
+        where = slice(y, y + height), slice(x, x + width)
+        return {name: self.planes[name][where] for name in DERIVATIVE if name in self.planes}
 
     def reset(self, x: int, y: int, width: int, height: int) -> None:
         """Have a tile computed again from scratch."""
@@ -139,7 +152,8 @@ class Frame:
         """Nobody computes these pixels any more; over whatever a dead worker left there."""
         for x, y, width, height in holes:
             n, nf = self.tile(x, y, width, height)
-            nf[...] = 0.0
+            for plane in (nf, *self.more(x, y, width, height).values()):
+                plane[...] = 0.0
             n[...] = HOLE
 
     def commit(self, index: int, attempt: int, *, holes: bool = False) -> None:
@@ -164,13 +178,15 @@ class Frame:
         return [(x + left, y + top, wide, high) for left, top, wide, high in rectangles(n == HOLE)]
 
     def digest(self, index: int) -> int:
-        """64 bits over both planes of a tile: against torn writes, not against people."""
-        n, nf = self.tile(*rect(self.grid, index))
+        """64 bits over all planes of a tile: against torn writes, not against people."""
+        place = rect(self.grid, index)
         # Into the same memory every time: fresh memory for each copy costs more than copy and digest together.
-        both = self._scratch[: 2 * n.size].reshape(2, *n.shape)
-        np.copyto(both[0], n)
-        np.copyto(both[1].view(np.float32), nf)
-        return xxhash.xxh3_64_intdigest(both.data)
+        begin = 0
+        for plane in (*self.tile(*place), *self.more(*place).values()):
+            end = begin + plane.nbytes // 4
+            np.copyto(self._scratch[begin:end].view(plane.dtype).reshape(plane.shape), plane)
+            begin = end
+        return xxhash.xxh3_64_intdigest(self._scratch[:begin].data)
 
     def cost(self, index: int, inside: int) -> float | None:
         """What a tile is expected to cost: the mean count of its sampled pixels, for all of them. None without any.
@@ -203,7 +219,7 @@ class Frame:
 
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
-        for plane in (self.n, self.nf):
+        for plane in self.planes.values():
             mapping: object = plane.base
             if isinstance(mapping, mmap.mmap) and plane.nbytes <= TOUCH_LIMIT_BYTES:
                 # Linux before 5.14 does not know it; then they are mapped one by one.
@@ -240,6 +256,7 @@ class Frame:
             os.close(self._commits)
             self._commits = -1
         del self.n, self.nf
+        self.planes.clear()
 
 
 def inside_cost(request: RenderRequest) -> int:
@@ -279,8 +296,8 @@ def create(folder: Path, info: FrameInfo, is_stopped: IsStopped = bool) -> None:
     building.mkdir(parents=True, mode=0o700)
     try:
         shape = info.grid.height_px, info.grid.width_px
-        _plane(building / "n.npy", shape, np.dtype(np.int32), PENDING, is_stopped)
-        _plane(building / "nf.npy", shape, np.dtype(np.float32), 0, is_stopped)
+        for name, (kind, value) in (PLANES | (DERIVATIVE if info.derivative else {})).items():
+            _plane(building / f"{name}.npy", shape, np.dtype(kind), value, is_stopped)
         tiles = info.grid.columns * info.grid.rows
         (building / "commits.bin").write_bytes(bytes(tiles * RECORD.size))
         (building / "frame.json").write_bytes(msgspec.json.encode(info))
@@ -323,7 +340,7 @@ def recover(
         known = msgspec.json.decode((folder / "frame.json").read_bytes(), type=FrameInfo)
         if known != info:
             return None
-        frame = Frame(folder, info.grid)
+        frame = Frame(folder, info.grid, derivative=info.derivative)
     except (FileNotFoundError, NotADirectoryError, ValueError, EOFError, msgspec.DecodeError):
         return None
     try:

@@ -57,7 +57,7 @@ def finish(frame: Frame, request: RenderRequest, is_stopped: IsStopped) -> tuple
         temporary.rename(frame.folder / "image.png")
     finally:
         temporary.unlink(missing_ok=True)
-    files = [("image.png", "image/png"), ("n.npy", "application/x-npy"), ("nf.npy", "application/x-npy")]
+    files = [("image.png", "image/png"), *((f"{name}.npy", "application/x-npy") for name in frame.planes)]
     if holes:
         (frame.folder / HOLES).write_bytes(msgspec.json.encode(holes))
         files.append((HOLES, "application/json"))
@@ -75,13 +75,12 @@ def _colour(frame: Frame, request: RenderRequest, picture: PngWriter, is_stopped
     view = plan(request)
     steps = _table(request)
     share = _ranks(frame, strip, is_stopped) if request.colouring == "histogram" else None
-    # Where the kernels wrote them: in a frame of a request that needs them.
-    planes = {name: np.load(frame.folder / f"{name}.npy", mmap_mode="r") for name in _more(request)}
     pixels = np.empty((min(strip, height), width, 3), np.uint16 if request.bits == 16 else np.uint8)
     for top in range(0, height, strip):
         if is_stopped():
             raise Interrupted
         n, nf = frame.tile(0, top, width, min(strip, height - top))
+        more = frame.more(0, top, width, len(n))
         rows = pixels[: len(n)]
         colour(
             n, nf, steps, request.interior_rgb, request.density, request.offset, rows,
@@ -89,19 +88,16 @@ def _colour(frame: Frame, request: RenderRequest, picture: PngWriter, is_stopped
             clamp=request.cyclic == "clamp",
             degree=view.degree,
             axes=(view.right[0], view.down[0], view.right[1], view.down[1]),
-            unit=float(request.width) / UNITS,
+            unit=request.width_px / UNITS,
             share=share,
             light=request.light,
             dither=request.dither,
             py0=top,
-            **{name: plane[top : top + len(n)] for name, plane in planes.items()},
+            z=more.get("z"),
+            far=more.get("far"),
         )  # fmt: skip
         _show_holes(n, rows, top)
         picture.rows(rows)
-
-
-def _more(request: RenderRequest) -> tuple[str, ...]:
-    return ("z", "far") if request.needs_derivative else ()
 
 
 def _table(look: Colouring) -> NDArray[np.uint16]:

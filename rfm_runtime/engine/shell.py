@@ -559,10 +559,11 @@ class EngineShell:
 
     async def _compiled(self, operation_id: str, stop: threading.Event) -> None:
         """Wait for the kernels of its formula, some seconds for the first render of one. Raises Interrupted."""
-        view = plan(self._requests[operation_id])
-        if self._kernels.are_ready(view):
+        request = self._requests[operation_id]
+        view, derivative = plan(request), request.needs_derivative
+        if self._kernels.are_ready(view, derivative=derivative):
             return
-        compiling = self._loop.create_task(self._kernels.compiled(view))
+        compiling = self._loop.create_task(self._kernels.compiled(view, derivative=derivative))
         while not compiling.done():
             await asyncio.wait([compiling], timeout=LOOK_S)
             if stop.is_set():
@@ -604,7 +605,12 @@ class EngineShell:
     def _info(self, assign: Assign) -> frames.FrameInfo:
         request = self._requests[assign.operation_id]
         digest = hashlib.blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
-        return frames.FrameInfo(operation_id=assign.operation_id, params=digest, grid=grid_of(request))
+        return frames.FrameInfo(
+            operation_id=assign.operation_id,
+            params=digest,
+            grid=grid_of(request),
+            derivative=request.needs_derivative,
+        )
 
     async def _say_started(self, command: core.SayStarted) -> None:
         message = Started(

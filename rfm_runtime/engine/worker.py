@@ -68,13 +68,13 @@ class Operation:
         self.request = msgspec.msgpack.decode(begin.params, type=RenderRequest)
         self.view = plan(self.request)
         self.grid = grid_of(self.request)
-        self.frame = Frame(Path(begin.frame), self.grid)
+        self.frame = Frame(Path(begin.frame), self.grid, derivative=self.request.needs_derivative)
         self.touched = False
 
     @cached_property
     def renderer(self) -> Renderer:
         """Loaded by the thread that computes: the other one hears of a cancel meanwhile."""
-        return Renderer(self.view)
+        return Renderer(self.view, derivative=self.request.needs_derivative)
 
 
 def _line() -> Any:
@@ -285,9 +285,11 @@ class Worker:
         if task.fresh:
             operation.frame.reset(task.x, task.y, task.width, task.height)
         operation.frame.leave_out(task.holes)
-        n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)
+        place = task.x, task.y, task.width, task.height
+        n, nf = operation.frame.tile(*place)
         step = PREVIEW_STEP if task.phase == "preview" else 1
-        return operation.renderer.compute(n, nf, task.x, task.y, step, control=self._control, counters=self._counters)
+        words = {"control": self._control, "counters": self._counters}
+        return operation.renderer.compute(n, nf, task.x, task.y, step, **words, **operation.frame.more(*place))
 
 
 def _key(task: Task) -> tuple[str, int]:

@@ -216,7 +216,7 @@ def test_the_distance_is_that_of_finite_differences(case: Case) -> None:
         if abs(ahead - back) > 1e-3 * abs(slope):
             # A fold of the formula lies here.
             continue
-        expected = 2.0 * norm * math.log(norm) / abs(slope)
+        expected = 2.0 * norm * math.log(norm) / abs(slope) / case.spacing
         assert abs(frame.far[y, x]) == pytest.approx(expected, rel=2e-3)
         assert np.angle(frame.far[y, x] / slope) == pytest.approx(0.0, abs=2e-3)
         compared += 1
