@@ -94,7 +94,7 @@ IsStopped = Callable[[], bool]
 
 
 class FrameInfo(Struct, frozen=True, kw_only=True):
-    """frame.json. params: digest of the parameters; another digest is another picture. derivative: it has all planes."""
+    """frame.json. params: digest of the parameters; others are another picture. derivative: it has all planes."""
 
     operation_id: str
     params: str
