@@ -7,10 +7,10 @@ import errno
 import io
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rfm_runtime.errors import (
     OperationCanceled,
@@ -119,6 +119,16 @@ class RenderResult:
     def nf(self) -> NDArray[np.float32]:
         """Smooth fraction, float32 [height, width] in [0, 1): n + nf is the smooth iteration count."""
         return self._array("nf.npy")
+
+    @cached_property
+    def z(self) -> NDArray[np.complex64] | None:
+        """The last z, complex64 [height, width], if the picture's colours took it."""
+        return self._array("z.npy") if "z.npy" in self.files else None
+
+    @cached_property
+    def far(self) -> NDArray[np.complex64] | None:
+        """The estimated distance in pixels as a vector of the plane, away from the set, likewise."""
+        return self._array("far.npy") if "far.npy" in self.files else None
 
     def _array(self, name: str) -> NDArray[Any]:
         import numpy as np
@@ -305,13 +315,19 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     return target
 
 
-def write_file(target: Path, content: bytes, *, force: bool) -> Path:
-    """Write it whole or not at all: beside its place first, then renamed. Raises OutputExistsError, SetupError."""
+def write_file(target: Path, content: bytes | Callable[[BinaryIO], object], *, force: bool) -> Path:
+    """Write it whole or not at all: beside its place first, then renamed. Raises OutputExistsError, SetupError.
+
+    content: bytes, or what writes them into an open file.
+    """
     # Random, since threads of one program may save to one place.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         if force:
