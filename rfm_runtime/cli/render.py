@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re as regex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from rfm_runtime.errors import (
 )
 
 if TYPE_CHECKING:
+    from rfm_runtime.cli.outputs import Outputs
     from rfm_runtime.client.handle import Operation
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import Operation as OperationInfo
@@ -106,9 +107,22 @@ def render(
     priority: Annotated[
         int, typer.Option(metavar="NUMBER", min=-100, max=100, help="-100 to 100; higher runs first.")
     ] = 0,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the view from a picture of ours, a .toml or a .kfr file."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write the PNG; PRESET.png without it."),
+    ] = None,
+    raw: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write counts too: n and mu for NumPy, .npz.")
+    ] = None,
+    exr: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write counts for other deep-zoom programs, .exr.")
+    ] = None,
+    save_params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the parameters too: .toml, .kfr or .kfp.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and print its id.")] = False,
@@ -118,7 +132,10 @@ def render(
     """Render a preset or a view, with a live bar.
 
     Ctrl-C cancels, a second one quits at once. Without a running runtime a private one is started for this picture.
+    Options override what a preset or a file says.
     """
+    from rfm_runtime.cli.locations import file_params
+    from rfm_runtime.cli.outputs import Outputs
     from rfm_runtime.client.presets import preset_params
     from rfm_runtime.render.request import validate
 
@@ -147,38 +164,53 @@ def render(
         "interior_tests": interior_tests,
         "on_poison": on_poison,
         "tile_px": tile,
-        **_size(size),
     }
+    pixels = _size(size)
+    known = file_params(like, **pixels) if like is not None else {}
+    if preset is not None and "re" in known:
+        raise BadRequestError(f"both {preset} and {like} are a view", hint="name one of them")
     params = {
         **(preset_params(preset) if preset is not None else {}),
+        **known,
         **{key: value for key, value in given.items() if value is not None},
+        **pixels,
     }
-    if preset is None and not {"re", "im", "width"} <= params.keys():
+    missing = [key for key in ("re", "im", "width") if key not in params]
+    if missing and like is not None:
+        raise BadRequestError(
+            f"{like} has no {', no '.join(missing)}", hint=f"give --{', --'.join(missing)} too, or a preset"
+        )
+    if missing:
         raise BadRequestError(
             "name a preset, or give --re, --im and --width", hint="list the presets with `rfm-runtime presets`"
         )
-    validate(params)
-    title = name or preset or "render"
+    request = validate(params)
+    stem = preset or (like.stem if like is not None else "render")
+    title = name or stem
     if detach:
-        if output is not None:
+        if output is not None or raw is not None or exr is not None:
             raise BadRequestError(
-                "--detach writes no file, so -o has no meaning", hint="fetch it later: `rfm-runtime fetch ID -o FILE`"
+                "--detach writes no file, so -o, --raw and --exr have no meaning",
+                hint="fetch it later: `rfm-runtime fetch ID -o FILE`",
             )
+        kept = Outputs(request, params=save_params, force=force, runtime_dir=runtime_dir)
         with _runtime(runtime_dir, detach=True) as (client, _):
             operation = client.submit(RENDER, params, name=title, priority=priority)
+        kept.write_params()
         print_json({"operation_id": operation.id}) if as_json else typer.echo(operation.id)
         return
     # A name is for people and may be no file's name.
-    target = _target(output or Path(f"{preset or 'render'}.png"), force=force, runtime_dir=runtime_dir)
+    target = _target(output or Path(f"{stem}.png"), force=force, runtime_dir=runtime_dir)
+    beside = Outputs(request, raw=raw, exr=exr, params=save_params, force=force, runtime_dir=runtime_dir)
     with _runtime(runtime_dir, detach=False) as (client, private):
         operation = client.submit(RENDER, params, name=title, priority=priority)
         _follow(client, operation)
         outcome = operation.outcome()
-        saved = _save(operation, target, force=force, private=private)
+        saved = _save(operation, target, beside, force=force, private=private)
         if as_json:
-            print_json({"operation": outcome, "file": str(saved)})
+            print_json({"operation": outcome, "file": str(saved), "files": [str(path) for path in beside.paths]})
         else:
-            _summary(outcome, saved)
+            _summary(outcome, saved, beside.paths)
 
 
 def _target(path: Path, *, force: bool, runtime_dir: str | None) -> Path:
@@ -270,16 +302,18 @@ def _cancel(client: Client, operation: Operation) -> None:
         raise
 
 
-def _save(operation: Operation, target: Path, *, force: bool, private: bool) -> Path:
-    """Write the picture. What a failure leaves depends on whose runtime it is."""
+def _save(operation: Operation, target: Path, beside: Outputs, *, force: bool, private: bool) -> Path:
+    """Write the picture, and what is wanted beside it. What a failure leaves depends on whose runtime it is."""
     try:
-        return operation.save(target, force=force)
+        saved = operation.save(target, force=force)
+        beside.write(operation)
+        return saved
     except SetupError as error:
         error.kept = None if private else f"the picture is kept: `rfm-runtime fetch {operation.id} -o FILE`"
         raise
 
 
-def _summary(outcome: OperationInfo, saved: Path) -> None:
+def _summary(outcome: OperationInfo, saved: Path, beside: Sequence[Path]) -> None:
     from rich.text import Text
 
     took_s = ((outcome.ended_at_ms or 0) - (outcome.started_at_ms or 0)) / 1000
@@ -287,7 +321,8 @@ def _summary(outcome: OperationInfo, saved: Path) -> None:
     parts = [duration(took_s)]
     if latest is not None and latest.iterations:
         parts.append(f"{number(latest.iterations / max(took_s, 1e-3))} iterations/s")
-    console(stderr=True).print(Text.assemble((str(saved), "bold green"), f"  {', '.join(parts)}"))
+    names = " ".join(str(path) for path in (saved, *beside))
+    console(stderr=True).print(Text.assemble((names, "bold green"), f"  {', '.join(parts)}"))
     if latest is not None and latest.details and (pixels := latest.details.get("hole_px")):
         holes = (
             f"{pixels} pixels could not be computed and are chequered: see `rfm-runtime explain {outcome.operation_id}`"

@@ -1,0 +1,86 @@
+"""Files that `rfm-runtime render` writes beside the picture."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rfm_runtime.cli.common import output_file
+from rfm_runtime.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from rfm_runtime.client.handle import Operation
+    from rfm_runtime.render.request import RenderRequest
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """What is to be written beside the picture. All that can be wrong with it is said before the render."""
+
+    def __init__(
+        self,
+        request: RenderRequest,
+        *,
+        raw: Path | None = None,
+        exr: Path | None = None,
+        params: Path | None = None,
+        force: bool,
+        runtime_dir: str | None,
+    ) -> None:
+        text = None if params is None else _text(request, params)
+        if exr is not None:
+            _called(exr, ".exr")
+            _need_exr()
+        if raw is not None:
+            _called(raw, ".npz")
+        self._request = request
+        self._force = force
+        self._raw, self._exr, self._params = (
+            None if path is None else output_file(path, force=force, runtime_dir=runtime_dir)
+            for path in (raw, exr, params)
+        )
+        self._text = text
+        self.paths = tuple(path for path in (self._raw, self._exr, self._params) if path is not None)
+
+    def write_params(self) -> None:
+        """Write the parameters, if they are wanted. Raises OutputExistsError, SetupError."""
+        from rfm_runtime.client.handle import write_file
+
+        if self._params is not None and self._text is not None:
+            write_file(self._params, self._text, force=self._force)
+
+    def write(self, operation: Operation) -> None:
+        """Write everything that is wanted of a completed render. Raises OutputExistsError, SetupError."""
+        self.write_params()
+        if self._raw is None and self._exr is None:
+            return
+        from rfm_runtime.client.handle import write_file
+        from rfm_runtime.client.raw_files import write_exr, write_npz
+
+        result = operation.result()
+        if self._raw is not None:
+            raw = partial(write_npz, n=result.n, nf=result.nf, request=self._request)
+            write_file(self._raw, raw, force=self._force)
+        if self._exr is not None:
+            planes = partial(write_exr, n=result.n, nf=result.nf, z=result.z, far=result.far)
+            exr = partial(planes, request=self._request)
+            write_file(self._exr, exr, force=self._force)
+
+
+def _called(path: Path, suffix: str) -> None:
+    if path.suffix.lower() != suffix:
+        raise BadRequestError(f"{path} does not end with {suffix}", hint=f"name it {path.with_suffix(suffix)}")
+
+
+def _text(request: RenderRequest, path: Path) -> bytes:
+    from rfm_runtime.render.files.params import writer
+
+    return writer(path.suffix)(request).encode()
+
+
+def _need_exr() -> None:
+    from rfm_runtime.client.raw_files import need_exr
+
+    need_exr()
