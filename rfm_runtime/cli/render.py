@@ -83,8 +83,8 @@ def render(
     palette: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="viridis, plasma, inferno, magma, cividis, turbo.",
+            metavar="NAME|COLOURS",
+            help="viridis, plasma, inferno, magma, cividis, turbo, or colours of your own: #rrggbb,#rrggbb…",
             autocompletion=completion.palettes,
         ),
     ] = None,
@@ -93,6 +93,26 @@ def render(
     ] = None,
     offset: Annotated[float | None, typer.Option(metavar="NUMBER", help="Where the palette begins, 0 to 1.")] = None,
     interior: Annotated[str | None, typer.Option(metavar="COLOUR", help="Colour of the inside, #rrggbb.")] = None,
+    colouring: Annotated[
+        str | None, typer.Option(metavar="NAME", help="smooth, distance, histogram or field_lines.")
+    ] = None,
+    cyclic: Annotated[
+        str | None, typer.Option(metavar="mirror|wrap|clamp", help="What comes after the palette's end.")
+    ] = None,
+    slopes: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Height of the relief under a lamp; 1 is 45°, 0 is flat.")
+    ] = None,
+    light_azimuth: Annotated[
+        float | None, typer.Option(metavar="DEGREES", help="Where the light comes from, from the right on.")
+    ] = None,
+    light_elevation: Annotated[
+        float | None, typer.Option(metavar="DEGREES", help="How high the lamp stands, 10 to 90.")
+    ] = None,
+    shine: Annotated[float | None, typer.Option(metavar="NUMBER", help="How much it gleams, 0 to 1.")] = None,
+    bits: Annotated[int | None, typer.Option(metavar="8|16", help="Of a channel of the picture.")] = None,
+    dither: Annotated[
+        bool | None, typer.Option("--dither/--no-dither", help="Against steps in large smooth areas, at 8 bits.")
+    ] = None,
     interior_tests: Annotated[
         bool | None, typer.Option("--interior-tests/--no-interior-tests", help="Find inside points early.")
     ] = None,
@@ -161,6 +181,14 @@ def render(
         "density": density,
         "offset": offset,
         "interior": interior,
+        "colouring": colouring,
+        "cyclic": cyclic,
+        "slopes": slopes,
+        "light_azimuth_deg": light_azimuth,
+        "light_elevation_deg": light_elevation,
+        "shine": shine,
+        "bits": bits,
+        "dither": dither,
         "interior_tests": interior_tests,
         "on_poison": on_poison,
         "tile_px": tile,

@@ -14,6 +14,7 @@ from rfm_kernels.catalog import cycle
 from rfm_kernels.oracle import escape, precision_bits_for
 from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.complex_text import Complex, complex_number
+from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.plan import ViewPlan, plan, point
 from rfm_runtime.render.request import DEFAULT_PHOENIX, RenderRequest, coefficients_of, validate
 
@@ -73,8 +74,9 @@ def _computed(view: ViewPlan) -> Answer:
     Renderer(view, derivative=True).compute(n, nf, 0, 0, z=z, far=far)
     count = int(n[0, 0])
     if count >= 0:
+        # Pixels that are no distance apart measure nothing: this one is in units of the plane.
         distance = float(abs(far[0, 0]))
-        known = math.isfinite(distance) and not view.limit < 1.0
+        known = math.isfinite(distance) and not FORMULAS[view.formula].converges
         return Answer(count, count + float(nf[0, 0]), False, None, distance if known else None)
     period = cycle(view.formula, view.degree)(np.array(view.numbers), view.max_iter, view.is_julia)
     return Answer(-1, None, True if period else None, period or None, None)
@@ -96,6 +98,6 @@ def _true(request: RenderRequest, place: Complex) -> Answer:
         power=view.degree,
         p=complex_number(request.p or DEFAULT_PHOENIX),
         relaxation=complex_number(request.relaxation or "1"),
-        coefficients=coefficients_of(request) if view.limit < 1.0 else (),
+        coefficients=coefficients_of(request) if FORMULAS[request.formula].converges else (),
     )
     return Answer(truth.n, truth.mu if truth.n >= 0 else None, False if truth.n >= 0 else None, None, None)

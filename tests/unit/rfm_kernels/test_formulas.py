@@ -286,11 +286,17 @@ import os, sys
 os.environ.pop("NUMBA_CACHE_DIR", None)
 from llvmlite import binding
 lanes, cpu = int(sys.argv[1]), sys.argv[2]
-own = binding.get_host_cpu_features()
-binding.get_host_cpu_features = lambda: {**own, "avx512f": lanes == 32}
+own = binding.get_host_cpu_features
+def claimed():
+    features = own()
+    features["avx512f"] = lanes == 32
+    return features
+binding.get_host_cpu_features = claimed
 from rfm_kernels import escape_time, formulas, vectors
 assert vectors.LANES == lanes
 made = escape_time.compiled(escape_time.names(formulas.formula("burning_ship")), "elsewhere")
+binding.initialize_all_targets()
+binding.initialize_all_asmprinters()
 module = binding.parse_assembly(next(iter(made.inspect_llvm().values())))
 target = binding.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(cpu=cpu, opt=3)
 print(target.emit_assembly(module))

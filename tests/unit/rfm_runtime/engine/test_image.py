@@ -26,16 +26,16 @@ VIEW = {"re": "-0.75", "im": "0", "width": "3", "width_px": 60, "height_px": 40}
 @pytest.fixture
 def frame(tmp_path: Path):
     folder = tmp_path / "op-1"
-    create(folder, FrameInfo(operation_id="op", params="digest", grid=GRID))
-    made = Frame(folder, GRID)
+    create(folder, FrameInfo(operation_id="op", params="digest", grid=GRID, derivative=True))
+    made = Frame(folder, GRID, derivative=True)
     rng = np.random.default_rng(1)
     made.n[:] = rng.integers(-1, 900, made.n.shape)
     made.nf[:] = rng.random(made.nf.shape, np.float32)
-    for index in range(6):
-        made.commit(index, attempt=1)
     for name, size in (("z", 1e4), ("far", 1e-2)):
         plane = size * rng.random(made.n.shape) * np.exp(2j * np.pi * rng.random(made.n.shape))
-        np.save(folder / f"{name}.npy", plane.astype(np.complex64))
+        made.planes[name][:] = plane.astype(np.complex64)
+    for index in range(6):
+        made.commit(index, attempt=1)
     yield made
     made.close()
 
