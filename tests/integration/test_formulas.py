@@ -1,4 +1,4 @@
-"""Renders of every formula by a whole runtime: compiled when the first one comes, the same pixels as the kernel's own."""
+"""Renders of other formulas by a whole runtime: compiled when the first one comes, with the kernel's own pixels."""
 
 from __future__ import annotations
 
