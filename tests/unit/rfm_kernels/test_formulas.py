@@ -19,6 +19,8 @@ from rfm_kernels.escape_time import NOT_ESCAPED, PENDING
 from rfm_kernels.formulas import formula
 from rfm_kernels.oracle import escape
 
+pytestmark = pytest.mark.scenario("J35")
+
 compiled = pytest.mark.skipif(config.DISABLE_JIT, reason="NUMBA_DISABLE_JIT is set")
 SIZE = 12 if config.DISABLE_JIT else 80
 CUBE = (1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
