@@ -107,7 +107,8 @@ HEARD_AT_ONCE = 50
 """Outcomes of those that programs left, in one turn of the loop, one commit and one frame of the feed."""
 
 HEARD_AHEAD = 4
-"""Commits that may wait while more of them are heard: behind a slow disk they wait where they are safe already."""
+"""Commits of what was heard that may wait while more is: behind a slow disk outcomes wait where they are safe already.
+Commits of others do not count, of which there may always be as many."""
 
 HEARD_AGAIN_S = 0.02
 """Before it is looked whether those commits are through."""
@@ -166,6 +167,8 @@ class Broker:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
         self._hearing: asyncio.Handle | None = None
+        # Commits of what was heard that are not through, by number.
+        self._heard_ahead: deque[int] = deque()
         self._closed = False
         self._journal_trouble: str | None = None
         self._looks = 0
@@ -486,6 +489,8 @@ class Broker:
 
     def _written(self, number: int, elapsed_s: float) -> None:
         self.metrics.commit.observe(elapsed_s)
+        while self._heard_ahead and self._heard_ahead[0] <= number:
+            self._heard_ahead.popleft()
         self._carry_out(self.hub.handle(Journalled(number), self._now()))
 
     def _failed(self, trouble: JournalFailed) -> None:
@@ -571,7 +576,7 @@ class Broker:
         self._hearing = None
         if self._closed:
             return
-        if self.hub.log.pending > HEARD_AHEAD:
+        if len(self._heard_ahead) > HEARD_AHEAD:
             self._hearing = self._loop.call_later(HEARD_AGAIN_S, self._hear_some)
             return
         begin_s = self._loop.time()
@@ -595,7 +600,10 @@ class Broker:
         whole = reading.over and reading.whole
         if whole:
             self._left.heard(reading.source.name)
+        before = self.hub.log.newest
         self._carry_out(self.hub.handle(Heard(reading.source, words, whole), self._now()))
+        if self.hub.log.newest > before and self.hub.log.pending:
+            self._heard_ahead.append(self.hub.log.newest)
         if reading.over:
             log.info("last_words", program=reading.source.name, outcomes=reading.outcomes, damaged=reading.damaged)
             if reading.died:

@@ -133,17 +133,24 @@ def steer(wanted: str, runtime_dir: str | None, action: Callable[[Client, str], 
         return found, action(connected, found)
 
 
-def output_file(path: Path, *, force: bool, runtime_dir: str | None = None, option: str | None = "-o") -> Path:
+def output_file(
+    path: Path,
+    *,
+    force: bool,
+    runtime_dir: str | None = None,
+    where: config.Folders | None = None,
+    option: str | None = "-o",
+) -> Path:
     """The path, if a file may and can be written there: better said before an hour of work than after it.
 
-    option: what the file is named with, None for an argument. What a runtime lives on is never replaced. Raises
-    OutputExistsError, SetupError.
+    option: what the file is named with, None for an argument. What a runtime lives on is never replaced: the one that
+    is meant, and the one of these folders. Raises OutputExistsError, SetupError.
     """
     from rfm_runtime.client.handle import check_target
 
     target = check_target(path, force=force)
     if target.exists():
-        _never_its_own(target, runtime_dir)
+        _never_its_own(target, runtime_dir, () if where is None else (where,))
     folder = target.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
         place = "name another place" if option is None else f"choose another place with {option}"
@@ -151,10 +158,10 @@ def output_file(path: Path, *, force: bool, runtime_dir: str | None = None, opti
     return target
 
 
-def _never_its_own(target: Path, runtime_dir: str | None) -> None:
+def _never_its_own(target: Path, runtime_dir: str | None, others: Sequence[config.Folders]) -> None:
     """Raise OutputExistsError for the journal of the runtime that is meant, and what it has beside it."""
     resolved = settings(runtime_dir=runtime_dir)
-    places = [config.folders(resolved)]
+    places = [config.folders(resolved), *others]
     with suppress(NoRuntimeError, SetupError):
         # One that runs knows best where its files are.
         running = ConnectionInfo.read(places[0].connection)

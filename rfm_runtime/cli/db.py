@@ -171,7 +171,7 @@ def backup(
         _needs_journal(where)
         where.backups.mkdir(mode=0o700, exist_ok=True)
         file = where.backups / time.strftime("journal-%Y%m%d-%H%M%S.db")
-    target = output_file(file, force=force, option=None)
+    target = output_file(file, force=force, option=None, where=where)
     size_bytes = copied(where.journal, target, force=force)
     if as_json:
         print_json({"file": str(target.absolute()), "bytes": size_bytes})
@@ -296,7 +296,7 @@ def export(
     since_ms, until_ms = (0, None) if since is None and until is None else period(since, until, now_ms)
     since_ms = 0 if since is None else since_ms
     _, where, _ = journal_of(state_dir, runtime_dir)
-    target = None if output is None else output_file(output, force=force)
+    target = None if output is None else output_file(output, force=force, where=where)
     if target is not None:
         never_itself(where.journal, target)
     with looked_at(where.journal) as look:

@@ -351,9 +351,9 @@ class AsyncClient(Requests):
                         refused = too_many
                         await asyncio.sleep(too_many.retry_after_s or REPEAT_S)
         except TimeoutError:
-            if refused is not None:
-                raise refused from None
             unsure = any(pending.unsure for pending in tries)
+            if refused is not None and not unsure:
+                raise refused from None
             what = "no answer" if unsure else "not sent, for want of a connection,"
             raise UnavailableError(
                 f"{what} within {timeout_s:g} s ({self.state})", hint="repeating the request is safe"
@@ -418,20 +418,16 @@ class AsyncClient(Requests):
         tries: list[Pending] = []
         try:
             answer = await self._request(submission, SubmitReply, timeout_s, tries)
-        except UnavailableError as error:
-            if not error.unsure and not any(pending.unsure for pending in tries):
-                # Refused, or never sent: what is to be done about that, whoever says so knows.
-                raise
-            raise UnavailableError(
-                error.message,
-                kept=error.kept,
-                hint=(
+        except RfmError as error:
+            # Of what was refused, or never sent, whoever says so knows what is to be done.
+            if error.unsure or any(pending.unsure for pending in tries):
+                error.unsure = True
+                error.hint = (
                     f"it may have been accepted: see `rfm-runtime show {submission.operation_id}`, or submit it again "
                     f"with operation_id={submission.operation_id!r} and request_key={submission.request_key!r}, "
                     "which does nothing twice"
-                ),
-                retry_after_s=error.retry_after_s,
-            ) from error
+                )
+            raise
         finally:
             self._submitting.discard(submission.operation_id)
         return AsyncOperation(

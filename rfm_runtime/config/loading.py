@@ -116,7 +116,8 @@ class Folders(Struct, frozen=True):
         journal = self.journal
         beside = (journal.with_name(f"{journal.name}{suffix}") for suffix in ("-wal", "-shm"))
         state = (journal, *beside, self.reserve, self.shown, self.journal_lock)
-        return (*state, self.connection, self.token, self.settings, self.lock)
+        left = sorted(self.last_words.glob("*.last"))
+        return (*state, *left, self.connection, self.token, self.settings, self.lock)
 
     def endpoint(self, name: str) -> str:
         """The ipc endpoint of a socket, e.g. `command`."""

@@ -144,20 +144,24 @@ class AgeClock:
 
     A machine cannot tell a clock that is a month ahead from a month of being off. So neither is believed at once: this
     clock goes on where it was, and runs after the wall clock at `AGE_RATE` times real time until it has caught up. It
-    is never ahead of the wall clock.
+    is never ahead of the wall clock. Where it has been it may be again at once: a clock that was far behind for a while
+    does not set it back for years, and nothing becomes older than it was.
 
-    at_ms: what it shows, ms since 1970. mono_s: monotonic seconds at which it did.
+    at_ms: what it shows, ms since 1970. mono_s: monotonic seconds at which it did. reached_ms: the most it has shown.
     """
 
     at_ms: float
     mono_s: float
+    reached_ms: float
 
     @classmethod
     def begun(cls, known_ms: float | None, wall_ms: float, mono_s: float) -> AgeClock:
-        """Of a process that begins. known_ms: what the clock, or else the newest record, showed; None: no record."""
-        return cls(wall_ms if known_ms is None else min(wall_ms, known_ms), mono_s)
+        """Of a process that begins. known_ms: the most the clock has shown, or the newest record; None: no record."""
+        reached_ms = wall_ms if known_ms is None else known_ms
+        return cls(min(wall_ms, reached_ms), mono_s, reached_ms)
 
     def later(self, wall_ms: float, mono_s: float) -> AgeClock:
         """The clock at that time."""
         passed_ms = 1000.0 * max(0.0, mono_s - self.mono_s)
-        return AgeClock(min(wall_ms, self.at_ms + AGE_RATE * passed_ms), max(self.mono_s, mono_s))
+        at_ms = min(wall_ms, max(self.reached_ms, self.at_ms + AGE_RATE * passed_ms))
+        return AgeClock(at_ms, max(self.mono_s, mono_s), max(self.reached_ms, at_ms))

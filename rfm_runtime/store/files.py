@@ -388,8 +388,16 @@ def begin_anew(path: Path, *others: Path) -> Path | None:
 
     What stays beside it says that there has to be one. Only the holder of the folder's lock may.
     """
-    kept = set_aside(path, *others)
-    create(path)
+    # What cannot be written is known before anything is moved.
+    fresh = path.with_name(f".{path.name}.anew")
+    create(fresh)
+    try:
+        kept = set_aside(path, *others)
+        fresh.rename(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
     return kept
 
 

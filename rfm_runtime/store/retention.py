@@ -78,9 +78,8 @@ class Chores:
     def _now_ms(self, connection: Connection) -> float:
         """By which age is counted, written now and then. Within the caller's transaction."""
         self._age = self._age.later(1000.0 * time.time(), time.monotonic())
-        # Also one that was set back: what was written while the wall clock was ahead counts no longer.
-        if abs(self._age.at_ms - self._aged_ms) >= AGED_EVERY_MS:
-            self._aged_ms = self._age.at_ms
+        if self._age.reached_ms - self._aged_ms >= AGED_EVERY_MS:
+            self._aged_ms = self._age.reached_ms
             put_meta(connection, "aged_ms", str(int(self._aged_ms)))
         return self._age.at_ms
 

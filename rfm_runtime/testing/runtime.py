@@ -55,7 +55,11 @@ class Runtime:
         """The runtime's processes by name, e.g. `broker`, without the engine's workers."""
         found = {}
         for process in psutil.Process(self.info.pid).children():
-            command = process.cmdline()
+            try:
+                command = process.cmdline()
+            except psutil.Error:
+                # It ends just now.
+                continue
             if "--name" in command:
                 found[command[command.index("--name") + 1]] = process
         return found

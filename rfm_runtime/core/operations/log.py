@@ -42,6 +42,11 @@ class Log:
         return self.events[0].seq - 1 if self.events else self.head
 
     @property
+    def newest(self) -> int:
+        """Number of the last batch that was made."""
+        return self._number
+
+    @property
     def pending(self) -> int:
         """Batches that are not on disk yet."""
         return len(self._held)

@@ -327,8 +327,11 @@ class Run:
         self._advance()
 
     def _give_up_after_too_many(self, cause: str) -> None:
-        """Each death is bounded by its tile; this bounds what all tiles together may cost the others' workers."""
-        if self.error is None and self.poison.total > deaths_limit(self.cpu_ns):
+        """Each death is bounded by its tile; this bounds what all tiles together may cost the others' workers.
+
+        The picture of finished tiles has a bound of its own.
+        """
+        if self.error is None and self.phase != "image" and self.poison.total > deaths_limit(self.cpu_ns):
             left = self.total_tiles - len(self.committed)
             self.error = POISON_RENDER.error(
                 f"given up after {self.poison.total} attempts of workers that came to nothing, with {left} of "

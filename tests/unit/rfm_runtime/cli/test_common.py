@@ -49,3 +49,23 @@ def test_what_a_runtime_lives_on_is_never_replaced(
     assert (state / name).read_bytes() == before
     assert "lives on" in said
     assert "name another file" in said
+
+
+@pytest.mark.parametrize("name", ["shown", "journal.reserve", "outcomes/program.last", "journal.db"])
+@pytest.mark.parametrize("command", [["db", "backup"], ["db", "export", "-o"]])
+def test_nor_what_another_runtime_lives_on_that_is_named(
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    command: list[str],
+) -> None:
+    monkeypatch.setenv("RFM_STATE_DIR", str(tmp_path / "elsewhere"))
+    (state / "outcomes").mkdir()
+    if name != "journal.db":
+        (state / name).write_bytes(b"what it lives on")
+    before = (state / name).read_bytes()
+    assert run([*command, str(state / name), "--force", "--state-dir", str(state)]) == 2
+    assert "name another file" in capsys.readouterr().err
+    assert (state / name).read_bytes() == before

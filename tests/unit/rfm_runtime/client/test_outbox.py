@@ -288,3 +288,19 @@ def test_what_was_refused_the_second_time_may_have_been_accepted_the_first_time(
     gateway.cut = 1
     assert "may have been accepted" in asyncio.run(refused(gateway)).hint
     assert len(gateway.submissions) == 2
+
+
+class SlowsDown(Gateway):
+    """The first time it says that this is too fast, and from then on nothing."""
+
+    def answer(self, request: Submit) -> Struct | None:
+        assert request.request_key == "once"
+        if len(self.submissions) > 1:
+            return None
+        return ErrorInfo(code="rate_limited", message="too many", temporary=True, retry_after_ms=10)
+
+
+def test_what_came_too_fast_and_was_sent_again_may_have_been_accepted() -> None:
+    gateway = SlowsDown(0)
+    assert "may have been accepted" in asyncio.run(refused(gateway)).hint
+    assert len(gateway.submissions) >= 2

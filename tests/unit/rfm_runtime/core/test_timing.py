@@ -112,14 +112,15 @@ def test_no_clock_makes_anything_older_than_a_multiple_of_the_time_that_passed(
     known_ms: float | None, wall_ms: float, moments: list[tuple[float, float]]
 ) -> None:
     clock, mono_s = AgeClock.begun(known_ms, wall_ms, 0.0), 0.0
-    begun_ms = clock.at_ms
-    assert begun_ms <= wall_ms
-    assert known_ms is None or begun_ms <= known_ms
+    assert clock.at_ms <= wall_ms
+    assert known_ms is None or clock.at_ms <= known_ms
+    # Where it has been it may be again at once.
+    reached_ms = wall_ms if known_ms is None else known_ms
     for at_ms, gap_s in moments:
         mono_s += gap_s
         clock = clock.later(at_ms, mono_s)
         assert clock.at_ms <= at_ms
-        assert clock.at_ms <= begun_ms + 1000.0 * AGE_RATE * mono_s + 1.0
+        assert clock.at_ms <= reached_ms + 1000.0 * AGE_RATE * mono_s + 1.0
 
 
 @given(walls_ms, st.floats(0.0, 1e12), st.lists(st.floats(0.0, 1e6), min_size=1, max_size=50))
@@ -135,6 +136,20 @@ def test_a_right_clock_is_caught_up_with_and_then_followed(behind_ms: float, off
         assert clock.at_ms >= before_ms + 1000.0 * gap_s - 1.0
     if 1000.0 * (AGE_RATE - 1.0) * mono_s >= off_ms:
         assert clock.at_ms == pytest.approx(wall_ms, abs=2.0)
+
+
+@given(walls_ms, st.floats(0.0, 1e9), st.lists(st.tuples(st.floats(0.0, 2e12), st.floats(0.0, 1e5)), max_size=20))
+def test_a_clock_that_was_behind_for_a_while_sets_nothing_back(
+    right_ms: float, up_s: float, wrong: list[tuple[float, float]]
+) -> None:
+    clock, mono_s = AgeClock.begun(right_ms, right_ms, 0.0), 0.0
+    for wall_ms, gap_s in wrong:
+        mono_s += gap_s
+        clock = clock.later(min(wall_ms, right_ms), mono_s)
+    # Set right, by whatever time has passed: at once where it was, and also for the next process.
+    wall_ms = right_ms + 1000.0 * (mono_s + up_s)
+    assert clock.later(wall_ms, mono_s).at_ms >= right_ms
+    assert AgeClock.begun(clock.reached_ms, wall_ms, 0.0).at_ms >= right_ms
 
 
 def test_a_clock_that_was_ahead_and_is_set_right_is_followed_back() -> None:

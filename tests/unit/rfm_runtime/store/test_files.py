@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -507,6 +508,10 @@ def test_a_file_that_is_taken_away_while_it_is_written_is_said_and_nothing_is_lo
     journal.close()
 
 
+def no_room(_path):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.mark.scenario("F11")
 @pytest.mark.parametrize("left", ["shown", "journal.reserve", "outcomes/program.last"])
 def test_where_one_was_no_empty_one_is_begun(tmp_path, left):
@@ -523,6 +528,14 @@ def test_where_one_was_no_empty_one_is_begun(tmp_path, left):
     assert "--new-journal" in caught.value.hint
     assert not where.journal.exists()
 
+    # Without room for an empty one nothing is moved.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "sync", no_room)
+        where.journal.write_bytes(b"a journal that is to be kept")
+        with pytest.raises(OSError, match="No space"):
+            files.begin_anew(where.journal, where.shown)
+    assert where.journal.read_bytes() == b"a journal that is to be kept"
+    where.journal.unlink()
     # The way on: an empty one, which is there from then on.
     assert files.begin_anew(where.journal, where.shown) is None
     assert where.journal.exists()
