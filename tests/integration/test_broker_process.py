@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import deque
 
 import pytest
 
@@ -31,10 +32,13 @@ from rfm_runtime.protocol.internal import (
     OperationMeasure,
     Outcome,
     OwnerWelcome,
+    Principal,
     Snapshot,
     SnapshotPage,
     Started,
     Status,
+    Submitted,
+    pack_request,
 )
 from rfm_runtime.protocol.messages import CancelOperation, CancelReply, SubmitRequest
 from rfm_runtime.protocol.operation import ErrorInfo
@@ -492,15 +496,13 @@ def test_a_damaged_journal_is_a_clear_error_and_no_start_from_nothing(tmp_path):
     process.close()
 
 
-@pytest.mark.scenario("J33")
-def test_thousands_of_outcomes_that_a_program_left_come_in_many_frames_and_once(broker):
+def left_by(broker, *, outcomes):
+    """The ids of operations whose outcomes a program left that has ended."""
     program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     source = hello("reporter-left", process=program).source
     program.communicate(b"\n")
-    feed = broker.feed()
-    ids = [f"op-{number}" for number in range(1201)]
-    folder = broker.folders.last_words
-    folder.mkdir()
+    ids = [f"left-{number}" for number in range(outcomes)]
+    broker.folders.last_words.mkdir()
     words = [
         LastWord(
             announce=Announce(principal=ADMIN, operation_id=oid, kind=KIND, name="n", measure=measure(1, 1, 0.0)),
@@ -509,10 +511,41 @@ def test_thousands_of_outcomes_that_a_program_left_come_in_many_frames_and_once(
         )
         for oid in ids
     ]
-    Keeper(folder, source).keep(words)
-    eventually(lambda: files(folder) == [], timeout_s=60.0, what="it is journalled and removed")
+    Keeper(broker.folders.last_words, source).keep(words)
+    return ids
+
+
+@pytest.mark.scenario("J33")
+def test_thousands_of_outcomes_that_a_program_left_come_in_many_frames_and_once(broker):
+    feed = broker.feed()
+    ids = left_by(broker, outcomes=1201)
+    eventually(lambda: files(broker.folders.last_words) == [], timeout_s=60.0, what="it is journalled and removed")
     eventually(lambda: len(feed.events()) >= 3 * len(ids), timeout_s=30.0, what="all of it is told")
     assert [event.operation_id for event in feed.events() if event.type == "operation_completed"] == ids
     assert len(feed.events()) == 3 * len(ids)
     # No commit, frame or turn of the loop is all of it: others are served in between.
     assert max(len(frame.events) for frame in feed.frames) <= 3 * 50
+
+
+@pytest.mark.scenario("J33")
+def test_what_a_program_left_is_heard_beside_a_journal_that_others_keep_busy(broker):
+    peer = broker.peer()
+    in_flight = deque()
+
+    def busy():
+        """Hundreds of others' commits wait at any time."""
+        while len(in_flight) < 400:
+            number = next(peer.numbers)
+            submission = SubmitRequest(operation_id=f"op-{number}", kind=KIND, request_key=f"key-{number}")
+            someone = Principal(f"user-{number // 1000}", ("admin",))
+            in_flight.append(number)
+            peer.socket.send_multipart(pack_request(number, DoSubmit(principal=someone, submissions=(submission,))))
+        peer.drain(0.01)
+        while in_flight and in_flight[0] in peer.replies:
+            reply = peer.replies.pop(in_flight.popleft())
+            assert isinstance(reply, Submitted), reply
+        return True
+
+    greet(broker.peer(), slots=1)
+    left_by(broker, outcomes=500)
+    eventually(lambda: busy() and files(broker.folders.last_words) == [], timeout_s=30.0, what="it is heard")

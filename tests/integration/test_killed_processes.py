@@ -322,7 +322,7 @@ def test_after_a_killed_supervisor_a_new_start_finishes_the_render(tmp_path: Pat
             assert whole.wait(60) == "completed"
             truth = digest(client, whole.id)
             operation = client.submit(KIND, SMALL_TILES)
-            reached(operation, "last tiles")
+            reached(operation, "tiles")
             running.kill_supervisor()
         assert [folder.name for folder in running.folders.frames.iterdir()] == [f"op-{operation.id}"]
         running.start()

@@ -80,7 +80,7 @@ def test_after_a_reboot_verified_tiles_are_kept_damaged_ones_computed_again_and_
     with runtime(tmp_path, workers=2, drain_timeout_s=2.0) as running:
         with connected(running) as client:
             operation = client.submit(KIND, SMALL_TILES)
-            reached(operation, "last tiles")
+            reached(operation, "tiles")
             running.kill_everything()
         frame = running.folders.frames / folder_name(operation.id)
         before = committed_tiles(frame)

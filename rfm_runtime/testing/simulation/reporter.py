@@ -63,6 +63,7 @@ class Reporter:
         self.address = address
         self.source = source
         self.now_s = now_s
+        self.wall_ms = 0
         self.desk = Desk()
         self.calls = Calls(network, address, numbers)
         self.is_greeting = False
@@ -185,7 +186,7 @@ class Reporter:
     def keep(self, after_s: float = KEEP_S) -> None:
         """Leave on disk what was said so long ago and is not acknowledged."""
         for announce, outcome in self.desk.unheard(self.now_s - after_s, self.now_s):
-            word = LastWord(announce=announce, outcome=outcome, kept_at_ms=0)
+            word = LastWord(announce=announce, outcome=outcome, kept_at_ms=self.wall_ms)
             self.kept.setdefault(outcome.operation_id, word)
 
     def leave(self) -> None:

@@ -110,6 +110,7 @@ class World:
         address, source = self._address(f"{kind.__name__.lower()}-{next(self._starts)}")
         self.processes.alive[address] = source
         program = kind(self.network, address, source, self._numbers, self.now_s)
+        program.wall_ms = self.broker.wall_ms
         self.reporters.append(program)
         if not isinstance(program, Elsewhere):
             self.network.join(address)
@@ -287,6 +288,9 @@ class World:
         self.broker.wall_ms += round(elapsed_s * 1000)
         if BROKER not in self.frozen:
             self.broker.turn()
+        for reporter in self.reporters:
+            # Everybody on a host has its clock.
+            reporter.wall_ms = self.broker.wall_ms
         owners: list[EngineProcess | Reporter] = [*self.engines, *self.reporters]
         for process in owners:
             if process.address not in self.frozen:
