@@ -35,7 +35,7 @@ LOOK_S = 0.5
 """How often it is looked what keeps a runtime that stops."""
 
 STOPPING = (
-    ("engine", "tiles in hand are finished"),
+    ("engine", "work in hand is finished"),
     ("gateway", "watchers are told goodbye"),
     ("broker", "the journal is written and closed"),
 )

@@ -26,7 +26,7 @@ from rfm_runtime.cli.text import period, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.core.counts import counted
-from rfm_runtime.errors import BadRequestError, NoRuntimeError, SetupError
+from rfm_runtime.errors import BadRequestError, JournalError, NoRuntimeError, SetupError
 
 if TYPE_CHECKING:
     from rfm_runtime.protocol.operation import Operation, OperationEvent
@@ -125,8 +125,11 @@ def check(
     Its pages, its rows, and whether each operation has exactly one outcome in a log without gaps. Exit code 1 if
     something was found; nothing is changed.
     """
+    from rfm_runtime.store.files import check_header
     from rfm_runtime.store.look import looked_at
 
+    if file is not None and not check_header(file):
+        raise JournalError(f"there is no file {file}", hint="name a backup that `rfm-runtime db backup` has written")
     with looked_at(journal_of(state_dir, runtime_dir)[1].journal if file is None else file) as look:
         checked = look.check()
     if as_json:

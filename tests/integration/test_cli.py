@@ -781,9 +781,9 @@ def test_a_stop_says_what_it_waits_for_and_that_it_did_not_see_the_end(alone: di
         stopped = cli("stop", "--now", env=alone)
     assert waited.returncode == 6, waited
     doing, what, hint = waited.stderr.splitlines()
-    assert doing == "stopping: tiles in hand are finished"
+    assert doing == "stopping: work in hand is finished"
     assert re.match(
-        r"error\[still_stopping\]: the runtime \(pid \d+\) is still stopping after 3\.5 s: tiles in hand", what
+        r"error\[still_stopping\]: the runtime \(pid \d+\) is still stopping after 3\.5 s: work in hand", what
     )
     assert "stop --now" in hint
     assert stopped.returncode == 0, stopped

@@ -56,6 +56,15 @@ def test_a_folder_that_is_not_there_is_said_to_be_mistyped(
 
 
 @pytest.mark.scenario("J24")
+def test_a_backup_to_check_that_is_not_there_is_said(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what, hint = refused(capsys, "check", str(tmp_path / "copy.db"), "--state-dir", str(state))
+    assert f"there is no file {tmp_path / 'copy.db'}" in what
+    assert "name a backup" in hint
+
+
+@pytest.mark.scenario("J24")
 def test_a_backup_that_exists_is_said_without_an_option_that_is_none(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
