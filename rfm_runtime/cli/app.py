@@ -29,6 +29,7 @@ from rfm_runtime.cli import (
     presets,
     priority,
     ps,
+    recolour,
     render,
     report,
     resume,
@@ -122,7 +123,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
-    formulas.formulas,
+    *(formulas.formulas, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     chaos.chaos,
 ):

@@ -11,6 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_runtime.cli import completion
+from rfm_runtime.cli.colours import (
+    BitsOption,
+    ColouringOption,
+    CyclicOption,
+    DensityOption,
+    DitherOption,
+    InteriorOption,
+    LightAzimuthOption,
+    LightElevationOption,
+    OffsetOption,
+    PaletteOption,
+    ShineOption,
+    SlopesOption,
+)
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
 from rfm_runtime.cli.text import duration, number
 from rfm_runtime.errors import (
@@ -80,38 +94,20 @@ def render(
     julia_re: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, real part.")] = None,
     julia_im: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, imaginary part.")] = None,
     bailout: Annotated[float | None, typer.Option(metavar="NUMBER", help="Escape radius.")] = None,
-    palette: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|COLOURS",
-            help="viridis, plasma, inferno, magma, cividis, turbo, or colours of your own: #rrggbb,#rrggbb…",
-            autocompletion=completion.palettes,
-        ),
-    ] = None,
-    density: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Palette runs each time the count doubles.")
-    ] = None,
-    offset: Annotated[float | None, typer.Option(metavar="NUMBER", help="Where the palette begins, 0 to 1.")] = None,
-    interior: Annotated[str | None, typer.Option(metavar="COLOUR", help="Colour of the inside, #rrggbb.")] = None,
-    colouring: Annotated[
-        str | None, typer.Option(metavar="NAME", help="smooth, distance, histogram or field_lines.")
-    ] = None,
-    cyclic: Annotated[
-        str | None, typer.Option(metavar="mirror|wrap|clamp", help="What comes after the palette's end.")
-    ] = None,
-    slopes: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Height of the relief under a lamp; 1 is 45°, 0 is flat.")
-    ] = None,
-    light_azimuth: Annotated[
-        float | None, typer.Option(metavar="DEGREES", help="Where the light comes from, from the right on.")
-    ] = None,
-    light_elevation: Annotated[
-        float | None, typer.Option(metavar="DEGREES", help="How high the lamp stands, 10 to 90.")
-    ] = None,
-    shine: Annotated[float | None, typer.Option(metavar="NUMBER", help="How much it gleams, 0 to 1.")] = None,
-    bits: Annotated[int | None, typer.Option(metavar="8|16", help="Of a channel of the picture.")] = None,
-    dither: Annotated[
-        bool | None, typer.Option("--dither/--no-dither", help="Against steps in large smooth areas, at 8 bits.")
+    palette: PaletteOption = None,
+    density: DensityOption = None,
+    offset: OffsetOption = None,
+    interior: InteriorOption = None,
+    colouring: ColouringOption = None,
+    cyclic: CyclicOption = None,
+    slopes: SlopesOption = None,
+    light_azimuth: LightAzimuthOption = None,
+    light_elevation: LightElevationOption = None,
+    shine: ShineOption = None,
+    bits: BitsOption = None,
+    dither: DitherOption = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="1…8", help="Of a pixel at edges, against jaggies and noise; 1 without it.")
     ] = None,
     interior_tests: Annotated[
         bool | None, typer.Option("--interior-tests/--no-interior-tests", help="Find inside points early.")
@@ -189,6 +185,7 @@ def render(
         "shine": shine,
         "bits": bits,
         "dither": dither,
+        "samples": samples,
         "interior_tests": interior_tests,
         "on_poison": on_poison,
         "tile_px": tile,

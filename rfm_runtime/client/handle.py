@@ -225,6 +225,14 @@ class AsyncOperation:
         content = await self._client.fetch_artifact(self.id, "image.png")
         return await asyncio.to_thread(write_file, target, content, force=force)
 
+    async def recolour(self, **look: Any) -> bytes:
+        """The finished image with other colours, as PNG. Raises like `outcome`, and BadRequestError.
+
+        look: parameters of a render that have to do with colours, e.g. `palette="turbo", slopes=1.5`.
+        """
+        await self.outcome()
+        return await self._client.recolour(self.id, **look)
+
     async def cancel(self, *, mode: str = "soft", reason: str | None = None) -> str:
         """Cancel it."""
         return await self._client.cancel(self.id, mode=mode, reason=reason)
@@ -282,6 +290,10 @@ class Operation:
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the finished image."""
         return self._client.call(self._operation.save(path, force=force))
+
+    def recolour(self, **look: Any) -> bytes:
+        """The finished image with other colours, as PNG; see `AsyncOperation.recolour`."""
+        return self._client.call(self._operation.recolour(**look))
 
     def cancel(self, *, mode: str = "soft", reason: str | None = None) -> str:
         """Cancel it."""

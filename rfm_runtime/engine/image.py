@@ -1,28 +1,30 @@
 """The last phase of a render: colour the frame, write the PNG, describe the files. In a worker's compute thread.
 
+Whoever colours a finished frame again uses the same.
+
 All of it strip by strip: a frame may be larger than memory.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rfm_kernels.colour import DISTANCE, FIELD_LINES, HISTOGRAM, SMOOTH, TALLY_BINS, colour, ranks, tally
-from rfm_kernels.gradient import CLAMP, FINE_STEPS, MIRROR, STEPS, WRAP, table
+from rfm_kernels.colour import TALLY_BINS, ranks, tally
 from rfm_runtime.engine.frames import ARTIFACTS, HOLE, HOLES, Frame, Interrupted, IsStopped, describe
-from rfm_runtime.engine.png import PngWriter
+from rfm_runtime.engine.painter import Painter
+from rfm_runtime.engine.png import COMPRESS_LEVEL, PngWriter, Strip, compressed
 from rfm_runtime.protocol.operation import Artifact
-from rfm_runtime.render.colouring import Colouring
 from rfm_runtime.render.image_metadata import to_text
-from rfm_runtime.render.palettes import gradient
-from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["HOLE_RGB", "finish"]
+__all__ = ["HOLE_RGB", "finish", "paint", "shares", "show_holes"]
 
 STRIP_PX = 256 * 1024
 """Pixels between two looks at the stop flag: milliseconds, and a megabyte or two of memory."""
@@ -31,13 +33,6 @@ HOLE_RGB = ((255, 0, 255), (0, 0, 0))
 """A chequerboard of both, which no palette has: nobody takes a hole for part of the picture."""
 
 HOLE_SQUARE_PX = 4
-
-
-MODES = {"smooth": SMOOTH, "distance": DISTANCE, "histogram": HISTOGRAM, "field_lines": FIELD_LINES}
-ENDS = {"mirror": MIRROR, "wrap": WRAP, "clamp": CLAMP}
-
-UNITS = 1000.0
-"""Distances that colours follow from are in thousandths of the view's width: a picture of any size has the same."""
 
 
 def finish(frame: Frame, request: RenderRequest, is_stopped: IsStopped) -> tuple[Artifact, ...]:
@@ -52,7 +47,7 @@ def finish(frame: Frame, request: RenderRequest, is_stopped: IsStopped) -> tuple
             picture = PngWriter(
                 file, frame.grid.width_px, frame.grid.height_px, to_text(request, holes), bits=request.bits
             )
-            _colour(frame, request, picture, is_stopped)
+            paint(frame, request, picture, is_stopped)
             picture.end()
         temporary.rename(frame.folder / "image.png")
     finally:
@@ -69,50 +64,62 @@ def finish(frame: Frame, request: RenderRequest, is_stopped: IsStopped) -> tuple
     return artifacts
 
 
-def _colour(frame: Frame, request: RenderRequest, picture: PngWriter, is_stopped: IsStopped) -> None:
+def paint(
+    frame: Frame,
+    request: RenderRequest,
+    picture: PngWriter,
+    is_stopped: IsStopped,
+    *,
+    threads: int = 1,
+    level: int = COMPRESS_LEVEL,
+) -> None:
+    """Colour a frame and write its rows. Raises Interrupted, OSError.
+
+    threads: the file is the same whatever their number. level: of compression, see `rfm_runtime.engine.png`.
+    """
     height, width = frame.grid.height_px, frame.grid.width_px
-    strip = max(1, math.ceil(STRIP_PX / width))
-    view = plan(request)
-    steps = _table(request)
-    share = _ranks(frame, strip, is_stopped) if request.colouring == "histogram" else None
-    pixels = np.empty((min(strip, height), width, 3), np.uint16 if request.bits == 16 else np.uint8)
-    for top in range(0, height, strip):
+    strip = _strip_of(frame)
+    painter = Painter(request, shares(frame, is_stopped) if request.colouring == "histogram" else None)
+    kind = np.uint16 if request.bits == 16 else np.uint8
+
+    def painted(top: int) -> Strip:
         if is_stopped():
             raise Interrupted
-        n, nf = frame.tile(0, top, width, min(strip, height - top))
-        more = frame.more(0, top, width, len(n))
-        rows = pixels[: len(n)]
-        colour(
-            n, nf, steps, request.interior_rgb, request.density, request.offset, rows,
-            mode=MODES[request.colouring],
-            clamp=request.cyclic == "clamp",
-            degree=view.degree,
-            axes=(view.right[0], view.down[0], view.right[1], view.down[1]),
-            unit=request.width_px / UNITS,
-            share=share,
-            light=request.light,
-            dither=request.dither,
-            py0=top,
-            z=more.get("z"),
-            far=more.get("far"),
-        )  # fmt: skip
-        _show_holes(n, rows, top)
-        picture.rows(rows)
+        # With the row above, from which the first one is written as a difference.
+        first = max(top - 1, 0)
+        planes = frame.all_samples(0, first, width, min(top + strip, height) - first)
+        rows = np.empty((*planes["n"].shape[1:], 3), kind)
+        painter.paint(**planes, out_rgb=rows, top=first)
+        show_holes(planes["n"][0], rows, first)
+        return compressed(rows[top - first :], rows[0] if top else None, level=level)
+
+    tops = range(0, height, strip)
+    for done in map(painted, tops) if threads == 1 else _threaded(painted, tops, threads):
+        picture.strip(done)
 
 
-def _table(look: Colouring) -> NDArray[np.uint16]:
-    found = gradient(look.palette)
-    return table(
-        np.frombuffer(found.colours, np.uint8).reshape(-1, 3),
-        np.array(found.positions) if found.positions else None,
-        end=ENDS[look.cyclic],
-        perceptual=not found.published,
-        steps=FINE_STEPS if look.bits == 16 or look.dither else STEPS,
-    )
+def _strip_of(frame: Frame) -> int:
+    return max(1, math.ceil(STRIP_PX / frame.grid.width_px))
 
 
-def _ranks(frame: Frame, strip: int, is_stopped: IsStopped) -> NDArray[np.float64]:
-    """Of the whole frame, which each pixel is coloured by."""
+def _threaded(painted: Callable[[int], Strip], tops: Iterable[int], threads: int) -> Iterator[Strip]:
+    """In order, with no more of them under way than keep the threads busy: a picture may be larger than memory."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Strip]] = deque()
+        try:
+            for top in tops:
+                waiting.append(pool.submit(painted, top))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def shares(frame: Frame, is_stopped: IsStopped = bool) -> NDArray[np.float64]:
+    """Of the whole frame, which each pixel of a histogram is coloured by. Raises Interrupted."""
+    strip = _strip_of(frame)
     bins = np.zeros(TALLY_BINS, np.int64)
     for top in range(0, frame.grid.height_px, strip):
         if is_stopped():
@@ -121,7 +128,8 @@ def _ranks(frame: Frame, strip: int, is_stopped: IsStopped) -> NDArray[np.float6
     return ranks(bins)
 
 
-def _show_holes(n: NDArray[np.int32], rgb: NDArray[np.uint8] | NDArray[np.uint16], top: int) -> None:
+def show_holes(n: NDArray[np.int32], rgb: NDArray[np.uint8] | NDArray[np.uint16], top: int) -> None:
+    """Chequers over the pixels that nobody could compute. top: of the rows, in the frame."""
     y, x = np.nonzero(n == HOLE)
     if len(y):
         square = ((y + top) // HOLE_SQUARE_PX + x // HOLE_SQUARE_PX) % 2

@@ -149,6 +149,7 @@ class EngineShell:
             sockets.data_router(self._context, self._location),
             self._folders.artifacts,
             self.metrics_text,
+            self._under_way,
         )
         self._spawn(self._come_up())
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
@@ -610,6 +611,7 @@ class EngineShell:
             params=digest,
             grid=grid_of(request),
             derivative=request.needs_derivative,
+            samples=request.samples,
         )
 
     async def _say_started(self, command: core.SayStarted) -> None:
@@ -698,6 +700,13 @@ class EngineShell:
 
     def _frame(self, operation_id: str) -> Path:
         return self._folders.frames / frames.folder_name(operation_id)
+
+    def _under_way(self, operation_id: str) -> tuple[Path, bytes] | None:
+        """Folder and parameters of a frame that is being rendered."""
+        request, folder = self._requests.get(operation_id), self._frame(operation_id)
+        if request is None or not folder.exists():
+            return None
+        return folder, msgspec.msgpack.encode(request)
 
     def _artifacts(self, operation_id: str) -> Path:
         return self._folders.artifacts / frames.folder_name(operation_id)

@@ -28,6 +28,7 @@ from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, measured_as, til
 from rfm_runtime.engine import image, pipe
 from rfm_runtime.engine.frames import Frame, Interrupted, inside_cost
 from rfm_runtime.engine.renderer import Renderer
+from rfm_runtime.engine.sampling import Sampler, share_done
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
@@ -68,13 +69,23 @@ class Operation:
         self.request = msgspec.msgpack.decode(begin.params, type=RenderRequest)
         self.view = plan(self.request)
         self.grid = grid_of(self.request)
-        self.frame = Frame(Path(begin.frame), self.grid, derivative=self.request.needs_derivative)
+        self.frame = Frame(
+            Path(begin.frame),
+            self.grid,
+            derivative=self.request.needs_derivative,
+            samples=self.request.samples,
+        )
         self.touched = False
 
     @cached_property
     def renderer(self) -> Renderer:
         """Loaded by the thread that computes: the other one hears of a cancel meanwhile."""
         return Renderer(self.view, derivative=self.request.needs_derivative)
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Of a render with several samples."""
+        return Sampler(self.request, self.renderer)
 
 
 def _line() -> Any:
@@ -204,13 +215,13 @@ class Worker:
         self._counter += 1
         # Pixels of a preview or part are counted with their tiles; that it iterates is shown all the same. Of an image
         # only the CPU time is known.
-        is_tile = current.task.phase == "tile"
+        is_tile, samples = current.task.phase == "tile", operation.request.samples
         measure = TileMeasure(
             generation=current.task.generation,
             counter=self._counter,
             tile=measured_as(operation.grid, current.task),
             attempt=current.task.attempt,
-            done=int(self._counters[0]) if is_tile else 0,
+            done=share_done(self._counters, current.task.width * current.task.height, samples) if is_tile else 0,
             iterations=int(self._counters[1]),
             cpu_ns=max(0, time.clock_gettime_ns(self._clock) - self._began_ns),
         )
@@ -289,7 +300,10 @@ class Worker:
         n, nf = operation.frame.tile(*place)
         step = PREVIEW_STEP if task.phase == "preview" else 1
         words = {"control": self._control, "counters": self._counters}
-        return operation.renderer.compute(n, nf, task.x, task.y, step, **words, **operation.frame.more(*place))
+        told = operation.renderer.compute(n, nf, task.x, task.y, step, **words, **operation.frame.more(*place))
+        if told or task.phase == "preview" or operation.request.samples == 1:
+            return told
+        return operation.sampler.compute(operation.frame, place, **words)
 
 
 def _key(task: Task) -> tuple[str, int]:

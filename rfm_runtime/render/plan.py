@@ -44,14 +44,16 @@ class ViewPlan(Struct, frozen=True, kw_only=True):
         return (*self.origin, *axes, *self.julia, *self.parameters)
 
 
-def plan(request: RenderRequest) -> ViewPlan:
+def plan(request: RenderRequest, moved: Complex = (Fraction(0), Fraction(0))) -> ViewPlan:
     """The numbers of a validated request. Pixels are square unless the view is stretched; its centre is the frame's.
 
+    moved: to the right and down, in pixels: of a sample beside the centre of its pixel.
     Only the results are rounded, so rows of a view about the real axis are conjugate to the last bit wherever
     the origin and the spacing are float64 numbers.
     """
     right, down = _axes(request)
-    columns, rows = Fraction(request.width_px - 1, 2), Fraction(request.height_px - 1, 2)
+    columns = Fraction(request.width_px - 1, 2) - moved[0]
+    rows = Fraction(request.height_px - 1, 2) - moved[1]
     re0 = Fraction(request.re) - right[0] * columns - down[0] * rows
     im0 = Fraction(request.im) - right[1] * columns - down[1] * rows
     formula = FORMULAS[request.formula]

@@ -38,6 +38,7 @@ EXPONENT_LIMIT = 400
 SIDE_LIMIT_PX = 65_536
 FRAME_LIMIT_PX = 400_000_000
 """16 bytes a pixel on disk, with image and raw data: 6.4 GB."""
+SAMPLES_LIMIT = 8
 MAX_ITER_LIMIT = 2**31 - 1
 BAILOUT_LIMIT = 1e10
 GROWTH_LIMIT = 300.0
@@ -66,7 +67,8 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
     polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
     such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
-    the others. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill whoever
+    the others. samples: of a pixel where colours change from one pixel to the next, 1 to 8; all others have one.
+    tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill whoever
     computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black. All that has to do
     with colours: see `rfm_runtime.render.colouring.Colouring`.
     """
@@ -91,6 +93,7 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     roots: tuple[str, ...] | None = None
     relaxation: str | None = None
     tolerance: float | None = None
+    samples: int = 1
     tile_px: int | None = None
     interior_tests: bool = True
     on_poison: str = "fail"
@@ -179,6 +182,7 @@ def _check_numbers(request: RenderRequest) -> None:
     _in_range("max_iter", request.max_iter, 1, MAX_ITER_LIMIT)
     if request.tile_px is not None:
         _in_range("tile_px", request.tile_px, 16, TILE_MAX_PX)
+    _in_range("samples", request.samples, 1, SAMPLES_LIMIT)
     _in_range("bailout", request.bailout, 2.0, BAILOUT_LIMIT)
     for name, value, low, high in (
         ("rotation_deg", request.rotation_deg, -360.0, 360.0),
@@ -186,11 +190,17 @@ def _check_numbers(request: RenderRequest) -> None:
         ("stretch", request.stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT),
     ):
         _in_range(name, value, low, high)
-    if request.width_px * request.height_px > FRAME_LIMIT_PX:
+    pixels = request.width_px * request.height_px
+    if pixels > FRAME_LIMIT_PX:
         raise BadRequestError(
-            f"{request.width_px}×{request.height_px} are {request.width_px * request.height_px} pixels, "
-            f"the limit is {FRAME_LIMIT_PX}",
+            f"{request.width_px}×{request.height_px} are {pixels} pixels, the limit is {FRAME_LIMIT_PX}",
             hint="render a smaller picture, or the view in parts",
+        )
+    if pixels * request.samples > FRAME_LIMIT_PX:
+        raise BadRequestError(
+            f"{request.samples} samples of {request.width_px}×{request.height_px} pixels are "
+            f"{pixels * request.samples}, the limit is {FRAME_LIMIT_PX}",
+            hint=f"use {FRAME_LIMIT_PX // pixels} samples, or render a smaller picture",
         )
 
 

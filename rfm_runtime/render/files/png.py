@@ -20,10 +20,10 @@ CHUNKS_LIMIT = 1_000_000
 """More than a picture of 400 megapixels has, in pieces of 64 KB."""
 
 
-def text_chunks(data: bytes | memoryview) -> dict[str, str]:
+def text_chunks(data: bytes | memoryview, *, whole: bool = True) -> dict[str, str]:
     """Key → text of all tEXt, zTXt and iTXt chunks. A chunk that is longer than a file of parameters is left out.
 
-    Raises BadRequestError if it is not a whole PNG.
+    whole: the data are all of the file, not only its beginning. Raises BadRequestError if it is not a (whole) PNG.
     """
     if bytes(data[: len(SIGNATURE)]) != SIGNATURE:
         raise BadRequestError("the file is not a PNG", hint="name a picture that rfm-runtime has written")
@@ -45,6 +45,8 @@ def text_chunks(data: bytes | memoryview) -> dict[str, str]:
             key, text = _text(kind, body)
             found.setdefault(key, text)
         at = end
+    if not whole:
+        return found
     raise BadRequestError("the PNG is not complete", hint="use another copy of it")
 
 
