@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rfm_runtime.cli import completion
-from rfm_runtime.cli.common import JsonOption, print_json, print_table
+from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, print_table
+from rfm_runtime.cli.sizes import SizeOption, pixels_of
 from rfm_runtime.cli.text import Column
+from rfm_runtime.errors import BadRequestError, SetupError
+
+if TYPE_CHECKING:
+    from rfm_runtime.render.presets import Preset
 
 __all__ = ["presets"]
 
-COLUMNS = (Column("name"), Column("title", flexible=True), Column("iterations", rank=1))
+COLUMNS = (
+    Column("name"),
+    Column("title", flexible=True),
+    Column("formula", rank=2),
+    Column("iterations", rank=1),
+)
+
+THUMBNAIL = {"width_px": 384, "height_px": 240}
+SAMPLES = 8
 
 
 def presets(
@@ -24,7 +39,14 @@ def presets(
             autocompletion=completion.presets,
         ),
     ] = None,
+    thumbnails: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Render a small picture of each into a folder, NAME.png."),
+    ] = None,
+    size: SizeOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     as_json: JsonOption = False,
+    runtime_dir: RuntimeDirOption = None,
 ) -> None:
     """List the presets for `rfm-runtime render`."""
     from rfm_runtime.render.files.toml import write
@@ -34,9 +56,38 @@ def presets(
         chosen = preset(toml)
         print_json(chosen) if as_json else typer.echo(write(chosen.request), nl=False)
         return
-
     known = list(PRESETS.values())
+    if thumbnails is not None:
+        files = _thumbnails(known, thumbnails, THUMBNAIL | pixels_of(size), force=force, runtime_dir=runtime_dir)
+        print_json({"files": [str(file) for file in files]}) if as_json else typer.echo(str(thumbnails))
+        return
+    if size is not None or force:
+        raise BadRequestError("--size and --force are for --thumbnails", hint="name a folder: --thumbnails FOLDER")
     if as_json:
         print_json({"presets": known})
         return
-    print_table(COLUMNS, [(one.name, one.title, str(one.request.max_iter)) for one in known])
+    rows = [(one.name, one.title, one.request.formula, str(one.request.max_iter)) for one in known]
+    print_table(COLUMNS, rows)
+
+
+def _thumbnails(
+    known: Sequence[Preset], folder: Path, pixels: dict[str, int], *, force: bool, runtime_dir: str | None
+) -> list[Path]:
+    """Small pictures of the presets, with several samples at edges. What exists is said before anything is rendered."""
+    from rfm_runtime.cli.render import RENDER, runtime
+    from rfm_runtime.client.presets import preset_params
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"cannot make the folder {folder}: {error.strerror}", hint="name another folder") from None
+    targets = [output_file(folder / f"{one.name}.png", force=force, runtime_dir=runtime_dir) for one in known]
+    with runtime(runtime_dir, detach=False) as (client, _):
+        status = console(stderr=True).status("rendering")
+        with status:
+            params: list[dict[str, Any]] = [preset_params(one.name) | pixels | {"samples": SAMPLES} for one in known]
+            submitted = [client.submit(RENDER, given, name=one.name) for one, given in zip(known, params, strict=True)]
+            for number, (operation, target) in enumerate(zip(submitted, targets, strict=True)):
+                status.update(f"rendering {known[number].name} ({number + 1} of {len(known)})")
+                operation.save(target, force=force)
+    return targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re as regex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from rfm_runtime.cli.colours import (
     SlopesOption,
 )
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
+from rfm_runtime.cli.sizes import SizeOption, pixels_of
 from rfm_runtime.cli.text import duration, number
 from rfm_runtime.errors import (
     BadRequestError,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import Operation as OperationInfo
 
-__all__ = ["render"]
+__all__ = ["RENDER", "render", "runtime"]
 
 RENDER = "render.escape_time"
 
@@ -51,6 +51,15 @@ PRIVATE_RETRIES = 8
 
 CANCEL_S = 10.0
 """A kernel stops within milliseconds; beyond this something is wrong that waiting does not mend."""
+
+
+def _iterations(text: str) -> int:
+    if text == "auto":
+        return 0
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number, and not auto") from None
 
 
 def render(
@@ -63,9 +72,12 @@ def render(
     width: Annotated[
         str | None, typer.Option(metavar="DECIMAL", help="Horizontal extent of the view, decimal.")
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, e.g. 1920x1080.")] = None,
+    size: SizeOption = None,
     max_iter: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Iterations after which a point counts as inside.")
+        int | None,
+        typer.Option(
+            metavar="NUMBER|auto", parser=_iterations, help="Iterations after which a point counts as inside."
+        ),
     ] = None,
     formula: Annotated[
         str | None,
@@ -190,7 +202,7 @@ def render(
         "on_poison": on_poison,
         "tile_px": tile,
     }
-    pixels = _size(size)
+    pixels = pixels_of(size)
     known = file_params(like, **pixels) if like is not None else {}
     if preset is not None and "re" in known:
         raise BadRequestError(f"both {preset} and {like} are a view", hint="name one of them")
@@ -219,7 +231,7 @@ def render(
                 hint="fetch it later: `rfm-runtime fetch ID -o FILE`",
             )
         kept = Outputs(request, params=save_params, force=force, runtime_dir=runtime_dir)
-        with _runtime(runtime_dir, detach=True) as (client, _):
+        with runtime(runtime_dir, detach=True) as (client, _):
             operation = client.submit(RENDER, params, name=title, priority=priority)
         kept.write_params()
         print_json({"operation_id": operation.id}) if as_json else typer.echo(operation.id)
@@ -227,7 +239,7 @@ def render(
     # A name is for people and may be no file's name.
     target = _target(output or Path(f"{stem}.png"), force=force, runtime_dir=runtime_dir)
     beside = Outputs(request, raw=raw, exr=exr, params=save_params, force=force, runtime_dir=runtime_dir)
-    with _runtime(runtime_dir, detach=False) as (client, private):
+    with runtime(runtime_dir, detach=False) as (client, private):
         operation = client.submit(RENDER, params, name=title, priority=priority)
         _follow(client, operation)
         outcome = operation.outcome()
@@ -244,19 +256,8 @@ def _target(path: Path, *, force: bool, runtime_dir: str | None) -> Path:
     return output_file(path, force=force, runtime_dir=runtime_dir)
 
 
-def _size(size: str | None) -> dict[str, int]:
-    if size is None:
-        return {}
-    match = regex.fullmatch(r"([0-9]{1,6})[x×]([0-9]{1,6})", size)
-    if match is None:
-        raise BadRequestError(
-            f"--size is {size!r}", hint="write it like 1920x1080, with up to six digits for each side"
-        )
-    return {"width_px": int(match[1]), "height_px": int(match[2])}
-
-
 @contextmanager
-def _runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client, bool]]:
+def runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client, bool]]:
     """The running runtime, or a private one (True) that ends with this command."""
     from rfm_runtime.client.sync_client import Client
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.frames import folder_name, read_artifact, read_artifacts
-from rfm_runtime.engine.painters import Painters
+from rfm_runtime.engine.helpers import Helpers
 from rfm_runtime.errors import BadRequestError, RfmError, UnknownOperationError, UnsupportedError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import (
@@ -55,13 +55,14 @@ class DataServer:
         socket: zmq.Socket[bytes],
         artifacts: Path,
         metrics_text: Callable[[], str],
+        helpers: Helpers,
         under_way_of: Callable[[str], tuple[Path, bytes] | None],
     ) -> None:
         self._artifacts = artifacts
         self._metrics_text = metrics_text
         self._loop = loop
         self._under_way_of = under_way_of
-        self._painters = Painters()
+        self._helpers = helpers
         self._under_way: set[asyncio.Task[None]] = set()
         self._known: dict[str, tuple[Artifact, ...]] = {}
         self._drain = Drain(loop, socket, self._received)
@@ -109,7 +110,7 @@ class DataServer:
     # --- colours ----------------------------------------------------------------------------
 
     def _job(self, message: Struct) -> pipe.Job | None:
-        """For a painter, if it is one. Raises UnknownOperationError."""
+        """For a helper, if it is one. Raises UnknownOperationError."""
         match message:
             case DataRecolour():
                 folder = self._artifacts / folder_name(message.operation_id)
@@ -130,13 +131,16 @@ class DataServer:
     async def _paint(self, peer: bytes, request_id: int, job: pipe.Job) -> None:
         answer: Struct
         try:
-            match await self._painters.paint(job):
+            self._helpers.admit()
+            match await self._helpers.done(job):
                 case pipe.Picture(artifact):
                     answer = DataRecoloured(artifact)
                 case pipe.Rgb(width, height, rgb):
                     answer = DataPixels(width, height, rgb)
-                case pipe.NotPainted(error):
+                case pipe.Refused(error):
                     answer = error
+                case other:
+                    raise TypeError(other)
         except RfmError as refused:
             answer = error_info(refused)
         self._say(peer, request_id, answer)

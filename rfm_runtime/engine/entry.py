@@ -1,11 +1,11 @@
-"""Where a worker or a painter begins. Imports it, and with it the kernels, only there."""
+"""Where a worker or a helper begins. Imports it, and with it the kernels, only there."""
 
 from __future__ import annotations
 
 import importlib
 from multiprocessing.connection import Connection
 
-__all__ = ["enter", "enter_repaint"]
+__all__ = ["enter", "enter_job"]
 
 
 def enter(connection: Connection, encoded: bytes) -> None:
@@ -13,6 +13,6 @@ def enter(connection: Connection, encoded: bytes) -> None:
     importlib.import_module("rfm_runtime.engine.worker").run(connection, encoded)
 
 
-def enter_repaint(connection: Connection, encoded: bytes) -> None:
-    """Run a painter, for one job."""
-    importlib.import_module("rfm_runtime.engine.repaint").run(connection, encoded)
+def enter_job(connection: Connection, encoded: bytes) -> None:
+    """Run a helper, for one job."""
+    importlib.import_module("rfm_runtime.engine.jobs").run(connection, encoded)

@@ -1,4 +1,4 @@
-"""What engine and worker, or painter, say to each other through their pipe: MessagePack of tagged structs."""
+"""What engine and worker, or helper, say to each other through their pipe: MessagePack of tagged structs."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ __all__ = [
     "End",
     "Failed",
     "FromWorker",
+    "Iterations",
     "Job",
-    "NotPainted",
-    "Painted",
+    "JobAnswer",
+    "Limit",
     "Picture",
     "Pixels",
     "Ready",
     "Recolour",
+    "Refused",
     "Rgb",
     "Run",
     "StopWork",
     "Stopped",
     "ToWorker",
+    "decode_answer",
     "decode_from",
     "decode_job",
-    "decode_painted",
     "decode_to",
     "encode",
+    "encode_answer",
     "encode_job",
-    "encode_painted",
 ]
 
 
@@ -102,7 +104,7 @@ class Failed(Struct, frozen=True, tag=True):
     again: bool = False
 
 
-# --- painters ---------------------------------------------------------------------------------
+# --- helpers ----------------------------------------------------------------------------------
 
 RECOLOURED = "recoloured-"
 """Names of pictures that were coloured again begin with it."""
@@ -141,14 +143,26 @@ class Rgb(Struct, frozen=True, tag=True):
     rgb: bytes
 
 
-class NotPainted(Struct, frozen=True, tag=True):
-    """Why not."""
+class Limit(Struct, frozen=True, tag=True):
+    """How many iterations does this render need?"""
+
+    params: bytes
+
+
+class Iterations(Struct, frozen=True, tag=True):
+    """That many."""
+
+    count: int
+
+
+class Refused(Struct, frozen=True, tag=True):
+    """Why it cannot be done."""
 
     error: ErrorInfo
 
 
-Job = Recolour | Pixels
-Painted = Picture | Rgb | NotPainted
+Job = Recolour | Pixels | Limit
+JobAnswer = Picture | Rgb | Iterations | Refused
 ToWorker = Begin | Run | StopWork | End
 FromWorker = Ready | Done | Stopped | Failed
 
@@ -163,7 +177,7 @@ def encode(message: ToWorker | FromWorker) -> bytes:
 
 
 _job: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
-_painted: msgspec.msgpack.Decoder[Painted] = msgspec.msgpack.Decoder(Painted)
+_answer: msgspec.msgpack.Decoder[JobAnswer] = msgspec.msgpack.Decoder(JobAnswer)
 
 
 def encode_job(job: Job) -> bytes:
@@ -172,18 +186,18 @@ def encode_job(job: Job) -> bytes:
 
 
 def decode_job(data: bytes) -> Job:
-    """In the painter."""
+    """In the helper."""
     return _job.decode(data)
 
 
-def encode_painted(answer: Painted) -> bytes:
-    """In the painter."""
+def encode_answer(answer: JobAnswer) -> bytes:
+    """In the helper."""
     return _encoder.encode(answer)
 
 
-def decode_painted(data: bytes) -> Painted:
+def decode_answer(data: bytes) -> JobAnswer:
     """In the engine."""
-    return _painted.decode(data)
+    return _answer.decode(data)
 
 
 def decode_to(data: bytes) -> ToWorker:

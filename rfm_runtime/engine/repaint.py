@@ -1,16 +1,10 @@
-"""A process that colours what is there: a finished frame in another way, or a part of one as far as it is computed.
-
-Forked for one job by the forkserver that has the kernels loaded, so that nothing it does can disturb a worker or the
-engine; it answers and ends.
-"""
+"""Colours what is there: a finished frame in another way, or a part of one as far as it is computed. In a helper."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import signal
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +16,15 @@ from rfm_runtime.engine import image, pipe
 from rfm_runtime.engine.frames import Frame, describe, flush_folder, read_artifact, read_holes
 from rfm_runtime.engine.painter import Painter
 from rfm_runtime.engine.png import PngWriter
-from rfm_runtime.errors import BadRequestError, RfmError, UnknownOperationError
-from rfm_runtime.observe.process import available_cores, die_with_parent
-from rfm_runtime.protocol.operation import error_info
+from rfm_runtime.errors import BadRequestError
+from rfm_runtime.observe.process import available_cores
 from rfm_runtime.render.colouring import Colouring
 from rfm_runtime.render.files.png import text_chunks
 from rfm_runtime.render.image_metadata import from_text, to_text
 from rfm_runtime.render.refusals import nearest
 from rfm_runtime.render.request import RenderRequest, validate
 
-__all__ = ["pixels", "recoloured", "run"]
+__all__ = ["pixels", "recoloured"]
 
 THREADS_LIMIT = 8
 LEVEL = 1
@@ -40,28 +33,8 @@ LEVEL = 1
 KEPT = 8
 """Pictures of one frame; the oldest goes when another comes."""
 
-NICE = 5
-"""Whoever looks at a picture goes before the renders, and after what answers everybody."""
-
 TEXT_BYTES = 1024 * 1024
 """At the beginning of a picture, where its parameters are."""
-
-
-def run(connection: Connection, encoded: bytes) -> None:
-    """Entry of the process."""
-    die_with_parent(os.getppid(), signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    answer: pipe.Painted
-    try:
-        job = pipe.decode_job(encoded)
-        answer = recoloured(job) if isinstance(job, pipe.Recolour) else pixels(job)
-    except RfmError as error:
-        answer = pipe.NotPainted(error_info(error))
-    except (FileNotFoundError, NotADirectoryError):
-        # Renamed or removed since it was asked for.
-        answer = pipe.NotPainted(error_info(UnknownOperationError("its frame is not there any more")))
-    connection.send_bytes(pipe.encode_painted(answer))
 
 
 def request_of(folder: Path) -> RenderRequest:
@@ -87,7 +60,7 @@ def with_look(request: RenderRequest, look: Mapping[str, Any]) -> RenderRequest:
     return validate({**kept, **look})
 
 
-def recoloured(job: pipe.Recolour) -> pipe.Painted:
+def recoloured(job: pipe.Recolour) -> pipe.JobAnswer:
     """Write the picture into the frame's folder, or find that it is there. Raises BadRequestError, OSError."""
     folder = Path(job.folder)
     request = with_look(request_of(folder), job.look)
@@ -130,7 +103,7 @@ def _make_room(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def pixels(job: pipe.Pixels) -> pipe.Painted:
+def pixels(job: pipe.Pixels) -> pipe.JobAnswer:
     """The colours of a part of a frame, as far as it is computed. Raises BadRequestError, OSError."""
     folder = Path(job.folder)
     request = validate(msgspec.msgpack.decode(job.params)) if job.params is not None else request_of(folder)

@@ -91,7 +91,8 @@ def share_done(counters: NDArray[Any], area: int, samples: int) -> int:
     first = area / (1.0 + USUAL_SHARE * (samples - 1))
     if not expected:
         return int(first * min(pixels / area, 1.0))
-    return int(first + (area - first) * min((pixels - base) / max(expected - 1, 1), 1.0))
+    share = min((pixels - base) / (expected - 1), 1.0) if expected > 1 else 1.0
+    return min(int(first + (area - first) * share + 0.5), area)
 
 
 def _for_edges(request: RenderRequest) -> RenderRequest:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import zmq
@@ -28,6 +28,7 @@ from rfm_runtime.core.tiles.order import grid_of
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import frames, pipe
 from rfm_runtime.engine.data import DataServer
+from rfm_runtime.engine.helpers import Helpers
 from rfm_runtime.engine.kernels import Kernels
 from rfm_runtime.engine.metrics import Metrics
 from rfm_runtime.engine.pool import Pool
@@ -68,6 +69,8 @@ from rfm_runtime.transport.rpc import Rpc
 
 __all__ = ["EngineShell"]
 
+T = TypeVar("T")
+
 log = logs.get("engine")
 
 KIND = "render.escape_time"
@@ -80,7 +83,7 @@ REQUEST_S = 5.0
 DESCRIPTION = "fractals: Mandelbrot and Julia sets of eight families, Newton and Nova"
 
 LOOK_S = 0.02
-"""Between two looks whether a render whose kernels are being compiled is wanted no more."""
+"""Between two looks whether a render that is not begun yet is wanted no more."""
 
 RECOVER_RETRIES = 6
 RECOVER_AGAIN = Backoff(base_s=0.5, cap_s=10.0)
@@ -100,6 +103,7 @@ class EngineShell:
         self._workers = self._settings.workers or available_cores()
         self.core = EngineCore(_grid_of_assignment, self._workers)
         self._requests: dict[str, RenderRequest] = {}
+        self._helpers = Helpers()
         self._kernels = Kernels(Path(os.environ["NUMBA_CACHE_DIR"]))
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
@@ -149,6 +153,7 @@ class EngineShell:
             sockets.data_router(self._context, self._location),
             self._folders.artifacts,
             self.metrics_text,
+            self._helpers,
             self._under_way,
         )
         self._spawn(self._come_up())
@@ -504,7 +509,6 @@ class EngineShell:
 
     async def _prepare(self, assign: Assign) -> None:
         bound = log.bind(operation_id=assign.operation_id, correlation_id=assign.correlation_id)
-        info = self._info(assign)
         finished = frames.read_artifacts(self._artifacts(assign.operation_id))
         if finished is not None:
             bound.info("already_finished")
@@ -519,6 +523,8 @@ class EngineShell:
         recovered: frames.Recovered | None = None
         try:
             await self._compiled(assign.operation_id, stop)
+            await self._limited(assign.operation_id, stop)
+            info = self._info(assign)
             recovered = await self._recover(assign.operation_id, info, stop)
             if recovered is None:
                 await asyncio.to_thread(frames.create, self._frame(assign.operation_id), info, stop.is_set)
@@ -565,13 +571,20 @@ class EngineShell:
         if self._kernels.are_ready(view, derivative=derivative):
             return
         compiling = self._loop.create_task(self._kernels.compiled(view, derivative=derivative))
-        while not compiling.done():
-            await asyncio.wait([compiling], timeout=LOOK_S)
-            if stop.is_set():
-                # Others may want them too, so that only the waiting ends.
-                compiling.cancel()
-                raise frames.Interrupted
-        await compiling
+        # Others may want them too, so that only the waiting ends.
+        await _unless(stop, compiling)
+
+    async def _limited(self, operation_id: str, stop: threading.Event) -> None:
+        """Find out how many iterations it needs, where it does not say. Raises Interrupted, RfmError."""
+        request = self._requests[operation_id]
+        if request.max_iter:
+            return
+        job = self._loop.create_task(self._helpers.done(pipe.Limit(msgspec.msgpack.encode(request))))
+        answer = await _unless(stop, job)
+        if not isinstance(answer, pipe.Iterations):
+            raise TypeError(answer)
+        log.info("iterations_found", operation_id=operation_id, max_iter=answer.count)
+        self._requests[operation_id] = msgspec.structs.replace(request, max_iter=answer.count)
 
     async def _recover(
         self, operation_id: str, info: frames.FrameInfo, stop: threading.Event
@@ -752,6 +765,16 @@ class EngineShell:
         total = sum(run.grid.width_px * run.grid.height_px * 8 for run in self.core.runs.values())
         self.metrics.frame_bytes.set(total)
         return self.metrics.text()
+
+
+async def _unless(stop: threading.Event, task: asyncio.Task[T]) -> T:
+    """What the task gives. Raises Interrupted if it is wanted no more."""
+    while not task.done():
+        await asyncio.wait([task], timeout=LOOK_S)
+        if stop.is_set():
+            task.cancel()
+            raise frames.Interrupted
+    return await task
 
 
 def _grid_of_assignment(assign: Assign) -> TileGrid:

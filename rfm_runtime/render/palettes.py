@@ -1,4 +1,4 @@
-"""Palettes: by name, 256 RGB entries each, as published, or as text of one's own.
+"""Palettes: by name, as published (256 RGB entries each) or of a few colours, or as text of one's own.
 
 That text is "#rrggbb,#rrggbb,…", evenly spaced, or "#rrggbb@0,#rrggbb@0.3,…,#rrggbb@1" with the place of each; the same
 place twice is a hard edge.
@@ -22,7 +22,7 @@ from msgspec import Struct
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.refusals import nearest, shown
 
-__all__ = ["COLOURS_LIMIT", "PALETTES", "Gradient", "gradient", "palette", "palette_text"]
+__all__ = ["COLOURS_LIMIT", "PALETTES", "PUBLISHED", "Gradient", "gradient", "palette", "palette_text"]
 
 ENTRIES = 256
 
@@ -64,7 +64,24 @@ ENCODED = {
     ),
 }
 
-PALETTES = tuple(ENCODED)
+BLENDED = {
+    "ultra": "#000764@0,#206bcb@0.16,#edffff@0.42,#ffaa00@0.6425,#000200@0.8575,#000764@1",
+    "ocean": "#03071e,#023e7d,#0096c7,#90e0ef,#f8fdff,#48cae4,#0077b6,#03071e",
+    "ember": "#0b0a12,#3d0c11,#8f1d14,#d9480f,#ffa94d,#fff3bf,#d9480f,#3d0c11,#0b0a12",
+    "aurora": "#04101f,#0b3948,#16697a,#3bb273,#c6f7a1,#f2f5c8,#8f6bb3,#3a1c5e,#04101f",
+    "copper": "#140c08,#4a2412,#9c5221,#e0a458,#fff0d6,#b5c9c3,#4f7a78,#1b3a3a,#140c08",
+    "dusk": "#10101f,#2d1e4f,#6a2c70,#b83b5e,#f08a5d,#f9ed69,#f08a5d,#6a2c70,#10101f",
+    "ice": "#02060f,#0d2b52,#2f6690,#81c3d7,#eaf7fb,#ffffff,#a9bcd0,#3a506b,#02060f",
+    "forest": "#0a0f0a,#1b3a26,#3a6b35,#9bb860,#f4f1c9,#d9a441,#7a4419,#2b1a10,#0a0f0a",
+    "rose": "#1a0610,#5c1033,#a4133c,#ff4d6d,#ffccd5,#fff0f3,#c9a7c7,#5e4b7a,#1a0610",
+    "ink": "#000000,#ffffff",
+    "gold": "#0d0a05,#3b2a10,#8a6420,#d8b04a,#fff4c8,#ffffff,#d8b04a,#6b4416,#0d0a05",
+    "spectrum": "#3a0ca3,#4361ee,#4cc9f0,#80ed99,#fee440,#f15bb5,#9b5de5,#3a0ca3",
+}
+"""For pictures rather than for measuring: most end where they begin, and all are blended like colours of one's own."""
+
+PUBLISHED = tuple(ENCODED)
+PALETTES = (*PUBLISHED, *BLENDED)
 
 
 class Gradient(Struct, frozen=True, kw_only=True):
@@ -80,6 +97,8 @@ class Gradient(Struct, frozen=True, kw_only=True):
 
 def gradient(text: str) -> Gradient:
     """The palette of that name, or with those colours. Raises BadRequestError: what is wrong, and what to do."""
+    if text in BLENDED:
+        return gradient(BLENDED[text])
     if "#" not in text:
         if text not in ENCODED:
             raise BadRequestError(

@@ -67,10 +67,11 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
     polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
     such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
-    the others. samples: of a pixel where colours change from one pixel to the next, 1 to 8; all others have one.
-    tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill whoever
-    computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black. All that has to do
-    with colours: see `rfm_runtime.render.colouring.Colouring`.
+    the others. max_iter: a point that takes longer counts as inside; 0: as many as the view needs, found out when it
+    begins. samples: of a pixel where colours change from one to the next, 1 to 8; all others have one. tile_px: edge of
+    a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill whoever computes them, "fail" fails
+    the render, "hole" leaves them out, as chequers of magenta and black. All that has to do with colours: see
+    `rfm_runtime.render.colouring.Colouring`.
     """
 
     formula: str = "mandelbrot"
@@ -179,7 +180,7 @@ def _check_choices(request: RenderRequest) -> None:
 def _check_numbers(request: RenderRequest) -> None:
     _in_range("width_px", request.width_px, 1, SIDE_LIMIT_PX)
     _in_range("height_px", request.height_px, 1, SIDE_LIMIT_PX)
-    _in_range("max_iter", request.max_iter, 1, MAX_ITER_LIMIT)
+    _in_range("max_iter", request.max_iter, 0, MAX_ITER_LIMIT)
     if request.tile_px is not None:
         _in_range("tile_px", request.tile_px, 16, TILE_MAX_PX)
     _in_range("samples", request.samples, 1, SAMPLES_LIMIT)

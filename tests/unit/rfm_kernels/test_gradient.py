@@ -7,12 +7,12 @@ import pytest
 
 from rfm_kernels.colour import LEVELS, LIGHTS, _level
 from rfm_kernels.gradient import CLAMP, CURVE, FINE_STEPS, MIRROR, STEPS, WRAP, _to_lab, light_of, table
-from rfm_runtime.render.palettes import PALETTES, palette
+from rfm_runtime.render.palettes import PUBLISHED, palette
 
 pytestmark = pytest.mark.scenario("J6")
 
 
-@pytest.mark.parametrize("name", PALETTES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_palette_is_shown_as_it_was_published(name: str) -> None:
     published = np.frombuffer(palette(name), np.uint8).reshape(-1, 3)
     there = table(published, end=CLAMP, steps=255 * 16 + 1)

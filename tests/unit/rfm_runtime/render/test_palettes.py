@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfm_runtime.errors import BadRequestError
-from rfm_runtime.render.palettes import COLOURS_LIMIT, PALETTES, gradient, palette, palette_text
+from rfm_runtime.render.palettes import COLOURS_LIMIT, PUBLISHED, gradient, palette, palette_text
 
 BYTE = st.integers(0, 255)
 COLOURS = st.lists(st.tuples(BYTE, BYTE, BYTE), min_size=2, max_size=40)
 
 
-@pytest.mark.parametrize("name", PALETTES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_name_is_its_256_published_colours(name: str) -> None:
     found = gradient(name)
     assert found.published

@@ -1,4 +1,4 @@
-"""Processes that colour what is there, one for each job: see `rfm_runtime.engine.repaint`. In the engine's loop."""
+"""Processes beside the workers, one for each job: see `rfm_runtime.engine.jobs`. In the engine's loop."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import multiprocessing
 
 from rfm_runtime.engine import pipe
-from rfm_runtime.engine.entry import enter_repaint
+from rfm_runtime.engine.entry import enter_job
 from rfm_runtime.errors import InternalError, RateLimitedError
 from rfm_runtime.observe import logs
 
-__all__ = ["Painters"]
+__all__ = ["Helpers"]
 
 log = logs.get("engine")
 
@@ -20,7 +20,7 @@ TIMEOUT_S = 60.0
 """A frame of 400 megapixels takes a fifth of it."""
 
 
-class Painters:
+class Helpers:
     """Two jobs at once, and a few dozen that wait."""
 
     def __init__(self) -> None:
@@ -28,10 +28,13 @@ class Painters:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._jobs = 0
 
-    async def paint(self, job: pipe.Job) -> pipe.Painted:
-        """Raises RateLimitedError, and InternalError if its process dies."""
+    def admit(self) -> None:
+        """Raises RateLimitedError where so many jobs wait that one more of a client's had better come later."""
         if self._jobs >= AT_ONCE + WAITING:
             raise RateLimitedError(f"{self._jobs} pictures are being coloured already", retry_after_s=1.0)
+
+    async def done(self, job: pipe.Job) -> pipe.JobAnswer:
+        """Raises InternalError if its process dies."""
         self._jobs += 1
         try:
             async with self._places:
@@ -39,19 +42,19 @@ class Painters:
         finally:
             self._jobs -= 1
 
-    def _run(self, encoded: bytes) -> pipe.Painted:
+    def _run(self, encoded: bytes) -> pipe.JobAnswer:
         """In a thread, which waits for the process."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=enter_repaint, args=(theirs, encoded), name="painter", daemon=True)
+        process = self._context.Process(target=enter_job, args=(theirs, encoded), name="helper", daemon=True)
         try:
             process.start()
             theirs.close()
             if not ours.poll(TIMEOUT_S):
-                raise InternalError(f"it took longer than {TIMEOUT_S:g} s to colour the frame")
-            return pipe.decode_painted(ours.recv_bytes())
+                raise InternalError(f"it took longer than {TIMEOUT_S:g} s")
+            return pipe.decode_answer(ours.recv_bytes())
         except (EOFError, OSError) as error:
-            log.warning("painter_died", error=str(error) or type(error).__name__)
-            raise InternalError("the process that colours the frame has died", hint="see engine-0.log") from None
+            log.warning("helper_died", error=str(error) or type(error).__name__)
+            raise InternalError("the process that was to do it has died", hint="see engine-0.log") from None
         finally:
             ours.close()
             theirs.close()
