@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -60,6 +61,11 @@ class Script:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None and not pipe.closed:
+                    # What was not written yet has nobody to read it.
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
         cls.running.clear()
 
     def go_on(self) -> None:

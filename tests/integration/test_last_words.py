@@ -231,7 +231,8 @@ from rfm_runtime import ProgressReporter
 def work(name):
     with ProgressReporter("test", name) as reporter:
         reporter.report_progress(20)
-        print(name, os.getpid(), flush=True)
+        # One write: they share the pipe, and print writes each of its words by itself.
+        os.write(1, f"{{name}} {{os.getpid()}}\\n".encode())
         while not pathlib.Path({go!r}).exists(): time.sleep(0.01)
 
 if os.fork() == 0:
