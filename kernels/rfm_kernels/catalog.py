@@ -12,9 +12,9 @@ from typing import Any
 from numba import config
 
 from rfm_kernels import escape_time
-from rfm_kernels.formulas import formula
+from rfm_kernels.formulas import formula, trapped
 
-__all__ = ["cycle", "kernel", "plain_loop", "prepare"]
+__all__ = ["cycle", "kernel", "periods", "plain_loop", "prepare"]
 
 
 @contextmanager
@@ -31,26 +31,39 @@ def _alone(label: str) -> Iterator[None]:
 
 
 @cache
-def _kernels(name: str, degree: int, derivative: bool) -> Any:
+def _kernels(name: str, degree: int, derivative: bool, trap: str | None) -> Any:
     made, label = formula(name, degree), f"{name}_{degree}"
+    if trap is not None:
+        made, label = trapped(made, trap), f"{label}_{trap}"
     with _alone(f"{label}{'_d' * derivative}"):
         return escape_time.build(made, label, derivative=derivative)
 
 
-def prepare(name: str, degree: int = 2, *, derivative: bool = False) -> None:
+def prepare(
+    name: str, degree: int = 2, *, derivative: bool = False, trap: str | None = None, by_period: bool = False
+) -> None:
     """Have the kernels of a formula compiled, or loaded. Raises KeyError for a formula without one."""
-    _kernels(name, degree, derivative)
+    _kernels(name, degree, derivative, trap)
+    if by_period:
+        periods(name, degree)
 
 
 def kernel(
-    name: str, degree: int = 2, *, julia: bool = False, interior_tests: bool = True, derivative: bool = False
+    name: str,
+    degree: int = 2,
+    *,
+    julia: bool = False,
+    interior_tests: bool = True,
+    derivative: bool = False,
+    trap: str | None = None,
 ) -> escape_time.Kernel:
     """The kernel of a formula, or of its Julia set.
 
     degree: of a Multibrot, or of the polynomial of `newton` and `nova`; 2 for others. derivative: it writes the last z
-    and the distance estimate too. Raises KeyError for a formula without one.
+    and the distance estimate too. trap: a name in `rfm_kernels.formulas.TRAPS`; with a derivative how near the orbit
+    has come to it is written in place of the last z. Raises KeyError for a formula without one.
     """
-    made: escape_time.Kernel = _kernels(name, degree, derivative)(julia=julia, tests=interior_tests)
+    made: escape_time.Kernel = _kernels(name, degree, derivative, trap)(julia=julia, tests=interior_tests)
     return made
 
 
@@ -58,6 +71,14 @@ def kernel(
 def cycle(name: str, degree: int = 2) -> Any:
     """The cycle that a point's orbit goes to, see `escape_time.cycle_finder`."""
     return escape_time.cycle_finder(formula(name, degree), f"{name}_{degree}")
+
+
+@cache
+def periods(name: str, degree: int = 2) -> Any:
+    """Writes the periods of a tile's pixels, see `escape_time.period_filler`."""
+    label = f"{name}_{degree}"
+    with _alone(f"{label}_p"):
+        return escape_time.period_filler(formula(name, degree), label)
 
 
 @cache

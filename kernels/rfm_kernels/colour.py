@@ -32,6 +32,7 @@ __all__ = [
     "FIELD_LINES",
     "HISTOGRAM",
     "NOT_SAMPLED",
+    "ORBIT_TRAP",
     "PENDING_RGB",
     "SMOOTH",
     "TALLY_BINS",
@@ -40,7 +41,7 @@ __all__ = [
     "tally",
 ]
 
-SMOOTH, DISTANCE, HISTOGRAM, FIELD_LINES = range(4)
+SMOOTH, DISTANCE, HISTOGRAM, FIELD_LINES, ORBIT_TRAP = range(5)
 """What a pixel's place along the palette follows from."""
 
 NOT_SAMPLED = -4
@@ -62,6 +63,12 @@ GLOSS_SQUARINGS = 5
 
 LINES_DEPTH = 0.125
 """How far a field line lies from the middle between two of them, in palette runs."""
+
+TRAP_UNITS = 100.0
+"""Of an orbit trap's unit: a hundredth is near."""
+
+TURN = 0.6180339887498949
+"""Of the palette from one period to the next, of inside pixels: the golden ratio keeps all of them apart."""
 
 # Numbers of a look.
 DENSITY, OFFSET, UNIT, RIGHT_RE, RIGHT_IM, DOWN_RE, DOWN_IM, SLOPE, SHINE = range(9)
@@ -95,6 +102,11 @@ def _places(
             # NaN and infinity, where the gradient vanishes: as far as can be.
             found = units < 1e30
             out[x] = math.log2((units if found else 1e30) + 1.0) * density + offset
+        return
+    if mode == ORBIT_TRAP:
+        for x in range(len(n)):
+            apart2 = float(z[x].real)
+            out[x] = math.log2(math.sqrt(apart2 if 0.0 < apart2 < 1e30 else 0.0) * TRAP_UNITS + 1.0) * density + offset
         return
     for x in range(len(n)):
         mu = float(n[x]) + float(nf[x])
@@ -188,6 +200,13 @@ def _stored(level: np.int64, x: int, y: int, k: int, bits: int, dither: bool) ->
 
 
 @njit(**INLINE)
+def _period_entry(nf: np.float32, steps: int) -> int:
+    """Of an inside pixel whose period is known."""
+    place = float(nf) * TURN
+    return int((place - math.floor(place)) * steps)
+
+
+@njit(**INLINE)
 def _any(counts: Counts) -> bool:
     """Whether any pixel of a chunk has this sample."""
     found = False
@@ -202,6 +221,7 @@ def _add(
     entries: NDArray[np.int64],
     lights: Floats,
     inside: Floats,
+    known: NDArray[np.bool_],
     lit: bool,
     diffuse: Floats,
     gloss: Floats,
@@ -213,7 +233,7 @@ def _add(
         if counts[x] == -1:
             weight[x] += 1
             for k in range(3):
-                total[x, k] += inside[k]
+                total[x, k] += lights[entries[x], k] if known[x] else inside[k]
         elif counts[x] >= 0:
             weight[x] += 1
             for k in range(3):
@@ -227,6 +247,7 @@ def _write(
     entries: NDArray[np.int64],
     table: Levels,
     inside: Levels,
+    known: NDArray[np.bool_],
     mixed: bool,
     lit: bool,
     total: Floats,
@@ -250,7 +271,7 @@ def _write(
             elif count >= 0:
                 level = np.int64(table[entries[x], k])
             elif count == -1:
-                level = np.int64(inside[k])
+                level = np.int64(table[entries[x], k]) if known[x] else np.int64(inside[k])
             out_rgb[x, k] = _stored(level, px + x, py, k, bits, dither)
 
 
@@ -267,7 +288,7 @@ def _signature(out: Any) -> Any:
     return types.void(
         COUNTS, FRACTIONS, POINTS, POINTS, types.int64, types.int64, doubles, doubles, types.uint16[:, ::1],
         types.float32[:, ::1], floats, types.uint16[::1], floats, types.boolean, types.boolean, types.boolean,
-        types.int64, types.int64, out[:, :, :],
+        types.boolean, types.int64, types.int64, out[:, :, :],
     )  # fmt: skip
 
 
@@ -289,6 +310,7 @@ def _colour(
     clamp: bool,
     lit: bool,
     dither: bool,
+    by_period: bool,
     px0: int,
     py0: int,
     out_rgb: Bytes | Levels,
@@ -296,10 +318,12 @@ def _colour(
     samples, h, w = n.shape
     steps, bits, mixed = len(table), 8 * out_rgb.itemsize, lit or samples > 1
     # Planes that the look does without are a single pixel, of which every chunk takes what there is.
-    has_z, has_far = mode == FIELD_LINES, lit or mode == DISTANCE
+    has_z, has_far = mode in (FIELD_LINES, ORBIT_TRAP), lit or mode == DISTANCE
     place, entries, others = np.empty(CHUNK), np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
     diffuse, gloss = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     total, weight = np.empty((CHUNK, 3), np.float32), np.empty(CHUNK, np.int64)
+    # Inside pixels that have the colour of their period, in the first sample and in the one in hand.
+    known, known_too = np.zeros(CHUNK, np.bool_), np.zeros(CHUNK, np.bool_)
     for y in range(h):
         for x0 in range(0, w, CHUNK):
             width = min(CHUNK, w - x0)
@@ -311,16 +335,22 @@ def _colour(
                     continue
                 zs = z[s, y, x0 : x0 + width] if has_z else z[0, 0]
                 fars = far[s, y, x0 : x0 + width] if has_far else far[0, 0]
-                _places(counts, nf[s, y, x0 : x0 + width], zs, fars, mode, degree, look, share, place)
-                into = entries if s == 0 else others
+                fractions = nf[s, y, x0 : x0 + width]
+                _places(counts, fractions, zs, fars, mode, degree, look, share, place)
+                into, is_known = (entries, known) if s == 0 else (others, known_too)
                 for x in range(width):
                     into[x] = _entry(place[x], steps, clamp)
+                if by_period:
+                    for x in range(width):
+                        is_known[x] = counts[x] == -1 and fractions[x] > 0.0
+                        if is_known[x]:
+                            into[x] = _period_entry(fractions[x], steps)
                 if lit:
                     _light(fars, look, diffuse[:width], gloss[:width])
                 if mixed:
-                    _add(counts, into, lights, inside_light, lit, diffuse, gloss, total, weight)
+                    _add(counts, into, lights, inside_light, is_known, lit, diffuse, gloss, total, weight)
             _write(
-                n[0, y, x0 : x0 + width], entries, table, inside, mixed, lit, total, weight, levels,
+                n[0, y, x0 : x0 + width], entries, table, inside, known, mixed, lit, total, weight, levels,
                 px0 + x0, py0 + y, bits, dither, out_rgb[y, x0 : x0 + width],
             )  # fmt: skip
 
@@ -404,6 +434,7 @@ def colour(
     share: Doubles | None = None,
     light: tuple[float, float, float, float] | None = None,
     dither: bool = False,
+    by_period: bool = False,
     px0: int = 0,
     py0: int = 0,
 ) -> None:
@@ -412,26 +443,28 @@ def colour(
     n, nf: raw data [h, w], see `rfm_kernels.escape_time`, or [samples, h, w], where n is NOT_SAMPLED in later samples
     of pixels that need none: a pixel is the mean, in linear light, of those of its samples that are computed; the first
     one says whether it is there at all. z, far: the same of the last z and of the distance estimate, for those looks
-    that need them (FIELD_LINES; DISTANCE and light). table: see `rfm_kernels.gradient.table`; clamp: it was made with
-    CLAMP. interior_rgb: 0–255. out_rgb: uint8 or uint16 [h, w, 3], sRGB, written.
+    that need them (FIELD_LINES and ORBIT_TRAP; DISTANCE and light). table: see `rfm_kernels.gradient.table`; clamp: it
+    was made with CLAMP. interior_rgb: 0–255. out_rgb: uint8 or uint16 [h, w, 3], sRGB, written.
 
     A pixel gets the table's colour at the fraction of density · x + offset, where x is
     SMOOTH: log2(mu + 1), so that density is the number of runs each time the count doubles;
     DISTANCE: log2(1 + |far| / unit), unit being a length in the unit of far;
     HISTOGRAM: the share, 0 to 1, of the frame's escaped pixels with a smaller mu; share: what `ranks` says of it;
-    FIELD_LINES: as SMOOTH, with a wave of an eighth of a run along the level curves, which follows the angle of z.
+    FIELD_LINES: as SMOOTH, with a wave of an eighth of a run along the level curves, which follows the angle of z;
+    ORBIT_TRAP: log2(1 + 100·t), t² being the real part of z.
     degree: of the formula, 2 to 16, whole.
 
     light: by how much the ground falls away from the set (1 is 45°, less than 0 rises), azimuth and elevation of the
     lamp in degrees (counterclockwise from the right; above the picture, more than 0), and how much of it gleams, 0 to
-    1. axes: xx xy yx yy of the view, see `rfm_kernels.escape_time`; only their proportions matter. dither: of 8 bits a
+    1. axes: xx xy yx yy of the view, see `rfm_kernels.escape_time`; only their proportions matter. by_period: inside
+    pixels whose nf is more than 0, a period, have a colour of the table for it, without light. dither: of 8 bits a
     channel; px0, py0: place of the first pixel in the frame, which it follows. The same input gives the same bytes.
     """
     if n.ndim == 2:
         n, nf = n[None], nf[None]
         z, far = (None if z is None else z[None]), (None if far is None else far[None])
     needed = [nf.shape]
-    for plane, needs in ((z, mode == FIELD_LINES), (far, mode == DISTANCE or light is not None)):
+    for plane, needs in ((z, mode in (FIELD_LINES, ORBIT_TRAP)), (far, mode == DISTANCE or light is not None)):
         if needs:
             needed.append(() if plane is None else plane.shape)
     if out_rgb.shape != (*n.shape[1:], 3) or any(shape != n.shape for shape in needed):
@@ -444,5 +477,5 @@ def colour(
         n, nf, NO_POINTS if z is None else z, NO_POINTS if far is None else far, mode, degree,
         _look(density, offset, unit, axes, light), NO_RANKS if share is None else share,
         table, NO_LIGHTS if no_light and len(n) == 1 else LIGHTS[table], LEVELS, inside, LIGHTS[inside],
-        clamp, not no_light, dither, px0, py0, out_rgb,
+        clamp, not no_light, dither, by_period, px0, py0, out_rgb,
     )  # fmt: skip

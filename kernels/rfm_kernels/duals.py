@@ -91,5 +91,11 @@ class Dual:
         sign = _sign(self.value)
         return Dual(abs(self.value), tuple(_times(slope, sign) for slope in self.slopes))
 
+    def smaller(self, other: Dual) -> Dual:
+        """The smaller one. Its derivative is not followed: nobody asks for that of a trap."""
+        own = getattr(self.value, "smaller", None)
+        value = np.where(other.value < self.value, other.value, self.value) if own is None else own(other.value)
+        return Dual(value, (0,) * len(self.slopes))
+
     def __neg__(self) -> Dual:
         return Dual(-self.value, tuple(_minus(0, slope) for slope in self.slopes))

@@ -51,7 +51,18 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Words = NDArray[np.int64]
 
-__all__ = ["NOT_ESCAPED", "PENDING", "VIEW_WORDS", "Kernel", "build", "compiled", "cycle_finder", "names", "plain_loop"]
+__all__ = [
+    "NOT_ESCAPED",
+    "PENDING",
+    "VIEW_WORDS",
+    "Kernel",
+    "build",
+    "compiled",
+    "cycle_finder",
+    "names",
+    "period_filler",
+    "plain_loop",
+]
 
 PENDING = -2
 """Count of a pixel to compute."""
@@ -71,8 +82,9 @@ class Kernel(Protocol):
     that converges n is the number of applications up to the first step shorter than ε, and |z| and R in nf are the
     reciprocals of both. All are the same bits whatever the tile, the step and the number of interruptions.
     z, far: complex64 views [h, w] for the kernels with a derivative, else of any shape and not looked at. They get
-    the last z, and the distance estimate as a vector away from the set, 2|z| ln|z| over the gradient of |z|, in pixels
-    (in units of the plane where pixels are no distance apart); 0 where not escaped.
+    the last z (with a trap how near the orbit has come to it, squared, and 0), and the distance estimate as a vector
+    away from the set, 2|z| ln|z| over the gradient of |z|, in pixels (in units of the plane where pixels are no distance
+    apart); 0 where not escaped.
     px0, py0: place of n[0, 0] in the frame. step: only pixels whose place in the frame is divisible by it in
     both directions.
     view: re0 im0 xx xy yx yy julia_re julia_im, then the formula's parameters. Pixel (ix, iy) of the frame is
@@ -132,7 +144,7 @@ SAVED, CHECK, DUE = _PLACE.saved * LANES, _PLACE.check * LANES, _PLACE.due * LAN
 QUEUE, ALLOWED, DONE = _PLACE.queue * LANES, _PLACE.allowed * LANES, _PLACE.done * LANES
 SMOOTH, DISTANCE, SCRATCH = _PLACE.smooth * LANES, _PLACE.far * LANES, _PLACE.scratch * LANES
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
-CONVERGES, DEGREE = False, 2.0
+CONVERGES, DEGREE, TRAPPED = False, 2.0, False
 PROVES = False
 """Whether cycles are those of z² + c, for which a near return is enough; else the orbit has to repeat to the bit."""
 NEAR2 = 0.0
@@ -240,7 +252,10 @@ def _settle_queue(planes: Planes, real: Doubles, word: Words) -> None:
             y, x = at >> 32, at & 0xFFFFFFFF
             planes.nf[y, x] = real[SMOOTH + k]
             if SLOPES > 0:
-                planes.z[y, x] = complex(real[QUEUE + k], real[QUEUE + LANES + k])
+                trap = QUEUE + (WORDS - 1) * LANES
+                planes.z[y, x] = (
+                    complex(real[trap + k], 0.0) if TRAPPED else complex(real[QUEUE + k], real[QUEUE + LANES + k])
+                )
                 scale = real[CONSTANTS + PER_PIXEL]
                 planes.far[y, x] = complex(scale * real[DISTANCE + k], scale * real[DISTANCE + LANES + k])
             planes.n[y, x] = count
@@ -613,7 +628,7 @@ def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     meanings: dict[str, Any] = {row.upper(): getattr(place, row) * LANES for row in rows}
     meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL")}
     meanings |= {"CONSTANTS": place.constants, "DISTANCE": place.far * LANES}
-    meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree}
+    meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree, "TRAPPED": formula.trapped}
     meanings |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
     return meanings | vector_code(formula, place) | {"DOUBLES": place.doubles}
 
@@ -666,28 +681,27 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
 
 CYCLE_LIMIT = 4096
 """Longest cycle that is looked for at a single point."""
+SETTLE_LIMIT = 2000
+"""Applications after which pixels of a frame are looked at: 10 µs each; what has not settled then gets no period."""
+PERIODS_SIGNATURE = ["int64(int32[:, :], float32[:, :], int64, int64, float64[::1], int64, boolean, int64[::1])"]
 RETURN2 = 1e-20
 """|difference|² to the beginning, relative to |z|², at which a cycle is closed."""
 NUDGE = 1e-6
 """Off the cycle, to see whether it draws points in."""
 
 
-def cycle_finder(formula: Formula, label: str) -> Callable[..., Any]:
-    """The length of the cycle that a point's orbit goes to and that attracts; 0: none was found.
-
-    Called as `(view, max_iter, julia)` for the pixel at the view's origin; compiled at the first call. What it says is
-    evidence, not proof: the orbit came back after max_iter applications, and neighbours of it came closer meanwhile.
-    """
+def _period_at(formula: Formula, label: str) -> Any:
+    """The length of the cycle that the orbit of a point goes to, and that attracts; 0: none was found."""
     step, words, parameters = scalar_code(formula), formula.words, formula.parameters
     (first_re, first_im), (second, third) = formula.start[:2], formula.start[-2:]
     fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
 
-    def find(view: Doubles, max_iter: int, julia: bool) -> int:
+    def period_at(re: float, im: float, view: Doubles, applications: int, julia: bool) -> int:
         p: Any = fixed(view[VIEW_WORDS:], parameters)
-        c = (view[6], view[7]) if julia else (view[0], view[1])
-        first = (view[0], view[1]) if julia else (first_re, first_im)
+        c = (view[6], view[7]) if julia else (re, im)
+        first = (re, im) if julia else (first_re, first_im)
         z = first if words == 2 else (first[0], first[1], second, third)
-        for _ in range(max_iter):
+        for _ in range(applications):
             z = step(z, c, p)
         w = z
         for period in range(1, CYCLE_LIMIT + 1):
@@ -706,8 +720,51 @@ def cycle_finder(formula: Formula, label: str) -> Callable[..., Any]:
             return period
         return 0
 
+    period_at.__qualname__ = f"period_at_{label}"
+    return njit(**OPTIONS)(period_at)
+
+
+def cycle_finder(formula: Formula, label: str) -> Callable[..., Any]:
+    """The length of the cycle that a point's orbit goes to and that attracts; 0: none was found.
+
+    Called as `(view, max_iter, julia)` for the pixel at the view's origin; compiled at the first call. What it says is
+    evidence, not proof: the orbit came back after max_iter applications, and neighbours of it came closer meanwhile.
+    """
+    at = _period_at(formula, label)
+
+    def find(view: Doubles, max_iter: int, julia: bool) -> int:
+        found: int = at(view[0], view[1], view, max_iter, julia)
+        return found
+
     find.__qualname__ = f"cycle_{label}"
     return njit(cache=bool(config.CACHE_DIR), **OPTIONS)(find)
+
+
+def period_filler(formula: Formula, label: str) -> Callable[..., Any]:
+    """Writes the period of each pixel of a tile that did not escape into nf, as `cycle_finder` tells it.
+
+    Called as `(n, nf, px0, py0, view, max_iter, julia, control)`, all as of a `Kernel`; returns 0 or the control word
+    it saw. Compiled, or loaded from the cache. Pixels whose orbit has not settled after 2000 applications keep their 0.
+    """
+    at = _period_at(formula, label)
+
+    def fill(
+        n: Counts, nf: Fractions, px0: int, py0: int, view: Doubles, max_iter: int, julia: bool, control: Words
+    ) -> int:
+        for y in range(n.shape[0]):
+            for x in range(n.shape[1]):
+                if n[y, x] == NOT_ESCAPED and nf[y, x] == 0.0:
+                    told: int = poll(control)
+                    if told != 0:
+                        return told
+                    column, row = float(px0 + x), float(py0 + y)
+                    re = view[0] + (view[2] * column + view[3] * row)
+                    im = view[1] + (view[4] * column + view[5] * row)
+                    nf[y, x] = at(re, im, view, min(max_iter, SETTLE_LIMIT), julia)
+        return 0
+
+    fill.__qualname__ = f"periods_{label}"
+    return njit(PERIODS_SIGNATURE, cache=bool(config.CACHE_DIR), **OPTIONS)(fill)
 
 
 def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Formula", "Step", "divided", "formula", "powered", "product"]
+import numpy as np
+
+__all__ = ["TRAPS", "Formula", "Step", "divided", "formula", "powered", "product", "smaller", "trapped"]
 
 Real = Any
 Point = tuple[Real, ...]
@@ -32,7 +34,7 @@ class Formula(NamedTuple):
     parameters: real numbers in p. converges: a pixel is done when a step moves it by less than a limit, and z has four
     words, the point and the one before; others are done when they are farther from 0 than the bailout radius.
     proves: it is z² + c, whose cycles are known well enough to tell them before an orbit repeats to the bit.
-    start: z₀ where the pixel is c.
+    start: z₀ where the pixel is c. trapped: the last word is how near the orbit has come to a trap, squared.
     """
 
     step: Step
@@ -43,6 +45,7 @@ class Formula(NamedTuple):
     converges: bool = False
     proves: bool = False
     start: tuple[float, ...] = (0.0, 0.0)
+    trapped: bool = False
 
 
 # --- arithmetic of points -------------------------------------------------------------------------
@@ -73,6 +76,47 @@ def powered(z: Point, power: int) -> Point:
         if bit == "1":
             result = product(result, z)
     return result
+
+
+def smaller(one: Real, other: Real) -> Real:
+    """The smaller one of two numbers."""
+    own = getattr(one, "smaller", None)
+    return np.where(other < one, other, one) if own is None else own(other)
+
+
+# --- orbit traps ----------------------------------------------------------------------------------
+
+
+def _point(x: Real, y: Real, _radius: Real) -> Real:
+    return x * x + y * y
+
+
+def _cross(x: Real, y: Real, _radius: Real) -> Real:
+    return smaller(x * x, y * y)
+
+
+def _circle(x: Real, y: Real, radius: Real) -> Real:
+    # Of (|z| - r)² without a root: (|z|² - r²)² / 4r² is that near the circle.
+    beyond = x * x + y * y - radius * radius
+    return beyond * beyond / (radius * radius * 4.0)
+
+
+TRAPS: dict[str, Callable[[Real, Real, Real], Real]] = {"point": _point, "cross": _cross, "circle": _circle}
+"""Squared distance of a place from the trap, which is at 0: the point, both axes, the circle of that radius."""
+
+
+def trapped(formula: Formula, trap: str) -> Formula:
+    """The formula with a trap beside it. Three parameters more: the trap's place and its radius."""
+    words, count = formula.words, formula.parameters
+
+    def step(z: Point, c: Point, p: Point) -> Point:
+        after = formula.step(z[:words], c, p[:count])
+        apart = TRAPS[trap](after[0] - p[count], after[1] - p[count + 1], p[count + 2])
+        return *after, smaller(z[words], apart)
+
+    return formula._replace(
+        step=step, words=words + 1, parameters=count + 3, proves=False, start=(*formula.start, FAR), trapped=True
+    )
 
 
 # --- the families ---------------------------------------------------------------------------------

@@ -95,6 +95,11 @@ class Register:
         """-1 where it is negative, -0 included, else 1."""
         return self._called("llvm.copysign", self.constant(1.0), self.value)
 
+    def smaller(self, other: Register) -> Register:
+        """The smaller one; this one where either is none."""
+        less = self.builder.fcmp_ordered("<", other.value, self.value)
+        return Register(self.builder, self.builder.select(less, other.value, self.value))
+
     def _called(self, name: str, *arguments: Any) -> Register:
         kind = self.value.type
         suffix = f"v{LANES}f64" if kind == VEC else "f64"

@@ -35,9 +35,9 @@ DensityOption = Annotated[
     float | None, typer.Option(metavar="NUMBER", help="Palette runs each time the count doubles.")
 ]
 OffsetOption = Annotated[float | None, typer.Option(metavar="NUMBER", help="Where the palette begins, 0 to 1.")]
-InteriorOption = Annotated[str | None, typer.Option(metavar="COLOUR", help="Colour of the inside, #rrggbb.")]
+InteriorOption = Annotated[str | None, typer.Option(metavar="COLOUR", help="Colour of the inside, #rrggbb, or period.")]
 ColouringOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="smooth, distance, histogram or field_lines.")
+    str | None, typer.Option(metavar="NAME", help="smooth, distance, histogram, field_lines or orbit_trap.")
 ]
 CyclicOption = Annotated[
     str | None, typer.Option(metavar="mirror|wrap|clamp", help="What comes after the palette's end.")

@@ -62,6 +62,16 @@ def _iterations(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is no number, and not auto") from None
 
 
+def _pair(text: str | None) -> dict[str, float]:
+    if text is None:
+        return {}
+    try:
+        re_part, im_part = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadRequestError(f"--trap-at is {text[:40]!r}", hint="write it like 0.5,-0.25") from None
+    return {"trap_re": re_part, "trap_im": im_part}
+
+
 def render(
     preset: Annotated[
         str | None,
@@ -118,6 +128,11 @@ def render(
     shine: ShineOption = None,
     bits: BitsOption = None,
     dither: DitherOption = None,
+    trap: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Keep how near orbits come to it: point, cross or circle.")
+    ] = None,
+    trap_at: Annotated[str | None, typer.Option(metavar="RE,IM", help="Where it is; 0,0 without it.")] = None,
+    trap_radius: Annotated[float | None, typer.Option(metavar="NUMBER", help="Of the circle.")] = None,
     samples: Annotated[
         int | None, typer.Option(metavar="1…8", help="Of a pixel at edges, against jaggies and noise; 1 without it.")
     ] = None,
@@ -197,6 +212,9 @@ def render(
         "shine": shine,
         "bits": bits,
         "dither": dither,
+        "trap": trap,
+        **_pair(trap_at),
+        "trap_radius": trap_radius,
         "samples": samples,
         "interior_tests": interior_tests,
         "on_poison": on_poison,

@@ -1,7 +1,7 @@
 """Compiles kernels into the cache, each in one process before any worker needs it.
 
 `python -m rfm_runtime.engine.compiling` with NUMBA_CACHE_DIR set compiles what every render needs, one line on standard
-output before each module; with FORMULA DEGREE plain|derivative, the kernels of that formula.
+output before each module; with FORMULA DEGREE plain|derivative|TRAP[+periods], the kernels of that formula.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ def main(arguments: list[str]) -> int:
         from rfm_kernels.catalog import prepare
 
         formula, degree, kind = arguments
-        prepare(formula, int(degree), derivative=kind == "derivative")
+        kind, _, periods = kind.partition("+")
+        trap = None if kind in ("plain", "derivative") else kind
+        prepare(formula, int(degree), derivative=kind != "plain", trap=trap, by_period=bool(periods))
         return 0
     for number, module in enumerate(MODULES, 1):
         print(f"compiling kernels {number}/{len(MODULES)}", flush=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rfm_runtime.errors import StartError
 from rfm_runtime.observe import logs
-from rfm_runtime.render.plan import ViewPlan
+from rfm_runtime.render.plan import plan
+from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["Kernels"]
+__all__ = ["Kernels", "label_of"]
 
 log = logs.get("engine")
 
@@ -32,18 +33,18 @@ class Kernels:
         self._ready = {PRELOADED}
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
-    def are_ready(self, view: ViewPlan, *, derivative: bool = False) -> bool:
-        """Whether workers only have to load what the view needs."""
-        label = _label(view, derivative=derivative)
+    def are_ready(self, request: RenderRequest) -> bool:
+        """Whether workers only have to load what the render needs."""
+        label = label_of(request)
         if label not in self._ready and self._mark(label).exists():
             self._ready.add(label)
         return label in self._ready
 
-    async def compiled(self, view: ViewPlan, *, derivative: bool = False) -> None:
+    async def compiled(self, request: RenderRequest) -> None:
         """Have them compiled. Raises StartError if that fails. May be given up: the compilation goes on."""
-        if self.are_ready(view, derivative=derivative):
+        if self.are_ready(request):
             return
-        label = _label(view, derivative=derivative)
+        label = label_of(request)
         task = self._under_way.get(label)
         if task is None:
             task = self._under_way[label] = asyncio.create_task(self._compile(label))
@@ -55,7 +56,7 @@ class Kernels:
 
     async def _compile(self, label: str) -> None:
         formula, degree, kind = label.rsplit("_", 2)
-        log.info("compiling_kernels", formula=formula, degree=int(degree), derivative=kind == "derivative")
+        log.info("compiling_kernels", formula=formula, degree=int(degree), kernels=kind)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "rfm_runtime.engine.compiling", formula, degree, kind),
             stdin=asyncio.subprocess.DEVNULL,
@@ -80,5 +81,8 @@ class Kernels:
         self._ready.add(label)
 
 
-def _label(view: ViewPlan, *, derivative: bool) -> str:
-    return f"{view.formula}_{view.degree}_{'derivative' if derivative else 'plain'}"
+def label_of(request: RenderRequest) -> str:
+    """Formula, degree and what else belongs to the kernels, as `rfm_runtime.engine.compiling` takes them."""
+    view = plan(request)
+    kind = request.trap or ("derivative" if request.needs_derivative else "plain")
+    return f"{view.formula}_{view.degree}_{kind}{'+periods' if request.by_period else ''}"

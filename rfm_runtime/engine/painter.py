@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rfm_kernels.colour import DISTANCE, FIELD_LINES, HISTOGRAM, SMOOTH, colour
+from rfm_kernels.colour import DISTANCE, FIELD_LINES, HISTOGRAM, ORBIT_TRAP, SMOOTH, colour
 from rfm_kernels.gradient import CLAMP, FINE_STEPS, MIRROR, STEPS, WRAP, table
 from rfm_runtime.render.palettes import gradient
 from rfm_runtime.render.plan import plan
@@ -15,7 +15,13 @@ from rfm_runtime.render.request import RenderRequest
 
 __all__ = ["Painter"]
 
-MODES = {"smooth": SMOOTH, "distance": DISTANCE, "histogram": HISTOGRAM, "field_lines": FIELD_LINES}
+MODES = {
+    "smooth": SMOOTH,
+    "distance": DISTANCE,
+    "histogram": HISTOGRAM,
+    "field_lines": FIELD_LINES,
+    "orbit_trap": ORBIT_TRAP,
+}
 ENDS = {"mirror": MIRROR, "wrap": WRAP, "clamp": CLAMP}
 
 UNITS = 1000.0
@@ -38,6 +44,7 @@ class Painter:
             "share": share,
             "light": request.light,
             "dither": request.dither,
+            "by_period": request.by_period,
         }
 
     def paint(

@@ -63,7 +63,12 @@ def with_look(request: RenderRequest, look: Mapping[str, Any]) -> RenderRequest:
 def recoloured(job: pipe.Recolour) -> pipe.JobAnswer:
     """Write the picture into the frame's folder, or find that it is there. Raises BadRequestError, OSError."""
     folder = Path(job.folder)
-    request = with_look(request_of(folder), job.look)
+    rendered = request_of(folder)
+    request = with_look(rendered, job.look)
+    if request.by_period and not rendered.by_period:
+        raise BadRequestError(
+            "this frame has no periods", hint='render it with "period" for its interior; then all can be changed'
+        )
     if request.needs_derivative and not (folder / "far.npy").exists():
         raise BadRequestError(
             "this frame has no distances, which these colours follow from",

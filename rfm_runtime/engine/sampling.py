@@ -40,7 +40,7 @@ class Sampler:
         self._others = []
         for right, down in offsets(request.samples)[1:]:
             view = plan(request, (Fraction(float(right)), Fraction(float(down))))
-            self._others.append(Renderer(view, derivative=derivative))
+            self._others.append(Renderer(view, derivative=derivative, by_period=request.by_period))
         self._painter = Painter(_for_edges(request))
 
     def compute(self, frame: Frame, place: Rect, control: NDArray[Any], counters: NDArray[Any]) -> int:

@@ -61,7 +61,6 @@ from rfm_runtime.protocol.internal import (
 from rfm_runtime.protocol.messages import Kind, OperationReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid, error_info
 from rfm_runtime.protocol.resources import ResourceReport, Usage
-from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest, validate
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -567,10 +566,9 @@ class EngineShell:
     async def _compiled(self, operation_id: str, stop: threading.Event) -> None:
         """Wait for the kernels of its formula, some seconds for the first render of one. Raises Interrupted."""
         request = self._requests[operation_id]
-        view, derivative = plan(request), request.needs_derivative
-        if self._kernels.are_ready(view, derivative=derivative):
+        if self._kernels.are_ready(request):
             return
-        compiling = self._loop.create_task(self._kernels.compiled(view, derivative=derivative))
+        compiling = self._loop.create_task(self._kernels.compiled(request))
         # Others may want them too, so that only the waiting ends.
         await _unless(stop, compiling)
 

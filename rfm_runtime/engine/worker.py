@@ -80,7 +80,8 @@ class Operation:
     @cached_property
     def renderer(self) -> Renderer:
         """Loaded by the thread that computes: the other one hears of a cancel meanwhile."""
-        return Renderer(self.view, derivative=self.request.needs_derivative)
+        request = self.request
+        return Renderer(self.view, derivative=request.needs_derivative, by_period=request.by_period)
 
     @cached_property
     def sampler(self) -> Sampler:

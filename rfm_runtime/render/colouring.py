@@ -12,11 +12,14 @@ from rfm_runtime.render.refusals import in_range, one_of, shown
 
 __all__ = ["COLOURINGS", "ENDS", "Colouring", "check"]
 
-COLOURINGS = ("smooth", "distance", "histogram", "field_lines")
+COLOURINGS = ("smooth", "distance", "histogram", "field_lines", "orbit_trap")
 """What a point's place along the palette follows from: see `rfm_kernels.colour`."""
 
 ENDS = ("mirror", "wrap", "clamp")
 """What comes after a palette's end: see `rfm_kernels.gradient`."""
+
+BY_PERIOD = "period"
+"""In place of the colour of the inside: each period has one of the palette."""
 
 SLOPE_LIMIT = 10.0
 LOWEST_DEG = 10.0
@@ -29,11 +32,13 @@ class Colouring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a picture is coloured.
 
     colouring: "smooth", by the iterations until escape; "distance", by the distance from the set; "histogram", by the
-    share of the picture that escapes sooner; "field_lines", as smooth, with lines of equal angle. palette: a name, or
+    share of the picture that escapes sooner; "field_lines", as smooth, with lines of equal angle; "orbit_trap", by how
+    near the orbit came to the trap of the render. palette: a name, or
     colours of your own, see `rfm_runtime.render.palettes`. cyclic: after its end the palette runs back ("mirror"),
     begins again ("wrap"), or keeps its last colour ("clamp"). density: runs of the palette each time the count doubles,
     or the distance, or in all of a histogram; with "mirror" a run is the way to the end and back. offset: where along
-    the palette it begins, in runs. interior: of points that do not escape, #rrggbb.
+    the palette it begins, in runs. interior: of points that do not escape, #rrggbb, or "period", by
+    the length of the cycle that they go to.
 
     slopes: by how much the ground falls away from the set, -10 to 10: 0 is flat, 1 is 45°, less than 0 rises.
     light_azimuth_deg: where the light comes from, counterclockwise from the right; light_elevation_deg: 10 to 90, its
@@ -57,11 +62,18 @@ class Colouring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def needs_derivative(self) -> bool:
         """Whether it takes the last z and the distance estimate of each point."""
-        return self.colouring in ("distance", "field_lines") or self.slopes != 0.0
+        return self.colouring in ("distance", "field_lines", "orbit_trap") or self.slopes != 0.0
+
+    @property
+    def by_period(self) -> bool:
+        """Whether the inside has its colours by period."""
+        return self.interior == BY_PERIOD
 
     @property
     def interior_rgb(self) -> tuple[int, int, int]:
-        """Red, green, blue, 0 to 255."""
+        """Red, green, blue, 0 to 255; black for periods that are not known."""
+        if self.by_period:
+            return 0, 0, 0
         red, green, blue = bytes.fromhex(self.interior[1:])
         return red, green, blue
 
@@ -78,9 +90,10 @@ def check(look: Colouring) -> None:
     one_of("colouring", look.colouring, COLOURINGS)
     one_of("value of cyclic", look.cyclic, ENDS)
     gradient(look.palette)
-    if not RGB.fullmatch(look.interior):
+    if not look.by_period and not RGB.fullmatch(look.interior):
         raise BadRequestError(
-            f"interior is {shown(look.interior, 20)!r}, not a colour", hint='write it as "#rrggbb", e.g. "#000000"'
+            f"interior is {shown(look.interior, 20)!r}, not a colour",
+            hint='write it as "#rrggbb", e.g. "#000000", or "period"',
         )
     for name, value, low, high in (
         ("density", look.density, -1000.0, 1000.0),

@@ -22,7 +22,8 @@ class ViewPlan(Struct, frozen=True, kw_only=True):
 
     degree: of a Multibrot or a polynomial, else 2. origin: centre of the top left pixel. axes: what a step to the right
     adds to real and imaginary part, and what a step down does. julia: c of a Julia set, else 0. parameters: of the
-    formula's step. Each is the float64 nearest to the exact number. limit: R², or ε² of what converges.
+    formula's step, and of its trap. Each is the float64 nearest to the exact number. limit: R², or ε² of what
+    converges.
     """
 
     formula: str
@@ -36,6 +37,7 @@ class ViewPlan(Struct, frozen=True, kw_only=True):
     max_iter: int
     limit: float
     interior_tests: bool
+    trap: str | None = None
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -58,6 +60,8 @@ def plan(request: RenderRequest, moved: Complex = (Fraction(0), Fraction(0))) ->
     im0 = Fraction(request.im) - right[1] * columns - down[1] * rows
     formula = FORMULAS[request.formula]
     degree, parameters = _parameters(request)
+    if request.trap is not None:
+        parameters = (*parameters, request.trap_re, request.trap_im, request.trap_radius)
     tolerance = request.tolerance or DEFAULT_TOLERANCE
     return ViewPlan(
         formula=request.formula,
@@ -71,6 +75,7 @@ def plan(request: RenderRequest, moved: Complex = (Fraction(0), Fraction(0))) ->
         max_iter=request.max_iter,
         limit=tolerance * tolerance if formula.converges else request.bailout * request.bailout,
         interior_tests=request.interior_tests,
+        trap=request.trap,
     )
 
 

@@ -29,6 +29,9 @@ DEFAULT_PHOENIX = "-0.5"
 DEFAULT_COEFFICIENTS = ("1", "0", "0", "-1")
 DEFAULT_TOLERANCE = 1e-6
 
+TRAPS = ("point", "cross", "circle")
+"""Of `rfm_kernels.formulas`, which clients do not import."""
+
 ON_POISON = ("fail", "hole")
 """What becomes of a render some of whose pixels kill whoever computes them."""
 
@@ -46,6 +49,7 @@ GROWTH_LIMIT = 300.0
 DEGREE_LIMIT = 16
 SKEW_LIMIT_DEG = 80.0
 STRETCH_LIMIT = 100.0
+TRAP_LIMIT = 1000.0
 SPACING_LIMIT = Fraction(1, 10**13)
 """Below this, neighbouring pixels of a view about |c| ≈ 1 share float64 coordinates or rounding shows."""
 TILE_PX = 128
@@ -67,11 +71,12 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
     polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
     such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
-    the others. max_iter: a point that takes longer counts as inside; 0: as many as the view needs, found out when it
-    begins. samples: of a pixel where colours change from one to the next, 1 to 8; all others have one. tile_px: edge of
-    a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill whoever computes them, "fail" fails
-    the render, "hole" leaves them out, as chequers of magenta and black. All that has to do with colours: see
-    `rfm_runtime.render.colouring.Colouring`.
+    the others. trap: "point", "cross" or "circle" at trap_re, trap_im, the circle with trap_radius: how near to it an
+    orbit comes is kept, and can be coloured by. max_iter: a point that takes longer counts as inside; 0: as many as the
+    view needs, found out when it begins. samples: of a pixel where colours change from one to the next, 1 to 8; all
+    others have one. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill
+    whoever computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black. All that
+    has to do with colours: see `rfm_runtime.render.colouring.Colouring`.
     """
 
     formula: str = "mandelbrot"
@@ -94,10 +99,19 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     roots: tuple[str, ...] | None = None
     relaxation: str | None = None
     tolerance: float | None = None
+    trap: str | None = None
+    trap_re: float = 0.0
+    trap_im: float = 0.0
+    trap_radius: float = 1.0
     samples: int = 1
     tile_px: int | None = None
     interior_tests: bool = True
     on_poison: str = "fail"
+
+    @property
+    def needs_derivative(self) -> bool:
+        """Whether the kernel with all planes computes it: for its colours, or for its trap."""
+        return super().needs_derivative or self.trap is not None
 
     @property
     def tile_edge_px(self) -> int:
@@ -172,6 +186,15 @@ def _check_names(fields: Mapping[str, Any]) -> None:
 def _check_choices(request: RenderRequest) -> None:
     _one_of("formula", request.formula, tuple(FORMULAS))
     colouring.check(request)
+    if request.trap is not None:
+        _one_of("trap", request.trap, TRAPS)
+    if request.colouring == "orbit_trap" and request.trap is None:
+        raise BadRequestError("colouring by an orbit trap needs one", hint=f"name a trap: {', '.join(TRAPS)}")
+    if request.colouring == "field_lines" and request.trap is not None:
+        raise BadRequestError(
+            "field lines follow from the last z, in whose place the trap's distance is kept",
+            hint="leave out the trap, or colour by it",
+        )
     if request.on_poison not in ON_POISON:
         message = f"on_poison is {_shown(request.on_poison, 40)!r}"
         raise BadRequestError(message, hint='"fail" fails the render, "hole" leaves out what cannot be computed')
@@ -189,6 +212,12 @@ def _check_numbers(request: RenderRequest) -> None:
         ("rotation_deg", request.rotation_deg, -360.0, 360.0),
         ("skew_deg", request.skew_deg, -SKEW_LIMIT_DEG, SKEW_LIMIT_DEG),
         ("stretch", request.stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT),
+    ):
+        _in_range(name, value, low, high)
+    for name, value, low, high in (
+        ("trap_re", request.trap_re, -TRAP_LIMIT, TRAP_LIMIT),
+        ("trap_im", request.trap_im, -TRAP_LIMIT, TRAP_LIMIT),
+        ("trap_radius", request.trap_radius, 1e-6, TRAP_LIMIT),
     ):
         _in_range(name, value, low, high)
     pixels = request.width_px * request.height_px
