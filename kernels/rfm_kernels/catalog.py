@@ -12,31 +12,31 @@ from typing import Any
 from numba import config
 
 from rfm_kernels import escape_time
-from rfm_kernels.formulas import formula, trapped
+from rfm_kernels.formulas import formula, label, trapped
 
 __all__ = ["cycle", "kernel", "periods", "plain_loop", "prepare"]
 
 
 @contextmanager
-def _alone(label: str) -> Iterator[None]:
+def _alone(name: str) -> Iterator[None]:
     """One process compiles a kernel, the others wait for it and load what it has saved."""
     if not config.CACHE_DIR:
         yield
         return
     folder = Path(config.CACHE_DIR)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / f"{label}.lock").open("w") as lock:
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 @cache
 def _kernels(name: str, degree: int, derivative: bool, trap: str | None) -> Any:
-    made, label = formula(name, degree), f"{name}_{degree}"
+    made, known_as = formula(name, degree), label(name, degree)
     if trap is not None:
-        made, label = trapped(made, trap), f"{label}_{trap}"
-    with _alone(f"{label}{'_d' * derivative}"):
-        return escape_time.build(made, label, derivative=derivative)
+        made, known_as = trapped(made, trap), f"{known_as}_{trap}"
+    with _alone(f"{known_as}{'_d' * derivative}"):
+        return escape_time.build(made, known_as, derivative=derivative)
 
 
 def prepare(
@@ -70,21 +70,21 @@ def kernel(
 @cache
 def cycle(name: str, degree: int = 2) -> Any:
     """The cycle that a point's orbit goes to, see `escape_time.cycle_finder`."""
-    return escape_time.cycle_finder(formula(name, degree), f"{name}_{degree}")
+    return escape_time.cycle_finder(formula(name, degree), label(name, degree))
 
 
 @cache
 def periods(name: str, degree: int = 2) -> Any:
     """Writes the periods of a tile's pixels, see `escape_time.period_filler`."""
-    label = f"{name}_{degree}"
-    with _alone(f"{label}_p"):
-        return escape_time.period_filler(formula(name, degree), label)
+    known_as = label(name, degree)
+    with _alone(f"{known_as}_p"):
+        return escape_time.period_filler(formula(name, degree), known_as)
 
 
 @cache
 def plain_loop(name: str, degree: int = 2) -> Any:
     """The counts of a formula pixel by pixel, see `escape_time.plain_loop`."""
-    return escape_time.plain_loop(formula(name, degree), f"{name}_{degree}")
+    return escape_time.plain_loop(formula(name, degree), label(name, degree))
 
 
 prepare("mandelbrot")

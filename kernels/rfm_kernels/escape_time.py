@@ -83,8 +83,8 @@ class Kernel(Protocol):
     reciprocals of both. All are the same bits whatever the tile, the step and the number of interruptions.
     z, far: complex64 views [h, w] for the kernels with a derivative, else of any shape and not looked at. They get
     the last z (with a trap how near the orbit has come to it, squared, and 0), and the distance estimate as a vector
-    away from the set, 2|z| ln|z| over the gradient of |z|, in pixels (in units of the plane where pixels are no distance
-    apart); 0 where not escaped.
+    away from the set, 2|z| ln|z| over the gradient of |z|, in pixels (in units of the plane where pixels are no
+    distance apart); 0 where not escaped.
     px0, py0: place of n[0, 0] in the frame. step: only pixels whose place in the frame is divisible by it in
     both directions.
     view: re0 im0 xx xy yx yy julia_re julia_im, then the formula's parameters. Pixel (ix, iy) of the frame is

@@ -11,12 +11,30 @@ machine.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import sys
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["TRAPS", "Formula", "Step", "divided", "formula", "powered", "product", "smaller", "trapped"]
+__all__ = [
+    "GROUP",
+    "TRAPS",
+    "Formula",
+    "Step",
+    "divided",
+    "formula",
+    "installed",
+    "label",
+    "powered",
+    "product",
+    "smaller",
+    "trapped",
+]
 
 Real = Any
 Point = tuple[Real, ...]
@@ -199,14 +217,40 @@ SIMPLE = {
 }
 
 
+GROUP = "rfm_runtime.formulas"
+"""Of entry points: installed packages have formulas of their own. The name is the formula's, the object a `Formula`."""
+
+
+@cache
+def installed(name: str) -> Formula:
+    """A formula of an installed package. Raises KeyError without one, TypeError for what is none, and its errors."""
+    for point in entry_points(group=GROUP, name=name):
+        found = point.load()
+        if not isinstance(found, Formula):
+            raise TypeError(f"{point.value} is no rfm_kernels.formulas.Formula")
+        return found
+    raise KeyError(name)
+
+
+def label(name: str, degree: int = 2) -> str:
+    """Names the kernels of a formula in the cache: of a package's they are others once its code is."""
+    if name in SIMPLE or name in BY_DEGREE:
+        return f"{name}_{degree}"
+    source = inspect.getsource(sys.modules[installed(name).step.__module__])
+    return f"{name}_{degree}_{hashlib.blake2b(source.encode(), digest_size=6).hexdigest()}"
+
+
+BY_DEGREE = ("multibrot", "newton", "nova")
+
+
 def formula(name: str, degree: int = 2) -> Formula:
     """The formula of that name; degree: of a Multibrot, or of the polynomial of `newton` and `nova`.
 
-    Raises KeyError for a name it does not know.
+    Raises KeyError for a name that neither it nor an installed package knows.
     """
     if name == "multibrot":
         return Formula(_multibrot(degree), degree=float(degree))
     if name in ("newton", "nova"):
         step = _newton(degree, plus_c=name == "nova")
         return Formula(step, words=4, parameters=2 * degree + 4, converges=True, start=(1.0, 0.0, FAR, FAR))
-    return SIMPLE[name]
+    return SIMPLE[name] if name in SIMPLE else installed(name)

@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 import gmpy2
 
-__all__ = ["Truth", "escape", "precision_bits_for"]
+__all__ = ["FORMULAS", "Truth", "escape", "precision_bits_for"]
+
+FORMULAS = (
+    "mandelbrot", "multibrot", "burning_ship", "perpendicular_ship", "celtic", "buffalo", "tricorn", "phoenix",
+    "newton", "nova",
+)  # fmt: skip
+"""That it knows."""
 
 Number = str | float | Fraction
 Pair = tuple[Number, Number]

@@ -11,8 +11,11 @@ import numpy as np
 from msgspec import Struct
 
 from rfm_kernels.catalog import cycle
+from rfm_kernels.oracle import FORMULAS as ORACLE
 from rfm_kernels.oracle import escape, precision_bits_for
+from rfm_runtime.engine.limits import iterations_for
 from rfm_runtime.engine.renderer import Renderer
+from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.complex_text import Complex, complex_number
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.plan import ViewPlan, plan, point
@@ -56,6 +59,13 @@ class Answers(Struct, frozen=True):
 def answer(question: Question) -> Answers:
     """Compute all points. Raises BadRequestError."""
     request = validate(question.params)
+    if question.truth and request.formula not in ORACLE:
+        raise BadRequestError(
+            f"the oracle does not know the formula {request.formula}",
+            hint="ask without --truth, for the kernel's answer",
+        )
+    if not request.max_iter:
+        request = msgspec.structs.replace(request, max_iter=iterations_for(request))
     places = [point(request, Fraction(dx), Fraction(dy)) for dx, dy in question.points]
     if question.truth:
         return Answers([_true(request, place) for place in places])

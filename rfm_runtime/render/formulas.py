@@ -1,13 +1,21 @@
 """The formulas that can be rendered: what they are called, what they take, how far out they never return from.
 
-How they are computed is in `rfm_kernels.formulas`, under the same names. Others come from installed packages: an entry
-point of the group `rfm_runtime.formulas` whose object has the attributes of `FormulaInfo`, and `step` with what
-`rfm_kernels.formulas.Formula` says of it.
+How they are computed is in `rfm_kernels.formulas`, under the same names. Others come from installed packages: entry
+points of the group `rfm_runtime.formulas`, each an `rfm_kernels.formulas.Formula` under its name, without parameters or
+with two, the complex number p. See docs/formulas.md.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
 from msgspec import Struct
+
+from rfm_runtime.errors import BadRequestError
 
 __all__ = ["FORMULAS", "FormulaInfo"]
 
@@ -17,7 +25,8 @@ class FormulaInfo(Struct, frozen=True, kw_only=True):
 
     takes: parameters of a request that mean something to it, and to no formula that does not have them here. julia:
     whether it has Julia sets, with c fixed and the pixel as z₀. converges: it ends where a step is shorter than the
-    tolerance, not where |z| is larger than the bailout radius. in_plane: the pixel is always z₀.
+    tolerance, not where |z| is larger than the bailout radius. in_plane: the pixel is always z₀. degree: of the growth
+    of |z|, where it does not follow from the request.
     """
 
     name: str
@@ -26,7 +35,26 @@ class FormulaInfo(Struct, frozen=True, kw_only=True):
     julia: bool = True
     converges: bool = False
     in_plane: bool = False
+    degree: float = 2.0
 
+
+GROUP = "rfm_runtime.formulas"
+"""Of `rfm_kernels.formulas`."""
+
+FAULTS = (
+    ImportError,
+    AttributeError,
+    NameError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    OSError,
+)
+"""That somebody else's module may have."""
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 _ALL = (
     FormulaInfo(name="mandelbrot", description="z² + c"),
@@ -53,5 +81,64 @@ _ALL = (
     ),
 )
 
-FORMULAS: dict[str, FormulaInfo] = {formula.name: formula for formula in _ALL}
+
+class _Formulas(Mapping[str, FormulaInfo]):
+    """The built-in ones, then those of installed packages, which are looked for only where none of ours is meant."""
+
+    def __init__(self, own: Iterable[FormulaInfo]) -> None:
+        self._own = {formula.name: formula for formula in own}
+
+    def __getitem__(self, name: str) -> FormulaInfo:
+        return self._own.get(name) or _of_package(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in _packaged()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        for name in _packaged():
+            # What cannot be loaded is told to who asks for it by name.
+            if name not in self._own and _can_be_used(name):
+                yield name
+
+    def __len__(self) -> int:
+        return len(tuple(iter(self)))
+
+
+@cache
+def _packaged() -> tuple[str, ...]:
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+@cache
+def _of_package(name: str) -> FormulaInfo:
+    """Raises KeyError, and BadRequestError for one that cannot be used."""
+    if name not in _packaged():
+        raise KeyError(name)
+    hint = "tell whoever maintains the package that has it; see docs/formulas.md"
+    try:
+        # A Formula, whose kernels are not there where a render is only submitted.
+        found: Any = next(iter(entry_points(group=GROUP, name=name))).load()
+        description = (found.step.__doc__ or "of an installed package").strip().splitlines()[0]
+        parameters, converges, degree = int(found.parameters), bool(found.converges), float(found.degree)
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadRequestError(f"the formula {name} cannot be loaded: {reason}", hint=hint) from None
+    if not NAME.fullmatch(name):
+        raise BadRequestError(f"the formula {name[:40]!r} has no name that can be used", hint=hint)
+    if parameters not in (0, 2):
+        raise BadRequestError(f"the formula {name} has {parameters} parameters, 0 or 2 can be given", hint=hint)
+    takes = ("p",) if parameters else ()
+    return FormulaInfo(name=name, description=description, takes=takes, converges=converges, degree=degree)
+
+
+def _can_be_used(name: str) -> bool:
+    try:
+        _of_package(name)
+    except BadRequestError:
+        return False
+    return True
+
+
+FORMULAS: Mapping[str, FormulaInfo] = _Formulas(_ALL)
 """By name, in the order to show them."""

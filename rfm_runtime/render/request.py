@@ -29,6 +29,9 @@ DEFAULT_PHOENIX = "-0.5"
 DEFAULT_COEFFICIENTS = ("1", "0", "0", "-1")
 DEFAULT_TOLERANCE = 1e-6
 
+SPECIAL = ("power", "p", "coefficients", "roots", "relaxation", "tolerance")
+"""Parameters that mean something to some formulas alone."""
+
 TRAPS = ("point", "cross", "circle")
 """Of `rfm_kernels.formulas`, which clients do not import."""
 
@@ -184,7 +187,8 @@ def _check_names(fields: Mapping[str, Any]) -> None:
 
 
 def _check_choices(request: RenderRequest) -> None:
-    _one_of("formula", request.formula, tuple(FORMULAS))
+    if request.formula not in FORMULAS:
+        _one_of("formula", request.formula, tuple(FORMULAS))
     colouring.check(request)
     if request.trap is not None:
         _one_of("trap", request.trap, TRAPS)
@@ -259,8 +263,7 @@ def _check_view(request: RenderRequest) -> None:
 def _check_formula(request: RenderRequest) -> None:
     """What belongs to the formula alone."""
     formula = FORMULAS[request.formula]
-    special = {name for info in FORMULAS.values() for name in info.takes}
-    for name in sorted(special - set(formula.takes)):
+    for name in sorted(set(SPECIAL) - set(formula.takes)):
         if getattr(request, name) is not None:
             whose = [info.name for info in FORMULAS.values() if name in info.takes]
             raise BadRequestError(
@@ -295,11 +298,11 @@ def _check_formula(request: RenderRequest) -> None:
 
 def _check_bailout(request: RenderRequest) -> None:
     """What is beyond the bailout radius must not return: a block of iterations is looked at once."""
-    power = request.power or 2
+    power = request.power or FORMULAS[request.formula].degree
     if 2.0 * power * math.log10(request.bailout) > GROWTH_LIMIT:
         most = 10.0 ** (GROWTH_LIMIT / (2.0 * power))
         raise BadRequestError(
-            f"bailout is {request.bailout:g}: to the power {power} that leaves the range of float64",
+            f"bailout is {request.bailout:g}: to the power {power:g} that leaves the range of float64",
             hint=f"use a bailout of at most {most:.3g}",
         )
     memory = abs(_number("p", request.p or DEFAULT_PHOENIX)) if request.formula == "phoenix" else 0.0
