@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,7 @@ VIEW = {"re": "-0.6", "im": "0.1", "width": "3", "width_px": 80, "height_px": 50
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As pip leaves one behind."""
     site = tmp_path / "site"
     (site / "theirs").mkdir(parents=True)
@@ -65,7 +64,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (info / "entry_points.txt").write_text(textwrap.dedent(ENTRIES))
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.syspath_prepend(str(site))
-    yield site
+    return site
 
 
 def test_a_packages_formula_is_rendered_listed_probed_and_not_taken_for_ours(package: Path, tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_a_packages_formula_is_rendered_listed_probed_and_not_taken_for_ours(pac
                 with pytest.raises(BadRequestError) as refused:
                     client.submit(KIND, {**VIEW, "formula": name})
                 assert said in f"{refused.value.message} {refused.value.hint}"
-        env = environment(tmp_path)
+        env = environment(tmp_path, PYTHONPATH=str(package))
         listed = json.loads(cli("formulas", "--json", env=env).stdout)
         assert {"twin", "leaning", "mandelbrot"} <= {one["name"] for one in listed["formulas"]}
         view = tmp_path / "view.toml"

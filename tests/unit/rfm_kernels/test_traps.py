@@ -82,7 +82,7 @@ def test_the_nearest_that_an_orbit_comes_is_that_of_a_plain_loop(name, trap):
 
 @pytest.mark.scenario("C2")
 def test_it_is_the_same_at_every_tiling_and_after_a_preview():
-    which, degree, place, julia, parameters = VIEWS["mandelbrot"]
+    which, degree, place, julia, _ = VIEWS["mandelbrot"]
     view = view_of(place, julia, TRAP)
     compute = kernel(which, degree, trap="cross", derivative=True)
     whole, tiled = Planes(), Planes()
