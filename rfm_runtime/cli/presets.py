@@ -43,6 +43,7 @@ def presets(
         Path | None,
         typer.Option(metavar="FOLDER", help="Render a small picture of each into a folder, NAME.png."),
     ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", hidden=True)] = False,
     size: SizeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     as_json: JsonOption = False,
@@ -57,6 +58,9 @@ def presets(
         print_json(chosen) if as_json else typer.echo(write(chosen.request), nl=False)
         return
     known = list(PRESETS.values())
+    if markdown:
+        typer.echo(_gallery(known), nl=False)
+        return
     if thumbnails is not None:
         files = _thumbnails(known, thumbnails, THUMBNAIL | pixels_of(size), force=force, runtime_dir=runtime_dir)
         print_json({"files": [str(file) for file in files]}) if as_json else typer.echo(str(thumbnails))
@@ -68,6 +72,21 @@ def presets(
         return
     rows = [(one.name, one.title, one.request.formula, str(one.request.max_iter)) for one in known]
     print_table(COLUMNS, rows)
+
+
+def _gallery(known: Sequence[Preset]) -> str:
+    """docs/gallery.md, with the pictures that --thumbnails makes."""
+    lines = [
+        "# Gallery",
+        "",
+        "The presets of `rfm-runtime render NAME`, rendered by `make gallery`. Every picture carries its parameters:",
+        "`rfm-runtime render --like docs/gallery/seahorse.png --size 3840x2160 -o large.png` makes it again, larger.",
+        "",
+    ]
+    for one in known:
+        lines += [f"**{one.name}** — {one.title} (`{one.request.formula}`)", ""]
+        lines += [f"![{one.title}](gallery/{one.name}.png)", ""]
+    return "\n".join(lines[:-1]) + "\n"
 
 
 def _thumbnails(

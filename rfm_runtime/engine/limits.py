@@ -22,6 +22,9 @@ FEWEST, MOST = 500, 10_000_000
 QUIET = 2
 """Doublings in which no point escapes any more, after which that is taken to be all."""
 
+MOST_UNSEEN = 2_000_000
+"""While no point at all escapes. That costs little: most of what never does is told to be inside early."""
+
 SPARE = 4
 """Times the longest escape that was seen: between the points some take longer."""
 
@@ -36,7 +39,7 @@ def iterations_for(request: RenderRequest) -> int:
         n[n < 0] = PENDING
         Renderer(plan(small)).compute(n, nf, 0, 0)
         quiet = 0 if (n > limit // 2).any() else quiet + 1
-        if quiet == QUIET or limit * 2 > MOST:
+        if limit * 2 > (MOST if n.max() > 0 else MOST_UNSEEN) or (quiet >= QUIET and n.max() > 0):
             break
         limit *= 2
     longest = SPARE * int(n.max(initial=0))

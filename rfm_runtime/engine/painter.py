@@ -13,7 +13,7 @@ from rfm_runtime.render.palettes import gradient
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["Painter"]
+__all__ = ["Painter", "table_of"]
 
 MODES = {
     "smooth": SMOOTH,
@@ -34,7 +34,7 @@ class Painter:
     def __init__(self, request: RenderRequest, share: NDArray[np.float64] | None = None) -> None:
         view = plan(request)
         self._request = request
-        self._table = _table(request)
+        self._table = table_of(request)
         self._options: dict[str, Any] = {
             "mode": MODES[request.colouring],
             "clamp": request.cyclic == "clamp",
@@ -66,7 +66,8 @@ class Painter:
         )  # fmt: skip
 
 
-def _table(look: RenderRequest) -> NDArray[np.uint16]:
+def table_of(look: RenderRequest) -> NDArray[np.uint16]:
+    """Its palette, see `rfm_kernels.gradient.table`."""
     found = gradient(look.palette)
     return table(
         np.frombuffer(found.colours, np.uint8).reshape(-1, 3),

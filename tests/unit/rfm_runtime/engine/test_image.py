@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from PIL import Image
 
 from rfm_kernels.gradient import STEPS
 from rfm_runtime.core.tiles.order import rect
-from rfm_runtime.engine import image
+from rfm_runtime.engine import image, painter
 from rfm_runtime.engine.frames import HOLE, Frame, FrameInfo, Interrupted, create
+from rfm_runtime.engine.png import PngWriter
 from rfm_runtime.protocol.operation import TileGrid
 from rfm_runtime.render.colouring import COLOURINGS, ENDS
 from rfm_runtime.render.image_metadata import from_text
@@ -31,7 +33,7 @@ def frame(tmp_path: Path):
     rng = np.random.default_rng(1)
     made.n[:] = rng.integers(-1, 900, made.n.shape)
     made.nf[:] = rng.random(made.nf.shape, np.float32)
-    for name, size in (("z", 1e4), ("far", 1e-2)):
+    for name, size in (("z", 1e4), ("far", 1.0)):
         plane = size * rng.random(made.n.shape) * np.exp(2j * np.pi * rng.random(made.n.shape))
         made.planes[name][:] = plane.astype(np.complex64)
     for index in range(6):
@@ -55,7 +57,8 @@ def test_all_colourings_in_any_strips(frame: Frame, colouring: str, slopes: floa
     for strip in (7 * 60, image.STRIP_PX):
         monkeypatch.setattr(image, "STRIP_PX", strip)
         for dither in (False, True):
-            request = validate({**VIEW, "colouring": colouring, "slopes": slopes, "dither": dither})
+            trap = {"trap": "cross"} if colouring == "orbit_trap" else {}
+            request = validate({**VIEW, "colouring": colouring, "slopes": slopes, "dither": dither, **trap})
             pictures.append(finished(frame, request))
     plain, dithered, whole, whole_dithered = pictures
     np.testing.assert_array_equal(plain, whole)
@@ -64,8 +67,25 @@ def test_all_colourings_in_any_strips(frame: Frame, colouring: str, slopes: floa
     assert len(np.unique(plain.reshape(-1, 3), axis=0)) > 100
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_several_threads_write_the_same_file(frame: Frame, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "STRIP_PX", 3 * 60)
+    request = validate({**VIEW, "slopes": 1.0})
+    files = []
+    for count in (1, threads):
+        file = io.BytesIO()
+        picture = PngWriter(file, 60, 40, {})
+        image.paint(frame, request, picture, bool, threads=count)
+        picture.end()
+        files.append(file.getvalue())
+    assert files[0] == files[1]
+    with pytest.raises(Interrupted):
+        image.paint(frame, request, PngWriter(io.BytesIO(), 60, 40, {}), lambda: True, threads=threads)
+
+
 def test_every_choice_shows(frame: Frame) -> None:
-    looks = [{"colouring": colouring} for colouring in COLOURINGS] + [{"cyclic": cyclic} for cyclic in ENDS[1:]]
+    looks: list[dict[str, object]] = [{"colouring": colouring} for colouring in COLOURINGS if colouring != "orbit_trap"]
+    looks += [{"cyclic": cyclic} for cyclic in ENDS[1:]] + [{"colouring": "orbit_trap", "trap": "point"}]
     looks += [{"slopes": 1.0}, {"slopes": 1.0, "light_azimuth_deg": 10.0}, {"slopes": 1.0, "light_elevation_deg": 20.0}]
     looks += [{"slopes": 1.0, "shine": 1.0}, {"palette": "#000000,#ff8000"}, {"palette": "#000000@0.5,#ff8000@0.6"}]
     looks += [{"interior": "#010203"}, {"slopes": 1.0, "rotation_deg": 30.0}]
@@ -76,7 +96,9 @@ def test_16_bits_are_the_8_and_more(frame: Frame) -> None:
     coarse, fine = (finished(frame, validate({**VIEW, "bits": bits})).astype(int) for bits in (8, 16))
     # Pillow cuts where 8 bits are rounded.
     assert np.abs(coarse - fine).max() <= 1
-    assert image._table(validate({**VIEW, "bits": 16})).shape[0] > image._table(validate(VIEW)).shape[0] == STEPS
+    assert (
+        painter.table_of(validate({**VIEW, "bits": 16})).shape[0] > painter.table_of(validate(VIEW)).shape[0] == STEPS
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -90,7 +112,7 @@ def test_holes_are_chequers(frame: Frame, bits: int) -> None:
 
 def finished_with_holes(frame: Frame, request: RenderRequest) -> np.ndarray:
     files = [artifact.name for artifact in image.finish(frame, request, lambda: False)]
-    assert files == ["image.png", "n.npy", "nf.npy", "holes.json"]
+    assert files == ["image.png", "n.npy", "nf.npy", "z.npy", "far.npy", "holes.json"]
     return np.asarray(Image.open(frame.folder / "image.png").convert("RGB"))
 
 
