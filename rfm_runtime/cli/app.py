@@ -28,6 +28,7 @@ from rfm_runtime.cli import (
     pause,
     presets,
     priority,
+    probe,
     ps,
     recolour,
     render,
@@ -123,7 +124,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
-    *(formulas.formulas, recolour.recolour),
+    *(formulas.formulas, probe.probe, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     chaos.chaos,
 ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from rfm_runtime import Client
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.testing.runtime import runtime
-from tests.commands import cli, environment, two_lines
+from tests.commands import cli, document, environment, two_lines
 from tests.whole import KIND
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("J42")]
@@ -87,13 +86,13 @@ def test_a_packages_formula_is_rendered_listed_probed_and_not_taken_for_ours(pac
                     client.submit(KIND, {**VIEW, "formula": name})
                 assert said in f"{refused.value.message} {refused.value.hint}"
         env = environment(tmp_path, PYTHONPATH=str(package))
-        listed = json.loads(cli("formulas", "--json", env=env).stdout)
+        listed = document("formulas", env=env)
         assert {"twin", "leaning", "mandelbrot"} <= {one["name"] for one in listed["formulas"]}
         view = tmp_path / "view.toml"
         view.write_text('formula = "twin"\nre = "-0.6"\nim = "0.1"\nwidth = "3"\nmax_iter = 200\n')
-        probed = json.loads(cli("probe", str(view), "--points", "0.4,0.2", "--json", env=env).stdout)
+        probed = document("probe", str(view), "--points", "0.4,0.2", env=env)
         view.write_text('re = "-0.6"\nim = "0.1"\nwidth = "3"\nmax_iter = 200\n')
-        assert probed == json.loads(cli("probe", str(view), "--points", "0.4,0.2", "--json", env=env).stdout)
+        assert probed == document("probe", str(view), "--points", "0.4,0.2", env=env)
         view.write_text('formula = "twin"\nre = "-0.6"\nim = "0.1"\nwidth = "3"\nmax_iter = 200\n')
         what, _ = two_lines(cli("probe", str(view), "--truth", env=env), 2)
         assert "the oracle does not know" in what
