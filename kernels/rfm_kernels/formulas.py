@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 __all__ = [
+    "FAR",
     "GROUP",
     "TRAPS",
     "Formula",

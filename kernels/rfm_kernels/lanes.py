@@ -209,10 +209,12 @@ def _emit_settle(code: _Code) -> Any:
     limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
     state, c = code.rows(place.queue, place.state), code.rows(place.queue + place.state, 2)
     allowed, p, seed = code.row(place.allowed), code.parameters(), code.seed()
-    done = Register(builder, constant(0.0))
+    done, before = Register(builder, constant(0.0)), limit
     for k in range(BLOCK):
-        inside = builder.not_(code.over(code.size(state), limit))
+        size = code.size(state)
+        inside = builder.not_(code.over(size, limit))
         going = builder.and_(inside, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
+        before = Register(builder, builder.select(going, size.value, before.value))
         new = code.stepped(state, c, p, seed)
         state = [
             Register(builder, builder.select(going, one.value, old.value)) for one, old in zip(new, state, strict=True)
@@ -220,11 +222,19 @@ def _emit_settle(code: _Code) -> Any:
         done += Register(builder, builder.select(going, constant(1.0), constant(0.0)))
     size = code.size(state)
     over = code.over(size, limit)
-    # Of what converges the reciprocal grows as |z|² does.
-    grown = 1.0 / size if code.formula.converges else size
-    log_size = Register(builder, log2(builder, builder.select(over, grown.value, constant(4.0))))
-    ratio = builder.select(over, (log_size * scale).value, constant(1.0))
-    smooth = 1.0 - Register(builder, log2(builder, ratio)) * degree_scale
+
+    def log2_of(value: Register, elsewhere: float) -> Register:
+        return Register(builder, log2(builder, builder.select(over, value.value, constant(elsewhere))))
+
+    if code.formula.converges:
+        # Between the last step that was too long and the first that was not, on a logarithmic scale: continuous
+        # however it converges, and most maps of `nova` do so linearly.
+        log_size = log2_of(before / limit, 1.0)
+        smooth = log_size / log2_of(before / size, 2.0)
+    else:
+        log_size = log2_of(size, 4.0)
+        ratio = builder.select(over, (log_size * scale).value, constant(1.0))
+        smooth = 1.0 - Register(builder, log2(builder, ratio)) * degree_scale
     for k, value in enumerate(state):
         store(builder, code.data, place.queue + k, value.value)
     store(builder, code.data, place.done, done.value)
@@ -325,17 +335,26 @@ class _Plain:
         state, c = self.rows(work, place.queue, place.state), self.rows(work, place.queue + place.state, 2)
         allowed, done = self.rows(work, place.allowed, 2)
         done[:] = 0.0
+        before = np.full(LANES, constants[LIMIT])
         with np.errstate(all="ignore"):
             for k in range(BLOCK):
                 going = ~self.over(self.size(state), constants[LIMIT]) & (k < allowed)
+                before = np.where(going, self.size(state), before)
                 state[:] = np.where(going, self.stepped(work, state, c), state)
                 done += going
             size = self.size(state)
             over = self.over(size, constants[LIMIT])
-            grown = 1.0 / size if self.formula.converges else size
-            log_size = np.minimum(np.log2(np.where(over, grown, 4.0)), 1024.0)
-            ratio = np.where(over, log_size * constants[SCALE], 1.0)
-            self.rows(work, place.smooth, 1)[0] = 1.0 - np.log2(ratio) * constants[DEGREE_SCALE]
+
+            def log2_of(value: Any, elsewhere: float) -> Any:
+                return np.nan_to_num(np.minimum(np.log2(np.where(over, value, elsewhere)), 1024.0), nan=1024.0)
+
+            smooth = self.rows(work, place.smooth, 1)[0]
+            if self.formula.converges:
+                log_size = log2_of(before / constants[LIMIT], 1.0)
+                smooth[:] = log_size / log2_of(before / size, 2.0)
+            else:
+                log_size = log2_of(size, 4.0)
+                smooth[:] = 1.0 - np.log2(np.where(over, log_size * constants[SCALE], 1.0)) * constants[DEGREE_SCALE]
             if place.slopes:
                 self.rows(work, place.far, 2)[:] = _distance(place, list(state), log_size, size)
         return _mask_of(over)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import gmpy2
 
+from rfm_kernels.formulas import FAR
+
 __all__ = ["FORMULAS", "Truth", "escape", "precision_bits_for"]
 
 FORMULAS = (
@@ -85,12 +87,16 @@ def escape(
 
 
 def _converge(step: Orbit, z: gmpy2.mpc, c: gmpy2.mpc, max_iter: int, shortest: gmpy2.mpfr) -> Truth:
+    # As the kernels have it: from the corner of a square of that size to the point.
+    earlier = gmpy2.mpfr(math.sqrt(2.0) * FAR)
     for count in range(1, max_iter + 1):
         z, before = step(z, z, c), z
         moved = abs(z - before)
         if not moved >= shortest:
-            ratio = 1.0 if moved == 0 else float(gmpy2.log(moved) / gmpy2.log(shortest))
-            return Truth(count, count + 1 - math.log2(ratio), complex(z))
+            # Between the two steps, on a logarithmic scale.
+            part = 0.0 if moved == 0 else float(gmpy2.log(earlier / shortest) / gmpy2.log(earlier / moved))
+            return Truth(count, count + part, complex(z))
+        earlier = moved
     return Truth(-1, 0.0, complex(z))
 
 

@@ -69,24 +69,24 @@ _ALL = (
     ),
     _preset(
         "spiral",
-        "A spiral of many arms",
+        "A double spiral among a hundred others",
         RenderRequest(
-            re="-0.761574", im="-0.0847596", width="0.00032", max_iter=6000, palette="magma", density=0.5,
+            re="-0.761557", im="-0.0847600", width="0.00007", max_iter=6000, palette="magma", density=0.5,
             offset=0.3,
         ),
     ),
     _preset(
         "triple_spiral",
-        "Three arms around a centre",
+        "Where three arms meet",
         RenderRequest(
-            re="-0.088", im="0.654", width="0.018", max_iter=3000, palette="cividis", density=0.45,
+            re="-0.0839", im="0.6572", width="0.0022", max_iter=3000, palette="cividis", density=0.45,
         ),
     ),
     _preset(
         "scepter",
         "The scepter valley, in copper under a lamp",
         RenderRequest(
-            re="-1.36", im="0.005", width="0.06", max_iter=4000, palette="copper", density=0.5, slopes=1.0,
+            re="-1.3755", im="0.0155", width="0.014", max_iter=4000, palette="copper", density=0.5, slopes=1.0,
         ),
     ),
     _preset(
@@ -106,10 +106,10 @@ _ALL = (
     ),
     _preset(
         "filigree",
-        "The outline of a mini-set by its distance, in ink",
+        "A Julia set by its distance, in ink",
         RenderRequest(
-            re="-1.7690", im="0.0035", width="0.032", max_iter=5000, palette="ink", density=0.16,
-            colouring="distance", cyclic="clamp",
+            re="0", im="0", width="3.4", julia_re="-0.8", julia_im="0.156", max_iter=3000, palette="ink",
+            density=0.2, colouring="distance", cyclic="clamp",
         ),
     ),
     _preset(
@@ -140,7 +140,38 @@ _ALL = (
         "Around a Siegel disc: the golden mean",
         RenderRequest(
             re="0", im="0", width="3.2", julia_re="-0.390540870218400", julia_im="-0.586787907346969", max_iter=2000,
-            palette="dusk", density=0.6,
+            palette="dusk", density=0.6, interior="#2d1e4f",
+        ),
+    ),
+    _preset(
+        "stalks",
+        "Pickover stalks: how near orbits come to the axes",
+        RenderRequest(
+            re="0", im="0", width="3.2", julia_re="-0.74543", julia_im="0.11301", max_iter=2000, palette="aurora",
+            density=0.25, colouring="orbit_trap", trap="cross",
+        ),
+    ),
+    _preset(
+        "pearls",
+        "An orbit trap at a point, in the seahorse valley",
+        RenderRequest(
+            re="-0.7452", im="0.113", width="0.0075", max_iter=3000, palette="ocean", density=0.3,
+            colouring="orbit_trap", trap="point", trap_re=-0.5, trap_im=0.2,
+        ),
+    ),
+    _preset(
+        "periods",
+        "The inside by the period of its cycles",
+        RenderRequest(
+            re="-0.65", im="0", width="3.2", max_iter=2000, palette="dusk", density=0.35, interior="period",
+        ),
+    ),
+    _preset(
+        "ranks",
+        "The seahorse valley with every colour as often",
+        RenderRequest(
+            re="-0.7452", im="0.113", width="0.0075", max_iter=3000, palette="turbo", density=1.0,
+            colouring="histogram",
         ),
     ),
     _preset(
@@ -152,9 +183,9 @@ _ALL = (
     ),
     _preset(
         "multibrot_5",
-        "A valley of z⁵ + c",
+        "The cusp between two petals of z⁵ + c",
         RenderRequest(
-            formula="multibrot", power=5, re="0.545", im="0.38", width="0.16", max_iter=2000, palette="spectrum",
+            formula="multibrot", power=5, re="0.62", im="0", width="0.5", max_iter=1000, palette="spectrum",
             density=0.5,
         ),
     ),
@@ -185,8 +216,8 @@ _ALL = (
         "ship_julia",
         "A Julia set of the Burning Ship",
         RenderRequest(
-            formula="burning_ship", re="0", im="0", width="3.6", julia_re="-1.2", julia_im="-0.2", max_iter=1000,
-            palette="gold", density=0.6,
+            formula="burning_ship", re="0", im="0", width="3.6", julia_re="-1.62", julia_im="-0.01", max_iter=1000,
+            palette="gold", density=0.5,
         ),
     ),
     _preset(

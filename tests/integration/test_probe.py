@@ -14,9 +14,7 @@ from tests.commands import cli, two_lines
 pytestmark = pytest.mark.scenario("J37")
 
 LOCATIONS = json.loads((Path(__file__).parents[1] / "data" / "locations.json").read_text(encoding="utf-8"))["locations"]
-SHALLOW = [
-    one for one in LOCATIONS if one["id"] in ("mandelbrot_home", "seahorse_interior", "burning_ship_armada")
-]
+SHALLOW = [one for one in LOCATIONS if one["id"] in ("mandelbrot_home", "seahorse_interior", "burning_ship_armada")]
 
 
 def probed(*arguments: str) -> list[dict[str, Any]]:

@@ -315,3 +315,19 @@ def test_on_any_processor_a_step_is_code_of_its_widest_registers_without_contrac
     assert set(packed) == {register}
     assert len(packed) >= 3 * 8
     assert not re.search(r"\bvfn?m(add|sub)", assembly)
+
+
+@pytest.mark.parametrize("name", ["nova", "newton"])
+def test_the_fraction_of_what_converges_is_continuous_however_fast_it_does(name: str) -> None:
+    """Across the pixels of a line, much nearer to each other than its bands: a step of the count is none of the sum."""
+    columns = 400 if config.DISABLE_JIT else 4000
+    view = np.array([0.05, 0.02, 2e-5 * 4000 / columns, 0.0, 0.0, -1.0, 0.0, 0.0, *CUBE])
+    n, nf = np.full((1, columns), PENDING, np.int32), np.zeros((1, columns), np.float32)
+    nothing, words = np.zeros((1, 1), np.complex64), np.zeros(8, np.int64)
+    compute = kernel(name, 3, julia=name == "newton")
+    compute(n, nf, nothing, nothing, 0, 0, 1, view, 3000, 1e-12, words[:1], words.copy())
+    assert len(np.unique(n)) > 2
+    mu = n[0] + nf[0].astype(np.float64)
+    jumps = np.abs(np.diff(mu))
+    crossings = np.diff(n[0]) != 0
+    assert jumps[crossings].max() < 10 * max(np.median(jumps), 1e-3)
