@@ -48,6 +48,7 @@ __all__ = [
     "flush",
     "flush_folder",
     "folder_name",
+    "frame_bytes",
     "inside_cost",
     "operation_of",
     "read_artifact",
@@ -303,6 +304,13 @@ class Frame:
         del self.n, self.nf
         self.planes.clear()
         self.more_planes.clear()
+
+
+def frame_bytes(request: RenderRequest) -> int:
+    """Of the planes of a frame: 8 bytes a pixel, 24 with a derivative, and as much for every further sample."""
+    names = PLANES | (DERIVATIVE if request.needs_derivative else {})
+    a_pixel = sum(np.dtype(kind).itemsize for kind, _ in names.values())
+    return request.width_px * request.height_px * request.samples * a_pixel
 
 
 def inside_cost(request: RenderRequest) -> int:

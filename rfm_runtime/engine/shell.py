@@ -760,8 +760,8 @@ class EngineShell:
         """Exposition text, with the gauges brought up to date."""
         self.metrics.workers.set(self._pool.ready)
         self.metrics.operations.set(len(self.core.runs))
-        total = sum(run.grid.width_px * run.grid.height_px * 8 for run in self.core.runs.values())
-        self.metrics.frame_bytes.set(total)
+        requests = (self._requests[operation_id] for operation_id in self.core.runs if operation_id in self._requests)
+        self.metrics.frame_bytes.set(sum(map(frames.frame_bytes, requests)))
         return self.metrics.text()
 
 
