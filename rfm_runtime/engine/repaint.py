@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ LEVEL = 1
 
 KEPT = 8
 """Pictures of one frame; the oldest goes when another comes."""
+
+STALE_S = 300.0
 
 TEXT_BYTES = 1024 * 1024
 """At the beginning of a picture, where its parameters are."""
@@ -102,6 +105,10 @@ def recoloured(job: pipe.Recolour) -> pipe.JobAnswer:
 
 
 def _make_room(folder: Path) -> None:
+    for left in folder.glob(f".{pipe.RECOLOURED}*"):
+        # Of a helper that was killed: those that live are younger.
+        if time.time() - left.stat().st_mtime > STALE_S:
+            left.unlink(missing_ok=True)
     pictures = sorted(folder.glob(f"{pipe.RECOLOURED}*.png"), key=lambda path: path.stat().st_mtime)
     for path in pictures[: max(0, len(pictures) + 1 - KEPT)]:
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)

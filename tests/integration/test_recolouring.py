@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from rfm_runtime import Client
 from rfm_runtime.engine.frames import folder_name
-from rfm_runtime.errors import BadRequestError, UnknownOperationError
+from rfm_runtime.errors import BadRequestError, InternalError, UnknownOperationError
 from rfm_runtime.render.image_metadata import from_text
 from rfm_runtime.render.request import validate
 from rfm_runtime.testing.runtime import Runtime, eventually
@@ -69,6 +73,35 @@ def test_the_newest_few_pictures_of_a_frame_are_kept(client: Client, running: Ru
     folder = running.folders.artifacts / folder_name(operation.id)
     assert len(list(folder.glob("recoloured-*.png"))) == len(list(folder.glob("recoloured-*.json"))) == 8
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_killed_helper_left_goes_with_the_next_picture(client: Client, running: Runtime) -> None:
+    operation = client.submit(KIND, VIEW)
+    operation.outcome()
+    folder = running.folders.artifacts / folder_name(operation.id)
+    old, young = (folder / f".recoloured-{name}.png.1" for name in ("old", "young"))
+    for left, age_s in ((old, 1000), (young, 0)):
+        left.write_bytes(b"half")
+        os.utime(left, (time.time() - age_s, time.time() - age_s))
+    operation.recolour(palette="magma")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_helper_that_dies_is_an_error_and_the_next_one_does_it(client: Client, running: Runtime) -> None:
+    operation = client.submit(KIND, {**VIEW, "width_px": 3000, "height_px": 2000, "max_iter": 50})
+    operation.outcome()
+    engine = running.processes()["engine-0"]
+    workers = {process.pid for process in engine.children(recursive=True)}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(operation.recolour, palette="magma")
+
+        def helper() -> psutil.Process | None:
+            return next((one for one in engine.children(recursive=True) if one.pid not in workers), None)
+
+        eventually(helper, what="a helper is there").kill()
+        with pytest.raises(InternalError, match="has died"):
+            asked.result(30)
+    assert picture(operation.recolour(palette="magma")).shape == (2000, 3000, 3)
 
 
 def test_what_cannot_be_coloured_is_refused_and_says_why(client: Client) -> None:
