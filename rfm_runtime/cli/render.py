@@ -248,7 +248,7 @@ def render(
                 "--detach writes no file, so -o, --raw and --exr have no meaning",
                 hint="fetch it later: `rfm-runtime fetch ID -o FILE`",
             )
-        kept = Outputs(request, params=save_params, force=force, runtime_dir=runtime_dir)
+        kept = Outputs(request, params=save_params, rendered=False, force=force, runtime_dir=runtime_dir)
         with runtime(runtime_dir, detach=True) as (client, _):
             operation = client.submit(RENDER, params, name=title, priority=priority)
         kept.write_params()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.sync_client import Client
+    from rfm_runtime.render.request import RenderRequest
 
 __all__ = ["AsyncOperation", "Operation", "RenderResult", "Track", "check_target", "write_file"]
 
@@ -109,6 +110,14 @@ class RenderResult:
         picture = PngImageFile(io.BytesIO(self._file("image.png")))
         picture.load()
         return picture
+
+    @cached_property
+    def request(self) -> RenderRequest:
+        """What was rendered, as the picture says: with as many iterations as an automatic limit has become."""
+        from rfm_runtime.render.files.png import text_chunks
+        from rfm_runtime.render.image_metadata import from_text
+
+        return from_text(text_chunks(self._file("image.png")))
 
     @cached_property
     def n(self) -> NDArray[np.int32]:

@@ -104,3 +104,22 @@ def test_pictures_that_take_a_derivative_have_it_in_exr(env: dict[str, str], tmp
     beside = escaped[:, 1:] & ~escaped[:, :-1]
     assert beside.any()
     assert np.median(distance[:, 1:][beside]) < 2.0
+
+
+def test_an_automatic_limit_is_a_number_in_the_files_of_others(env: dict[str, str], tmp_path: Path) -> None:
+    view = ("--re=-0.7463", "--im=0.1102", "--width=0.02", "--size=96x64", "--max-iter=auto")
+    files = ("--exr", "a.exr", "--save-params", "a.kfr")
+    output("render", *view, "-o", "a.png", *files, env=env, cwd=tmp_path)
+    found = _limit(tmp_path / "a.kfr")
+    assert found >= 500
+    assert OpenEXR.File(str(tmp_path / "a.exr")).header()["Iterations"] == found
+    output("render", *view, "-o", "b.png", "--save-params", "b.toml", env=env, cwd=tmp_path)
+    assert "max_iter = 0" in (tmp_path / "b.toml").read_text(encoding="utf-8")
+    later = cli("render", *view, "--detach", "--save-params", "c.kfr", env=env, cwd=tmp_path)
+    assert "has none yet" in two_lines(later, 2)[0]
+    assert not (tmp_path / "c.kfr").exists()
+
+
+def _limit(path: Path) -> int:
+    line = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("Iterations:"))
+    return int(line.partition(":")[2])

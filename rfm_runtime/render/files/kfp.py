@@ -205,7 +205,6 @@ def colour_lines(request: RenderRequest) -> dict[str, str]:
     The program has ln(count) where a request has ln(count + 1).
     """
     rate = PLACES * request.density
-    interior = (int(request.interior[at : at + 2], 16) for at in (5, 3, 1))
     return {
         # Where a request stands still in the palette, so does the program for any count.
         "IterDiv": repr(math.log(2.0) / rate if abs(rate) > 1e-30 else 1e30),
@@ -213,6 +212,6 @@ def colour_lines(request: RenderRequest) -> dict[str, str]:
         # The program takes the whole part.
         "ColorOffset": f"{PLACES * (request.offset % 1.0):.14g}",
         "Colors": "".join(f"{blue},{green},{red}," for red, green, blue in key_colours(request)),
-        "InteriorColor": ",".join(str(part) for part in interior),
+        "InteriorColor": ",".join(str(part) for part in reversed(request.interior_rgb)),
         "Smooth": "1",
     }

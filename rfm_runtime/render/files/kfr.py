@@ -243,6 +243,11 @@ def write(request: RenderRequest) -> str:
         )
     if request.julia_re is not None:
         raise BadRequestError("Kalles Fraktaler has no Julia sets", hint="save the view as .toml")
+    if not request.max_iter:
+        raise BadRequestError(
+            "a .kfr file has a number of iterations, and this view has none yet",
+            hint="give --max-iter a number, or save it from the rendered picture",
+        )
     power = request.power or 2
     if power > POWER_LIMIT:
         raise BadRequestError(f"Kalles Fraktaler has no power {power}, only up to {POWER_LIMIT}", hint="save as .toml")
