@@ -53,7 +53,9 @@ def sample(kind: inspect.Type, name: str) -> Any:
         case inspect.TupleType():
             return tuple(sample(item, name) for item in kind.item_types)
         case inspect.DictType():
-            if isinstance(kind.value_type, inspect.StrType | inspect.IntType | inspect.FloatType):
+            scalars = inspect.BoolType | inspect.StrType | inspect.IntType | inspect.FloatType
+            values = kind.value_type.types if isinstance(kind.value_type, inspect.UnionType) else (kind.value_type,)
+            if all(isinstance(value, scalars) for value in values):
                 return {name: sample(kind.value_type, name)}
             return PARAMS
         case inspect.UnionType():

@@ -106,7 +106,9 @@ def _places(
     if mode == ORBIT_TRAP:
         for x in range(len(n)):
             apart2 = float(z[x].real)
-            out[x] = math.log2(math.sqrt(apart2 if 0.0 < apart2 < 1e30 else 0.0) * TRAP_UNITS + 1.0) * density + offset
+            # Infinite, of points that are out before the first step: as far as can be.
+            found = apart2 < 1e30
+            out[x] = math.log2(math.sqrt(max(apart2, 0.0) if found else 1e30) * TRAP_UNITS + 1.0) * density + offset
         return
     for x in range(len(n)):
         mu = float(n[x]) + float(nf[x])

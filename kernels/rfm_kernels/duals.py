@@ -43,6 +43,12 @@ def _sign(value: Any) -> Any:
     return np.copysign(1.0, value) if own is None else own()
 
 
+def _chosen(value: Any, than: Any, this: Any, that: Any) -> Any:
+    """`this` where the value is less than `than`, elsewhere `that`."""
+    own = getattr(value, "chosen", None) or getattr(than, "chosen", None)
+    return np.where(value < than, this, that) if own is None else own(value, than, this, that)
+
+
 class Dual:
     """value, and its derivative in each direction."""
 
@@ -91,11 +97,20 @@ class Dual:
         sign = _sign(self.value)
         return Dual(abs(self.value), tuple(_times(slope, sign) for slope in self.slopes))
 
-    def smaller(self, other: Dual) -> Dual:
-        """The smaller one. Its derivative is not followed: nobody asks for that of a trap."""
-        own = getattr(self.value, "smaller", None)
-        value = np.where(other.value < self.value, other.value, self.value) if own is None else own(other.value)
-        return Dual(value, (0,) * len(self.slopes))
+    def __rtruediv__(self, other: Any) -> Dual:
+        quotient = other / self.value
+        return Dual(quotient, tuple(_minus(0, _times(_over(slope, self.value), quotient)) for slope in self.slopes))
+
+    def smaller(self, other: Any) -> Dual:
+        """The smaller one with its derivative; this one where either is NaN."""
+        if not isinstance(other, Dual):
+            other = Dual(other, (0,) * len(self.slopes))
+        pairs = zip(other.slopes, self.slopes, strict=True)
+        slopes = tuple(
+            0 if _is_zero(theirs) and _is_zero(mine) else _chosen(other.value, self.value, theirs, mine)
+            for theirs, mine in pairs
+        )
+        return Dual(_chosen(other.value, self.value, other.value, self.value), slopes)
 
     def __neg__(self) -> Dual:
         return Dual(-self.value, tuple(_minus(0, slope) for slope in self.slopes))

@@ -654,7 +654,8 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
     """
     meanings = names(formula, derivative=derivative)
     function, doubles = compiled(meanings, label + "_d" * derivative), meanings["DOUBLES"]
-    start = np.array(formula.start)
+    start = np.zeros(formula.words)
+    start[: len(formula.start)] = formula.start
 
     def kernel(*, julia: bool, tests: bool) -> Kernel:
         def compute(

@@ -11,6 +11,7 @@ machine.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import sys
@@ -51,9 +52,10 @@ class Formula(NamedTuple):
 
     degree: of the growth of |z|, for the smooth fraction. holomorphic: its derivative is one complex number.
     parameters: real numbers in p. converges: a pixel is done when a step moves it by less than a limit, and z has four
-    words, the point and the one before; others are done when they are farther from 0 than the bailout radius.
-    proves: it is z² + c, whose cycles are known well enough to tell them before an orbit repeats to the bit.
-    start: z₀ where the pixel is c. trapped: the last word is how near the orbit has come to a trap, squared.
+    words, the point and the one before; others are done when they are farther from 0 than the bailout radius. proves:
+    it is z² + c, whose cycles are known well enough to tell them before an orbit repeats to the bit. start: z₀ where
+    the pixel is c; words that it leaves out are 0. trapped: the last word is how near the orbit has come to a trap,
+    squared.
     """
 
     step: Step
@@ -98,9 +100,11 @@ def powered(z: Point, power: int) -> Point:
 
 
 def smaller(one: Real, other: Real) -> Real:
-    """The smaller one of two numbers."""
-    own = getattr(one, "smaller", None)
-    return np.where(other < one, other, one) if own is None else own(other)
+    """The smaller one of two numbers; `one` where either is NaN."""
+    for number, rest in ((one, other), (other, one)):
+        if (own := getattr(number, "smaller", None)) is not None:
+            return own(rest)
+    return np.where(other < one, other, one)
 
 
 # --- orbit traps ----------------------------------------------------------------------------------
@@ -133,9 +137,8 @@ def trapped(formula: Formula, trap: str) -> Formula:
         apart = TRAPS[trap](after[0] - p[count], after[1] - p[count + 1], p[count + 2])
         return *after, smaller(z[words], apart)
 
-    return formula._replace(
-        step=step, words=words + 1, parameters=count + 3, proves=False, start=(*formula.start, FAR), trapped=True
-    )
+    start = (*formula.start, *[0.0] * (words - len(formula.start)), FAR)
+    return formula._replace(step=step, words=words + 1, parameters=count + 3, proves=False, start=start, trapped=True)
 
 
 # --- the families ---------------------------------------------------------------------------------
@@ -237,8 +240,16 @@ def label(name: str, degree: int = 2) -> str:
     """Names the kernels of a formula in the cache: of a package's they are others once its code is."""
     if name in SIMPLE or name in BY_DEGREE:
         return f"{name}_{degree}"
-    source = inspect.getsource(sys.modules[installed(name).step.__module__])
-    return f"{name}_{degree}_{hashlib.blake2b(source.encode(), digest_size=6).hexdigest()}"
+    found = installed(name)
+    package = found.step.__module__.partition(".")[0]
+    fields = repr((found.step.__qualname__, *found[1:]))
+    digest = hashlib.blake2b(fields.encode(), digest_size=6)
+    for module in sorted(sys.modules):
+        # All that it has imported of its own: the step may use any of it.
+        if module.partition(".")[0] == package:
+            with contextlib.suppress(OSError, TypeError):
+                digest.update(inspect.getsource(sys.modules[module]).encode())
+    return f"{name}_{degree}_{digest.hexdigest()}"
 
 
 BY_DEGREE = ("multibrot", "newton", "nova")

@@ -101,6 +101,9 @@ def _stepped(
     z = tuple(Dual(state[k], tuple(state[words + k * slopes : words + (k + 1) * slopes])) for k in range(words))
     moving = tuple(Dual(c[k], tuple(seed if direction == k else 0 for direction in range(slopes))) for k in range(2))
     after = formula.step(z, moving, tuple(p))
+    if formula.trapped:
+        # Nobody asks how a trap's distance changes, and following it would take registers.
+        after = (*after[:-1], Dual(after[-1].value, (0,) * slopes))
     return [one.value for one in after] + [slope for one in after for slope in one.slopes]
 
 

@@ -95,10 +95,18 @@ class Register:
         """-1 where it is negative, -0 included, else 1."""
         return self._called("llvm.copysign", self.constant(1.0), self.value)
 
-    def smaller(self, other: Register) -> Register:
-        """The smaller one; this one where either is none."""
-        less = self.builder.fcmp_ordered("<", other.value, self.value)
-        return Register(self.builder, self.builder.select(less, other.value, self.value))
+    def smaller(self, other: Any) -> Register:
+        """The smaller one; this one where either is NaN."""
+        return self.chosen(other, self, other, self)
+
+    def chosen(self, value: Any, than: Any, this: Any, that: Any) -> Register:
+        """`this` where the value is less than `than`, elsewhere `that`. Each may be a register or a constant."""
+        value, than, this, that = (self._register(number) for number in (value, than, this, that))
+        less = self.builder.fcmp_ordered("<", value.value, than.value)
+        return Register(self.builder, self.builder.select(less, this.value, that.value))
+
+    def _register(self, value: Any) -> Register:
+        return value if isinstance(value, Register) else Register(self.builder, self.constant(float(value)))
 
     def _called(self, name: str, *arguments: Any) -> Register:
         kind = self.value.type

@@ -27,7 +27,7 @@ PaletteOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|COLOURS",
-        help="viridis, plasma, inferno, magma, cividis, turbo, or colours of your own: #rrggbb,#rrggbb…",
+        help="viridis, turbo, ocean, gold … (--palette x lists all), or your own: #rrggbb,#rrggbb…",
         autocompletion=completion.palettes,
     ),
 ]

@@ -13,6 +13,7 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output
 from rfm_runtime.cli.sizes import SizeOption, pixels_of
 from rfm_runtime.cli.text import Column
 from rfm_runtime.errors import BadRequestError, SetupError
+from rfm_runtime.protocol.operation import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from rfm_runtime.render.presets import Preset
@@ -106,7 +107,13 @@ def _thumbnails(
         with status:
             params: list[dict[str, Any]] = [preset_params(one.name) | pixels | {"samples": SAMPLES} for one in known]
             submitted = [client.submit(RENDER, given, name=one.name) for one, given in zip(known, params, strict=True)]
-            for number, (operation, target) in enumerate(zip(submitted, targets, strict=True)):
-                status.update(f"rendering {known[number].name} ({number + 1} of {len(known)})")
-                operation.save(target, force=force)
+            try:
+                for number, (operation, target) in enumerate(zip(submitted, targets, strict=True)):
+                    status.update(f"rendering {known[number].name} ({number + 1} of {len(known)})")
+                    operation.save(target, force=force)
+            finally:
+                # Where one fails, or the user has had enough, nobody waits for the rest.
+                for operation in submitted:
+                    if operation.state not in TERMINAL_STATES:
+                        operation.cancel(reason="no thumbnail is wanted any more")
     return targets

@@ -9,6 +9,7 @@ import typer
 
 from rfm_runtime.cli import completion
 from rfm_runtime.cli.common import JsonOption, print_json, print_table
+from rfm_runtime.cli.sizes import IterationsOption
 from rfm_runtime.cli.text import Column
 from rfm_runtime.errors import BadRequestError
 
@@ -34,7 +35,7 @@ def probe(
         ),
     ] = "0,0",
     bailout: Annotated[float | None, typer.Option(metavar="NUMBER", help="Escape radius.")] = None,
-    max_iter: Annotated[int | None, typer.Option(metavar="NUMBER", help="Iterations at most.")] = None,
+    max_iter: IterationsOption = None,
     truth: Annotated[
         bool, typer.Option("--truth", help="Ask arithmetic of many digits instead of the kernels; slow.")
     ] = False,

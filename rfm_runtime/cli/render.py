@@ -25,7 +25,7 @@ from rfm_runtime.cli.colours import (
     SlopesOption,
 )
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
-from rfm_runtime.cli.sizes import SizeOption, pixels_of
+from rfm_runtime.cli.sizes import IterationsOption, SizeOption, pixels_of
 from rfm_runtime.cli.text import duration, number
 from rfm_runtime.errors import (
     BadRequestError,
@@ -53,15 +53,6 @@ CANCEL_S = 10.0
 """A kernel stops within milliseconds; beyond this something is wrong that waiting does not mend."""
 
 
-def _iterations(text: str) -> int:
-    if text == "auto":
-        return 0
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number, and not auto") from None
-
-
 def _pair(text: str | None) -> dict[str, float]:
     if text is None:
         return {}
@@ -83,12 +74,7 @@ def render(
         str | None, typer.Option(metavar="DECIMAL", help="Horizontal extent of the view, decimal.")
     ] = None,
     size: SizeOption = None,
-    max_iter: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER|auto", parser=_iterations, help="Iterations after which a point counts as inside."
-        ),
-    ] = None,
+    max_iter: IterationsOption = None,
     formula: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="See `rfm-runtime formulas`.", autocompletion=completion.formulas),

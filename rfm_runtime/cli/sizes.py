@@ -1,4 +1,4 @@
-"""The option that says how large a picture is."""
+"""Options that say how large a picture is, and how long its points are iterated."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ import typer
 
 from rfm_runtime.errors import BadRequestError
 
-__all__ = ["SizeOption", "pixels_of"]
+__all__ = ["IterationsOption", "SizeOption", "pixels_of"]
 
 SizeOption = Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, e.g. 1920x1080.")]
+
+
+def _iterations(text: str) -> int:
+    if text == "auto":
+        return 0
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number, and not auto") from None
+
+
+IterationsOption = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER|auto", parser=_iterations, help="Iterations after which a point counts as inside."),
+]
 
 
 def pixels_of(size: str | None) -> dict[str, int]:

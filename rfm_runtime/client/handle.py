@@ -126,12 +126,18 @@ class RenderResult:
 
     @cached_property
     def nf(self) -> NDArray[np.float32]:
-        """Smooth fraction, float32 [height, width] in [0, 1): n + nf is the smooth iteration count."""
+        """Smooth fraction, float32 [height, width]: where n ≥ 0, n + nf is the smooth iteration count.
+
+        Elsewhere 0, or the period of the inside where the picture is coloured by it.
+        """
         return self._array("nf.npy")
 
     @cached_property
     def z(self) -> NDArray[np.complex64] | None:
-        """The last z, complex64 [height, width], if the picture's colours took it."""
+        """The last z, complex64 [height, width], if the picture's colours took it.
+
+        With an orbit trap, how near the orbit came to it, squared, as the real part.
+        """
         return self._array("z.npy") if "z.npy" in self.files else None
 
     @cached_property

@@ -18,6 +18,7 @@ import numpy as np
 
 from rfm_runtime.errors import BadRequestError, MissingExtraError
 from rfm_runtime.render.files import kfr
+from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.image_metadata import REQUEST_KEY
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
@@ -96,9 +97,9 @@ def exr_channels(
       use that name, with `N1` for the upper half, only for counts beyond 32 bits, which do not come here, and read `N`
       for others; what looks for either finds it.
     - `NF`, float32: fraction, N + NF − bias is the smooth count; 0 where it did not escape or is not known.
-    - `T`, float32, with z: argument of the last z in turns, [0, 1).
-    - `DEX`, `DEY`, float32, with far: estimated distance to the set as a vector away from it, in pixels, to the right
-      and up the picture; 0 where not known.
+    - `T`, float32, with z and without a trap: argument of the last z in turns, [0, 1).
+    - `DEX`, `DEY`, float32, with far, of what escapes: estimated distance to the set as a vector away from it, in pixels,
+      to the right and up the picture; 0 where not known.
 
     z, far: see `rfm_kernels.escape_time.Kernel`. far is 2|z| ln|z| over the gradient of |z|, in pixels, with the
     directions of the plane; the programs have half of it, by which a pixel next to the set has about 1.
@@ -111,12 +112,12 @@ def exr_channels(
         "N0": biased,
         "NF": np.where(escaped, nf, np.float32(0.0)).astype(np.float32),
     }
-    if z is not None:
+    if z is not None and request.trap is None:
         turns = np.angle(z.astype(np.complex128)) / (2.0 * np.pi) % 1.0
         single = np.where(escaped & np.isfinite(turns), turns, 0.0).astype(np.float32)
         # Just below a whole turn float32 rounds up to it.
         channels["T"] = np.where(single < 1.0, single, np.float32(0.0))
-    if far is not None:
+    if far is not None and not FORMULAS[request.formula].converges:
         channels |= _distances(np.where(escaped, far, np.complex64(0.0)), request)
     return channels
 

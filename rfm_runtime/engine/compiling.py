@@ -7,16 +7,25 @@ output before each module; with FORMULA DEGREE plain|derivative|TRAP[+periods], 
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
+
+from rfm_runtime.observe.process import die_with_parent
 
 __all__ = ["MODULES", "main"]
 
 MODULES = ("rfm_kernels.catalog", "rfm_kernels.colour", "rfm_kernels.samples")
 
+NICE = 5
+
 
 def main(arguments: list[str]) -> int:
     """Import every module with jitted functions: their eager signatures compile and are saved."""
     if arguments:
+        # On behalf of an engine that goes on rendering, and only as long as it lives.
+        die_with_parent(os.getppid(), signal.SIGKILL)
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
         from rfm_kernels.catalog import prepare
 
         formula, degree, kind = arguments

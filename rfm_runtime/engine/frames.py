@@ -170,12 +170,16 @@ class Frame:
         where = slice(None), slice(y, y + height), slice(x, x + width)
         return {name: plane[where] for name, plane in self.more_planes.items()}
 
-    def all_samples(self, x: int, y: int, width: int, height: int) -> dict[str, Any]:
-        """All of a part of the frame by plane, [samples, height, width]."""
-        where = slice(y, y + height), slice(x, x + width)
-        more = self.samples(x, y, width, height)
+    def all_samples(self, x: int, y: int, width: int, height: int, step: int = 1) -> dict[str, Any]:
+        """All of a part of the frame by plane, [samples, height, width], or every step-th pixel of it.
+
+        Where there are several samples it is a copy.
+        """
+        where = slice(y, y + height, step), slice(x, x + width, step)
         return {
-            name: np.concatenate([plane[where][None], more[name]]) if more else plane[where][None]
+            name: np.concatenate([plane[where][None], self.more_planes[name][:, *where]])
+            if self.more_planes
+            else plane[where][None]
             for name, plane in self.planes.items()
         }
 

@@ -15,12 +15,14 @@ import msgspec
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.limits import iterations_for
 from rfm_runtime.engine.repaint import pixels, recoloured
-from rfm_runtime.errors import RfmError, UnknownOperationError
+from rfm_runtime.errors import RfmError, UnavailableError, UnknownOperationError
 from rfm_runtime.observe.process import die_with_parent
 from rfm_runtime.protocol.operation import error_info
 from rfm_runtime.render.request import RenderRequest
 
 __all__ = ["run"]
+
+LATER_S = 10.0
 
 NICE = 5
 """Whoever looks at a picture goes before the renders, and after what answers everybody."""
@@ -39,6 +41,10 @@ def run(connection: Connection, encoded: bytes) -> None:
     except (FileNotFoundError, NotADirectoryError):
         # Renamed or removed since it was asked for.
         answer = pipe.Refused(error_info(UnknownOperationError("its frame is not there any more")))
+    except OSError as error:
+        answer = _not_now(f"it cannot be written: {error.strerror}")
+    except MemoryError:
+        answer = _not_now("there is not enough memory for it")
     connection.send_bytes(pipe.encode_answer(answer))
 
 
@@ -50,3 +56,7 @@ def _done(job: pipe.Job) -> pipe.JobAnswer:
             return pixels(job)
         case pipe.Limit(params):
             return pipe.Iterations(iterations_for(msgspec.msgpack.decode(params, type=RenderRequest)))
+
+
+def _not_now(why: str) -> pipe.Refused:
+    return pipe.Refused(error_info(UnavailableError(why, retry_after_s=LATER_S)))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rfm_runtime.errors import StartError
 from rfm_runtime.observe import logs
+from rfm_runtime.render.formulas import is_built_in
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 
@@ -23,6 +24,8 @@ PRELOADED = "mandelbrot_2_plain"
 """Compiled before the engine is ready, and loaded by the forkserver."""
 
 LAST_LINES = 3
+COMPILE_S = 300.0
+"""The longest kernel of ours takes a tenth of it on a slow machine."""
 
 
 class Kernels:
@@ -32,11 +35,13 @@ class Kernels:
         self._folder = folder
         self._ready = {PRELOADED}
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._place = asyncio.Semaphore(1)
 
     def are_ready(self, request: RenderRequest) -> bool:
         """Whether workers only have to load what the render needs."""
         label = label_of(request)
-        if label not in self._ready and self._mark(label).exists():
+        # Of a package's formula nobody knows whether it is still the same: compiling it once more only loads it.
+        if label not in self._ready and is_built_in(request.formula) and self._mark(label).exists():
             self._ready.add(label)
         return label in self._ready
 
@@ -55,6 +60,11 @@ class Kernels:
         return self._folder / f"{label}.ready"
 
     async def _compile(self, label: str) -> None:
+        """One at a time: each takes a core and some hundred megabytes for seconds."""
+        async with self._place:
+            await self._compile_now(label)
+
+    async def _compile_now(self, label: str) -> None:
         formula, degree, kind = label.rsplit("_", 2)
         log.info("compiling_kernels", formula=formula, degree=int(degree), kernels=kind)
         process = await asyncio.create_subprocess_exec(
@@ -65,7 +75,12 @@ class Kernels:
             env=os.environ,
         )
         try:
-            _, said = await process.communicate()
+            async with asyncio.timeout(COMPILE_S):
+                _, said = await process.communicate()
+        except TimeoutError:
+            said = f"it takes longer than {COMPILE_S:g} s".encode()
+            process.kill()
+            await process.wait()
         except asyncio.CancelledError:
             process.kill()
             await process.wait()

@@ -25,21 +25,36 @@ QUIET = 2
 MOST_UNSEEN = 2_000_000
 """While no point at all escapes. That costs little: most of what never does is told to be inside early."""
 
+EXECUTED = 2
+"""Of a kernel's counters: iterations that it has done."""
+BUDGET = 5_000_000_000
+"""Of them, a second or a few: where some points never settle, the limit is what the others need."""
+
 SPARE = 4
 """Times the longest escape that was seen: between the points some take longer."""
 
 
 def iterations_for(request: RenderRequest) -> int:
     """A limit for the view, two significant digits. The same on every machine, as the counts are."""
-    rows = min(max(round(COLUMNS * request.height_px / request.width_px), ROWS.start), ROWS.stop - 1)
-    n, nf = np.full((rows, COLUMNS), PENDING, np.int32), np.zeros((rows, COLUMNS), np.float32)
+    height = COLUMNS * request.height_px / request.width_px
+    rows = min(max(round(height), ROWS.start), ROWS.stop - 1)
+    shape = rows, COLUMNS
+    n, nf = np.full(shape, PENDING, np.int32), np.zeros(shape, np.float32)
+    # The kernel that the render itself takes, whose counts are the same and which is compiled already.
+    z, far = (np.zeros(shape, np.complex64) if request.needs_derivative else None for _ in range(2))
+    counters = np.zeros(8, np.int64)
     limit, quiet = FEWEST, 0
     while True:
-        small = msgspec.structs.replace(request, width_px=COLUMNS, height_px=rows, max_iter=limit)
+        # Rows as far apart as it takes to see all of the height.
+        small = msgspec.structs.replace(
+            request, width_px=COLUMNS, height_px=rows, stretch=request.stretch * height / rows, max_iter=limit
+        )
         n[n < 0] = PENDING
-        Renderer(plan(small)).compute(n, nf, 0, 0)
+        renderer = Renderer(plan(small), derivative=request.needs_derivative)
+        renderer.compute(n, nf, 0, 0, counters=counters, z=z, far=far)
         quiet = 0 if (n > limit // 2).any() else quiet + 1
-        if limit * 2 > (MOST if n.max() > 0 else MOST_UNSEEN) or (quiet >= QUIET and n.max() > 0):
+        most = MOST if n.max() > 0 else MOST_UNSEEN
+        if limit * 2 > most or (quiet >= QUIET and n.max() > 0) or counters[EXECUTED] > BUDGET:
             break
         limit *= 2
     longest = SPARE * int(n.max(initial=0))

@@ -19,7 +19,7 @@ from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.complex_text import Complex, complex_number
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.plan import ViewPlan, plan, point
-from rfm_runtime.render.request import DEFAULT_PHOENIX, RenderRequest, coefficients_of, validate
+from rfm_runtime.render.request import RenderRequest, coefficients_of, p_of, validate
 
 __all__ = ["Answer", "Answers", "Question", "answer"]
 
@@ -106,7 +106,7 @@ def _true(request: RenderRequest, place: Complex) -> Answer:
         math.sqrt(view.limit),
         bits,
         power=view.degree,
-        p=complex_number(request.p or DEFAULT_PHOENIX),
+        p=complex_number(p_of(request)),
         relaxation=complex_number(request.relaxation or "1"),
         coefficients=coefficients_of(request) if FORMULAS[request.formula].converges else (),
     )

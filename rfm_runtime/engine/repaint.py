@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -81,6 +82,9 @@ def recoloured(job: pipe.Recolour) -> pipe.JobAnswer:
     name = f"{pipe.RECOLOURED}{digest}.png"
     known = read_artifact(folder, name)
     if known is not None:
+        # It is among the newest again, so that it stays until it is fetched.
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(folder / name)
         return pipe.Picture(known)
     frame = opened(folder, request)
     partial = folder / f".{name}.{os.getpid()}"
@@ -104,13 +108,21 @@ def recoloured(job: pipe.Recolour) -> pipe.JobAnswer:
     return pipe.Picture(artifact)
 
 
+def _age_s(path: Path) -> float:
+    """Since it was written; none if somebody else has removed it meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _make_room(folder: Path) -> None:
     for left in folder.glob(f".{pipe.RECOLOURED}*"):
         # Of a helper that was killed: those that live are younger.
-        if time.time() - left.stat().st_mtime > STALE_S:
+        if _age_s(left) > STALE_S:
             left.unlink(missing_ok=True)
-    pictures = sorted(folder.glob(f"{pipe.RECOLOURED}*.png"), key=lambda path: path.stat().st_mtime)
-    for path in pictures[: max(0, len(pictures) + 1 - KEPT)]:
+    pictures = sorted(folder.glob(f"{pipe.RECOLOURED}*.png"), key=_age_s)
+    for path in pictures[KEPT - 1 :]:
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
@@ -126,7 +138,7 @@ def pixels(job: pipe.Pixels) -> pipe.JobAnswer:
             f"{width}×{height} pixels at {x}, {y} are not all in the frame",
             hint=f"it has {frame.grid.width_px}×{frame.grid.height_px}",
         )
-    planes = {name: plane[:, :: job.step, :: job.step] for name, plane in frame.all_samples(*job.place).items()}
+    planes = frame.all_samples(*job.place, step=job.step)
     rgb = np.empty((*planes["n"].shape[1:], 3), np.uint8)
     flat = msgspec.structs.replace(request, bits=8)
     share = image.shares(frame) if request.colouring == "histogram" else None

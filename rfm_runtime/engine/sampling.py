@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from rfm_kernels.samples import edges, offsets
 from rfm_runtime.core.tiles.messages import Rect
-from rfm_runtime.engine.frames import NOT_SAMPLED, PENDING, Frame
+from rfm_runtime.engine.frames import HOLE, NOT_SAMPLED, PENDING, Frame
 from rfm_runtime.engine.painter import Painter
 from rfm_runtime.engine.renderer import Renderer
+from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 
@@ -41,12 +42,14 @@ class Sampler:
         for right, down in offsets(request.samples)[1:]:
             view = plan(request, (Fraction(float(right)), Fraction(float(down))))
             self._others.append(Renderer(view, derivative=derivative, by_period=request.by_period))
+        # Distances are estimated from how fast a point escapes.
+        self._converges = FORMULAS[request.formula].converges
         self._painter = Painter(_for_edges(request))
 
     def compute(self, frame: Frame, place: Rect, control: NDArray[Any], counters: NDArray[Any]) -> int:
         """The samples of a part of a frame whose centres are computed; 0, or the control word it saw.
 
-        They do not depend on what else is computed already, nor on how the frame is cut into tiles.
+        They do not depend on what else is computed already, nor on how the frame is cut into tiles, but for holes.
         """
         edge, told = self._edges(frame, place, control)
         if told:
@@ -74,12 +77,15 @@ class Sampler:
         for name, plane in frame.planes.items():
             planes[name] = np.full((bottom - top, right - left), PENDING if name == "n" else 0, plane.dtype)
             planes[name][inside] = plane[y : y + height, x : x + width]
+        # What nobody can compute kills here too.
+        around = frame.n[top:bottom, left:right]
+        planes["n"][around == HOLE] = HOLE
         told = self._first.compute(x=left, y=top, control=control, **planes)
         edge = np.zeros(planes["n"].shape, np.bool_)
         if not told:
             rgb = np.empty((*edge.shape, 3), np.uint8)
             self._painter.paint(**planes, out_rgb=rgb, left=left, top=top)
-            edges(planes["n"], rgb, EDGE_LEVELS, edge, far=planes.get("far"))
+            edges(planes["n"], rgb, EDGE_LEVELS, edge, far=None if self._converges else planes.get("far"))
         return edge[inside], told
 
 

@@ -197,6 +197,7 @@ class EngineShell:
             return
         self._closed = True
         self._tick_handle.cancel()
+        self._helpers.close()
         await self._pool.close()
         for task in list(self._running):
             task.cancel()
@@ -324,6 +325,11 @@ class EngineShell:
                 log.warning("unexpected_push", type=type(message).__name__)
 
     def _assigned(self, assign: Assign) -> None:
+        run = self.core.runs.get(assign.operation_id)
+        if run is not None and run.generation == assign.generation:
+            # The broker says it again until it is answered. What was found out for the request since then stays.
+            self._feed(core.Assigned(assign))
+            return
         try:
             self._requests[assign.operation_id] = validate(assign.params)
         except RfmError as error:
@@ -531,6 +537,11 @@ class EngineShell:
             bound.info("frame_given_up")
         except StartError as error:
             no_kernel = NO_KERNEL.error(error.message, hint=error.hint)
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, no_kernel))
+            return
+        except RfmError as error:
+            bound.error("iterations_not_found", error=error.message)
+            no_kernel = NO_KERNEL.error(f"how many iterations it needs was not found out: {error.message}")
             self._feed(core.FrameFailed(assign.operation_id, assign.generation, no_kernel))
             return
         except OSError as error:

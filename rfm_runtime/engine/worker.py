@@ -240,8 +240,10 @@ class Worker:
             held = self._todo.get()
             try:
                 answer = self._run(held)
-            except (RfmError, OSError, ValueError, MemoryError, KeyError) as error:
-                self._log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
+            except Exception as error:
+                # Whatever it is, it is told: a thread that ends would leave the task with nobody.
+                log = self._log
+                log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
                 cause = _want_of_memory(error) if _is_want_of_memory(error) else cause_of(error)
                 answer = pipe.Failed(held.task, cause, again=_is_want_of_memory(error))
             self._current = None
@@ -302,7 +304,8 @@ class Worker:
         step = PREVIEW_STEP if task.phase == "preview" else 1
         words = {"control": self._control, "counters": self._counters}
         told = operation.renderer.compute(n, nf, task.x, task.y, step, **words, **operation.frame.more(*place))
-        if told or task.phase == "preview" or operation.request.samples == 1:
+        # A tile that had to be split has one sample a pixel: whatever kills is then in one part alone.
+        if told or task.phase != "tile" or task.sealed or operation.request.samples == 1:
             return told
         return operation.sampler.compute(operation.frame, place, **words)
 

@@ -96,6 +96,14 @@ __all__ = [
 MaxHz = Annotated[float, Meta(gt=0, le=60)]
 Place = Annotated[int, Meta(ge=0, le=65_535)]
 Side = Annotated[int, Meta(ge=1, le=65_536)]
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Look = Annotated[
+    dict[
+        Annotated[str, Meta(max_length=64)],
+        bool | Annotated[int, Meta(ge=-(2**31), le=2**31)] | Number | Annotated[str, Meta(max_length=32_768)],
+    ],
+    Meta(max_length=32),
+]
 RequestKey = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -373,7 +381,7 @@ class Recolour(Struct, frozen=True, kw_only=True):
     """
 
     operation_id: OperationId
-    look: Params
+    look: Look
 
 
 class RecolourReply(Struct, frozen=True):

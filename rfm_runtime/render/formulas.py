@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
 
-__all__ = ["FORMULAS", "FormulaInfo"]
+__all__ = ["FORMULAS", "FormulaInfo", "is_built_in"]
 
 
 class FormulaInfo(Struct, frozen=True, kw_only=True):
@@ -41,19 +41,7 @@ class FormulaInfo(Struct, frozen=True, kw_only=True):
 GROUP = "rfm_runtime.formulas"
 """Of `rfm_kernels.formulas`."""
 
-FAULTS = (
-    ImportError,
-    AttributeError,
-    NameError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    OSError,
-)
-"""That somebody else's module may have."""
-
+DEGREE_LIMIT = 64
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 _ALL = (
@@ -98,7 +86,7 @@ class _Formulas(Mapping[str, FormulaInfo]):
         yield from self._own
         for name in _packaged():
             # What cannot be loaded is told to who asks for it by name.
-            if name not in self._own and _can_be_used(name):
+            if name not in self._own and isinstance(_looked_at(name), FormulaInfo):
                 yield name
 
     def __len__(self) -> int:
@@ -110,35 +98,60 @@ def _packaged() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
+class _Fault:
+    """Keeps what somebody else's module raises, whatever that is, from whoever has asked for a formula."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> _Fault:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        self.error = error
+        return isinstance(error, Exception | SystemExit)
+
+
 @cache
+def _looked_at(name: str) -> FormulaInfo | BadRequestError:
+    """A package's formula, or why it cannot be used. Its module runs once, whatever comes of it."""
+    hint = "tell whoever maintains the package that has it; see docs/formulas.md"
+    with _Fault() as fault:
+        # A Formula, whose kernels are not there where a render is only submitted.
+        found: Any = next(iter(entry_points(group=GROUP, name=name))).load()
+        described = (found.step.__doc__ or "of an installed package").strip().splitlines()[0]
+        parameters, words, converges = int(found.parameters), int(found.words), bool(found.converges)
+        degree, start = float(found.degree), tuple(map(float, found.start))
+    if fault.error is not None:
+        reason = f"{type(fault.error).__name__}: {fault.error}"
+        return BadRequestError(f"the formula {name} cannot be loaded: {reason[:200]}", hint=hint)
+    wrong = (
+        (not NAME.fullmatch(name), "a name that cannot be used"),
+        (parameters not in (0, 2), f"{parameters} parameters, it can have none or the two of p"),
+        (words not in ((4,) if converges else (2, 4)), f"{words} words, it can have 2, or 4 with a memory"),
+        (len(start) not in (2, words), f"{len(start)} words to start with, it has {words}"),
+        (not 1.0 < degree <= DEGREE_LIMIT, f"the degree {degree:g}, it has to be above 1 and at most {DEGREE_LIMIT}"),
+    )
+    for is_wrong, what in wrong:
+        if is_wrong:
+            return BadRequestError(f"the formula {name[:40]} has {what}", hint=hint)
+    takes = (*(("p",) if parameters else ()), *(("tolerance",) if converges else ()))
+    return FormulaInfo(name=name, description=described, takes=takes, converges=converges, degree=degree)
+
+
 def _of_package(name: str) -> FormulaInfo:
     """Raises KeyError, and BadRequestError for one that cannot be used."""
     if name not in _packaged():
         raise KeyError(name)
-    hint = "tell whoever maintains the package that has it; see docs/formulas.md"
-    try:
-        # A Formula, whose kernels are not there where a render is only submitted.
-        found: Any = next(iter(entry_points(group=GROUP, name=name))).load()
-        description = (found.step.__doc__ or "of an installed package").strip().splitlines()[0]
-        parameters, converges, degree = int(found.parameters), bool(found.converges), float(found.degree)
-    except FAULTS as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise BadRequestError(f"the formula {name} cannot be loaded: {reason}", hint=hint) from None
-    if not NAME.fullmatch(name):
-        raise BadRequestError(f"the formula {name[:40]!r} has no name that can be used", hint=hint)
-    if parameters not in (0, 2):
-        raise BadRequestError(f"the formula {name} has {parameters} parameters, 0 or 2 can be given", hint=hint)
-    takes = ("p",) if parameters else ()
-    return FormulaInfo(name=name, description=description, takes=takes, converges=converges, degree=degree)
-
-
-def _can_be_used(name: str) -> bool:
-    try:
-        _of_package(name)
-    except BadRequestError:
-        return False
-    return True
+    found = _looked_at(name)
+    if isinstance(found, BadRequestError):
+        raise BadRequestError(found.message, hint=found.hint)
+    return found
 
 
 FORMULAS: Mapping[str, FormulaInfo] = _Formulas(_ALL)
 """By name, in the order to show them."""
+
+
+def is_built_in(name: str) -> bool:
+    """Whether it is one of ours, which is what it was as long as the sources are."""
+    return any(formula.name == name for formula in _ALL)

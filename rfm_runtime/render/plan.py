@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from rfm_runtime.render.complex_text import Complex, complex_number
 from rfm_runtime.render.formulas import FORMULAS
-from rfm_runtime.render.request import DEFAULT_PHOENIX, DEFAULT_TOLERANCE, RenderRequest, coefficients_of
+from rfm_runtime.render.request import DEFAULT_TOLERANCE, RenderRequest, coefficients_of, p_of
 
 __all__ = ["ViewPlan", "plan", "point"]
 
@@ -133,7 +133,7 @@ def _parameters(request: RenderRequest) -> tuple[int, tuple[float, ...]]:
     if "power" in taken:
         return request.power or 2, ()
     if "p" in taken:
-        return 2, _floats(request.p or DEFAULT_PHOENIX)
+        return 2, _floats(p_of(request))
     if "coefficients" in taken:
         coefficients = coefficients_of(request)
         numbers = [float(part) for number in coefficients for part in number]

@@ -23,7 +23,7 @@ from rfm_runtime.render.refusals import nearest as _nearest
 from rfm_runtime.render.refusals import one_of as _one_of
 from rfm_runtime.render.refusals import shown as _shown
 
-__all__ = ["DEFAULT_PHOENIX", "FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "coefficients_of", "validate"]
+__all__ = ["FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "coefficients_of", "p_of", "validate"]
 
 DEFAULT_PHOENIX = "-0.5"
 DEFAULT_COEFFICIENTS = ("1", "0", "0", "-1")
@@ -192,6 +192,10 @@ def _check_choices(request: RenderRequest) -> None:
     colouring.check(request)
     if request.trap is not None:
         _one_of("trap", request.trap, TRAPS)
+    elif (request.trap_re, request.trap_im, request.trap_radius) != (0.0, 0.0, 1.0):
+        raise BadRequestError("a place or a radius of a trap means nothing without one", hint="name it with `trap`")
+    if request.trap_radius != 1.0 and request.trap != "circle":
+        raise BadRequestError(f"trap_radius means nothing to a {request.trap}", hint="leave it out; a circle takes it")
     if request.colouring == "orbit_trap" and request.trap is None:
         raise BadRequestError("colouring by an orbit trap needs one", hint=f"name a trap: {', '.join(TRAPS)}")
     if request.colouring == "field_lines" and request.trap is not None:
@@ -246,7 +250,8 @@ def _check_view(request: RenderRequest) -> None:
         raise BadRequestError(
             f"width is {request.width}, it has to be positive", hint="it is the horizontal extent of the view"
         )
-    spacing = width / request.width_px
+    # Rows lie as much nearer to each other as the view is pressed together.
+    spacing = width / request.width_px * min(Fraction(1), Fraction(request.stretch))
     if spacing < SPACING_LIMIT:
         apart, least = float(spacing), float(SPACING_LIMIT)
         raise BadRequestError(
@@ -305,7 +310,7 @@ def _check_bailout(request: RenderRequest) -> None:
             f"bailout is {request.bailout:g}: to the power {power:g} that leaves the range of float64",
             hint=f"use a bailout of at most {most:.3g}",
         )
-    memory = abs(_number("p", request.p or DEFAULT_PHOENIX)) if request.formula == "phoenix" else 0.0
+    memory = abs(_number("p", p_of(request))) if request.formula == "phoenix" else 0.0
     c = math.hypot(float(Fraction(request.julia_re or "0")), float(Fraction(request.julia_im or "0")))
     least = (1.0 + memory + math.sqrt((1.0 + memory) ** 2 + 4.0 * c)) / 2.0
     if request.julia_re is None:
@@ -316,6 +321,11 @@ def _check_bailout(request: RenderRequest) -> None:
             f"bailout is {request.bailout:g}, but points within {least:.4g} may still return",
             hint=f"use a bailout of at least {math.ceil(least)}",
         )
+
+
+def p_of(request: RenderRequest) -> str:
+    """p, where the formula takes one."""
+    return request.p or (DEFAULT_PHOENIX if request.formula == "phoenix" else "0")
 
 
 def coefficients_of(request: RenderRequest) -> tuple[Complex, ...]:

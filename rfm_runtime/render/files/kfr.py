@@ -123,7 +123,9 @@ def read(text: str, *, width_px: int | None = None, height_px: int | None = None
     used |= {"Re", "Im", "Zoom", "Version"}
     params |= _formula(lines, used)
     if lines.get("Iterations"):
-        params["max_iter"] = integer(lines, "Iterations", 0)
+        params["max_iter"] = integer(lines, "Iterations", 1)
+        if not params["max_iter"]:
+            raise BadRequestError("Iterations is 0", hint="correct that line, or give --max-iter")
         used.add("Iterations")
     size = _size(lines, used) if width_px is None or height_px is None else (width_px, height_px)
     if size != (DEFAULT.width_px, DEFAULT.height_px):

@@ -50,8 +50,9 @@ def test_a_colouring_is_part_of_a_request_and_goes_into_the_picture(colouring: s
         light_azimuth_deg=-20.0, light_elevation_deg=30.0, shine=0.5, bits=16, interior="#010aff",
     )  # fmt: skip
     check(look)
-    request = validate(VIEW | msgspec.structs.asdict(look))
-    assert request == RenderRequest(**VIEW, **msgspec.structs.asdict(look))
+    view = VIEW | ({"trap": "cross"} if colouring == "orbit_trap" else {})
+    request = validate(view | msgspec.structs.asdict(look))
+    assert request == RenderRequest(**view, **msgspec.structs.asdict(look))
     assert from_text(to_text(request)) == request
     assert request.light == (1.5, -20.0, 30.0, 0.5)
     assert request.interior_rgb == (1, 10, 255)

@@ -176,7 +176,7 @@ def line(change: str) -> str:
         (line("Re: one"), "re is 'one'"),
         (line("Re: " + "1" * 1_000_000), "re has 1000000 characters"),
         (line("Re: " + "1" * 10_000_000), "bytes"),
-        (line("Iterations: 0"), "max_iter"),
+        (line("Iterations: 0"), "Iterations"),
         (line("Iterations: " + "9" * 100_000), "Iterations"),
         (line("StretchAmount: 1000"), "StretchAmount"),
         (line("StretchAmount: 9"), "stretch"),

@@ -54,7 +54,7 @@ def test_defaults_are_a_full_hd_mandelbrot() -> None:
         ({"width_px": 10**30}, "too large a number"),
         ({"width_px": 65536, "height_px": 65536}, f"the limit is {FRAME_LIMIT_PX}"),
         ({"width_px": True}, "parameters do not fit"),
-        ({"max_iter": 0}, "max_iter is 0"),
+        ({"max_iter": -1}, "max_iter is -1"),
         ({"max_iter": 2**31}, "max_iter is 2147483648"),
         ({"max_iter": "many"}, "parameters do not fit"),
         ({"tile_px": 8}, "tile_px is 8"),

@@ -66,7 +66,7 @@ def test_numbers_in_quotes_are_numbers() -> None:
         (VIEW + "palet = 1", "palet"),
         (VIEW + 'power = "three"', "int"),
         (VIEW + "max_iter = 1.5", "int"),
-        (VIEW + "max_iter = 0", "max_iter"),
+        (VIEW + "max_iter = -1", "max_iter"),
         (VIEW + "bailout = nan", "bailout"),
         (VIEW + "bailout = 1e400", "bailout"),
         (VIEW + "[view]\nre = 1", "view"),
