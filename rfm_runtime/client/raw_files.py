@@ -98,8 +98,8 @@ def exr_channels(
       for others; what looks for either finds it.
     - `NF`, float32: fraction, N + NF − bias is the smooth count; 0 where it did not escape or is not known.
     - `T`, float32, with z and without a trap: argument of the last z in turns, [0, 1).
-    - `DEX`, `DEY`, float32, with far, of what escapes: estimated distance to the set as a vector away from it, in pixels,
-      to the right and up the picture; 0 where not known.
+    - `DEX`, `DEY`, float32, with far, of what escapes: estimated distance to the set as a vector away from it, in
+      pixels, to the right and up the picture; 0 where not known.
 
     z, far: see `rfm_kernels.escape_time.Kernel`. far is 2|z| ln|z| over the gradient of |z|, in pixels, with the
     directions of the plane; the programs have half of it, by which a pixel next to the set has about 1.

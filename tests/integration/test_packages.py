@@ -36,6 +36,18 @@ def remembering(z, c, p):
 twin = Formula(step)
 leaning = Formula(remembering, parameters=2)
 no_formula = 5
+
+
+def before(z, c, p):
+    """The Phoenix, by a package."""
+    x, y = squared(z[:2])
+    more = product(p, z[2:])
+    return x + c[0] + more[0], y + c[1] + more[1], z[0], z[1]
+
+
+remembers = Formula(before, words=4, parameters=2)
+no_words = Formula(before, words=3, parameters=2)
+no_degree = Formula(step, degree=float("nan"))
 '''
 
 ENTRIES = """
@@ -44,6 +56,11 @@ twin = theirs.formulas:twin
 leaning = theirs.formulas:leaning
 broken = theirs.formulas:not_there
 wrong = theirs.formulas:no_formula
+remembers = theirs.formulas:remembers
+no_words = theirs.formulas:no_words
+no_degree = theirs.formulas:no_degree
+asserts = theirs.asserts:formula
+leaves = theirs.leaves:formula
 mandelbrot = theirs.formulas:leaning
 """
 
@@ -57,6 +74,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (site / "theirs").mkdir(parents=True)
     (site / "theirs" / "__init__.py").touch()
     (site / "theirs" / "formulas.py").write_text(MODULE, encoding="utf-8")
+    (site / "theirs" / "asserts.py").write_text("assert False, 'never'", encoding="utf-8")
+    (site / "theirs" / "leaves.py").write_text("import sys\nsys.exit('by itself')", encoding="utf-8")
     info = site / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
@@ -69,25 +88,40 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_packages_formula_is_rendered_listed_probed_and_not_taken_for_ours(package: Path, tmp_path: Path) -> None:
     with runtime(tmp_path, workers=1, drain_timeout_s=1.0) as running:
         with Client(url=running.url, token=running.info.token) as client:
-            twin, ours, leaning, upright = (
+            twin, ours, leaning, upright, remembers, phoenix = (
                 client.submit(KIND, {**VIEW, **more}).result(120)
                 for more in (
                     {"formula": "twin"},
                     {"formula": "mandelbrot"},
                     {"formula": "leaning", "p": "0.1-0.2i"},
-                    {"formula": "leaning", "p": "0"},
+                    {"formula": "leaning"},
+                    {"formula": "remembers", "p": "-0.5"},
+                    {"formula": "phoenix", "p": "-0.5"},
                 )
             )
             np.testing.assert_array_equal(twin.n, ours.n)
             np.testing.assert_array_equal(upright.n, ours.n)
             assert (leaning.n != ours.n).any()
-            for name, said in (("broken", "not_there"), ("wrong", "cannot be loaded"), ("twinn", "twin")):
+            np.testing.assert_array_equal(remembers.n, phoenix.n)
+            for name, said in (
+                ("broken", "not_there"),
+                ("wrong", "cannot be loaded"),
+                ("asserts", "AssertionError: never"),
+                ("leaves", "SystemExit: by itself"),
+                ("no_words", "3 words"),
+                ("no_degree", "degree"),
+                ("twinn", "twin"),
+            ):
                 with pytest.raises(BadRequestError) as refused:
                     client.submit(KIND, {**VIEW, "formula": name})
                 assert said in f"{refused.value.message} {refused.value.hint}"
+            with pytest.raises(BadRequestError, match="power means nothing"):
+                client.submit(KIND, {**VIEW, "power": 3})
         env = environment(tmp_path, PYTHONPATH=str(package))
         listed = document("formulas", env=env)
-        assert {"twin", "leaning", "mandelbrot"} <= {one["name"] for one in listed["formulas"]}
+        names = {one["name"] for one in listed["formulas"]}
+        assert {"twin", "leaning", "remembers", "mandelbrot"} <= names
+        assert not names & {"broken", "wrong", "asserts", "leaves", "no_words", "no_degree"}
         view = tmp_path / "view.toml"
         view.write_text('formula = "twin"\nre = "-0.6"\nim = "0.1"\nwidth = "3"\nmax_iter = 200\n')
         probed = document("probe", str(view), "--points", "0.4,0.2", env=env)

@@ -168,6 +168,23 @@ def test_where_holes_are_allowed_all_but_the_part_that_kills_is_rendered_and_tol
     assert from_text(picture.text).on_poison == "hole"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
+@pytest.mark.scenario("C5", "J38")
+def test_beside_a_pixel_that_kills_all_is_rendered_where_pixels_have_several_samples(
+    running: Runtime, client: Client
+) -> None:
+    # A pixel to the left: those that kill touch the tile beside theirs, which looks at them for its edges.
+    params = {**LONG, "re": "-3", "samples": 3, "on_poison": "hole"}
+    with whoever_computes_for_long_is_killed(running, signal.SIGBUS):
+        operation = client.submit(KIND, params)
+        assert operation.wait(180) == "completed"
+    n = np.load(io.BytesIO(client.fetch_artifact(operation.id, "n.npy")))
+    hole = np.zeros(n.shape, bool)
+    hole[32:40, 32:40] = True
+    assert details(operation)["holes"] == [[32, 32, 8, 8]]
+    assert (n == computed_here(params, hole)).all()
+
+
 def frames_in(worker: psutil.Process) -> list[str]:
     """Planes of renders that it has mapped."""
     return [mapped.path for mapped in worker.memory_maps() if mapped.path.endswith(".npy")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image
 
 from rfm_runtime import Client
 from rfm_runtime.client.presets import preset_params
+from rfm_runtime.engine.frames import folder_name
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.image_metadata import from_text
 from rfm_runtime.render.presets import PRESETS
-from rfm_runtime.testing.runtime import Runtime
+from rfm_runtime.testing.runtime import Runtime, eventually
 from tests.commands import cli, document, environment, two_lines
 from tests.whole import KIND
 
@@ -68,3 +70,16 @@ def test_a_render_that_does_not_say_how_many_iterations_gets_them_and_its_pictur
     assert said.max_iter >= 500
     told = client.submit(KIND, {**view, "max_iter": said.max_iter}).result(60)
     np.testing.assert_array_equal(result.n, told.n)
+
+
+@pytest.mark.scenario("J40")
+def test_an_assignment_that_is_repeated_meanwhile_takes_nothing_back(running: Runtime, client: Client) -> None:
+    view = {"re": "-0.7452", "im": "0.113", "width": "0.0075", "width_px": 80, "height_px": 50, "max_iter": 0}
+    # Its frame cannot be opened until the broker has said the assignment again.
+    folder = running.folders.frames / folder_name("in-the-way")
+    (folder / "frame.json").mkdir(parents=True)
+    operation = client.submit(KIND, view, operation_id="in-the-way")
+    eventually(lambda: '"frame_not_opened"' in running.logs(), what="it is tried")
+    time.sleep(2.5)
+    (folder / "frame.json").rmdir()
+    assert from_text(operation.result(60).image.text).max_iter >= 500  # type: ignore[attr-defined]

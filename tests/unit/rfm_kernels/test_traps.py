@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numba import config
 
 from rfm_kernels.catalog import kernel, periods
+from rfm_kernels.colour import ORBIT_TRAP, colour
+from rfm_kernels.duals import Dual
 from rfm_kernels.escape_time import NOT_ESCAPED, PENDING
-from rfm_kernels.formulas import TRAPS, formula
+from rfm_kernels.formulas import TRAPS, formula, smaller
+from rfm_kernels.gradient import CLAMP, table
 
 pytestmark = pytest.mark.scenario("J41")
 
@@ -126,3 +131,28 @@ def test_the_inside_has_its_periods_and_the_outside_keeps_its_fractions():
     for y in range(0, SIZE, 7):
         filled("mandelbrot", 2, view, 2000, tiled, (0, y, SIZE, min(7, SIZE - y)))
     np.testing.assert_array_equal(planes.nf, tiled.nf)
+
+
+def test_what_is_out_before_the_first_step_came_nowhere_near_a_trap():
+    n, nf = np.array([[0, 3]], np.int32), np.zeros((1, 2), np.float32)
+    z = np.array([[np.inf, 0.0]], np.complex64)
+    rgb = np.zeros((1, 2, 3), np.uint8)
+    black_to_white = table(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), None, end=CLAMP)
+    colour(n, nf, black_to_white, (0, 0, 0), 0.1, 0.0, rgb, mode=ORBIT_TRAP, clamp=True, z=z)
+    assert rgb[0, 0].tolist() == [255, 255, 255]
+    assert rgb[0, 1].tolist() == [0, 0, 0]
+
+
+@given(one=st.floats(-5, 5), other=st.floats(-5, 5), slopes=st.tuples(*[st.floats(-5, 5)] * 4))
+def test_the_smaller_of_two_has_its_own_derivative(one, other, slopes):
+    mine, theirs = Dual(one, slopes[:2]), Dual(other, slopes[2:])
+    least = smaller(mine, theirs)
+    assert least.value == min(one, other)
+    assert tuple(map(float, least.slopes)) == (slopes[2:] if other < one else slopes[:2])
+    assert smaller(mine, other).value == smaller(one, theirs).value == min(one, other)
+    assert smaller(mine, 1e9).slopes == pytest.approx(slopes[:2])
+
+
+def test_a_constant_over_a_number_has_its_derivative():
+    over = 3.0 / Dual(2.0, (5.0, 0))
+    assert (over.value, over.slopes) == (1.5, (-3.75, 0))
