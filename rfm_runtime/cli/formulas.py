@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rfm_runtime.cli.common import JsonOption, print_json, print_table
+from rfm_runtime.cli.common import JsonOption, console, print_json, print_table
 from rfm_runtime.cli.text import Column
 
 __all__ = ["formulas"]
@@ -13,8 +13,11 @@ COLUMNS = (Column("name"), Column("formula", flexible=True), Column("takes", ran
 def formulas(as_json: JsonOption = False) -> None:
     """List the formulas for `rfm-runtime render --formula`."""
     from rfm_runtime.render.catalogue import formulas as known
+    from rfm_runtime.render.formulas import unusable
 
     found = known()
+    for why in unusable():
+        console(stderr=True).print(why, style="yellow", markup=False)
     if as_json:
         print_json({"formulas": found})
         return

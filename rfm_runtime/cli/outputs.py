@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rfm_runtime.cli.common import output_file
+from rfm_runtime.cli.common import console, output_file
 from rfm_runtime.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -58,11 +58,15 @@ class Outputs:
         rendered: what the picture says, where there is one: other programs know no automatic limit.
         """
         from rfm_runtime.client.handle import write_file
+        from rfm_runtime.render.files.kfp import left_out
 
         if self._params is not None:
             ours = self._params.suffix.lower() == ".toml"
             text = _text(self._request if ours or rendered is None else rendered, self._params)
             write_file(self._params, text, force=self._force)
+            if not ours and (missing := left_out(self._request)):
+                note = f"{self._params}: Kalles Fraktaler has no {', '.join(missing)}; a .toml keeps all of it"
+                console(stderr=True).print(note, style="yellow", markup=False)
 
     def write(self, operation: Operation) -> None:
         """Write everything that is wanted of a completed render. Raises OutputExistsError, SetupError."""

@@ -58,7 +58,9 @@ def recolour(
 ) -> None:
     """Colour a finished render again, without computing it again.
 
-    What is not named stays as it was.
+    What is not named stays as it was. With --samples, pixels keep the samples that their first colours gave them: new
+    edges are smooth only where old ones were. Slopes, distances and field lines need a frame rendered with one of them,
+    orbit traps one with --trap, periods one with --interior period.
     """
     from rfm_runtime.client.handle import write_file
 

@@ -241,7 +241,7 @@ class AsyncOperation:
         return await asyncio.to_thread(write_file, target, content, force=force)
 
     async def recolour(self, **look: Any) -> bytes:
-        """The finished image with other colours, as PNG. Raises like `outcome`, and BadRequestError.
+        """The finished image with other colours, as PNG; waits for its end. Raises like `outcome`, and BadRequestError.
 
         look: parameters of a render that have to do with colours, e.g. `palette="turbo", slopes=1.5`.
         """

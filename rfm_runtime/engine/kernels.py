@@ -90,7 +90,9 @@ class Kernels:
             log.error("kernels_do_not_compile", formula=formula, said=lines)
             raise StartError(
                 f"the kernels of {formula} do not compile: {lines[-1] if lines else f'exit code {process.returncode}'}",
-                hint="is there room for the cache, and memory? see `rfm-runtime doctor` and engine-0.log",
+                hint="is there room for the cache, and memory? see `rfm-runtime doctor` and engine-0.log"
+                if is_built_in(formula)
+                else "a step has arithmetic alone, no branches and no other functions: see docs/formulas.md",
             )
         self._mark(label).touch()
         self._ready.add(label)

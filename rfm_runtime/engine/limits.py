@@ -18,6 +18,7 @@ COLUMNS = 48
 ROWS = range(4, 97)
 
 FEWEST, MOST = 500, 10_000_000
+FEWEST_BY_PERIOD = 5000
 
 QUIET = 2
 """Doublings in which no point escapes any more, after which that is taken to be all."""
@@ -59,4 +60,6 @@ def iterations_for(request: RenderRequest) -> int:
         limit *= 2
     longest = SPARE * int(n.max(initial=0))
     unit: int = 10 ** max(0, int(math.log10(max(longest, 1))) - 1)
-    return min(max(-(-longest // unit) * unit, FEWEST), MOST)
+    # Periods of the inside are told after so many, and later than that near its edges.
+    fewest = FEWEST_BY_PERIOD if request.by_period else FEWEST
+    return min(max(-(-longest // unit) * unit, fewest), MOST)

@@ -60,6 +60,10 @@ def with_look(request: RenderRequest, look: Mapping[str, Any]) -> RenderRequest:
         if name not in Colouring.__struct_fields__:
             hint = "only colours can be changed afterwards: " + nearest(name, Colouring.__struct_fields__)
             raise BadRequestError(f"{name[:40]!r} is not a matter of colours", hint=hint)
+    if look.get("colouring") == "orbit_trap" and request.trap is None:
+        raise BadRequestError(
+            "this frame has no trap's distances", hint="render it with a trap; then it can be coloured by it"
+        )
     kept = {name: value for name, value in msgspec.to_builtins(request).items() if value is not None}
     return validate({**kept, **look})
 

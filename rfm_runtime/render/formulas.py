@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
 
-__all__ = ["FORMULAS", "FormulaInfo", "is_built_in"]
+__all__ = ["FORMULAS", "FormulaInfo", "is_built_in", "unusable"]
 
 
 class FormulaInfo(Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ _ALL = (
     FormulaInfo(name="phoenix", description="z² + c + p·z₋₁, with the point before", takes=("p",)),
     FormulaInfo(
         name="newton",
-        description="z − R·f(z)/f′(z) for a polynomial f: which root a point falls to, and how soon",
+        description="z − R·f(z)/f′(z) for a polynomial f: how soon a point falls to one of its roots",
         takes=("coefficients", "roots", "relaxation", "tolerance"),
         julia=False,
         converges=True,
@@ -155,3 +155,14 @@ FORMULAS: Mapping[str, FormulaInfo] = _Formulas(_ALL)
 def is_built_in(name: str) -> bool:
     """Whether it is one of ours, which is what it was as long as the sources are."""
     return any(formula.name == name for formula in _ALL)
+
+
+def unusable() -> tuple[str, ...]:
+    """Why formulas of installed packages cannot be used, a sentence each."""
+    found = []
+    for name in _packaged():
+        if is_built_in(name):
+            found.append(f"a package has a formula {name}, which is not used: there is one of ours")
+        elif isinstance(looked := _looked_at(name), BadRequestError):
+            found.append(looked.message)
+    return tuple(found)

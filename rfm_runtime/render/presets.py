@@ -163,7 +163,7 @@ _ALL = (
         "periods",
         "The inside by the period of its cycles",
         RenderRequest(
-            re="-0.65", im="0", width="3.2", max_iter=2000, palette="dusk", density=0.35, interior="period",
+            re="-0.65", im="0", width="3.2", max_iter=2000, palette="aurora", density=0.35, interior="period",
         ),
     ),
     _preset(

@@ -134,6 +134,8 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
 def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
     """The request these parameters stand for. Raises BadRequestError: what is wrong, and what to do."""
     fields = _fields(params)
+    if fields.get("max_iter") == "auto":
+        fields = {**fields, "max_iter": 0}
     _check_names(fields)
     for name, value in fields.items():
         # Python refuses to print integers of thousands of digits, and no parameter needs 64 bits.
@@ -285,6 +287,8 @@ def _check_formula(request: RenderRequest) -> None:
     for name, text in (("p", request.p), ("relaxation", request.relaxation)):
         if text is not None:
             _number(name, text)
+    if request.relaxation is not None and _number("relaxation", request.relaxation) == 0:
+        raise BadRequestError("relaxation is 0, with which nothing moves", hint="leave it out, or give another one")
     if formula.converges:
         coefficients_of(request)
         # Distances are estimated from how fast a point escapes.

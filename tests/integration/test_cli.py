@@ -234,7 +234,7 @@ WRONG = {
     "render seahors": "seahors",
     "render": "preset",
     "render home --size 10": "--size",
-    "render home --max-iter 0": "max_iter",
+    "render home --max-iter=-1": "max_iter",
     "render home --palette gray": "gray",
     "render home -o picture.jpg": "picture.jpg",
     "render home -o nowhere/picture.png": "nowhere",
@@ -352,7 +352,7 @@ def test_shell_completion(alone: dict[str, str], env: dict[str, str], endless: s
         asked = {"_RFM_RUNTIME_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
         return output(env={**where, **asked}).split()
 
-    assert sorted(offered("rfm-runtime pr", alone)) == ["presets", "priority"]
+    assert sorted(offered("rfm-runtime pr", alone)) == ["presets", "priority", "probe"]
     assert offered("rfm-runtime render se", alone) == ["seahorse"]
     assert offered("rfm-runtime cancel 0", alone) == []
     assert endless in offered("rfm-runtime cancel 0", env)

@@ -16,7 +16,7 @@ from typing import Any
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.colouring import Colouring
 from rfm_runtime.render.files.text import checked
-from rfm_runtime.render.palettes import PALETTES, gradient, palette_text
+from rfm_runtime.render.palettes import PALETTES, blended, gradient, palette_text
 from rfm_runtime.render.refusals import shown
 from rfm_runtime.render.request import DECIMAL, RenderRequest
 
@@ -165,7 +165,7 @@ def _palette(colours: tuple[Rgb, ...]) -> dict[str, str]:
 
 
 def key_colours(look: Colouring) -> tuple[Rgb, ...]:
-    """A palette as key colours: its own if they go round evenly, else as many as show it, interpolated in sRGB."""
+    """A palette as key colours: its own if they go round evenly, else as many as show it, mixed as pictures do."""
     found = gradient(look.palette)
     table = found.colours
     colours: list[Rgb] = [(table[at], table[at + 1], table[at + 2]) for at in range(0, len(table), 3)]
@@ -180,18 +180,30 @@ def key_colours(look: Colouring) -> tuple[Rgb, ...]:
     if look.cyclic == "mirror":
         # Forward and back again, so that it goes round without a seam.
         places = [1.0 - abs(1.0 - 2.0 * place) for place in places]
-    return tuple(_between(colours, positions, place) for place in places)
+    return tuple(_between(colours, positions, place, perceptual=not found.published) for place in places)
 
 
-def _between(colours: Sequence[Rgb], positions: Sequence[float], place: float) -> Rgb:
+def _between(colours: Sequence[Rgb], positions: Sequence[float], place: float, *, perceptual: bool) -> Rgb:
     after = bisect.bisect_right(positions, place)
     if after in (0, len(positions)):
         return colours[min(after, len(colours) - 1)]
     share = (place - positions[after - 1]) / (positions[after] - positions[after - 1])
+    if perceptual:
+        return blended(colours[after - 1], colours[after], share)
     red, green, blue = (
         round(one + share * (other - one)) for one, other in zip(colours[after - 1], colours[after], strict=True)
     )
     return red, green, blue
+
+
+def left_out(request: RenderRequest) -> tuple[str, ...]:
+    """Names of parameters whose effect Kalles Fraktaler's files do not keep."""
+    plain = RenderRequest(re="0", im="0", width="4")
+    names = ("colouring", "slopes", "bits", "dither", "samples", "trap")
+    found = [name for name in names if getattr(request, name) != getattr(plain, name)]
+    found += ["cyclic"] if request.cyclic == "clamp" else []
+    found += ["interior"] if request.by_period else []
+    return tuple(found)
 
 
 def write(request: RenderRequest) -> str:

@@ -227,8 +227,8 @@ def test_a_palette_file() -> None:
         ({"palette": "#ff0000,#00ff00", "cyclic": "wrap"}, (255, 0, 0), None),
         ({"palette": "viridis", "cyclic": "wrap"}, (68, 1, 84), (33, 145, 140)),
         ({"palette": "#ff0000,#00ff00"}, (255, 0, 0), (0, 255, 0)),
-        ({"palette": "#ff0000,#00ff00", "cyclic": "clamp"}, (255, 0, 0), (128, 128, 0)),
-        ({"palette": "#ff0000@0.25,#00ff00@0.75", "cyclic": "wrap"}, (128, 128, 0), (128, 128, 0)),
+        ({"palette": "#ff0000,#00ff00", "cyclic": "clamp"}, (255, 0, 0), (208, 168, 0)),
+        ({"palette": "#ff0000@0.25,#00ff00@0.75", "cyclic": "wrap"}, (208, 168, 0), (208, 168, 0)),
         ({"palette": "#ff0000@0,#0000ff@0.5,#00ff00@0.5,#00ff00@1", "cyclic": "clamp"}, (255, 0, 0), (0, 255, 0)),
     ],
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rfm_kernels.gradient import CLAMP, table
 from rfm_runtime.errors import BadRequestError
-from rfm_runtime.render.palettes import COLOURS_LIMIT, PUBLISHED, gradient, palette, palette_text
+from rfm_runtime.render.palettes import COLOURS_LIMIT, PUBLISHED, blended, gradient, palette, palette_text
 
 BYTE = st.integers(0, 255)
 COLOURS = st.lists(st.tuples(BYTE, BYTE, BYTE), min_size=2, max_size=40)
@@ -78,3 +80,10 @@ def test_a_very_long_text_is_refused_at_once() -> None:
     with pytest.raises(BadRequestError):
         gradient("#000000," * 1_000_000)
     assert time.process_time() - begin_s < 1.0
+
+
+@given(one=st.tuples(BYTE, BYTE, BYTE), other=st.tuples(BYTE, BYTE, BYTE), place=st.integers(0, 64))
+def test_a_blend_is_the_one_of_the_tables(one: tuple[int, int, int], other: tuple[int, int, int], place: int) -> None:
+    steps = table(np.array([one, other], np.uint8), None, end=CLAMP, perceptual=True, steps=4096)
+    expected = steps[place * 63].astype(float) / 257
+    assert np.abs(np.array(blended(one, other, place * 63 / 4095)) - expected).max() <= 0.6
