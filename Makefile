@@ -13,7 +13,7 @@ SEEDS ?= 50000
 FIRST ?= 0
 MINUTES ?= 60
 
-.PHONY: help install demo start test check cov bench endurance faults simulation scenarios clean docs golden
+.PHONY: help install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -66,8 +66,12 @@ $(PEERS): requirements/bench.lock $(STAMP)
 bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)
 
-docs: $(STAMP) ## write what is made from the code: docs/errors.md
+docs: $(STAMP) ## write what is made from the code: docs/errors.md, docs/gallery.md
 	$(BIN)/rfm-runtime errors --markdown > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
+	$(BIN)/rfm-runtime presets --markdown > docs/gallery.md.new && mv docs/gallery.md.new docs/gallery.md
+
+gallery: docs ## render the pictures of docs/gallery.md
+	$(BIN)/rfm-runtime presets --thumbnails docs/gallery --force
 
 golden: $(STAMP) ## write one file for each message of this release: tests/data/messages
 	$(BIN)/python -m tests.golden

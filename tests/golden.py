@@ -30,7 +30,7 @@ from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS
 from rfm_runtime.protocol.operation import EVENT_TYPES, OperationEvent
 from rfm_runtime.protocol.wire import Encoding, encode
 
-__all__ = ["FOLDER", "RELEASE", "files", "main", "sample"]
+__all__ = ["FOLDER", "RELEASE", "files", "main", "of_scalars", "sample"]
 
 FOLDER = Path(__file__).parent / "data" / "messages"
 RELEASE = FOLDER / __version__
@@ -53,7 +53,7 @@ def sample(kind: inspect.Type, name: str) -> Any:
         case inspect.TupleType():
             return tuple(sample(item, name) for item in kind.item_types)
         case inspect.DictType():
-            if isinstance(kind.value_type, inspect.StrType | inspect.IntType | inspect.FloatType):
+            if of_scalars(kind.value_type):
                 return {name: sample(kind.value_type, name)}
             return PARAMS
         case inspect.UnionType():
@@ -62,6 +62,12 @@ def sample(kind: inspect.Type, name: str) -> Any:
             ranked = sorted(kind.types, key=lambda one: next((i for i, c in enumerate(order) if isinstance(one, c)), 9))
             return sample(next(one for one in ranked if not isinstance(one, inspect.NoneType)), name)
     return scalar(kind, name)
+
+
+def of_scalars(kind: inspect.Type) -> bool:
+    """Whether a value of this type holds no other."""
+    scalars = inspect.BoolType | inspect.StrType | inspect.IntType | inspect.FloatType
+    return all(isinstance(one, scalars) for one in (kind.types if isinstance(kind, inspect.UnionType) else (kind,)))
 
 
 def scalar(kind: inspect.Type, name: str) -> Any:

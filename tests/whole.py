@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from rfm_runtime import Client
 from rfm_runtime.client.async_client import Notice
@@ -43,7 +43,9 @@ ENDLESS = {
 
 
 class Recorder:
-    """A watcher in a thread of its own that keeps everything it is told."""
+    """A watcher in a thread of its own that keeps everything it is told. It does not outlive its test."""
+
+    watching: ClassVar[list[Recorder]] = []
 
     def __init__(self, running: Runtime, *, follow: bool = False, **options: Any) -> None:
         """follow: find the runtime by its connection file, also after it was started again with another token."""
@@ -54,6 +56,13 @@ class Recorder:
         self.notices: list[Notice] = []
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+        self.watching.append(self)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """At the end of a test: one that is left would look for its runtime, and find the next one on its port."""
+        for recorder in list(cls.watching):
+            recorder.close()
 
     def _watch(self) -> None:
         try:
@@ -101,6 +110,9 @@ class Recorder:
         assert not late, "progress after the outcome"
 
     def close(self) -> None:
+        if self not in self.watching:
+            return
+        self.watching.remove(self)
         self.client.close()
         self._thread.join(timeout=5)
 

@@ -1,9 +1,12 @@
-"""Mandelbrot and Julia sets at float64 depth: a pool of vector lanes that is refilled as pixels die.
+"""Escape-time fractals at float64 depth: a pool of vector lanes that is refilled as pixels die.
 
 A pixel goes: scan → interior test → queue → (one counted block) → ready → lane → (uncounted blocks until it
 seems to have died, or its time is up) → queue → (its last block again, counted) → output. So the fast loop
 counts nothing, every count is taken in the scalar kernel's order of operations, and a lane never waits for
 its neighbours. The output buffers are the only state that outlives a call.
+
+This file is written once for all formulas. `build` makes a kernel of it: the functions that are marked here, compiled
+with the vector code and the layout of one formula (`rfm_kernels.lanes`) in place of the names below.
 
 Numba's cache does not notice a change of `lanes.py`, so functions are cached on disk only where
 NUMBA_CACHE_DIR names a folder; the caller makes its name from `rfm_kernels.cache_key.cache_key()`.
@@ -12,31 +15,53 @@ NUMBA_CACHE_DIR names a folder; the caller makes its name from `rfm_kernels.cach
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numba import config, njit
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from rfm_kernels import lanes
-from rfm_kernels.lanes import BLOCK, LANES, advance, interior, poll, publish, settle, trailing_zeros, watch
+from rfm_kernels.formulas import Formula
+from rfm_kernels.lanes import (
+    BLOCK,
+    DEGREE_SCALE,
+    LANES,
+    LIMIT,
+    PER_PIXEL,
+    READY,
+    SCALE,
+    SEED,
+    VIEW,
+    layout,
+    poll,
+    publish,
+    scalar_code,
+    trailing_zeros,
+    vector_code,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Counts = NDArray[np.int32]
     Fractions = NDArray[np.float32]
+    Points = NDArray[np.complex64]
     Doubles = NDArray[np.float64]
     Words = NDArray[np.int64]
 
 __all__ = [
     "NOT_ESCAPED",
     "PENDING",
+    "VIEW_WORDS",
     "Kernel",
-    "julia",
-    "julia_plain",
-    "mandelbrot",
-    "mandelbrot_plain",
-    "scalar",
+    "build",
+    "compiled",
+    "cycle_finder",
+    "names",
+    "period_filler",
+    "plain_loop",
 ]
 
 PENDING = -2
@@ -44,17 +69,28 @@ PENDING = -2
 NOT_ESCAPED = -1
 """Count of a pixel that stayed within the bailout radius for max_iter iterations."""
 
+VIEW_WORDS = 8
+"""Of a view, before the formula's parameters."""
+
 
 class Kernel(Protocol):
     """Compute the pending pixels of a tile.
 
     n, nf: int32 and float32 views [h, w] of the frame, any strides. Only pixels with n = PENDING are touched;
-    they get n = the number of applications of z² + c up to the first |z| > R, or NOT_ESCAPED, and
-    nf = clip(1 - log2(ln|z| / ln R), 0, 1 - 2⁻²⁴), so that mu = n + nf. Both are the same bits whatever
-    the tile, the step and the number of interruptions.
+    they get n = the number of applications of the formula up to the first |z| > R, or NOT_ESCAPED, and
+    nf = 1 - log_d(ln|z| / ln R) with d the formula's degree, so that mu = n + nf; 0 where not escaped. Of a formula
+    that converges n is the number of applications up to the first step shorter than ε, and nf lies where ε does
+    between that step and the one before, on a logarithmic scale. All are the same bits whatever the tile, the step and
+    the number of interruptions.
+    z, far: complex64 views [h, w] for the kernels with a derivative, else of any shape and not looked at. They get
+    the last z (with a trap how near the orbit has come to it, squared, and 0), and the distance estimate as a vector
+    away from the set, 2|z| ln|z| over the gradient of |z|, in pixels (in units of the plane where pixels are no
+    distance apart); 0 where not escaped.
     px0, py0: place of n[0, 0] in the frame. step: only pixels whose place in the frame is divisible by it in
-    both directions. Pixel (ix, iy) is re0 + spacing·ix, im0 - spacing·iy: c, or z₀ of a Julia set.
-    julia_re, julia_im: c of a Julia set. max_iter: 1 … 2³¹ - 1. bailout2: R², with R ≥ 2 and |c| ≤ R² - R.
+    both directions.
+    view: re0 im0 xx xy yx yy julia_re julia_im, then the formula's parameters. Pixel (ix, iy) of the frame is
+    re0 + (xx·ix + xy·iy), im0 + (yx·ix + yy·iy): c, or z₀ of a Julia set. max_iter: 1 … 2³¹ - 1. limit: R²,
+    with R ≥ 2 and so large that what is beyond it never returns; or ε².
     control: one word, polled every few microseconds; other than 0 means return. counters: 8 words, added
     to while it runs: pixels finished, nominal iterations (the plain loop's), iterations executed.
     Returns 0, or the control word it saw; then finished pixels stay and the same call continues.
@@ -64,16 +100,14 @@ class Kernel(Protocol):
         self,
         n: NDArray[np.int32],
         nf: NDArray[np.float32],
+        z: NDArray[np.complex64],
+        far: NDArray[np.complex64],
         px0: int,
         py0: int,
         step: int,
-        re0: float,
-        im0: float,
-        spacing: float,
-        julia_re: float,
-        julia_im: float,
+        view: NDArray[np.float64],
         max_iter: int,
-        bailout2: float,
+        limit: float,
         control: NDArray[np.int64],
         counters: NDArray[np.int64],
     ) -> int:
@@ -82,8 +116,8 @@ class Kernel(Protocol):
 
 
 SIGNATURE = (
-    "int64(int32[:, :], float32[:, :], int64, int64, int64, float64, float64, float64, float64, float64,"
-    " int64, float64, int64[::1], int64[::1], int64, int64, float64[::1], int64[::1])"
+    "int64(int32[:, :], float32[:, :], complex64[:, :], complex64[:, :], int64, int64, int64, float64[::1],"
+    " int64, float64, int64[::1], int64[::1], int64, int64, float64[::1], float64[::1], int64[::1])"
 )
 # _nrt=False: the workspace is allocated by the caller, nothing here owns an array, and the atomic reference
 # counts that Numba would take at every call of a helper cost as much as the iterations.
@@ -91,8 +125,6 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 INLINE = OPTIONS | {"forceinline": True}
 
 ALL = (1 << LANES) - 1
-READY = 4 * LANES
-"""A pixel is in a lane, in the queue or ready, and new ones are taken only when none is ready: 3 LANES."""
 QUANTUM_BLOCKS = 256
 """Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 5–10 µs."""
 EARLY_ENOUGH = 8
@@ -100,20 +132,29 @@ EARLY_ENOUGH = 8
 block raises the score by 3, each later one lowers it by 1. It decides about the order of work alone."""
 WATCH_BLOCKS = 16
 """Blocks between two looks for periods."""
-NEAR2 = 1e-14
-"""|z - checkpoint|² below which a cycle is looked for."""
 PERIOD_LIMIT = 1024
 """Longest cycle that is looked for, and sum of the cycles that are confirmed between two polls: below 0.1 ms."""
 # A point that left the disc by the last bit of rounding may seem inside again a block later. It never comes
 # back by more than this: an error of 1e-15 grows by at most 2R a step of a block while |z| is near R = 2.
 SAFE = 1.0 - 1e-8
 
-# One workspace of doubles and one of integers hold everything; arrays in a tuple would cost an atomic
-# reference count an access. Offsets into the doubles, in rows of LANES:
-QUEUE, SCRATCH, STACK = lanes.QUEUE * LANES, lanes.SCRATCH * LANES, lanes.ROWS * LANES
-CONSTANTS = STACK + 4 * READY
-RE0, IM0, SPACING, JULIA_RE, JULIA_IM, BAILOUT2, SCALE = range(CONSTANTS, CONSTANTS + 7)
-DOUBLES = CONSTANTS + 8
+# Names of the formula that is compiled; `build` puts its own in their place.
+_PLACE = layout(Formula(lambda z, _c, _p: z), derivative=False)
+WORDS, STATE, SLOPES = _PLACE.words, _PLACE.state, _PLACE.slopes
+SAVED, CHECK, DUE = _PLACE.saved * LANES, _PLACE.check * LANES, _PLACE.due * LANES
+QUEUE, ALLOWED, DONE = _PLACE.queue * LANES, _PLACE.allowed * LANES, _PLACE.done * LANES
+SMOOTH, DISTANCE, SCRATCH = _PLACE.smooth * LANES, _PLACE.far * LANES, _PLACE.scratch * LANES
+STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
+CONVERGES, DEGREE, TRAPPED = False, 2.0, False
+PROVES = False
+"""Whether cycles are those of z² + c, for which a near return is enough; else the orbit has to repeat to the bit."""
+NEAR2 = 0.0
+"""|z - checkpoint|² up to which a cycle is looked for."""
+advance: Any = None
+settle: Any = None
+watch: Any = None
+interior: Any = None
+
 # Words of the integers: scalars first, then one a lane or a place.
 QUEUED, READIED, FRESH, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
 PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, EARLY, FIRST_COLUMN = range(12, 20)
@@ -122,30 +163,59 @@ READY_N, READY_AT = range(32 + 8 * LANES, 32 + 8 * LANES + 2 * READY, READY)
 INTEGERS = 32 + 8 * LANES + 2 * READY
 
 
-@njit(**INLINE)
-def _finish(n: Counts, nf: Fractions, word: Words, at: int, count: int, smooth: float) -> None:
-    """Write a pixel. Its count goes last: a pixel with a count is done."""
+class Planes(NamedTuple):
+    """What is written for each pixel."""
+
+    n: Counts
+    nf: Fractions
+    z: Points
+    far: Points
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MARKED: list[tuple[Any, list[list[str]], dict[str, Any]]] = []
+
+
+def _template(*signature: str, **options: Any) -> Callable[[F], F]:
+    """Have the function compiled for each formula, in the order in which they stand here."""
+
+    def mark(function: F) -> F:
+        _MARKED.append((function, [[*signature]] if signature else [], options))
+        return function
+
+    return mark
+
+
+@_template(**INLINE)
+def _finish(planes: Planes, word: Words, at: int, count: int) -> None:
+    """Write a pixel that did not escape. Its count goes last: a pixel with a count is done."""
     y, x = at >> 32, at & 0xFFFFFFFF
-    nf[y, x] = smooth
-    n[y, x] = count
+    planes.nf[y, x] = 0.0
+    if SLOPES > 0:
+        planes.z[y, x] = 0.0
+        planes.far[y, x] = 0.0
+    planes.n[y, x] = count
     word[PIXELS] += 1
-    word[NOMINAL] += count if count >= 0 else word[MAX_ITER]
+    word[NOMINAL] += word[MAX_ITER]
 
 
-@njit(**OPTIONS)
-def _scan(n: Counts, nf: Fractions, real: Doubles, word: Words) -> bool:
+@_template(**OPTIONS)
+def _scan(planes: Planes, real: Doubles, word: Words) -> bool:
     """Collect up to LANES pending pixels, finish those known to be inside, leave the rest in `fresh`."""
-    h, w = n.shape
+    h, w = planes.n.shape
     found = 0
     y, x, x_first = word[ROW], word[COLUMN], word[FIRST_COLUMN]
     px0, py0, step = word[PX0], word[PY0], word[STEP]
-    re0, im0, spacing = real[RE0], real[IM0], real[SPACING]
+    view = CONSTANTS + VIEW
+    re0, im0 = real[view], real[view + 1]
+    xx, xy, yx, yy = real[view + 2], real[view + 3], real[view + 4], real[view + 5]
     while y < h and found < LANES:
-        imag = im0 - spacing * float(py0 + y)
+        row = float(py0 + y)
         while x < w and found < LANES:
-            if n[y, x] == PENDING:
-                real[SCRATCH + found] = re0 + spacing * float(px0 + x)
-                real[SCRATCH + LANES + found] = imag
+            if planes.n[y, x] == PENDING:
+                column = float(px0 + x)
+                real[SCRATCH + found] = re0 + (xx * column + xy * row)
+                real[SCRATCH + LANES + found] = im0 + (yx * column + yy * row)
                 word[FRESH_AT + found] = (y << 32) | x
                 found += 1
             x += step
@@ -153,11 +223,11 @@ def _scan(n: Counts, nf: Fractions, real: Doubles, word: Words) -> bool:
             x = x_first
             y += step
     word[ROW], word[COLUMN] = y, x
-    inside = interior(real) if word[TESTS] and not word[IS_JULIA] else 0
+    inside = interior(real) if PROVES and word[TESTS] and not word[IS_JULIA] else 0
     kept = 0
     for k in range(found):
         if (inside >> k) & 1:
-            _finish(n, nf, word, word[FRESH_AT + k], NOT_ESCAPED, 0.0)
+            _finish(planes, word, word[FRESH_AT + k], NOT_ESCAPED)
         else:
             real[SCRATCH + kept] = real[SCRATCH + k]
             real[SCRATCH + LANES + kept] = real[SCRATCH + LANES + k]
@@ -167,55 +237,37 @@ def _scan(n: Counts, nf: Fractions, real: Doubles, word: Words) -> bool:
     return found > 0
 
 
-@njit(**INLINE)
-def _enqueue(
-    n: Counts,
-    nf: Fractions,
-    real: Doubles,
-    word: Words,
-    zr: float,
-    zi: float,
-    cr: float,
-    ci: float,
-    count: int,
-    at: int,
-) -> None:
-    k = word[QUEUED]
-    real[QUEUE + k] = zr
-    real[QUEUE + LANES + k] = zi
-    real[QUEUE + 2 * LANES + k] = cr
-    real[QUEUE + 3 * LANES + k] = ci
-    real[QUEUE + 4 * LANES + k] = float(min(BLOCK, word[MAX_ITER] - count))
-    word[QUEUE_N + k] = count
-    word[QUEUE_AT + k] = at
-    word[QUEUED] = k + 1
-    if k + 1 == LANES:
-        _settle_queue(n, nf, real, word)
-
-
-@njit(**OPTIONS)
-def _settle_queue(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
+@_template(**OPTIONS)
+def _settle_queue(planes: Planes, real: Doubles, word: Words) -> None:
     """Run the counted block over the queue; what is neither escaped nor out of time becomes ready."""
-    escaped = settle(real, real[BAILOUT2], real[SCALE])
+    escaped = settle(real)
     executed, pixels, nominal = 0, 0, 0
     early, max_iter = word[EARLY], word[MAX_ITER]
     for k in range(word[QUEUED]):
-        done = int(real[QUEUE + 5 * LANES + k])
+        done = int(real[DONE + k])
         executed += done
         count = word[QUEUE_N + k] + done
         if (escaped >> k) & 1:
             early = min(early + 3, 2 * EARLY_ENOUGH) if count <= BLOCK else max(early - 1, 0)
             at = word[QUEUE_AT + k]
-            nf[at >> 32, at & 0xFFFFFFFF] = real[QUEUE + 6 * LANES + k]
-            n[at >> 32, at & 0xFFFFFFFF] = count
+            y, x = at >> 32, at & 0xFFFFFFFF
+            planes.nf[y, x] = real[SMOOTH + k]
+            if SLOPES > 0:
+                trap = QUEUE + (WORDS - 1) * LANES
+                planes.z[y, x] = (
+                    complex(real[trap + k], 0.0) if TRAPPED else complex(real[QUEUE + k], real[QUEUE + LANES + k])
+                )
+                scale = real[CONSTANTS + PER_PIXEL]
+                planes.far[y, x] = complex(scale * real[DISTANCE + k], scale * real[DISTANCE + LANES + k])
+            planes.n[y, x] = count
             pixels += 1
             nominal += count
         elif count >= max_iter:
-            _finish(n, nf, word, word[QUEUE_AT + k], NOT_ESCAPED, 0.0)
+            _finish(planes, word, word[QUEUE_AT + k], NOT_ESCAPED)
         else:
             r = word[READIED]
-            for field in range(4):
-                real[STACK + 4 * r + field] = real[QUEUE + field * LANES + k]
+            for field in range(STATE + 2):
+                real[STACK + (STATE + 2) * r + field] = real[QUEUE + field * LANES + k]
             word[READY_N + r] = count
             word[READY_AT + r] = word[QUEUE_AT + k]
             word[READIED] = r + 1
@@ -226,64 +278,64 @@ def _settle_queue(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
     word[QUEUED] = 0
 
 
-@njit(**OPTIONS)
-def _enqueue_rarely(
-    n: Counts,
-    nf: Fractions,
-    real: Doubles,
-    word: Words,
-    zr: float,
-    zi: float,
-    cr: float,
-    ci: float,
-    count: int,
-    at: int,
-) -> None:
+@_template(**INLINE)
+def _enqueue(planes: Planes, real: Doubles, word: Words, source: int, stride: int, count: int, at: int) -> None:
+    """Put a pixel into the queue. Its state and c are at `source`, each `stride` after the other."""
+    k = word[QUEUED]
+    for field in range(STATE + 2):
+        real[QUEUE + field * LANES + k] = real[source + field * stride]
+    real[ALLOWED + k] = float(min(BLOCK, word[MAX_ITER] - count))
+    word[QUEUE_N + k] = count
+    word[QUEUE_AT + k] = at
+    word[QUEUED] = k + 1
+    if k + 1 == LANES:
+        _settle_queue(planes, real, word)
+
+
+@_template(**OPTIONS)
+def _enqueue_rarely(planes: Planes, real: Doubles, word: Words, source: int, stride: int, count: int, at: int) -> None:
     """The same, called instead of inlined: half of the time to compile went into copies of it."""
-    _enqueue(n, nf, real, word, zr, zi, cr, ci, count, at)
+    _enqueue(planes, real, word, source, stride, count, at)
 
 
-@njit(**INLINE)
-def _enqueue_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words, control: Words) -> bool:
+@_template(**INLINE)
+def _take_fresh(real: Doubles, word: Words) -> int:
+    """The place of a pixel that is not begun yet; its first state and c are at INITIAL then."""
+    k = word[FRESH] - 1
+    word[FRESH] = k
+    if word[IS_JULIA]:
+        real[INITIAL], real[INITIAL + 1] = real[SCRATCH + k], real[SCRATCH + LANES + k]
+    else:
+        real[INITIAL + STATE], real[INITIAL + STATE + 1] = real[SCRATCH + k], real[SCRATCH + LANES + k]
+    at: int = word[FRESH_AT + k]
+    return at
+
+
+@_template(**INLINE)
+def _enqueue_fresh(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
     """Fill the queue with pixels not begun yet, at most until it has been settled once; True if none is left."""
     while word[READIED] == 0 and poll(control) == 0:
-        if word[FRESH] == 0 and not _scan(n, nf, real, word):
+        if word[FRESH] == 0 and not _scan(planes, real, word):
             return True
         while word[FRESH] > 0 and word[READIED] == 0:
-            k = word[FRESH] - 1
-            word[FRESH] = k
-            re, im, at = real[SCRATCH + k], real[SCRATCH + LANES + k], word[FRESH_AT + k]
-            zr, zi, cr, ci = 0.0, 0.0, re, im
-            if word[IS_JULIA]:
-                zr, zi, cr, ci = re, im, real[JULIA_RE], real[JULIA_IM]
-            _enqueue(n, nf, real, word, zr, zi, cr, ci, 0, at)
+            at = _take_fresh(real, word)
+            _enqueue(planes, real, word, INITIAL, 1, 0, at)
     return False
 
 
-@njit(**INLINE)
-def _load_lane(
-    n: Counts,
-    nf: Fractions,
-    real: Doubles,
-    word: Words,
-    zr: float,
-    zi: float,
-    cr: float,
-    ci: float,
-    count: int,
-    at: int,
-) -> None:
+@_template(**INLINE)
+def _load_lane(planes: Planes, real: Doubles, word: Words, source: int, count: int, at: int) -> None:
     """Put a pixel into a free lane, or into the queue if less than a block is left of it."""
     blocks_left = (word[MAX_ITER] - count) // BLOCK
     if blocks_left == 0:
-        _enqueue_rarely(n, nf, real, word, zr, zi, cr, ci, count, at)
+        _enqueue_rarely(planes, real, word, source, 1, count, at)
         return
     lane = trailing_zeros(~word[ACTIVE])
-    real[lane], real[LANES + lane] = zr, zi
-    real[2 * LANES + lane], real[3 * LANES + lane] = cr, ci
+    for field in range(STATE + 2):
+        real[field * LANES + lane] = real[source + field]
     blocks = word[BLOCKS]
-    real[6 * LANES + lane] = np.inf
-    real[8 * LANES + lane] = float(blocks + WATCH_BLOCKS)
+    real[CHECK + lane] = np.inf
+    real[DUE + lane] = float(blocks + WATCH_BLOCKS)
     word[BASE + lane] = count - blocks * BLOCK
     word[END + lane] = blocks + blocks_left
     word[AT + lane] = at
@@ -293,73 +345,57 @@ def _load_lane(
     word[LIVE] += 1
 
 
-@njit(**INLINE)
-def _load_ready(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
-    r = word[READIED] - 1
-    word[READIED] = r
-    zr, zi = real[STACK + 4 * r], real[STACK + 4 * r + 1]
-    cr, ci = real[STACK + 4 * r + 2], real[STACK + 4 * r + 3]
-    _load_lane(n, nf, real, word, zr, zi, cr, ci, word[READY_N + r], word[READY_AT + r])
-
-
-@njit(**INLINE)
-def _load_fresh(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
-    k = word[FRESH] - 1
-    word[FRESH] = k
-    re, im, at = real[SCRATCH + k], real[SCRATCH + LANES + k], word[FRESH_AT + k]
-    zr, zi, cr, ci = 0.0, 0.0, re, im
-    if word[IS_JULIA]:
-        zr, zi, cr, ci = re, im, real[JULIA_RE], real[JULIA_IM]
-    _load_lane(n, nf, real, word, zr, zi, cr, ci, 0, at)
-
-
-@njit(**INLINE)
+@_template(**INLINE)
 def _free_lane(real: Doubles, word: Words, lane: int) -> None:
-    """A free lane iterates 0² + 0: it never seems to die."""
-    for field in range(4):
+    """What a free lane computes is nobody's, and it never seems to be done."""
+    for field in range(STATE + 2):
         real[field * LANES + lane] = 0.0
+    real[DUE + lane] = np.inf
     word[ACTIVE] &= ~(1 << lane)
     word[LIVE] -= 1
 
 
-@njit(**INLINE)
-def _refill(n: Counts, nf: Fractions, real: Doubles, word: Words, control: Words) -> bool:
+@_template(**INLINE)
+def _refill(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
     """Occupy free lanes; True if there is nothing left to occupy them with."""
     while word[ACTIVE] != ALL and poll(control) == 0:
         if word[READIED] > 0:
-            _load_ready(n, nf, real, word)
+            r = word[READIED] - 1
+            word[READIED] = r
+            _load_lane(planes, real, word, STACK + (STATE + 2) * r, word[READY_N + r], word[READY_AT + r])
         elif word[EARLY] >= EARLY_ENOUGH:
-            scanned = _enqueue_fresh(n, nf, real, word, control)
+            scanned = _enqueue_fresh(planes, real, word, control)
             if word[READIED] == 0:
                 if word[QUEUED] > 0:
-                    _settle_queue(n, nf, real, word)
+                    _settle_queue(planes, real, word)
                 elif scanned:
                     return True
-        elif word[FRESH] > 0 or _scan(n, nf, real, word):
+        elif word[FRESH] > 0 or _scan(planes, real, word):
             if word[FRESH] > 0:
-                _load_fresh(n, nf, real, word)
+                at = _take_fresh(real, word)
+                _load_lane(planes, real, word, INITIAL, 0, at)
         elif word[QUEUED] > 0:
-            _settle_queue(n, nf, real, word)
+            _settle_queue(planes, real, word)
         else:
             return True
     return False
 
 
-@njit(**INLINE)
-def _bury(n: Counts, nf: Fractions, real: Doubles, word: Words, dead: int) -> None:
+@_template(**INLINE)
+def _bury(planes: Planes, real: Doubles, word: Words, dead: int) -> None:
     """Queue lanes that seem dead with their state from the start of the block."""
     while dead:
         lane = trailing_zeros(dead)
         dead &= dead - 1
         count = word[BASE + lane] + (word[BLOCKS] - 1) * BLOCK
-        zr, zi = real[4 * LANES + lane], real[5 * LANES + lane]
-        cr, ci = real[2 * LANES + lane], real[3 * LANES + lane]
+        for field in range(STATE):
+            real[field * LANES + lane] = real[SAVED + field * LANES + lane]
+        _enqueue(planes, real, word, lane, LANES, count, word[AT + lane])
         _free_lane(real, word, lane)
-        _enqueue(n, nf, real, word, zr, zi, cr, ci, count, word[AT + lane])
 
 
-@njit(**OPTIONS)
-def _retire(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
+@_template(**OPTIONS)
+def _retire(planes: Planes, real: Doubles, word: Words) -> None:
     """Queue lanes with less than a block left, and find when the next one will be."""
     next_end = np.int64(1 << 62)
     for lane in range(LANES):
@@ -369,19 +405,17 @@ def _retire(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
             next_end = min(next_end, word[END + lane])
             continue
         count = word[BASE + lane] + word[BLOCKS] * BLOCK
-        zr, zi = real[lane], real[LANES + lane]
-        cr, ci = real[2 * LANES + lane], real[3 * LANES + lane]
-        _free_lane(real, word, lane)
         if count >= word[MAX_ITER]:
-            _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
+            _finish(planes, word, word[AT + lane], NOT_ESCAPED)
         else:
-            _enqueue_rarely(n, nf, real, word, zr, zi, cr, ci, count, word[AT + lane])
+            _enqueue_rarely(planes, real, word, lane, LANES, count, word[AT + lane])
+        _free_lane(real, word, lane)
     word[NEXT_END] = next_end
 
 
-@njit(**OPTIONS)
+@_template(**OPTIONS)
 def _period(zr: float, zi: float, cr: float, ci: float, span: int) -> int:
-    """Smallest number of steps that brings z back to itself, nearly; 0: none within `span`."""
+    """Smallest number of steps of z² + c that brings z back to itself, nearly; 0: none within `span`."""
     x, y = zr, zi
     for k in range(1, min(span, PERIOD_LIMIT) + 1):
         x, y = x * x - y * y + cr, (x + x) * y + ci
@@ -390,9 +424,9 @@ def _period(zr: float, zi: float, cr: float, ci: float, span: int) -> int:
     return 0
 
 
-@njit(**OPTIONS)
+@_template(**OPTIONS)
 def _cycle_point(z: complex, c: complex, period: int) -> tuple[complex, bool]:
-    """Newton's method for fᵖ(w) = w from z: (w, whether it converged)."""
+    """Newton's method for fᵖ(w) = w from z, f = z² + c: (w, whether it converged)."""
     w = z
     for _ in range(6):
         image, slope = w, 1.0 + 0.0j
@@ -408,9 +442,9 @@ def _cycle_point(z: complex, c: complex, period: int) -> tuple[complex, bool]:
     return w, True
 
 
-@njit(**OPTIONS)
+@_template(**OPTIONS)
 def _is_captured(z: complex, c: complex, period: int, bailout2: float) -> bool:
-    """Whether the *rounded* orbit of z can be shown to stay bounded for ever.
+    """Whether the *rounded* orbit of z under z² + c can be shown to stay bounded for ever.
 
     F = fᵖ maps the disc of radius r about w into itself if |λ| r + |F''(w)| r²/2 + e < r, with λ = F'(w)
     and e the rounding errors of p steps plus |F(w) - w|. The factor 8 below pays for the higher orders. An
@@ -441,8 +475,22 @@ def _is_captured(z: complex, c: complex, period: int, bailout2: float) -> bool:
     return True
 
 
-@njit(**OPTIONS)
-def _look_for_periods(n: Counts, nf: Fractions, real: Doubles, word: Words) -> None:
+@_template(**OPTIONS)
+def _is_in_cycle(real: Doubles, lane: int, span: int, budget: int) -> tuple[bool, int]:
+    """(whether a lane that came near its checkpoint never escapes, what looking at it has cost of the budget)."""
+    if not PROVES:
+        # It came back to the bit, and goes round for ever.
+        return True, 0
+    zr, zi = real[lane], real[LANES + lane]
+    cr, ci = real[STATE * LANES + lane], real[(STATE + 1) * LANES + lane]
+    period = _period(zr, zi, cr, ci, span)
+    if not 0 < period <= budget:
+        return False, period
+    return _is_captured(complex(zr, zi), complex(cr, ci), period, real[CONSTANTS + LIMIT]), period
+
+
+@_template(**OPTIONS)
+def _look_for_periods(planes: Planes, real: Doubles, word: Words) -> None:
     """Brent: compare each lane with its checkpoint, which moves on whenever the lane's age doubles."""
     blocks = word[BLOCKS]
     both = watch(real, float(blocks), NEAR2)
@@ -452,86 +500,115 @@ def _look_for_periods(n: Counts, nf: Fractions, real: Doubles, word: Words) -> N
         lane = trailing_zeros(near | due)
         bit = 1 << lane
         if near & bit:
-            zr, zi = real[lane], real[LANES + lane]
-            cr, ci = real[2 * LANES + lane], real[3 * LANES + lane]
-            period = _period(zr, zi, cr, ci, (blocks - word[MARK + lane]) * BLOCK)
-            if 0 < period <= budget:
-                budget -= period
-                if _is_captured(complex(zr, zi), complex(cr, ci), period, real[BAILOUT2]):
-                    _free_lane(real, word, lane)
-                    _finish(n, nf, word, word[AT + lane], NOT_ESCAPED, 0.0)
-                    due &= ~bit
-            if period <= budget:
+            captured, cost = _is_in_cycle(real, lane, (blocks - word[MARK + lane]) * BLOCK, budget)
+            if cost <= budget:
                 # Captured, not yet, or never: ask again at the next checkpoint only.
-                real[6 * LANES + lane] = np.inf
+                real[CHECK + lane] = np.inf
+                budget -= cost
+            if captured:
+                _free_lane(real, word, lane)
+                _finish(planes, word, word[AT + lane], NOT_ESCAPED)
+                due &= ~bit
         if due & bit:
-            real[6 * LANES + lane] = real[lane]
-            real[7 * LANES + lane] = real[LANES + lane]
+            for field in range(WORDS):
+                real[CHECK + field * LANES + lane] = real[field * LANES + lane]
             word[MARK + lane] = blocks
-            real[8 * LANES + lane] = float(blocks + max(WATCH_BLOCKS, blocks - word[BORN + lane]))
+            real[DUE + lane] = float(blocks + max(WATCH_BLOCKS, blocks - word[BORN + lane]))
         near &= ~bit
         due &= ~bit
 
 
-@njit(**INLINE)
+@_template(**INLINE)
 def _publish(word: Words, counters: Words, before: tuple[int, int, int]) -> None:
     publish(counters, 0, before[0] + word[PIXELS])
     publish(counters, 1, before[1] + word[NOMINAL])
     publish(counters, 2, before[2] + word[EXECUTED])
 
 
-@njit([SIGNATURE], cache=bool(config.CACHE_DIR), **OPTIONS)
-def _compute(
-    n: Counts,
-    nf: Fractions,
+@_template(**OPTIONS)
+def _begin(
+    real: Doubles,
+    word: Words,
     px0: int,
     py0: int,
     step: int,
-    re0: float,
-    im0: float,
-    spacing: float,
-    julia_re: float,
-    julia_im: float,
+    view: Doubles,
     max_iter: int,
-    bailout2: float,
-    control: Words,
-    counters: Words,
+    limit: float,
     is_julia: int,
     tests: int,
-    real: Doubles,
-    word: Words,
-) -> int:
-    real[RE0], real[IM0], real[SPACING] = re0, im0, spacing
-    real[JULIA_RE], real[JULIA_IM] = julia_re, julia_im
-    real[BAILOUT2], real[SCALE] = bailout2, 1.0 / math.log2(bailout2)
+    start: Doubles,
+) -> None:
+    """Lay out a workspace of zeros."""
+    for k in range(len(view)):
+        real[CONSTANTS + VIEW + k] = view[k]
+    real[CONSTANTS + LIMIT] = limit
+    real[CONSTANTS + SCALE] = 1.0 / abs(math.log2(limit))
+    real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
+    real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
+    spacing = math.hypot(view[2], view[4])
+    real[CONSTANTS + PER_PIXEL] = 1.0 / spacing if spacing > 0.0 else 1.0
+    for k in range(WORDS):
+        real[INITIAL + k] = start[k]
+    if is_julia:
+        for k in range(SLOPES):
+            real[INITIAL + WORDS + k * SLOPES + k] = 1.0
+        real[INITIAL + STATE], real[INITIAL + STATE + 1] = view[6], view[7]
+    for lane in range(LANES):
+        real[DUE + lane] = np.inf
     word[PX0], word[PY0], word[STEP], word[MAX_ITER] = px0, py0, step, max_iter
     word[IS_JULIA], word[TESTS] = is_julia, tests
     word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, 1 << 62
     word[FIRST_COLUMN] = word[COLUMN]
+
+
+@_template(SIGNATURE, cache=bool(config.CACHE_DIR), **OPTIONS)
+def _compute(
+    n: Counts,
+    nf: Fractions,
+    z: Points,
+    far: Points,
+    px0: int,
+    py0: int,
+    step: int,
+    view: Doubles,
+    max_iter: int,
+    limit: float,
+    control: Words,
+    counters: Words,
+    is_julia: int,
+    tests: int,
+    start: Doubles,
+    real: Doubles,
+    word: Words,
+) -> int:
+    planes = Planes(n, nf, z, far)
+    _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start)
     before = counters[0], counters[1], counters[2]
+    safe = limit / SAFE if CONVERGES else limit * SAFE
     next_watch = np.int64(WATCH_BLOCKS)
     told: int = poll(control)
     while told == 0:
-        exhausted = _refill(n, nf, real, word, control)
+        exhausted = _refill(planes, real, word, control)
         if word[LIVE] == 0:
             if exhausted:
                 break
             told = poll(control)
             continue
-        limit = min(word[NEXT_END] - word[BLOCKS], QUANTUM_BLOCKS)
+        limit_blocks = min(word[NEXT_END] - word[BLOCKS], QUANTUM_BLOCKS)
         if tests != 0:
-            limit = min(limit, next_watch - word[BLOCKS])
-        result = advance(real, limit, bailout2 * SAFE)
+            limit_blocks = min(limit_blocks, next_watch - word[BLOCKS])
+        result = advance(real, limit_blocks, safe)
         word[BLOCKS] += result >> 32
         word[EXECUTED] += (result >> 32) * BLOCK * word[LIVE]
         dead = result & ALL
         if dead:
-            _bury(n, nf, real, word, dead)
+            _bury(planes, real, word, dead)
         if word[BLOCKS] >= word[NEXT_END]:
-            _retire(n, nf, real, word)
+            _retire(planes, real, word)
         if tests != 0 and word[BLOCKS] >= next_watch:
             next_watch = word[BLOCKS] + WATCH_BLOCKS
-            _look_for_periods(n, nf, real, word)
+            _look_for_periods(planes, real, word)
         _publish(word, counters, before)
         told = poll(control)
     _publish(word, counters, before)
@@ -545,81 +622,185 @@ def _aligned(length: int, dtype: type[np.generic]) -> NDArray[Any]:
     return buffer[skip : skip + length]
 
 
-def _kernel(name: str, *, is_julia: bool, tests: bool) -> Kernel:
-    flags = int(is_julia), int(tests)
+def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
+    """What the names of this file mean for a formula."""
+    place = layout(formula, derivative=derivative)
+    rows = ("saved", "check", "due", "queue", "allowed", "done", "smooth", "scratch")
+    meanings: dict[str, Any] = {row.upper(): getattr(place, row) * LANES for row in rows}
+    meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL")}
+    meanings |= {"CONSTANTS": place.constants, "DISTANCE": place.far * LANES}
+    meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree, "TRAPPED": formula.trapped}
+    meanings |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
+    return meanings | vector_code(formula, place) | {"DOUBLES": place.doubles}
 
-    def compute(
-        n: NDArray[np.int32],
-        nf: NDArray[np.float32],
-        px0: int,
-        py0: int,
-        step: int,
-        re0: float,
-        im0: float,
-        spacing: float,
-        julia_re: float,
-        julia_im: float,
-        max_iter: int,
-        bailout2: float,
-        control: NDArray[np.int64],
-        counters: NDArray[np.int64],
+
+def compiled(meanings: dict[str, Any], label: str) -> Any:
+    """The marked functions with these names in place of the file's own; the last one of them."""
+    scope = {**globals(), **meanings}
+    last: Any = None
+    for function, signature, options in _MARKED:
+        own = FunctionType(function.__code__, scope, function.__name__)
+        # Each kernel has files of its own in the cache, which go by this name.
+        own.__qualname__ = f"{function.__name__}_{label}"
+        last = njit(*signature, **options)(own) if signature else njit(**options)(own)
+        scope[function.__name__] = last
+    return last
+
+
+def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable[..., Kernel]:
+    """The kernels of a formula, compiled, or loaded from the cache: `build(…)(julia=…, tests=…)` is one of them.
+
+    label: names them in the cache, with all that the formula depends on. derivative: they write z and far too.
+    """
+    meanings = names(formula, derivative=derivative)
+    function, doubles = compiled(meanings, label + "_d" * derivative), meanings["DOUBLES"]
+    start = np.zeros(formula.words)
+    start[: len(formula.start)] = formula.start
+
+    def kernel(*, julia: bool, tests: bool) -> Kernel:
+        def compute(
+            n: NDArray[np.int32],
+            nf: NDArray[np.float32],
+            z: NDArray[np.complex64],
+            far: NDArray[np.complex64],
+            px0: int,
+            py0: int,
+            step: int,
+            view: NDArray[np.float64],
+            max_iter: int,
+            limit: float,
+            control: NDArray[np.int64],
+            counters: NDArray[np.int64],
+        ) -> int:
+            where = n, nf, z, far, px0, py0, step, view, max_iter, limit, control, counters
+            work = start, _aligned(doubles, np.float64), _aligned(INTEGERS, np.int64)
+            return int(function(*where, int(julia), int(tests), *work))
+
+        return compute
+
+    return kernel
+
+
+CYCLE_LIMIT = 4096
+"""Longest cycle that is looked for at a single point."""
+SETTLE_LIMIT = 2000
+"""Applications after which pixels of a frame are looked at: 10 µs each; what has not settled then gets no period."""
+PERIODS_SIGNATURE = ["int64(int32[:, :], float32[:, :], int64, int64, float64[::1], int64, boolean, int64[::1])"]
+RETURN2 = 1e-20
+"""|difference|² to the beginning, relative to |z|², at which a cycle is closed."""
+NUDGE = 1e-6
+"""Off the cycle, to see whether it draws points in."""
+
+
+def _period_at(formula: Formula, label: str) -> Any:
+    """The length of the cycle that the orbit of a point goes to, and that attracts; 0: none was found."""
+    step, words, parameters = scalar_code(formula), formula.words, formula.parameters
+    (first_re, first_im), (second, third) = formula.start[:2], formula.start[-2:]
+    fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
+
+    def period_at(re: float, im: float, view: Doubles, applications: int, julia: bool) -> int:
+        p: Any = fixed(view[VIEW_WORDS:], parameters)
+        c = (view[6], view[7]) if julia else (re, im)
+        first = (re, im) if julia else (first_re, first_im)
+        z = first if words == 2 else (first[0], first[1], second, third)
+        for _ in range(applications):
+            z = step(z, c, p)
+        w = z
+        for period in range(1, CYCLE_LIMIT + 1):
+            w = step(w, c, p)
+            apart2 = (w[0] - z[0]) ** 2 + (w[1] - z[1]) ** 2
+            if not apart2 <= RETURN2 * (1.0 + z[0] * z[0] + z[1] * z[1]):
+                continue
+            for direction in range(2):
+                nudged = (z[0] + NUDGE * (1 - direction), z[1] + NUDGE * direction)
+                v = nudged if words == 2 else (nudged[0], nudged[1], z[-2], z[-1])
+                u = z
+                for _ in range(period):
+                    u, v = step(u, c, p), step(v, c, p)
+                if not (v[0] - u[0]) ** 2 + (v[1] - u[1]) ** 2 < NUDGE * NUDGE:
+                    return 0
+            return period
+        return 0
+
+    period_at.__qualname__ = f"period_at_{label}"
+    return njit(**OPTIONS)(period_at)
+
+
+def cycle_finder(formula: Formula, label: str) -> Callable[..., Any]:
+    """The length of the cycle that a point's orbit goes to and that attracts; 0: none was found.
+
+    Called as `(view, max_iter, julia)` for the pixel at the view's origin; compiled at the first call. What it says is
+    evidence, not proof: the orbit came back after max_iter applications, and neighbours of it came closer meanwhile.
+    """
+    at = _period_at(formula, label)
+
+    def find(view: Doubles, max_iter: int, julia: bool) -> int:
+        found: int = at(view[0], view[1], view, max_iter, julia)
+        return found
+
+    find.__qualname__ = f"cycle_{label}"
+    return njit(cache=bool(config.CACHE_DIR), **OPTIONS)(find)
+
+
+def period_filler(formula: Formula, label: str) -> Callable[..., Any]:
+    """Writes the period of each pixel of a tile that did not escape into nf, as `cycle_finder` tells it.
+
+    Called as `(n, nf, px0, py0, view, max_iter, julia, control)`, all as of a `Kernel`; returns 0 or the control word
+    it saw. Compiled, or loaded from the cache. Pixels whose orbit has not settled after 2000 applications keep their 0.
+    """
+    at = _period_at(formula, label)
+
+    def fill(
+        n: Counts, nf: Fractions, px0: int, py0: int, view: Doubles, max_iter: int, julia: bool, control: Words
     ) -> int:
-        where = n, nf, px0, py0, step, re0, im0, spacing, julia_re, julia_im
-        work = _aligned(DOUBLES, np.float64), _aligned(INTEGERS, np.int64)
-        return int(_compute(*where, max_iter, bailout2, control, counters, *flags, *work))
+        for y in range(n.shape[0]):
+            for x in range(n.shape[1]):
+                if n[y, x] == NOT_ESCAPED and nf[y, x] == 0.0:
+                    told: int = poll(control)
+                    if told != 0:
+                        return told
+                    column, row = float(px0 + x), float(py0 + y)
+                    re = view[0] + (view[2] * column + view[3] * row)
+                    im = view[1] + (view[4] * column + view[5] * row)
+                    nf[y, x] = at(re, im, view, min(max_iter, SETTLE_LIMIT), julia)
+        return 0
 
-    compute.__name__ = compute.__qualname__ = name
-    compute.__doc__ = f"{name}: see `Kernel`."
-    return compute
-
-
-mandelbrot = _kernel("mandelbrot", is_julia=False, tests=True)
-mandelbrot_plain = _kernel("mandelbrot_plain", is_julia=False, tests=False)
-julia = _kernel("julia", is_julia=True, tests=True)
-julia_plain = _kernel("julia_plain", is_julia=True, tests=False)
-
-
-# Compiled at its first call: only tests and benchmarks need it.
-@njit(cache=bool(config.CACHE_DIR), **OPTIONS)
-def _scalar(
-    n: Counts,
-    px0: int,
-    py0: int,
-    re0: float,
-    im0: float,
-    spacing: float,
-    julia_re: float,
-    julia_im: float,
-    max_iter: int,
-    bailout2: float,
-    is_julia: int,
-) -> None:
-    for y in range(n.shape[0]):
-        for x in range(n.shape[1]):
-            zr, zi = re0 + spacing * float(px0 + x), im0 - spacing * float(py0 + y)
-            cr, ci = julia_re, julia_im
-            if not is_julia:
-                cr, ci, zr, zi = zr, zi, 0.0, 0.0
-            count = 0
-            while count < max_iter and zr * zr + zi * zi <= bailout2:
-                zr, zi = zr * zr - zi * zi + cr, (zr + zr) * zi + ci
-                count += 1
-            n[y, x] = NOT_ESCAPED if zr * zr + zi * zi <= bailout2 else count
+    fill.__qualname__ = f"periods_{label}"
+    return njit(PERIODS_SIGNATURE, cache=bool(config.CACHE_DIR), **OPTIONS)(fill)
 
 
-def scalar(
-    n: NDArray[np.int32],
-    px0: int,
-    py0: int,
-    re0: float,
-    im0: float,
-    spacing: float,
-    julia_re: float,
-    julia_im: float,
-    max_iter: int,
-    bailout2: float,
-    *,
-    is_julia: bool,
-) -> None:
-    """The counts of every pixel by the plain loop: what the kernels are compared with."""
-    _scalar(n, px0, py0, re0, im0, spacing, julia_re, julia_im, max_iter, bailout2, int(is_julia))
+def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:
+    """The counts of every pixel of a formula by the plain loop: what the kernels are compared with.
+
+    Called as `(n, px0, py0, view, max_iter, limit, julia)`; compiled at the first call.
+    """
+    step, words, parameters = scalar_code(formula), formula.words, formula.parameters
+    converges, (first_re, first_im) = formula.converges, formula.start[:2]
+    second, third = formula.start[-2:]
+    fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
+
+    def is_over(z: Any, limit: float) -> bool:
+        if converges:
+            return not (z[0] - z[2]) * (z[0] - z[2]) + (z[1] - z[3]) * (z[1] - z[3]) >= limit
+        return not z[0] * z[0] + z[1] * z[1] <= limit
+
+    over = njit(**INLINE)(is_over)
+
+    def loop(n: Counts, px0: int, py0: int, view: Doubles, max_iter: int, limit: float, julia: bool) -> None:
+        p: Any = fixed(view[VIEW_WORDS:], parameters)
+        for y in range(n.shape[0]):
+            for x in range(n.shape[1]):
+                column, row = float(px0 + x), float(py0 + y)
+                re = view[0] + (view[2] * column + view[3] * row)
+                im = view[1] + (view[4] * column + view[5] * row)
+                c = (view[6], view[7]) if julia else (re, im)
+                first = (re, im) if julia else (first_re, first_im)
+                z = first if words == 2 else (first[0], first[1], second, third)
+                count = 0
+                while count < max_iter and not over(z, limit):
+                    z = step(z, c, p)
+                    count += 1
+                n[y, x] = count if over(z, limit) else NOT_ESCAPED
+
+    loop.__qualname__ = f"plain_loop_{label}"
+    return njit(**OPTIONS)(loop)

@@ -1,216 +1,288 @@
-"""Vector code of the escape-time kernels, written as LLVM IR over <LANES x double>.
+"""The vector part of the escape-time kernels, for a formula: blocks of iterations over all lanes at once.
 
-LLVM does not vectorise a loop that ends when its data says so, and its vectoriser drops a loop for
-reasons that change between releases; IR over explicit vectors leaves neither to chance. Two pipelines hide
-the latency of one step behind four registers of four doubles, so 16 lanes suit AVX2 and 32 suit AVX-512;
-results do not depend on the width. No fast-math flag anywhere: escaped lanes run to infinity and NaN and
-must compare false, and a contracted multiply-add would change last bits between CPUs.
-
-With NUMBA_DISABLE_JIT=1 the same functions are plain NumPy, so that coverage can be taken.
+`Layout` says where in the workspace of doubles what stands. `vector_code` writes the functions for a formula as LLVM
+IR; with NUMBA_DISABLE_JIT=1 they are plain NumPy, so that coverage can be taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import config, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = [
-    "BLOCK",
-    "LANES",
-    "POOL",
-    "QUEUE",
-    "ROWS",
-    "SCRATCH",
-    "advance",
-    "interior",
-    "poll",
-    "publish",
-    "settle",
-    "trailing_zeros",
-    "watch",
-]
+from rfm_kernels.duals import Dual
+from rfm_kernels.formulas import Formula
+from rfm_kernels.vectors import I64, LANES, VEC, Register, bits, broadcast, constant, data_of, load, log2, store
 
-LANES = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
+__all__ = ["BLOCK", "LANES", "Layout", "layout", "poll", "publish", "scalar_code", "trailing_zeros", "vector_code"]
+
 BLOCK = 8
 """Iterations between two looks at the lanes."""
 
-# The workspace begins with rows of LANES doubles.
-POOL = 0
-"""zr zi cr ci, zr zi at the start of the block, zr zi at the checkpoint, block of the next checkpoint."""
-QUEUE = 9
-"""zr zi cr ci, iterations allowed, iterations done, smooth fraction."""
-SCRATCH = 16
-"""x y of pixels to test for the interior."""
-ROWS = 18
+MOST_PARAMETERS = 72
 
-F64 = ir.DoubleType()
-I64 = ir.IntType(64)
-VEC = ir.VectorType(F64, LANES)
-IVEC = ir.VectorType(I64, LANES)
-MASK = ir.IntType(LANES)
+READY = 4 * LANES
+"""A pixel is in a lane, in the queue or ready, and new ones are taken only when none is ready: 3 LANES."""
 
 Emit = Callable[[Any, Any, Any, Any], Any]
 
-# log2(m) = 2/ln 2 · artanh((m - 1)/(m + 1)) for m in [√½, √2): odd powers up to 17 leave 1e-15.
-LOG2_TERMS = tuple(2.0 / (np.log(2.0) * k) for k in range(1, 18, 2))
-SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
-EXPONENT_BITS = 0xFFF0000000000000 - (1 << 64)
-TWO_52_BITS = 0x4330000000000000
-NF_MAX = 1.0 - 2.0**-24
-"""Largest float32 below 1."""
+
+class Layout(NamedTuple):
+    """Rows of LANES doubles, then what is not one a lane.
+
+    words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
+    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`, infinite of a free lane). The
+    queue: state, c, iterations allowed, iterations done, smooth fraction, distance. scratch: x y of pixels. stack,
+    initial, constants, doubles are offsets: of ready pixels, of a pixel's first state and c, of constants, of the end.
+    """
+
+    words: int
+    state: int
+    slopes: int
+    saved: int
+    check: int
+    due: int
+    queue: int
+    allowed: int
+    done: int
+    smooth: int
+    far: int
+    scratch: int
+    stack: int
+    initial: int
+    constants: int
+    doubles: int
 
 
-def _splat(value: float) -> Any:
-    return ir.Constant(VEC, [ir.Constant(F64, value)] * LANES)
+LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL = range(5)
+"""Of CONSTANTS: when a pixel is done, 1/log2 of that, 1/log2 of the degree, 1 where c moves and 0 where z₀ does, pixels
+to a unit of the plane."""
+VIEW = 8
+"""Of CONSTANTS: re0 im0, four of the matrix, c of a Julia set, the step's parameters."""
+PARAMETERS = VIEW + 8
 
 
-def _isplat(value: int) -> Any:
-    return ir.Constant(IVEC, [ir.Constant(I64, value)] * LANES)
+def layout(formula: Formula, *, derivative: bool) -> Layout:
+    """Where what stands."""
+    slopes = 0 if not derivative else 1 if formula.holomorphic else 2
+    state = formula.words * (1 + slopes)
+    saved = state + 2
+    check = saved + state
+    due = check + formula.words
+    queue = due + 1
+    allowed = queue + state + 2
+    scratch = allowed + 5
+    stack = (scratch + 2) * LANES
+    initial = stack + (state + 2) * READY
+    constants = initial + state + 2
+    doubles = constants + PARAMETERS + MOST_PARAMETERS
+    return Layout(
+        words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, queue=queue,
+        allowed=allowed, done=allowed + 1, smooth=allowed + 2, far=allowed + 3, scratch=scratch, stack=stack,
+        initial=initial, constants=constants, doubles=doubles,
+    )  # fmt: skip
 
 
-def _broadcast(builder: Any, scalar: Any) -> Any:
-    one = builder.insert_element(ir.Constant(VEC, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [ir.Constant(ir.IntType(32), 0)] * LANES)
-    return builder.shuffle_vector(one, ir.Constant(VEC, ir.Undefined), zeros)
+# --- a step of the state, for whatever the numbers are ----------------------------------------------
 
 
-def _data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
-    return context.make_array(array_type)(context, builder, array).data
+def _stepped(
+    formula: Formula, place: Layout, state: Sequence[Any], c: Sequence[Any], p: Sequence[Any], seed: Any
+) -> list[Any]:
+    """The next state. Derivatives of word k are state[words + k·slopes …]."""
+    words, slopes = place.words, place.slopes
+    if not slopes:
+        return list(formula.step(tuple(state), tuple(c), tuple(p)))
+    z = tuple(Dual(state[k], tuple(state[words + k * slopes : words + (k + 1) * slopes])) for k in range(words))
+    moving = tuple(Dual(c[k], tuple(seed if direction == k else 0 for direction in range(slopes))) for k in range(2))
+    after = formula.step(z, moving, tuple(p))
+    if formula.trapped:
+        # Nobody asks how a trap's distance changes, and following it would take registers.
+        after = (*after[:-1], Dual(after[-1].value, (0,) * slopes))
+    return [one.value for one in after] + [slope for one in after for slope in one.slopes]
 
 
-def _row(builder: Any, data: Any, row: int) -> Any:
-    place = builder.gep(data, [ir.Constant(I64, row * LANES)])
-    return builder.bitcast(place, VEC.as_pointer())
+def _distance(place: Layout, state: Sequence[Any], log2_norm: Any, norm: Any) -> tuple[Any, Any]:
+    """2|z| ln|z| over the gradient of |z|, as a vector away from the set: the distance estimate and its direction."""
+    words = place.words
+    x, y = state[0], state[1]
+    if place.slopes == 1:
+        # Of a holomorphic step the other direction is a turn by a quarter.
+        along, across = (state[words], state[words + 1]), (-state[words + 1], state[words])
+    else:
+        along, across = (state[words], state[words + 2]), (state[words + 1], state[words + 3])
+    # The gradient times |z|.
+    gx, gy = along[0] * x + along[1] * y, across[0] * x + across[1] * y
+    factor = norm * log2_norm * float(np.log(2.0)) / (gx * gx + gy * gy)
+    return gx * factor, gy * factor
 
 
-def _load(builder: Any, data: Any, row: int) -> Any:
-    return builder.load(_row(builder, data, row), align=8)
+# --- as LLVM IR ---------------------------------------------------------------------------------------
 
 
-def _store(builder: Any, data: Any, row: int, value: Any) -> None:
-    builder.store(value, _row(builder, data, row), align=8)
+class _Code:
+    """What the functions of one formula have in common while they are written."""
+
+    def __init__(self, formula: Formula, place: Layout, context: Any, builder: Any, signature: Any, args: Any) -> None:
+        self.formula, self.place, self.builder, self.args = formula, place, builder, args
+        self.data = data_of(context, builder, signature.args[0], args[0])
+
+    def rows(self, first: int, count: int) -> list[Register]:
+        return [self.row(first + k) for k in range(count)]
+
+    def row(self, number: int) -> Register:
+        return Register(self.builder, load(self.builder, self.data, number))
+
+    def constant(self, number: int) -> Register:
+        at = self.builder.gep(self.data, [ir.Constant(I64, self.place.constants + number)])
+        return Register(self.builder, broadcast(self.builder, self.builder.load(at, align=8)))
+
+    def parameters(self) -> list[Register]:
+        return [self.constant(PARAMETERS + k) for k in range(self.formula.parameters)]
+
+    def seed(self) -> Any:
+        return self.constant(SEED) if self.place.slopes else 0
+
+    def stepped(self, state: Sequence[Any], c: Sequence[Any], p: Sequence[Any], seed: Any) -> list[Any]:
+        new = _stepped(self.formula, self.place, state, c, p, seed)
+        zero = Register(self.builder, constant(0.0))
+        return [zero if isinstance(value, int) else value for value in new]
+
+    def size(self, state: Sequence[Any]) -> Any:
+        """|z|², or how far the last step has moved it, squared."""
+        if self.formula.converges:
+            dx, dy = state[0] - state[2], state[1] - state[3]
+            return dx * dx + dy * dy
+        return state[0] * state[0] + state[1] * state[1]
+
+    def over(self, size: Any, limit: Any) -> Any:
+        """Whether a pixel of this size is done: farther out than the limit, or moved by less. NaN is."""
+        sign = "<" if self.formula.converges else ">"
+        return self.builder.fcmp_unordered(sign, size.value, limit.value)
 
 
-def _bits(builder: Any, condition: Any) -> Any:
-    return builder.zext(builder.bitcast(condition, MASK), I64)
-
-
-def _norm(builder: Any, zr: Any, zi: Any) -> Any:
-    return builder.fadd(builder.fmul(zr, zr), builder.fmul(zi, zi))
-
-
-def _step(builder: Any, zr: Any, zi: Any, cr: Any, ci: Any) -> tuple[Any, Any]:
-    """z² + c in the scalar kernel's order of operations."""
-    real = builder.fsub(builder.fmul(zr, zr), builder.fmul(zi, zi))
-    imag = builder.fmul(builder.fadd(zr, zr), zi)
-    return builder.fadd(real, cr), builder.fadd(imag, ci)
-
-
-def _log2(builder: Any, value: Any) -> Any:
-    """log2 of doubles ≥ √½, the same bits on every machine (libm's differ)."""
-    bits = builder.bitcast(value, IVEC)
-    shifted = builder.sub(bits, _isplat(SQRT_HALF_BITS))
-    exponent = builder.lshr(shifted, _isplat(52))
-    mantissa = builder.bitcast(builder.sub(bits, builder.and_(shifted, _isplat(EXPONENT_BITS))), VEC)
-    # AVX2 has no conversion of 64-bit integers: a small one becomes a double by its place behind 2⁵².
-    whole = builder.bitcast(builder.or_(exponent, _isplat(TWO_52_BITS)), VEC)
-    whole = builder.fsub(whole, _splat(2.0**52))
-    s = builder.fdiv(builder.fsub(mantissa, _splat(1.0)), builder.fadd(mantissa, _splat(1.0)))
-    square = builder.fmul(s, s)
-    series = _splat(LOG2_TERMS[-1])
-    for term in LOG2_TERMS[-2::-1]:
-        series = builder.fadd(builder.fmul(series, square), _splat(term))
-    return builder.fadd(whole, builder.fmul(s, series))
-
-
-def _emit_advance(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    data = _data(context, builder, signature.args[0], args[0])
-    limit, safe = args[1], _broadcast(builder, args[2])
-    cr, ci = _load(builder, data, 2), _load(builder, data, 3)
-    zr0, zi0 = _load(builder, data, 0), _load(builder, data, 1)
+def _emit_advance(code: _Code) -> Any:
+    """Blocks until a lane seems to be done, or `limit` of them: (blocks << 32) | lanes."""
+    builder, place = code.builder, code.place
+    limit, safe = code.args[1], Register(builder, broadcast(builder, code.args[2]))
+    c, p, seed = code.rows(place.state, 2), code.parameters(), code.seed()
+    state0 = code.rows(0, place.state)
+    # What free lanes compute is nobody's.
+    taken = builder.fcmp_ordered("<", code.row(place.due).value, constant(float("inf")))
     before = builder.block
     loop, done = builder.append_basic_block("blocks"), builder.append_basic_block("done")
     builder.branch(loop)
     builder.position_at_end(loop)
-    zr, zi, count = builder.phi(VEC), builder.phi(VEC), builder.phi(I64)
-    _store(builder, data, 4, zr)
-    _store(builder, data, 5, zi)
-    new_zr, new_zi = zr, zi
+    phis, count = [builder.phi(VEC) for _ in state0], builder.phi(I64)
+    for k, phi in enumerate(phis):
+        store(builder, code.data, place.saved + k, phi)
+    state: list[Any] = [Register(builder, phi) for phi in phis]
+    over = ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
     for _ in range(BLOCK):
-        new_zr, new_zi = _step(builder, new_zr, new_zi, cr, ci)
-    bad = _bits(builder, builder.fcmp_unordered(">", _norm(builder, new_zr, new_zi), safe))
+        state = code.stepped(state, c, p, seed)
+        if code.formula.converges:
+            # What has come to rest may be moved on: each step is looked at.
+            over = builder.or_(over, code.over(code.size(state), safe))
+    if not code.formula.converges:
+        over = code.over(code.size(state), safe)
+    bad = bits(builder, builder.and_(over, taken))
     new_count = builder.add(count, ir.Constant(I64, 1))
     quiet = builder.icmp_unsigned("==", bad, ir.Constant(I64, 0))
     more = builder.and_(quiet, builder.icmp_signed("<", new_count, limit))
-    for phi, start, value in ((zr, zr0, new_zr), (zi, zi0, new_zi), (count, ir.Constant(I64, 0), new_count)):
-        phi.add_incoming(start, before)
-        phi.add_incoming(value, loop)
+    for phi, start, value in zip(phis, state0, state, strict=True):
+        phi.add_incoming(start.value, before)
+        phi.add_incoming(value.value, loop)
+    count.add_incoming(ir.Constant(I64, 0), before)
+    count.add_incoming(new_count, loop)
     builder.cbranch(more, loop, done)
     builder.position_at_end(done)
-    _store(builder, data, 0, new_zr)
-    _store(builder, data, 1, new_zi)
+    for k, value in enumerate(state):
+        store(builder, code.data, k, value.value)
     return builder.or_(builder.shl(new_count, ir.Constant(I64, 32)), bad)
 
 
-def _emit_settle(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    data = _data(context, builder, signature.args[0], args[0])
-    bailout2, scale = _broadcast(builder, args[1]), _broadcast(builder, args[2])
-    zr, zi, cr, ci, allowed = (_load(builder, data, QUEUE + row) for row in range(5))
-    done = _splat(0.0)
+def _emit_settle(code: _Code) -> Any:
+    """The queue's last block again, counted: which of them are done."""
+    builder, place = code.builder, code.place
+    limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
+    state, c = code.rows(place.queue, place.state), code.rows(place.queue + place.state, 2)
+    allowed, p, seed = code.row(place.allowed), code.parameters(), code.seed()
+    done, before = Register(builder, constant(0.0)), limit
     for k in range(BLOCK):
-        inside = builder.fcmp_ordered("<=", _norm(builder, zr, zi), bailout2)
-        going = builder.and_(inside, builder.fcmp_ordered("<", _splat(float(k)), allowed))
-        new_zr, new_zi = _step(builder, zr, zi, cr, ci)
-        zr, zi = builder.select(going, new_zr, zr), builder.select(going, new_zi, zi)
-        done = builder.fadd(done, builder.select(going, _splat(1.0), _splat(0.0)))
-    norm = _norm(builder, zr, zi)
-    escaped = builder.fcmp_unordered(">", norm, bailout2)
-    ratio = builder.fmul(_log2(builder, builder.select(escaped, norm, _splat(4.0))), scale)
-    smooth = builder.fsub(_splat(1.0), _log2(builder, builder.select(escaped, ratio, _splat(1.0))))
-    smooth = builder.select(builder.fcmp_ordered(">", smooth, _splat(0.0)), smooth, _splat(0.0))
-    smooth = builder.select(builder.fcmp_ordered("<", smooth, _splat(NF_MAX)), smooth, _splat(NF_MAX))
-    for row, value in ((0, zr), (1, zi), (5, done), (6, smooth)):
-        _store(builder, data, QUEUE + row, value)
-    return _bits(builder, escaped)
+        size = code.size(state)
+        inside = builder.not_(code.over(size, limit))
+        going = builder.and_(inside, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
+        before = Register(builder, builder.select(going, size.value, before.value))
+        new = code.stepped(state, c, p, seed)
+        state = [
+            Register(builder, builder.select(going, one.value, old.value)) for one, old in zip(new, state, strict=True)
+        ]
+        done += Register(builder, builder.select(going, constant(1.0), constant(0.0)))
+    size = code.size(state)
+    over = code.over(size, limit)
+
+    def log2_of(value: Register, elsewhere: float) -> Register:
+        return Register(builder, log2(builder, builder.select(over, value.value, constant(elsewhere))))
+
+    if code.formula.converges:
+        # Between the last step that was too long and the first that was not, on a logarithmic scale: continuous
+        # however it converges, and most maps of `nova` do so linearly.
+        log_size = log2_of(before / limit, 1.0)
+        smooth = log_size / log2_of(before / size, 2.0)
+    else:
+        log_size = log2_of(size, 4.0)
+        ratio = builder.select(over, (log_size * scale).value, constant(1.0))
+        smooth = 1.0 - Register(builder, log2(builder, ratio)) * degree_scale
+    for k, value in enumerate(state):
+        store(builder, code.data, place.queue + k, value.value)
+    store(builder, code.data, place.done, done.value)
+    store(builder, code.data, place.smooth, smooth.value)
+    if place.slopes:
+        away = _distance(place, state, log_size, size)
+        for k, part in enumerate(away):
+            store(builder, code.data, place.far + k, part.value)
+    return bits(builder, over)
 
 
-def _emit_watch(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    data = _data(context, builder, signature.args[0], args[0])
-    tick, near2 = _broadcast(builder, args[1]), _broadcast(builder, args[2])
-    zr, zi = _load(builder, data, 0), _load(builder, data, 1)
-    dr = builder.fsub(zr, _load(builder, data, 6))
-    di = builder.fsub(zi, _load(builder, data, 7))
-    near = _bits(builder, builder.fcmp_ordered("<", _norm(builder, dr, di), near2))
-    due = _bits(builder, builder.fcmp_ordered("<=", _load(builder, data, 8), tick))
+def _emit_watch(code: _Code) -> Any:
+    """(lanes near their checkpoint << 32) | lanes whose next checkpoint is due."""
+    builder, place = code.builder, code.place
+    tick, near2 = broadcast(builder, code.args[1]), broadcast(builder, code.args[2])
+    apart = None
+    for k in range(place.words):
+        difference = code.row(k) - code.row(place.check + k)
+        apart = difference * difference if apart is None else apart + difference * difference
+    near = bits(builder, builder.fcmp_ordered("<=", (apart or code.row(0)).value, near2))
+    due = bits(builder, builder.fcmp_ordered("<=", code.row(place.due).value, tick))
     return builder.or_(builder.shl(near, ir.Constant(I64, 32)), due)
 
 
-def _emit_interior(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    data = _data(context, builder, signature.args[0], args[0])
-    margin = _splat(1e-13)
-    x, y = _load(builder, data, SCRATCH), _load(builder, data, SCRATCH + 1)
-    y2 = builder.fmul(y, y)
-    shifted = builder.fsub(x, _splat(0.25))
-    q = builder.fadd(builder.fmul(shifted, shifted), y2)
-    cardioid = builder.fmul(q, builder.fadd(q, shifted))
-    in_cardioid = builder.fcmp_ordered("<", builder.fadd(cardioid, margin), builder.fmul(y2, _splat(0.25)))
-    right = builder.fadd(x, _splat(1.0))
-    disc = builder.fadd(builder.fmul(right, right), y2)
-    in_disc = builder.fcmp_ordered("<", builder.fadd(disc, margin), _splat(0.0625))
-    return _bits(builder, builder.or_(in_cardioid, in_disc))
+def _emit_interior(code: _Code) -> Any:
+    """Which of the pixels in SCRATCH lie in the cardioid or the disc of period 2 of the Mandelbrot set."""
+    builder = code.builder
+    x, y = code.row(code.place.scratch), code.row(code.place.scratch + 1)
+    y2 = y * y
+    shifted = x - 0.25
+    q = shifted * shifted + y2
+    cardioid = q * (q + shifted) + 1e-13
+    in_cardioid = builder.fcmp_ordered("<", cardioid.value, (y2 * 0.25).value)
+    right = x + 1.0
+    disc = right * right + y2 + 1e-13
+    in_disc = builder.fcmp_ordered("<", disc.value, constant(0.0625))
+    return bits(builder, builder.or_(in_cardioid, in_disc))
 
 
 def _emit_poll(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    return builder.load_atomic(_data(context, builder, signature.args[0], args[0]), "monotonic", 8)
+    return builder.load_atomic(data_of(context, builder, signature.args[0], args[0]), "monotonic", 8)
 
 
 def _emit_publish(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    data = _data(context, builder, signature.args[0], args[0])
+    data = data_of(context, builder, signature.args[0], args[0])
     builder.store_atomic(args[2], builder.gep(data, [args[1]]), "monotonic", 8)
     return context.get_dummy_value()
 
@@ -219,61 +291,92 @@ def _emit_trailing_zeros(_context: Any, builder: Any, _signature: Any, args: Any
     return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
 
-def _rows(work: Any, first: int, end: int) -> Any:
-    return work[first * LANES : end * LANES].reshape(end - first, LANES)
+# --- as NumPy -------------------------------------------------------------------------------------------
 
 
-def _norm_of(rows: Any) -> Any:
-    return rows[0] * rows[0] + rows[1] * rows[1]
+class _Plain:
+    """The same in NumPy."""
+
+    def __init__(self, formula: Formula, place: Layout) -> None:
+        self.formula, self.place = formula, place
+
+    def rows(self, work: Any, first: int, count: int) -> Any:
+        return work[first * LANES : (first + count) * LANES].reshape(count, LANES)
+
+    def stepped(self, work: Any, state: Any, c: Any) -> Any:
+        constants = work[self.place.constants :]
+        p = constants[PARAMETERS : PARAMETERS + self.formula.parameters]
+        new = _stepped(self.formula, self.place, list(state), list(c), list(p), constants[SEED])
+        return np.stack([np.broadcast_to(value, state[0].shape) for value in new])
+
+    def size(self, state: Any) -> Any:
+        if self.formula.converges:
+            return (state[0] - state[2]) ** 2 + (state[1] - state[3]) ** 2
+        return state[0] * state[0] + state[1] * state[1]
+
+    def over(self, size: Any, limit: float) -> Any:
+        return ~(size >= limit) if self.formula.converges else ~(size <= limit)
+
+    def advance(self, work: Any, limit: int, safe: float) -> int:
+        place = self.place
+        pool, c = self.rows(work, 0, place.state), self.rows(work, place.state, 2)
+        count, bad = 0, 0
+        with np.errstate(all="ignore"):
+            while count < limit and not bad:
+                self.rows(work, place.saved, place.state)[:] = pool
+                over = np.zeros(LANES, bool)
+                for _ in range(BLOCK):
+                    pool[:] = self.stepped(work, pool, c)
+                    now = self.over(self.size(pool), safe)
+                    over = over | now if self.formula.converges else now
+                bad = _mask_of(over & np.isfinite(self.rows(work, place.due, 1)[0]))
+                count += 1
+        return (count << 32) | bad
+
+    def settle(self, work: Any) -> int:
+        place, constants = self.place, work[self.place.constants :]
+        state, c = self.rows(work, place.queue, place.state), self.rows(work, place.queue + place.state, 2)
+        allowed, done = self.rows(work, place.allowed, 2)
+        done[:] = 0.0
+        before = np.full(LANES, constants[LIMIT])
+        with np.errstate(all="ignore"):
+            for k in range(BLOCK):
+                going = ~self.over(self.size(state), constants[LIMIT]) & (k < allowed)
+                before = np.where(going, self.size(state), before)
+                state[:] = np.where(going, self.stepped(work, state, c), state)
+                done += going
+            size = self.size(state)
+            over = self.over(size, constants[LIMIT])
+
+            def log2_of(value: Any, elsewhere: float) -> Any:
+                return np.nan_to_num(np.minimum(np.log2(np.where(over, value, elsewhere)), 1024.0), nan=1024.0)
+
+            smooth = self.rows(work, place.smooth, 1)[0]
+            if self.formula.converges:
+                log_size = log2_of(before / constants[LIMIT], 1.0)
+                smooth[:] = log_size / log2_of(before / size, 2.0)
+            else:
+                log_size = log2_of(size, 4.0)
+                smooth[:] = 1.0 - np.log2(np.where(over, log_size * constants[SCALE], 1.0)) * constants[DEGREE_SCALE]
+            if place.slopes:
+                self.rows(work, place.far, 2)[:] = _distance(place, list(state), log_size, size)
+        return _mask_of(over)
+
+    def watch(self, work: Any, tick: float, near2: float) -> int:
+        place = self.place
+        apart = (self.rows(work, 0, place.words) - self.rows(work, place.check, place.words)) ** 2
+        near = apart.sum(axis=0) <= near2
+        return (_mask_of(near) << 32) | _mask_of(self.rows(work, place.due, 1)[0] <= tick)
+
+    def interior(self, work: Any) -> int:
+        x, y = self.rows(work, self.place.scratch, 2)
+        q = (x - 0.25) ** 2 + y * y
+        cardioid = q * (q + (x - 0.25)) + 1e-13 < y * y * 0.25
+        return _mask_of(cardioid | ((x + 1.0) ** 2 + y * y + 1e-13 < 0.0625))
 
 
 def _mask_of(condition: Any) -> int:
     return sum(1 << int(lane) for lane in np.flatnonzero(condition))
-
-
-def _step_of(rows: Any) -> Any:
-    zr, zi, cr, ci = rows[:4]
-    return np.stack([zr * zr - zi * zi + cr, (zr + zr) * zi + ci])
-
-
-def _plain_advance(work: Any, limit: int, safe: float) -> int:
-    rows, count, bad = _rows(work, POOL, QUEUE), 0, 0
-    with np.errstate(all="ignore"):
-        while count < limit and not bad:
-            rows[4:6] = rows[:2]
-            for _ in range(BLOCK):
-                rows[:2] = _step_of(rows)
-            bad = _mask_of(~(_norm_of(rows) <= safe))
-            count += 1
-    return (count << 32) | bad
-
-
-def _plain_settle(work: Any, bailout2: float, scale: float) -> int:
-    rows = _rows(work, QUEUE, SCRATCH)
-    rows[5] = 0.0
-    with np.errstate(all="ignore"):
-        for k in range(BLOCK):
-            going = (_norm_of(rows) <= bailout2) & (k < rows[4])
-            rows[:2] = np.where(going, _step_of(rows), rows[:2])
-            rows[5] += going
-        norm = _norm_of(rows)
-        escaped = ~(norm <= bailout2)
-        ratio = np.where(escaped, np.log2(np.where(escaped, norm, 4.0)) * scale, 1.0)
-        rows[6] = np.clip(1.0 - np.log2(ratio), 0.0, NF_MAX)
-    return _mask_of(escaped)
-
-
-def _plain_watch(work: Any, tick: float, near2: float) -> int:
-    rows = _rows(work, POOL, QUEUE)
-    near = (rows[0] - rows[6]) ** 2 + (rows[1] - rows[7]) ** 2 < near2
-    return (_mask_of(near) << 32) | _mask_of(rows[8] <= tick)
-
-
-def _plain_interior(work: Any) -> int:
-    x, y = _rows(work, SCRATCH, ROWS)
-    q = (x - 0.25) ** 2 + y * y
-    cardioid = q * (q + (x - 0.25)) + 1e-13 < y * y * 0.25
-    return _mask_of(cardioid | ((x + 1.0) ** 2 + y * y + 1e-13 < 0.0625))
 
 
 def _plain_poll(control: Any) -> int:
@@ -286,6 +389,9 @@ def _plain_publish(counters: Any, index: int, value: int) -> None:
 
 def _plain_trailing_zeros(word: int) -> int:
     return (int(word) & -int(word)).bit_length() - 1
+
+
+# --- for jitted code --------------------------------------------------------------------------------------
 
 
 def _compiled(emit: Emit, result: Any, arguments: str, plain: Callable[..., Any]) -> Any:
@@ -305,10 +411,43 @@ def _compiled(emit: Emit, result: Any, arguments: str, plain: Callable[..., Any]
     return intrinsic(typing[len(arguments)])
 
 
-advance = _compiled(_emit_advance, types.int64, "pif", _plain_advance)
-settle = _compiled(_emit_settle, types.int64, "pff", _plain_settle)
-watch = _compiled(_emit_watch, types.int64, "pff", _plain_watch)
-interior = _compiled(_emit_interior, types.int64, "p", _plain_interior)
+def vector_code(formula: Formula, place: Layout) -> dict[str, Any]:
+    """`advance(real, blocks, limit)`, `settle(real)`, `watch(real, tick, near2)` and `interior(real)` of a formula."""
+
+    def coded(write: Callable[[_Code], Any]) -> Emit:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return write(_Code(formula, place, context, builder, signature, args))
+
+        return emit
+
+    plain = _Plain(formula, place)
+    return {
+        "advance": _compiled(coded(_emit_advance), types.int64, "pif", plain.advance),
+        "settle": _compiled(coded(_emit_settle), types.int64, "p", plain.settle),
+        "watch": _compiled(coded(_emit_watch), types.int64, "pff", plain.watch),
+        "interior": _compiled(coded(_emit_interior), types.int64, "p", plain.interior),
+    }
+
+
+def scalar_code(formula: Formula) -> Any:
+    """`step(z, c, p)` of a formula on tuples of doubles, for jitted code that goes pixel by pixel."""
+
+    def stepped(z: Any, c: Any, p: Any) -> Any:
+        return formula.step(tuple(z), tuple(c), tuple(p))
+
+    if config.DISABLE_JIT:
+        return stepped
+    tuples = [types.UniTuple(types.float64, count) for count in (formula.words, 2, formula.parameters)]
+    signature = tuples[0](*tuples)
+
+    def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        unpacked = (cgutils.unpack_tuple(builder, argument) for argument in args)
+        after = stepped(*([Register(builder, value) for value in values] for values in unpacked))
+        return context.make_tuple(builder, tuples[0], [one.value for one in after])
+
+    return intrinsic(lambda _context, _z, _c, _p: (signature, emit))
+
+
 poll = _compiled(_emit_poll, types.int64, "w", _plain_poll)
 trailing_zeros = _compiled(_emit_trailing_zeros, types.int64, "i", _plain_trailing_zeros)
 publish = _compiled(_emit_publish, types.void, "wii", _plain_publish)

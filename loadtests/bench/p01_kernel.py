@@ -96,32 +96,35 @@ def _peer(folder: Path) -> Callable[..., float]:
 def _ours(name: str, tests: bool) -> tuple[float, int, Any]:
     """Seconds, nominal iterations and counts of one run, smooth fractions included."""
     kernels = _kernels()
-    left, top, span, side, max_iter = VIEWS[name]
-    n, nf = np.full((side, side), kernels.PENDING, np.int32), np.zeros((side, side), np.float32)
+    *_, side, max_iter = VIEWS[name]
+    n, nf = np.full((side, side), -2, np.int32), np.zeros((side, side), np.float32)
     control, counters = np.zeros(1, np.int64), np.zeros(8, np.int64)
-    spacing = span / side
-    where = 0, 0, 1, left, top + spacing * (side - 1), spacing, 0.0, 0.0
-    compute = kernels.mandelbrot if tests else kernels.mandelbrot_plain
+    nothing = np.zeros((1, 1), np.complex64)
+    compute = kernels.kernel("mandelbrot", interior_tests=tests)
     begin_s = time.perf_counter()
-    compute(n, nf, *where, max_iter, BAILOUT2, control, counters)
+    compute(n, nf, nothing, nothing, 0, 0, 1, _view(name), max_iter, BAILOUT2, control, counters)
     return time.perf_counter() - begin_s, int(counters[1]), n
+
+
+def _view(name: str) -> Any:
+    left, top, span, side, _ = VIEWS[name]
+    spacing = span / side
+    return np.array([left, top + spacing * (side - 1), spacing, 0.0, 0.0, -spacing, 0.0, 0.0])
 
 
 def _kernels() -> Any:
     """The compiled kernels: imported late, since Numba reads the cache's folder when it is imported."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"rfm-kernels-{cache_key()}"))
-    return importlib.import_module("rfm_kernels.escape_time")
+    return importlib.import_module("rfm_kernels.catalog")
 
 
 def _identity(quick: bool) -> dict[str, Any]:
     """Pixels whose count is not the scalar kernel's, over all views."""
     differing = pixels = 0
     for name in "b" if quick else VIEWS:
-        left, top, span, side, max_iter = VIEWS[name]
-        spacing = span / side
+        *_, side, max_iter = VIEWS[name]
         expected = np.empty((side, side), np.int32)
-        corner = 0, 0, left, top + spacing * (side - 1), spacing, 0.0, 0.0
-        _kernels().scalar(expected, *corner, max_iter, BAILOUT2, is_julia=False)
+        _kernels().plain_loop("mandelbrot")(expected, 0, 0, _view(name), max_iter, BAILOUT2, False)
         for tests in (False, True):
             differing += int((_ours(name, tests)[2] != expected).sum())
             pixels += side * side

@@ -137,9 +137,9 @@ def _bare(request: RenderRequest) -> tuple[float, int]:
 
 def _loop(request: RenderRequest, view: ViewPlan, planes: mmap.mmap, count: Any, nominal: Any, barrier: Any) -> None:
     os.environ["NUMBA_CACHE_DIR"] = str(cache_home() / "kernels" / cache_key())
-    from rfm_kernels.catalog import kernel
+    from rfm_runtime.engine.renderer import Renderer
 
-    compute = kernel(view.formula, julia=view.is_julia, interior_tests=view.interior_tests)
+    renderer = Renderer(view)
     shape = request.height_px, request.width_px
     n = np.frombuffer(planes, np.int32, shape[0] * shape[1]).reshape(shape)
     nf = np.frombuffer(planes, np.float32, shape[0] * shape[1], 4 * shape[0] * shape[1]).reshape(shape)
@@ -154,8 +154,7 @@ def _loop(request: RenderRequest, view: ViewPlan, planes: mmap.mmap, count: Any,
             break
         x, y, width, height = rect(grid, index)
         part = np.s_[y : y + height, x : x + width]
-        where = x, y, 1, view.re0, view.im0, view.spacing, view.julia_re, view.julia_im
-        compute(n[part], nf[part], *where, view.max_iter, view.bailout2, control, counters)
+        renderer.compute(n[part], nf[part], x, y, control=control, counters=counters)
     with nominal.get_lock():
         nominal.value += int(counters[1])
     barrier.wait()

@@ -22,12 +22,15 @@ from rfm_runtime.cli import (
     errors,
     explain,
     fetch,
+    formulas,
     history,
     logs,
     pause,
     presets,
     priority,
+    probe,
     ps,
+    recolour,
     render,
     report,
     resume,
@@ -121,6 +124,7 @@ app = typer.Typer(
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
+    *(formulas.formulas, probe.probe, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     chaos.chaos,
 ):

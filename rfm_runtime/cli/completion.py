@@ -1,10 +1,10 @@
-"""What the shell offers at the Tab key: presets, palettes, ids. Whatever goes wrong, it is silent."""
+"""What the shell offers at the Tab key: presets, formulas, palettes, ids. Whatever goes wrong, it is silent."""
 
 from __future__ import annotations
 
 from rfm_runtime.errors import RfmError
 
-__all__ = ["operations", "palettes", "presets"]
+__all__ = ["formulas", "operations", "palettes", "presets"]
 
 
 def presets(incomplete: str) -> list[tuple[str, str]]:
@@ -12,6 +12,13 @@ def presets(incomplete: str) -> list[tuple[str, str]]:
     from rfm_runtime.render.presets import PRESETS
 
     return [(name, preset.title) for name, preset in PRESETS.items() if name.startswith(incomplete)]
+
+
+def formulas(incomplete: str) -> list[tuple[str, str]]:
+    """Names of formulas, with what they are."""
+    from rfm_runtime.render.formulas import FORMULAS
+
+    return [(name, formula.description) for name, formula in FORMULAS.items() if name.startswith(incomplete)]
 
 
 def palettes(incomplete: str) -> list[str]:

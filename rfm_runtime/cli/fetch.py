@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,10 @@ from rfm_runtime.cli.common import (
 from rfm_runtime.errors import BadRequestError, OperationFailedError, OutcomeError, UnavailableError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 
-__all__ = ["fetch"]
+if TYPE_CHECKING:
+    from rfm_runtime.client.handle import Operation
+
+__all__ = ["fetch", "files_of"]
 
 
 def fetch(
@@ -41,20 +44,7 @@ def fetch(
         handle = connected.handle(find(connected, operation))
         if wait:
             handle.outcome()
-        info = handle.info
-        names = [found.name for found in info.artifacts] if info is not None else []
-        if not names and handle.state not in TERMINAL_STATES:
-            raise UnavailableError(f"{handle.id} is {handle.state} and has no files yet", hint="add --wait")
-        if not names and info is not None and info.error is not None:
-            error = info.error
-            raise OperationFailedError(
-                f"{handle.id} failed and left no files: {error.message}",
-                cause_code=error.code,
-                cause_severity=error.severity,
-                hint=error.hint,
-            )
-        if not names:
-            raise OutcomeError(f"{handle.id} is {handle.state} and left no files", hint="render it again")
+        names = files_of(handle)
         if artifact not in names:
             raise BadRequestError(
                 f"{handle.id} has no file {artifact!r}", hint=f"choose one with --artifact: {', '.join(names)}"
@@ -65,3 +55,22 @@ def fetch(
         print_json({"operation_id": handle.id, "artifact": artifact, "file": str(target), "size_bytes": len(content)})
     else:
         typer.echo(str(target))
+
+
+def files_of(handle: Operation) -> list[str]:
+    """Names of what it left. Raises UnavailableError, OperationFailedError or OutcomeError if that is nothing."""
+    info = handle.info
+    names = [found.name for found in info.artifacts] if info is not None else []
+    if not names and handle.state not in TERMINAL_STATES:
+        raise UnavailableError(f"{handle.id} is {handle.state} and has no files yet", hint="add --wait")
+    if not names and info is not None and info.error is not None:
+        error = info.error
+        raise OperationFailedError(
+            f"{handle.id} failed and left no files: {error.message}",
+            cause_code=error.code,
+            cause_severity=error.severity,
+            hint=error.hint,
+        )
+    if not names:
+        raise OutcomeError(f"{handle.id} is {handle.state} and left no files", hint="render it again")
+    return names

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re as regex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_runtime.cli import completion
+from rfm_runtime.cli.colours import (
+    BitsOption,
+    ColouringOption,
+    CyclicOption,
+    DensityOption,
+    DitherOption,
+    InteriorOption,
+    LightAzimuthOption,
+    LightElevationOption,
+    OffsetOption,
+    PaletteOption,
+    ShineOption,
+    SlopesOption,
+)
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
+from rfm_runtime.cli.sizes import IterationsOption, SizeOption, pixels_of
 from rfm_runtime.cli.text import duration, number
 from rfm_runtime.errors import (
     BadRequestError,
@@ -23,11 +37,12 @@ from rfm_runtime.errors import (
 )
 
 if TYPE_CHECKING:
+    from rfm_runtime.cli.outputs import Outputs
     from rfm_runtime.client.handle import Operation
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import Operation as OperationInfo
 
-__all__ = ["render"]
+__all__ = ["RENDER", "render", "runtime"]
 
 RENDER = "render.escape_time"
 
@@ -36,6 +51,16 @@ PRIVATE_RETRIES = 8
 
 CANCEL_S = 10.0
 """A kernel stops within milliseconds; beyond this something is wrong that waiting does not mend."""
+
+
+def _pair(text: str | None) -> dict[str, float]:
+    if text is None:
+        return {}
+    try:
+        re_part, im_part = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadRequestError(f"--trap-at is {text[:40]!r}", hint="write it like 0.5,-0.25") from None
+    return {"trap_re": re_part, "trap_im": im_part}
 
 
 def render(
@@ -48,26 +73,55 @@ def render(
     width: Annotated[
         str | None, typer.Option(metavar="DECIMAL", help="Horizontal extent of the view, decimal.")
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, e.g. 1920x1080.")] = None,
-    max_iter: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Iterations after which a point counts as inside.")
+    size: SizeOption = None,
+    max_iter: IterationsOption = None,
+    formula: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See `rfm-runtime formulas`.", autocompletion=completion.formulas),
     ] = None,
+    power: Annotated[int | None, typer.Option(metavar="NUMBER", help="Of a Multibrot set, 2 to 16.")] = None,
+    p: Annotated[str | None, typer.Option("--p", metavar="COMPLEX", help="Of `phoenix`, e.g. -0.5+0.1i.")] = None,
+    coefficients: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Of the polynomial of `newton` and `nova`, highest first, e.g. 1,0,0,-1."),
+    ] = None,
+    roots: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Or its roots, complex, with commas between them.")
+    ] = None,
+    relaxation: Annotated[
+        str | None, typer.Option(metavar="COMPLEX", help="R of `newton` and `nova`; 1 without it.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="A shorter step ends `newton` and `nova`.")
+    ] = None,
+    rotation: Annotated[
+        float | None, typer.Option(metavar="DEGREES", help="Turn the view about its centre, counterclockwise.")
+    ] = None,
+    skew: Annotated[float | None, typer.Option(metavar="DEGREES", help="Lean its upright axis over.")] = None,
+    stretch: Annotated[float | None, typer.Option(metavar="NUMBER", help="Lengthen its upright axis.")] = None,
     julia_re: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, real part.")] = None,
     julia_im: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, imaginary part.")] = None,
     bailout: Annotated[float | None, typer.Option(metavar="NUMBER", help="Escape radius.")] = None,
-    palette: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="viridis, plasma, inferno, magma, cividis, turbo.",
-            autocompletion=completion.palettes,
-        ),
+    palette: PaletteOption = None,
+    density: DensityOption = None,
+    offset: OffsetOption = None,
+    interior: InteriorOption = None,
+    colouring: ColouringOption = None,
+    cyclic: CyclicOption = None,
+    slopes: SlopesOption = None,
+    light_azimuth: LightAzimuthOption = None,
+    light_elevation: LightElevationOption = None,
+    shine: ShineOption = None,
+    bits: BitsOption = None,
+    dither: DitherOption = None,
+    trap: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Keep how near orbits come to it: point, cross or circle.")
     ] = None,
-    density: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Palette runs each time the count doubles.")
+    trap_at: Annotated[str | None, typer.Option(metavar="RE,IM", help="Where it is; 0,0 without it.")] = None,
+    trap_radius: Annotated[float | None, typer.Option(metavar="NUMBER", help="Of the circle.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="1…8", help="Of a pixel at edges, against jaggies and noise; 1 without it.")
     ] = None,
-    offset: Annotated[float | None, typer.Option(metavar="NUMBER", help="Where the palette begins, 0 to 1.")] = None,
-    interior: Annotated[str | None, typer.Option(metavar="COLOUR", help="Colour of the inside, #rrggbb.")] = None,
     interior_tests: Annotated[
         bool | None, typer.Option("--interior-tests/--no-interior-tests", help="Find inside points early.")
     ] = None,
@@ -82,9 +136,22 @@ def render(
     priority: Annotated[
         int, typer.Option(metavar="NUMBER", min=-100, max=100, help="-100 to 100; higher runs first.")
     ] = 0,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the view from a picture of ours, a .toml or a .kfr file."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write the PNG; PRESET.png without it."),
+    ] = None,
+    raw: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write counts too: n and mu for NumPy, .npz.")
+    ] = None,
+    exr: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write counts for other deep-zoom programs, .exr.")
+    ] = None,
+    save_params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the parameters too: .toml, .kfr or .kfp.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and print its id.")] = False,
@@ -94,7 +161,10 @@ def render(
     """Render a preset or a view, with a live bar.
 
     Ctrl-C cancels, a second one quits at once. Without a running runtime a private one is started for this picture.
+    Options override what a preset or a file says.
     """
+    from rfm_runtime.cli.locations import file_params
+    from rfm_runtime.cli.outputs import Outputs
     from rfm_runtime.client.presets import preset_params
     from rfm_runtime.render.request import validate
 
@@ -103,6 +173,16 @@ def render(
         "im": im,
         "width": width,
         "max_iter": max_iter,
+        "formula": formula,
+        "power": power,
+        "p": p,
+        "coefficients": None if coefficients is None else coefficients.split(","),
+        "roots": None if roots is None else roots.split(","),
+        "relaxation": relaxation,
+        "tolerance": tolerance,
+        "rotation_deg": rotation,
+        "skew_deg": skew,
+        "stretch": stretch,
         "julia_re": julia_re,
         "julia_im": julia_im,
         "bailout": bailout,
@@ -110,41 +190,68 @@ def render(
         "density": density,
         "offset": offset,
         "interior": interior,
+        "colouring": colouring,
+        "cyclic": cyclic,
+        "slopes": slopes,
+        "light_azimuth_deg": light_azimuth,
+        "light_elevation_deg": light_elevation,
+        "shine": shine,
+        "bits": bits,
+        "dither": dither,
+        "trap": trap,
+        **_pair(trap_at),
+        "trap_radius": trap_radius,
+        "samples": samples,
         "interior_tests": interior_tests,
         "on_poison": on_poison,
         "tile_px": tile,
-        **_size(size),
     }
+    pixels = pixels_of(size)
+    known = file_params(like, **pixels) if like is not None else {}
+    if preset is not None and "re" in known:
+        raise BadRequestError(f"both {preset} and {like} are a view", hint="name one of them")
     params = {
         **(preset_params(preset) if preset is not None else {}),
+        **known,
         **{key: value for key, value in given.items() if value is not None},
+        **pixels,
     }
-    if preset is None and not {"re", "im", "width"} <= params.keys():
+    missing = [key for key in ("re", "im", "width") if key not in params]
+    if missing and like is not None:
+        raise BadRequestError(
+            f"{like} has no {', no '.join(missing)}", hint=f"give --{', --'.join(missing)} too, or a preset"
+        )
+    if missing:
         raise BadRequestError(
             "name a preset, or give --re, --im and --width", hint="list the presets with `rfm-runtime presets`"
         )
-    validate(params)
-    title = name or preset or "render"
+    request = validate(params)
+    stem = preset or (like.stem if like is not None else "render")
+    title = name or stem
     if detach:
-        if output is not None:
+        if output is not None or raw is not None or exr is not None:
             raise BadRequestError(
-                "--detach writes no file, so -o has no meaning", hint="fetch it later: `rfm-runtime fetch ID -o FILE`"
+                "--detach writes no file, so -o, --raw and --exr have no meaning",
+                hint="fetch it later: `rfm-runtime fetch ID -o FILE`",
             )
-        with _runtime(runtime_dir, detach=True) as (client, _):
+        kept = Outputs(request, params=save_params, rendered=False, force=force, runtime_dir=runtime_dir)
+        with runtime(runtime_dir, detach=True) as (client, _):
             operation = client.submit(RENDER, params, name=title, priority=priority)
+        kept.write_params()
         print_json({"operation_id": operation.id}) if as_json else typer.echo(operation.id)
         return
     # A name is for people and may be no file's name.
-    target = _target(output or Path(f"{preset or 'render'}.png"), force=force, runtime_dir=runtime_dir)
-    with _runtime(runtime_dir, detach=False) as (client, private):
+    target = _target(output or Path(f"{stem}.png"), force=force, runtime_dir=runtime_dir)
+    beside = Outputs(request, raw=raw, exr=exr, params=save_params, force=force, runtime_dir=runtime_dir)
+    with runtime(runtime_dir, detach=False) as (client, private):
         operation = client.submit(RENDER, params, name=title, priority=priority)
         _follow(client, operation)
         outcome = operation.outcome()
-        saved = _save(operation, target, force=force, private=private)
+        saved = _save(operation, target, beside, force=force, private=private)
         if as_json:
-            print_json({"operation": outcome, "file": str(saved)})
+            print_json({"operation": outcome, "file": str(saved), "files": [str(path) for path in beside.paths]})
         else:
-            _summary(outcome, saved)
+            _summary(outcome, saved, beside.paths)
 
 
 def _target(path: Path, *, force: bool, runtime_dir: str | None) -> Path:
@@ -153,19 +260,8 @@ def _target(path: Path, *, force: bool, runtime_dir: str | None) -> Path:
     return output_file(path, force=force, runtime_dir=runtime_dir)
 
 
-def _size(size: str | None) -> dict[str, int]:
-    if size is None:
-        return {}
-    match = regex.fullmatch(r"([0-9]{1,6})[x×]([0-9]{1,6})", size)
-    if match is None:
-        raise BadRequestError(
-            f"--size is {size!r}", hint="write it like 1920x1080, with up to six digits for each side"
-        )
-    return {"width_px": int(match[1]), "height_px": int(match[2])}
-
-
 @contextmanager
-def _runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client, bool]]:
+def runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client, bool]]:
     """The running runtime, or a private one (True) that ends with this command."""
     from rfm_runtime.client.sync_client import Client
 
@@ -236,16 +332,18 @@ def _cancel(client: Client, operation: Operation) -> None:
         raise
 
 
-def _save(operation: Operation, target: Path, *, force: bool, private: bool) -> Path:
-    """Write the picture. What a failure leaves depends on whose runtime it is."""
+def _save(operation: Operation, target: Path, beside: Outputs, *, force: bool, private: bool) -> Path:
+    """Write the picture, and what is wanted beside it. What a failure leaves depends on whose runtime it is."""
     try:
-        return operation.save(target, force=force)
+        saved = operation.save(target, force=force)
+        beside.write(operation)
+        return saved
     except SetupError as error:
         error.kept = None if private else f"the picture is kept: `rfm-runtime fetch {operation.id} -o FILE`"
         raise
 
 
-def _summary(outcome: OperationInfo, saved: Path) -> None:
+def _summary(outcome: OperationInfo, saved: Path, beside: Sequence[Path]) -> None:
     from rich.text import Text
 
     took_s = ((outcome.ended_at_ms or 0) - (outcome.started_at_ms or 0)) / 1000
@@ -253,7 +351,8 @@ def _summary(outcome: OperationInfo, saved: Path) -> None:
     parts = [duration(took_s)]
     if latest is not None and latest.iterations:
         parts.append(f"{number(latest.iterations / max(took_s, 1e-3))} iterations/s")
-    console(stderr=True).print(Text.assemble((str(saved), "bold green"), f"  {', '.join(parts)}"))
+    names = " ".join(str(path) for path in (saved, *beside))
+    console(stderr=True).print(Text.assemble((names, "bold green"), f"  {', '.join(parts)}"))
     if latest is not None and latest.details and (pixels := latest.details.get("hole_px")):
         holes = (
             f"{pixels} pixels could not be computed and are chequered: see `rfm-runtime explain {outcome.operation_id}`"

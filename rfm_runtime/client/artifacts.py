@@ -14,10 +14,13 @@ from rfm_runtime.protocol.messages import ArtifactChunk, FetchArtifact
 if TYPE_CHECKING:
     from rfm_runtime.client.async_client import AsyncClient
 
-__all__ = ["fetch"]
+__all__ = ["PAINT_S", "fetch"]
 
 WINDOW = 4
 """Chunks asked for at once: 1 MiB hides the way to the engine and back, and is all that anybody buffers."""
+
+PAINT_S = 70.0
+"""How long colours are waited for: a frame may have 400 megapixels."""
 
 AGAIN_S = 30.0
 """How long a chunk is asked for again and again."""

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
-from rfm_runtime.client.artifacts import fetch
+from rfm_runtime.client.artifacts import PAINT_S, fetch
 from rfm_runtime.client.connection import OPEN_S, Connection, GetToken, Speaker
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.handle import AsyncOperation, Track
@@ -36,10 +36,13 @@ from rfm_runtime.errors import (
     UnknownOperationError,
 )
 from rfm_runtime.protocol.messages import (
+    FetchTiles,
     GetOperation,
     Live,
     OperationList,
     OperationReply,
+    Recolour,
+    RecolourReply,
     Submit,
     SubmitMany,
     SubmitManyReply,
@@ -48,6 +51,7 @@ from rfm_runtime.protocol.messages import (
     Subscribe,
     Subscribed,
     Throttled,
+    TilePixels,
     Welcome,
 )
 from rfm_runtime.protocol.operation import (
@@ -479,6 +483,23 @@ class AsyncClient(Requests):
     async def fetch_artifact(self, operation_id: str, name: str) -> bytes:
         """A file that the operation left, verified against its SHA-256."""
         return await fetch(self, operation_id, name)
+
+    async def fetch_tiles(
+        self, operation_id: str, *, x: int = 0, y: int = 0, width: int, height: int, step: int = 1
+    ) -> TilePixels:
+        """The colours of a part of a render, as far as it is computed: see `TilePixels`. At most 65,536 pixels."""
+        request = FetchTiles(operation_id=operation_id, x=x, y=y, width=width, height=height, step=step)
+        return await self.request(request, TilePixels, timeout_s=PAINT_S)
+
+    async def recolour(self, operation_id: str, **look: Any) -> bytes:
+        """A finished render with other colours, as PNG, without computing it again.
+
+        look: parameters of a render that have to do with colours, such as palette, density, slopes; those that are not
+        named stay as they were. Raises BadRequestError.
+        """
+        request = Recolour(operation_id=operation_id, look=look)
+        reply = await self.request(request, RecolourReply, timeout_s=PAINT_S)
+        return await self.fetch_artifact(operation_id, reply.artifact.name)
 
     async def wait(self, operation_id: str, timeout_s: float | None = None) -> OperationState:
         """The terminal state of an operation. Raises UnknownOperationError; UnavailableError after `timeout_s`."""

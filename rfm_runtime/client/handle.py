@@ -7,10 +7,10 @@ import errno
 import io
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rfm_runtime.errors import (
     OperationCanceled,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.sync_client import Client
+    from rfm_runtime.render.request import RenderRequest
 
 __all__ = ["AsyncOperation", "Operation", "RenderResult", "Track", "check_target", "write_file"]
 
@@ -111,14 +112,38 @@ class RenderResult:
         return picture
 
     @cached_property
+    def request(self) -> RenderRequest:
+        """What was rendered, as the picture says: with as many iterations as an automatic limit has become."""
+        from rfm_runtime.render.files.png import text_chunks
+        from rfm_runtime.render.image_metadata import from_text
+
+        return from_text(text_chunks(self._file("image.png")))
+
+    @cached_property
     def n(self) -> NDArray[np.int32]:
         """Iterations until escape, int32 [height, width]; −1 where the point did not escape."""
         return self._array("n.npy")
 
     @cached_property
     def nf(self) -> NDArray[np.float32]:
-        """Smooth fraction, float32 [height, width] in [0, 1): n + nf is the smooth iteration count."""
+        """Smooth fraction, float32 [height, width]: where n ≥ 0, n + nf is the smooth iteration count.
+
+        Elsewhere 0, or the period of the inside where the picture is coloured by it.
+        """
         return self._array("nf.npy")
+
+    @cached_property
+    def z(self) -> NDArray[np.complex64] | None:
+        """The last z, complex64 [height, width], if the picture's colours took it.
+
+        With an orbit trap, how near the orbit came to it, squared, as the real part.
+        """
+        return self._array("z.npy") if "z.npy" in self.files else None
+
+    @cached_property
+    def far(self) -> NDArray[np.complex64] | None:
+        """The estimated distance in pixels as a vector of the plane, away from the set, likewise."""
+        return self._array("far.npy") if "far.npy" in self.files else None
 
     def _array(self, name: str) -> NDArray[Any]:
         import numpy as np
@@ -215,6 +240,14 @@ class AsyncOperation:
         content = await self._client.fetch_artifact(self.id, "image.png")
         return await asyncio.to_thread(write_file, target, content, force=force)
 
+    async def recolour(self, **look: Any) -> bytes:
+        """The finished image with other colours, as PNG; waits for its end. Raises like `outcome`, and BadRequestError.
+
+        look: parameters of a render that have to do with colours, e.g. `palette="turbo", slopes=1.5`.
+        """
+        await self.outcome()
+        return await self._client.recolour(self.id, **look)
+
     async def cancel(self, *, mode: str = "soft", reason: str | None = None) -> str:
         """Cancel it."""
         return await self._client.cancel(self.id, mode=mode, reason=reason)
@@ -273,6 +306,10 @@ class Operation:
         """Write the finished image."""
         return self._client.call(self._operation.save(path, force=force))
 
+    def recolour(self, **look: Any) -> bytes:
+        """The finished image with other colours, as PNG; see `AsyncOperation.recolour`."""
+        return self._client.call(self._operation.recolour(**look))
+
     def cancel(self, *, mode: str = "soft", reason: str | None = None) -> str:
         """Cancel it."""
         return self._client.call(self._operation.cancel(mode=mode, reason=reason))
@@ -305,13 +342,19 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     return target
 
 
-def write_file(target: Path, content: bytes, *, force: bool) -> Path:
-    """Write it whole or not at all: beside its place first, then renamed. Raises OutputExistsError, SetupError."""
+def write_file(target: Path, content: bytes | Callable[[BinaryIO], object], *, force: bool) -> Path:
+    """Write it whole or not at all: beside its place first, then renamed. Raises OutputExistsError, SetupError.
+
+    content: bytes, or what writes them into an open file.
+    """
     # Random, since threads of one program may save to one place.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         if force:

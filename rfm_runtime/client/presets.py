@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from rfm_runtime.render.files.toml import non_defaults
 from rfm_runtime.render.presets import preset
 
 __all__ = ["preset_params"]
@@ -13,9 +12,4 @@ __all__ = ["preset_params"]
 
 def preset_params(name: str) -> dict[str, Any]:
     """The parameters of a preset that differ from the defaults. Raises BadRequestError."""
-    request = preset(name).request
-    defaults = {
-        field.name: field.default for field in msgspec.structs.fields(request) if field.default is not msgspec.NODEFAULT
-    }
-    fields = msgspec.structs.asdict(request)
-    return {name: value for name, value in fields.items() if name not in defaults or defaults[name] != value}
+    return non_defaults(preset(name).request)

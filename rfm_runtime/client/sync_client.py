@@ -19,7 +19,7 @@ from rfm_runtime.client.handle import Operation
 from rfm_runtime.client.link import LinkState
 from rfm_runtime.errors import SetupError, UnavailableError
 from rfm_runtime.protocol.history import PerformanceReply
-from rfm_runtime.protocol.messages import Kind, SubmitRequest, Welcome
+from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welcome
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
 from rfm_runtime.protocol.resources import Resources
@@ -217,6 +217,16 @@ class Client:
     def fetch_artifact(self, operation_id: str, name: str) -> bytes:
         """A file that the operation left, verified against its SHA-256."""
         return self.call(self._async.fetch_artifact(operation_id, name))
+
+    def fetch_tiles(
+        self, operation_id: str, *, x: int = 0, y: int = 0, width: int, height: int, step: int = 1
+    ) -> TilePixels:
+        """The colours of a part of a render, as far as it is computed: see `TilePixels`. At most 65,536 pixels."""
+        return self.call(self._async.fetch_tiles(operation_id, x=x, y=y, width=width, height=height, step=step))
+
+    def recolour(self, operation_id: str, **look: Any) -> bytes:
+        """A finished render with other colours, as PNG, without computing it again; see `AsyncClient.recolour`."""
+        return self.call(self._async.recolour(operation_id, **look))
 
     def wait(self, operation_id: str, timeout_s: float | None = None) -> OperationState:
         """The terminal state of an operation. Raises UnknownOperationError; UnavailableError after `timeout_s`."""

@@ -1,20 +1,27 @@
-"""The `data` socket: chunks of artefacts, and the engine's metrics. In the engine's loop thread."""
+"""The `data` socket: chunks of artefacts, colours of frames, the engine's metrics. In the engine's loop thread."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import zmq
 from msgspec import Struct
 
-from rfm_runtime.engine.frames import folder_name, read_artifacts
+from rfm_runtime.engine import pipe
+from rfm_runtime.engine.frames import folder_name, read_artifact, read_artifacts
+from rfm_runtime.engine.helpers import Helpers
 from rfm_runtime.errors import BadRequestError, RfmError, UnknownOperationError, UnsupportedError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import (
     DataChunk,
     DataFetch,
+    DataPixels,
+    DataRecolour,
+    DataRecoloured,
+    DataTiles,
     Metrics,
     MetricsText,
     Request,
@@ -28,6 +35,8 @@ from rfm_runtime.transport.drain import Drain
 
 __all__ = ["DataServer"]
 
+RECOLOURED = re.compile(rf"{pipe.RECOLOURED}[0-9a-f]{{16}}\.png")
+
 KNOWN_LIMIT = 64
 """Operations whose artefact list is remembered: those that are fetched now."""
 
@@ -35,7 +44,10 @@ log = logs.get("engine")
 
 
 class DataServer:
-    """Answers requests in the order they come; a chunk is at most 256 KiB, so none of them takes long."""
+    """Answers chunks in the order they are asked for, at most 256 KiB each, so that none takes long.
+
+    Colours take longer, and come when they are there. under_way_of: folder and parameters of a render's frame.
+    """
 
     def __init__(
         self,
@@ -43,14 +55,22 @@ class DataServer:
         socket: zmq.Socket[bytes],
         artifacts: Path,
         metrics_text: Callable[[], str],
+        helpers: Helpers,
+        under_way_of: Callable[[str], tuple[Path, bytes] | None],
     ) -> None:
         self._artifacts = artifacts
         self._metrics_text = metrics_text
+        self._loop = loop
+        self._under_way_of = under_way_of
+        self._helpers = helpers
+        self._under_way: set[asyncio.Task[None]] = set()
         self._known: dict[str, tuple[Artifact, ...]] = {}
         self._drain = Drain(loop, socket, self._received)
 
     def close(self) -> None:
-        """Close the socket. Idempotent."""
+        """Close the socket; what is being coloured is not waited for. Idempotent."""
+        for task in self._under_way:
+            task.cancel()
         self._drain.close()
 
     def _received(self, frames: list[bytes]) -> None:
@@ -62,11 +82,21 @@ class DataServer:
             log.warning("garbage", socket="data", error=error.message)
             return
         try:
-            answer: Struct = self._answer(unpack_body(request))
+            message = unpack_body(request)
+            job = self._job(message)
+            answer = None if job is not None else self._answer(message)
         except RfmError as error:
-            answer = error_info(error)
+            job, answer = None, error_info(error)
+        if job is not None:
+            task = self._loop.create_task(self._paint(frames[0], request.id, job))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        elif answer is not None:
+            self._say(frames[0], request.id, answer)
+
+    def _say(self, peer: bytes, request_id: int, answer: Struct) -> None:
         try:
-            self._drain.send([frames[0], *pack_reply(request.id, answer)])
+            self._drain.send([peer, *pack_reply(request_id, answer)])
         except zmq.ZMQError as error:
             log.info("undeliverable", socket="data", error=str(error))
 
@@ -76,6 +106,46 @@ class DataServer:
         if isinstance(message, DataFetch):
             return self._chunk(message)
         raise UnsupportedError(f"{type(message).__name__} is no request to an engine")
+
+    # --- colours ----------------------------------------------------------------------------
+
+    def _job(self, message: Struct) -> pipe.Job | None:
+        """For a helper, if it is one. Raises UnknownOperationError."""
+        match message:
+            case DataRecolour():
+                folder = self._artifacts / folder_name(message.operation_id)
+                if read_artifacts(folder) is None:
+                    raise UnknownOperationError(f"{message.operation_id} has no finished frame here")
+                return pipe.Recolour(str(folder), message.look)
+            case DataTiles():
+                place = message.x, message.y, message.width, message.height
+                folder = self._artifacts / folder_name(message.operation_id)
+                if read_artifacts(folder) is not None:
+                    return pipe.Pixels(str(folder), place, message.step)
+                under_way = self._under_way_of(message.operation_id)
+                if under_way is None:
+                    raise UnknownOperationError(f"{message.operation_id} has no frame here")
+                return pipe.Pixels(str(under_way[0]), place, message.step, under_way[1])
+        return None
+
+    async def _paint(self, peer: bytes, request_id: int, job: pipe.Job) -> None:
+        answer: Struct
+        try:
+            self._helpers.admit()
+            match await self._helpers.done(job):
+                case pipe.Picture(artifact):
+                    answer = DataRecoloured(artifact)
+                case pipe.Rgb(width, height, rgb):
+                    answer = DataPixels(width, height, rgb)
+                case pipe.Refused(error):
+                    answer = error
+                case other:
+                    raise TypeError(other)
+        except RfmError as refused:
+            answer = error_info(refused)
+        self._say(peer, request_id, answer)
+
+    # --- files ------------------------------------------------------------------------------
 
     def _chunk(self, fetch: DataFetch) -> DataChunk:
         folder = self._artifacts / folder_name(fetch.operation_id)
@@ -87,6 +157,8 @@ class DataServer:
         self._known[fetch.operation_id] = artifacts
         # The name is looked up, never joined to a path by itself.
         artifact = next((artifact for artifact in artifacts if artifact.name == fetch.name), None)
+        if artifact is None and RECOLOURED.fullmatch(fetch.name):
+            artifact = read_artifact(folder, fetch.name)
         if artifact is None:
             names = ", ".join(artifact.name for artifact in artifacts)
             raise BadRequestError(f"{fetch.operation_id} has no artefact {fetch.name[:64]!r}", hint=f"it has {names}")

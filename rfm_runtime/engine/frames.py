@@ -1,15 +1,17 @@
 """Frames on disk: the planes of a render, its commit records, and how both become artefacts.
 
-A frame is a folder: `n.npy` (int32, [height, width]) and `nf.npy` (float32), valid .npy files that engine and workers
-map; `commits.bin`, one record a tile; `frame.json`; `costs.json` once it was interrupted. Space is reserved before it
-is used: a sparse mapping on a full disk would be a SIGBUS. A finished frame is renamed as a whole to be the operation's
-folder of artefacts.
+A frame is a folder: `n.npy` (int32, [height, width]) and `nf.npy` (float32), with a derivative also `z.npy` and
+`far.npy` (complex64), valid .npy files that engine and workers map; where pixels have several samples the same names
+with `more_` before them, [samples - 1, height, width]; `commits.bin`, one record a tile; `frame.json`; `costs.json`
+once it was interrupted. Space is reserved before it is used: a sparse mapping on a full disk would be a
+SIGBUS. A finished frame is renamed as a whole to be the operation's folder of artefacts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import mmap
 import os
 import shutil
@@ -46,8 +48,10 @@ __all__ = [
     "flush",
     "flush_folder",
     "folder_name",
+    "frame_bytes",
     "inside_cost",
     "operation_of",
+    "read_artifact",
     "read_artifacts",
     "read_holes",
     "recover",
@@ -59,6 +63,16 @@ PENDING = -2
 
 HOLE = -3
 """Count of a pixel that nobody could compute, in a tile that is committed all the same."""
+
+NOT_SAMPLED = -4
+"""Of `rfm_kernels.colour`: count in the later samples of a pixel that needs none."""
+
+PLANES: dict[str, tuple[type[np.generic], int]] = {"n": (np.int32, PENDING), "nf": (np.float32, 0)}
+DERIVATIVE: dict[str, tuple[type[np.generic], int]] = {"z": (np.complex64, 0), "far": (np.complex64, 0)}
+"""Planes by name, with what they are filled with; the others if a picture needs them."""
+
+MORE = "more_"
+"""Of the planes of second and later samples."""
 
 RECORD = struct.Struct("<IIQ")
 """Commit record of a tile: attempt, 1 (or 2 with holes), digest. Zeros: not committed."""
@@ -90,11 +104,13 @@ IsStopped = Callable[[], bool]
 
 
 class FrameInfo(Struct, frozen=True, kw_only=True):
-    """frame.json. params: digest of the parameters; another digest is another picture."""
+    """frame.json. params: digest of the parameters; others are another picture. derivative: it has all planes."""
 
     operation_id: str
     params: str
     grid: TileGrid
+    derivative: bool = False
+    samples: int = 1
 
 
 class Interrupted(Exception):
@@ -116,31 +132,74 @@ class Recovered(Struct, frozen=True):
 
 
 class Frame:
-    """An opened frame. Every process that uses it has its own."""
+    """An opened frame. Every process that uses it has its own.
 
-    def __init__(self, folder: Path, grid: TileGrid) -> None:
+    planes: of the pixels' centres by name, as its files are called. more_planes: of the samples after the first, empty
+    where there are none.
+    """
+
+    def __init__(
+        self, folder: Path, grid: TileGrid, *, derivative: bool = False, samples: int = 1, writable: bool = True
+    ) -> None:
         self.folder = folder
         self.grid = grid
-        self.n: NDArray[np.int32] = np.load(folder / "n.npy", mmap_mode="r+")
-        self.nf: NDArray[np.float32] = np.load(folder / "nf.npy", mmap_mode="r+")
-        self._scratch = np.empty(2 * grid.tile_px * grid.tile_px, np.int32)
-        self._commits = os.open(folder / "commits.bin", os.O_RDWR | os.O_CLOEXEC)
+        names = (*PLANES, *DERIVATIVE) if derivative else tuple(PLANES)
+        mode: Any = "r+" if writable else "r"
+        self.planes: dict[str, NDArray[Any]] = {name: np.load(folder / f"{name}.npy", mmap_mode=mode) for name in names}
+        self.more_planes: dict[str, NDArray[Any]] = {}
+        if samples > 1:
+            self.more_planes = {name: np.load(folder / f"{MORE}{name}.npy", mmap_mode=mode) for name in names}
+        self.n: NDArray[np.int32] = self.planes["n"]
+        self.nf: NDArray[np.float32] = self.planes["nf"]
+        self._words = samples * sum(plane.itemsize for plane in self.planes.values()) // 4
+        self._scratch: NDArray[np.int32] | None = None
+        self._commits = os.open(folder / "commits.bin", os.O_RDWR | os.O_CLOEXEC) if writable else -1
 
     def tile(self, x: int, y: int, width: int, height: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Views of both planes."""
+        """Views of the counts and their fractions."""
         where = slice(y, y + height), slice(x, x + width)
         return self.n[where], self.nf[where]
+
+    def more(self, x: int, y: int, width: int, height: int) -> dict[str, NDArray[np.complex64]]:
+        """Views of the last z and the distance, where it has them."""
+        where = slice(y, y + height), slice(x, x + width)
+        return {name: self.planes[name][where] for name in DERIVATIVE if name in self.planes}
+
+    def samples(self, x: int, y: int, width: int, height: int) -> dict[str, NDArray[Any]]:
+        """Views of the samples after the first, [samples - 1, height, width], by plane; empty where there are none."""
+        where = slice(None), slice(y, y + height), slice(x, x + width)
+        return {name: plane[where] for name, plane in self.more_planes.items()}
+
+    def all_samples(self, x: int, y: int, width: int, height: int, step: int = 1) -> dict[str, Any]:
+        """All of a part of the frame by plane, [samples, height, width], or every step-th pixel of it.
+
+        Where there are several samples it is a copy.
+        """
+        where = slice(y, y + height, step), slice(x, x + width, step)
+        return {
+            name: np.concatenate([plane[where][None], self.more_planes[name][:, *where]])
+            if self.more_planes
+            else plane[where][None]
+            for name, plane in self.planes.items()
+        }
 
     def reset(self, x: int, y: int, width: int, height: int) -> None:
         """Have a tile computed again from scratch."""
         self.n[y : y + height, x : x + width] = PENDING
+        self._leave_unsampled(x, y, width, height)
+
+    def _leave_unsampled(self, x: int, y: int, width: int, height: int) -> None:
+        for name, plane in self.samples(x, y, width, height).items():
+            plane[...] = NOT_SAMPLED if name == "n" else 0
 
     def leave_out(self, holes: Iterable[Rect]) -> None:
         """Nobody computes these pixels any more; over whatever a dead worker left there."""
         for x, y, width, height in holes:
             n, nf = self.tile(x, y, width, height)
-            nf[...] = 0.0
+            for plane in (nf, *self.more(x, y, width, height).values()):
+                plane[...] = 0.0
             n[...] = HOLE
+            self._leave_unsampled(x, y, width, height)
 
     def commit(self, index: int, attempt: int, *, holes: bool = False) -> None:
         """Write the record of a finished tile; its pixels are there already."""
@@ -164,13 +223,17 @@ class Frame:
         return [(x + left, y + top, wide, high) for left, top, wide, high in rectangles(n == HOLE)]
 
     def digest(self, index: int) -> int:
-        """64 bits over both planes of a tile: against torn writes, not against people."""
-        n, nf = self.tile(*rect(self.grid, index))
+        """64 bits over all planes of a tile: against torn writes, not against people."""
+        place = rect(self.grid, index)
         # Into the same memory every time: fresh memory for each copy costs more than copy and digest together.
-        both = self._scratch[: 2 * n.size].reshape(2, *n.shape)
-        np.copyto(both[0], n)
-        np.copyto(both[1].view(np.float32), nf)
-        return xxhash.xxh3_64_intdigest(both.data)
+        if self._scratch is None:
+            self._scratch = np.empty(self._words * self.grid.tile_px * self.grid.tile_px, np.int32)
+        begin = 0
+        for plane in (*self.tile(*place), *self.more(*place).values(), *self.samples(*place).values()):
+            end = begin + plane.nbytes // 4
+            np.copyto(self._scratch[begin:end].view(plane.dtype).reshape(plane.shape), plane)
+            begin = end
+        return xxhash.xxh3_64_intdigest(self._scratch[:begin].data)
 
     def cost(self, index: int, inside: int) -> float | None:
         """What a tile is expected to cost: the mean count of its sampled pixels, for all of them. None without any.
@@ -203,7 +266,7 @@ class Frame:
 
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
-        for plane in (self.n, self.nf):
+        for plane in (*self.planes.values(), *self.more_planes.values()):
             mapping: object = plane.base
             if isinstance(mapping, mmap.mmap) and plane.nbytes <= TOUCH_LIMIT_BYTES:
                 # Linux before 5.14 does not know it; then they are mapped one by one.
@@ -224,6 +287,9 @@ class Frame:
                 good.append(index)
                 n, _ = self.tile(*rect(self.grid, index))
                 iterations += int(np.where(n < 0, max_iter, n).sum(dtype=np.int64))
+                if (more := self.samples(*rect(self.grid, index)).get("n")) is not None:
+                    sampled = more[more > NOT_SAMPLED]
+                    iterations += int(np.where(sampled < 0, max_iter, sampled).sum(dtype=np.int64))
                 if kind == WITH_HOLES:
                     holes += self._in(index)
                     iterations -= max_iter * int(np.count_nonzero(n == HOLE))
@@ -240,6 +306,15 @@ class Frame:
             os.close(self._commits)
             self._commits = -1
         del self.n, self.nf
+        self.planes.clear()
+        self.more_planes.clear()
+
+
+def frame_bytes(request: RenderRequest) -> int:
+    """Of the planes of a frame: 8 bytes a pixel, 24 with a derivative, and as much for every further sample."""
+    names = PLANES | (DERIVATIVE if request.needs_derivative else {})
+    a_pixel = sum(np.dtype(kind).itemsize for kind, _ in names.values())
+    return request.width_px * request.height_px * request.samples * a_pixel
 
 
 def inside_cost(request: RenderRequest) -> int:
@@ -279,8 +354,11 @@ def create(folder: Path, info: FrameInfo, is_stopped: IsStopped = bool) -> None:
     building.mkdir(parents=True, mode=0o700)
     try:
         shape = info.grid.height_px, info.grid.width_px
-        _plane(building / "n.npy", shape, np.dtype(np.int32), PENDING, is_stopped)
-        _plane(building / "nf.npy", shape, np.dtype(np.float32), 0, is_stopped)
+        for name, (kind, value) in (PLANES | (DERIVATIVE if info.derivative else {})).items():
+            _plane(building / f"{name}.npy", shape, np.dtype(kind), value, is_stopped)
+            if info.samples > 1:
+                more, unsampled = (info.samples - 1, *shape), NOT_SAMPLED if name == "n" else value
+                _plane(building / f"{MORE}{name}.npy", more, np.dtype(kind), unsampled, is_stopped)
         tiles = info.grid.columns * info.grid.rows
         (building / "commits.bin").write_bytes(bytes(tiles * RECORD.size))
         (building / "frame.json").write_bytes(msgspec.json.encode(info))
@@ -291,13 +369,13 @@ def create(folder: Path, info: FrameInfo, is_stopped: IsStopped = bool) -> None:
         raise
 
 
-def _plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], value: int, is_stopped: IsStopped) -> None:
+def _plane(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], value: int, is_stopped: IsStopped) -> None:
     with path.open("xb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
         start = file.tell()
-        size = shape[0] * shape[1] * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         # Fails now, where it can be told, instead of killing a worker by SIGBUS later.
         os.posix_fallocate(file.fileno(), start, size)
         # Written, not filled through a mapping: that would fault page by page here, and again in each worker.
@@ -323,7 +401,7 @@ def recover(
         known = msgspec.json.decode((folder / "frame.json").read_bytes(), type=FrameInfo)
         if known != info:
             return None
-        frame = Frame(folder, info.grid)
+        frame = Frame(folder, info.grid, derivative=info.derivative, samples=info.samples)
     except (FileNotFoundError, NotADirectoryError, ValueError, EOFError, msgspec.DecodeError):
         return None
     try:
@@ -336,6 +414,14 @@ def read_artifacts(folder: Path) -> tuple[Artifact, ...] | None:
     """The artefacts of a finished folder, None if it is not one."""
     try:
         return msgspec.json.decode((folder / ARTIFACTS).read_bytes(), type=tuple[Artifact, ...])
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def read_artifact(folder: Path, name: str) -> Artifact | None:
+    """A picture that came later, as is written beside it; None if it is not there."""
+    try:
+        return msgspec.json.decode((folder / f"{name}.json").read_bytes(), type=Artifact)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -1,6 +1,8 @@
-"""What engine and worker say to each other through their pipe: MessagePack of tagged structs."""
+"""What engine and worker, or helper, say to each other through their pipe: MessagePack of tagged structs."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -9,19 +11,33 @@ from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo
 
 __all__ = [
+    "RECOLOURED",
     "Begin",
     "Done",
     "End",
     "Failed",
     "FromWorker",
+    "Iterations",
+    "Job",
+    "JobAnswer",
+    "Limit",
+    "Picture",
+    "Pixels",
     "Ready",
+    "Recolour",
+    "Refused",
+    "Rgb",
     "Run",
     "StopWork",
     "Stopped",
     "ToWorker",
+    "decode_answer",
     "decode_from",
+    "decode_job",
     "decode_to",
     "encode",
+    "encode_answer",
+    "encode_job",
 ]
 
 
@@ -88,6 +104,65 @@ class Failed(Struct, frozen=True, tag=True):
     again: bool = False
 
 
+# --- helpers ----------------------------------------------------------------------------------
+
+RECOLOURED = "recoloured-"
+"""Names of pictures that were coloured again begin with it."""
+
+
+class Recolour(Struct, frozen=True, tag=True):
+    """Colour a finished frame again. look: those fields of `rfm_runtime.render.colouring.Colouring` that change."""
+
+    folder: str
+    look: dict[str, Any]
+
+
+class Pixels(Struct, frozen=True, tag=True):
+    """The colours of a part of a frame. place: x, y, width, height. step: every so many-th pixel of it.
+
+    params: of the render, while it is under way; without them they are those that the finished picture has with it.
+    """
+
+    folder: str
+    place: tuple[int, int, int, int]
+    step: int
+    params: bytes | None = None
+
+
+class Picture(Struct, frozen=True, tag=True):
+    """It is in the frame's folder, with its description beside it."""
+
+    artifact: Artifact
+
+
+class Rgb(Struct, frozen=True, tag=True):
+    """Rows from the top, 3 bytes a pixel."""
+
+    width: int
+    height: int
+    rgb: bytes
+
+
+class Limit(Struct, frozen=True, tag=True):
+    """How many iterations does this render need?"""
+
+    params: bytes
+
+
+class Iterations(Struct, frozen=True, tag=True):
+    """That many."""
+
+    count: int
+
+
+class Refused(Struct, frozen=True, tag=True):
+    """Why it cannot be done."""
+
+    error: ErrorInfo
+
+
+Job = Recolour | Pixels | Limit
+JobAnswer = Picture | Rgb | Iterations | Refused
 ToWorker = Begin | Run | StopWork | End
 FromWorker = Ready | Done | Stopped | Failed
 
@@ -99,6 +174,30 @@ _from: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 def encode(message: ToWorker | FromWorker) -> bytes:
     """One message."""
     return _encoder.encode(message)
+
+
+_job: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
+_answer: msgspec.msgpack.Decoder[JobAnswer] = msgspec.msgpack.Decoder(JobAnswer)
+
+
+def encode_job(job: Job) -> bytes:
+    """In the engine."""
+    return _encoder.encode(job)
+
+
+def decode_job(data: bytes) -> Job:
+    """In the helper."""
+    return _job.decode(data)
+
+
+def encode_answer(answer: JobAnswer) -> bytes:
+    """In the helper."""
+    return _encoder.encode(answer)
+
+
+def decode_answer(data: bytes) -> JobAnswer:
+    """In the engine."""
+    return _answer.decode(data)
 
 
 def decode_to(data: bytes) -> ToWorker:

@@ -10,6 +10,7 @@ import signal
 
 import rfm_kernels.catalog
 import rfm_kernels.colour
+import rfm_kernels.samples
 import rfm_runtime.engine.worker
 from rfm_runtime.observe.process import die_with_parent
 
@@ -18,4 +19,4 @@ __all__: list[str] = []
 # The forkserver outlives a killed engine only until its pipe ends; this also covers a stopped one.
 die_with_parent(os.getppid(), signal.SIGKILL)
 # Every worker inherits them; importing is loading.
-LOADED = (rfm_kernels.catalog, rfm_kernels.colour, rfm_runtime.engine.worker)
+LOADED = (rfm_kernels.catalog, rfm_kernels.colour, rfm_kernels.samples, rfm_runtime.engine.worker)

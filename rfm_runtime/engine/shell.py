@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import os
 import shutil
 import threading
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import zmq
@@ -27,14 +28,16 @@ from rfm_runtime.core.tiles.order import grid_of
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import frames, pipe
 from rfm_runtime.engine.data import DataServer
+from rfm_runtime.engine.helpers import Helpers
+from rfm_runtime.engine.kernels import Kernels
 from rfm_runtime.engine.metrics import Metrics
 from rfm_runtime.engine.pool import Pool
 from rfm_runtime.engine.settings import WorkerSettings
-from rfm_runtime.errors import ConflictError, RfmError, UnknownOperationError
+from rfm_runtime.errors import ConflictError, RfmError, StartError, UnknownOperationError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot
 from rfm_runtime.observe.process import available_cores
-from rfm_runtime.protocol.causes import HOLES, NO_ARTIFACTS, NO_FRAME
+from rfm_runtime.protocol.causes import HOLES, NO_ARTIFACTS, NO_FRAME, NO_KERNEL
 from rfm_runtime.protocol.internal import (
     Ack,
     Assign,
@@ -65,6 +68,8 @@ from rfm_runtime.transport.rpc import Rpc
 
 __all__ = ["EngineShell"]
 
+T = TypeVar("T")
+
 log = logs.get("engine")
 
 KIND = "render.escape_time"
@@ -73,6 +78,11 @@ HEARTBEAT_S = 1.0
 REPEAT_S = 1.0
 """How long an unanswered report waits for its repetition."""
 REQUEST_S = 5.0
+
+DESCRIPTION = "fractals: Mandelbrot and Julia sets of eight families, Newton and Nova"
+
+LOOK_S = 0.02
+"""Between two looks whether a render that is not begun yet is wanted no more."""
 
 RECOVER_RETRIES = 6
 RECOVER_AGAIN = Backoff(base_s=0.5, cap_s=10.0)
@@ -92,6 +102,8 @@ class EngineShell:
         self._workers = self._settings.workers or available_cores()
         self.core = EngineCore(_grid_of_assignment, self._workers)
         self._requests: dict[str, RenderRequest] = {}
+        self._helpers = Helpers()
+        self._kernels = Kernels(Path(os.environ["NUMBA_CACHE_DIR"]))
         self._begun: dict[str, set[int]] = {}
         self._to_run: dict[int, list[core.Task]] = {}
         self._preparing: dict[str, threading.Event] = {}
@@ -140,6 +152,8 @@ class EngineShell:
             sockets.data_router(self._context, self._location),
             self._folders.artifacts,
             self.metrics_text,
+            self._helpers,
+            self._under_way,
         )
         self._spawn(self._come_up())
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
@@ -183,6 +197,7 @@ class EngineShell:
             return
         self._closed = True
         self._tick_handle.cancel()
+        self._helpers.close()
         await self._pool.close()
         for task in list(self._running):
             task.cancel()
@@ -239,7 +254,13 @@ class EngineShell:
         return OwnerHello(
             source=self._boot.source,
             role="engine",
-            kinds=(Kind(kind=KIND, description="Mandelbrot and Julia sets by escape time", params_schema=schema),),
+            kinds=(
+                Kind(
+                    kind=KIND,
+                    description=DESCRIPTION,
+                    params_schema=schema,
+                ),
+            ),
             location=self._location,
             slots=self._settings.slots,
             workers=self._pool.count,
@@ -304,6 +325,11 @@ class EngineShell:
                 log.warning("unexpected_push", type=type(message).__name__)
 
     def _assigned(self, assign: Assign) -> None:
+        run = self.core.runs.get(assign.operation_id)
+        if run is not None and run.generation == assign.generation:
+            # The broker says it again until it is answered. What was found out for the request since then stays.
+            self._feed(core.Assigned(assign))
+            return
         try:
             self._requests[assign.operation_id] = validate(assign.params)
         except RfmError as error:
@@ -488,7 +514,6 @@ class EngineShell:
 
     async def _prepare(self, assign: Assign) -> None:
         bound = log.bind(operation_id=assign.operation_id, correlation_id=assign.correlation_id)
-        info = self._info(assign)
         finished = frames.read_artifacts(self._artifacts(assign.operation_id))
         if finished is not None:
             bound.info("already_finished")
@@ -502,11 +527,23 @@ class EngineShell:
         stop = self._preparing[assign.operation_id] = threading.Event()
         recovered: frames.Recovered | None = None
         try:
+            await self._compiled(assign.operation_id, stop)
+            await self._limited(assign.operation_id, stop)
+            info = self._info(assign)
             recovered = await self._recover(assign.operation_id, info, stop)
             if recovered is None:
                 await asyncio.to_thread(frames.create, self._frame(assign.operation_id), info, stop.is_set)
         except frames.Interrupted:
             bound.info("frame_given_up")
+        except StartError as error:
+            no_kernel = NO_KERNEL.error(error.message, hint=error.hint)
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, no_kernel))
+            return
+        except RfmError as error:
+            bound.error("iterations_not_found", error=error.message)
+            no_kernel = NO_KERNEL.error(f"how many iterations it needs was not found out: {error.message}")
+            self._feed(core.FrameFailed(assign.operation_id, assign.generation, no_kernel))
+            return
         except OSError as error:
             bound.error("frame_failed", error=str(error))
             reason = error.strerror or str(error)
@@ -536,6 +573,27 @@ class EngineShell:
                 costs=() if recovered is None else recovered.costs,
             )
         )
+
+    async def _compiled(self, operation_id: str, stop: threading.Event) -> None:
+        """Wait for the kernels of its formula, some seconds for the first render of one. Raises Interrupted."""
+        request = self._requests[operation_id]
+        if self._kernels.are_ready(request):
+            return
+        compiling = self._loop.create_task(self._kernels.compiled(request))
+        # Others may want them too, so that only the waiting ends.
+        await _unless(stop, compiling)
+
+    async def _limited(self, operation_id: str, stop: threading.Event) -> None:
+        """Find out how many iterations it needs, where it does not say. Raises Interrupted, RfmError."""
+        request = self._requests[operation_id]
+        if request.max_iter:
+            return
+        job = self._loop.create_task(self._helpers.done(pipe.Limit(msgspec.msgpack.encode(request))))
+        answer = await _unless(stop, job)
+        if not isinstance(answer, pipe.Iterations):
+            raise TypeError(answer)
+        log.info("iterations_found", operation_id=operation_id, max_iter=answer.count)
+        self._requests[operation_id] = msgspec.structs.replace(request, max_iter=answer.count)
 
     async def _recover(
         self, operation_id: str, info: frames.FrameInfo, stop: threading.Event
@@ -570,7 +628,13 @@ class EngineShell:
     def _info(self, assign: Assign) -> frames.FrameInfo:
         request = self._requests[assign.operation_id]
         digest = hashlib.blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
-        return frames.FrameInfo(operation_id=assign.operation_id, params=digest, grid=grid_of(request))
+        return frames.FrameInfo(
+            operation_id=assign.operation_id,
+            params=digest,
+            grid=grid_of(request),
+            derivative=request.needs_derivative,
+            samples=request.samples,
+        )
 
     async def _say_started(self, command: core.SayStarted) -> None:
         message = Started(
@@ -659,6 +723,13 @@ class EngineShell:
     def _frame(self, operation_id: str) -> Path:
         return self._folders.frames / frames.folder_name(operation_id)
 
+    def _under_way(self, operation_id: str) -> tuple[Path, bytes] | None:
+        """Folder and parameters of a frame that is being rendered."""
+        request, folder = self._requests.get(operation_id), self._frame(operation_id)
+        if request is None or not folder.exists():
+            return None
+        return folder, msgspec.msgpack.encode(request)
+
     def _artifacts(self, operation_id: str) -> Path:
         return self._folders.artifacts / frames.folder_name(operation_id)
 
@@ -700,9 +771,19 @@ class EngineShell:
         """Exposition text, with the gauges brought up to date."""
         self.metrics.workers.set(self._pool.ready)
         self.metrics.operations.set(len(self.core.runs))
-        total = sum(run.grid.width_px * run.grid.height_px * 8 for run in self.core.runs.values())
-        self.metrics.frame_bytes.set(total)
+        requests = (self._requests[operation_id] for operation_id in self.core.runs if operation_id in self._requests)
+        self.metrics.frame_bytes.set(sum(map(frames.frame_bytes, requests)))
         return self.metrics.text()
+
+
+async def _unless(stop: threading.Event, task: asyncio.Task[T]) -> T:
+    """What the task gives. Raises Interrupted if it is wanted no more."""
+    while not task.done():
+        await asyncio.wait([task], timeout=LOOK_S)
+        if stop.is_set():
+            task.cancel()
+            raise frames.Interrupted
+    return await task
 
 
 def _grid_of_assignment(assign: Assign) -> TileGrid:

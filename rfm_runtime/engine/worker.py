@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import traceback
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ import msgspec
 import numpy as np
 import zmq
 
-from rfm_kernels.catalog import kernel
 from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.core.tiles.order import PREVIEW_STEP, grid_of, measured_as, tiles_under
 from rfm_runtime.engine import image, pipe
 from rfm_runtime.engine.frames import Frame, Interrupted, inside_cost
+from rfm_runtime.engine.renderer import Renderer
+from rfm_runtime.engine.sampling import Sampler, share_done
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import RfmError
 from rfm_runtime.observe import logs
@@ -67,9 +69,24 @@ class Operation:
         self.request = msgspec.msgpack.decode(begin.params, type=RenderRequest)
         self.view = plan(self.request)
         self.grid = grid_of(self.request)
-        self.frame = Frame(Path(begin.frame), self.grid)
+        self.frame = Frame(
+            Path(begin.frame),
+            self.grid,
+            derivative=self.request.needs_derivative,
+            samples=self.request.samples,
+        )
         self.touched = False
-        self.kernel = kernel(self.view.formula, julia=self.view.is_julia, interior_tests=self.view.interior_tests)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Loaded by the thread that computes: the other one hears of a cancel meanwhile."""
+        request = self.request
+        return Renderer(self.view, derivative=request.needs_derivative, by_period=request.by_period)
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Of a render with several samples."""
+        return Sampler(self.request, self.renderer)
 
 
 def _line() -> Any:
@@ -199,13 +216,13 @@ class Worker:
         self._counter += 1
         # Pixels of a preview or part are counted with their tiles; that it iterates is shown all the same. Of an image
         # only the CPU time is known.
-        is_tile = current.task.phase == "tile"
+        is_tile, samples = current.task.phase == "tile", operation.request.samples
         measure = TileMeasure(
             generation=current.task.generation,
             counter=self._counter,
             tile=measured_as(operation.grid, current.task),
             attempt=current.task.attempt,
-            done=int(self._counters[0]) if is_tile else 0,
+            done=share_done(self._counters, current.task.width * current.task.height, samples) if is_tile else 0,
             iterations=int(self._counters[1]),
             cpu_ns=max(0, time.clock_gettime_ns(self._clock) - self._began_ns),
         )
@@ -223,8 +240,10 @@ class Worker:
             held = self._todo.get()
             try:
                 answer = self._run(held)
-            except (RfmError, OSError, ValueError, MemoryError, KeyError) as error:
-                self._log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
+            except Exception as error:
+                # Whatever it is, it is told: a thread that ends would leave the task with nobody.
+                log = self._log
+                log.exception("task_failed", operation_id=held.task.operation_id, phase=held.task.phase)
                 cause = _want_of_memory(error) if _is_want_of_memory(error) else cause_of(error)
                 answer = pipe.Failed(held.task, cause, again=_is_want_of_memory(error))
             self._current = None
@@ -280,24 +299,15 @@ class Worker:
         if task.fresh:
             operation.frame.reset(task.x, task.y, task.width, task.height)
         operation.frame.leave_out(task.holes)
-        n, nf = operation.frame.tile(task.x, task.y, task.width, task.height)
-        view = operation.view
-        return operation.kernel(
-            n,
-            nf,
-            task.x,
-            task.y,
-            PREVIEW_STEP if task.phase == "preview" else 1,
-            view.re0,
-            view.im0,
-            view.spacing,
-            view.julia_re,
-            view.julia_im,
-            view.max_iter,
-            view.bailout2,
-            self._control,
-            self._counters,
-        )
+        place = task.x, task.y, task.width, task.height
+        n, nf = operation.frame.tile(*place)
+        step = PREVIEW_STEP if task.phase == "preview" else 1
+        words = {"control": self._control, "counters": self._counters}
+        told = operation.renderer.compute(n, nf, task.x, task.y, step, **words, **operation.frame.more(*place))
+        # A tile that had to be split has one sample a pixel: whatever kills is then in one part alone.
+        if told or task.phase != "tile" or task.sealed or operation.request.samples == 1:
+            return told
+        return operation.sampler.compute(operation.frame, place, **words)
 
 
 def _key(task: Task) -> tuple[str, int]:

@@ -53,6 +53,10 @@ from rfm_runtime.protocol.internal import (
     ControlFrame,
     DataChunk,
     DataFetch,
+    DataPixels,
+    DataRecolour,
+    DataRecoloured,
+    DataTiles,
     Events,
     EventsSince,
     FeedFrame,
@@ -64,10 +68,15 @@ from rfm_runtime.protocol.internal import (
 from rfm_runtime.protocol.messages import (
     ArtifactChunk,
     CancelReply,
+    FetchArtifact,
+    FetchTiles,
     ListReply,
     OperationReply,
+    Recolour,
+    RecolourReply,
+    TilePixels,
 )
-from rfm_runtime.protocol.operation import ErrorInfo, error_info
+from rfm_runtime.protocol.operation import error_info
 from rfm_runtime.protocol.resources import ResourceReport
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
 from rfm_runtime.transport import sockets
@@ -80,6 +89,8 @@ log = logs.get("gateway")
 
 TICK_S = 0.05
 REQUEST_S = 5.0
+PAINT_S = 65.0
+"""Longer than an engine gives a process that colours a frame."""
 ASK_S = 2.0
 ENGINES_LIMIT = 64
 PONG_LEAST_S = 10.0
@@ -347,26 +358,46 @@ class Gateway:
         return rpc
 
     async def _fetch(self, command: Fetch) -> None:
-        request = command.request
-        answer: ArtifactChunk | ErrorInfo
+        answer: Struct
         try:
-            chunk = await self.fetch(
-                command.location, request.operation_id, request.name, request.offset, request.length
-            )
-            answer = ArtifactChunk(
-                operation_id=request.operation_id,
-                name=request.name,
-                offset=chunk.offset,
-                size_bytes=chunk.size_bytes,
-                sha256=chunk.sha256,
-                chunk=chunk.chunk,
-            )
+            answer = await self._fetched(command.location, command.request)
         except UnavailableError:
             answer = self.core.unavailable("the engine that has the files")
         except RfmError as error:
             answer = error_info(error)
         self.core.fetched(command.session, command.request_id, answer, _now_ms())
         self._flush(command.session)
+
+    async def _fetched(self, location: str, request: FetchArtifact | FetchTiles | Recolour) -> Struct:
+        operation_id = request.operation_id
+        match request:
+            case FetchArtifact():
+                chunk = await self.fetch(location, operation_id, request.name, request.offset, request.length)
+                return ArtifactChunk(
+                    operation_id=operation_id,
+                    name=request.name,
+                    offset=chunk.offset,
+                    size_bytes=chunk.size_bytes,
+                    sha256=chunk.sha256,
+                    chunk=chunk.chunk,
+                )
+            case FetchTiles():
+                x, y, width, height, step = request.x, request.y, request.width, request.height, request.step
+                part = DataTiles(operation_id, x, y, width, height, step)
+                pixels = await self._engine(location).request(part, DataPixels, timeout_s=PAINT_S)
+                return TilePixels(
+                    operation_id=operation_id,
+                    x=x,
+                    y=y,
+                    width=pixels.width,
+                    height=pixels.height,
+                    step=step,
+                    rgb=pixels.rgb,
+                )
+            case Recolour():
+                again = DataRecolour(operation_id, request.look)
+                recoloured = await self._engine(location).request(again, DataRecoloured, timeout_s=PAINT_S)
+                return RecolourReply(recoloured.artifact)
 
     async def metrics_text(self) -> str:
         """The gateways', the broker's and the engines' exposition text; who does not answer is left out."""

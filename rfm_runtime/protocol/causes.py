@@ -20,6 +20,7 @@ __all__ = [
     "INTERRUPTED",
     "NO_ARTIFACTS",
     "NO_FRAME",
+    "NO_KERNEL",
     "NO_MEMORY",
     "POISON_RENDER",
     "POISON_TILE",
@@ -95,6 +96,13 @@ NO_FRAME = Cause(
     "the file of its pixels cannot be made: the disk is full, or the folder cannot be written",
     "make room, or render a smaller picture",
 )
+NO_KERNEL = Cause(
+    "no_kernel",
+    "error",
+    "repair",
+    "its formula cannot be compiled: want of memory or of room for the cache, or a fault in the formula",
+    "see `rfm-runtime logs engine`, and `rfm-runtime doctor` for room",
+)
 NO_ARTIFACTS = Cause(
     "no_artifacts",
     "error",
@@ -134,6 +142,7 @@ CAUSES: dict[str, Cause] = {
         NO_MEMORY,
         INTERRUPTED,
         NO_FRAME,
+        NO_KERNEL,
         NO_ARTIFACTS,
         ENGINE_ERROR,
         FAILED,

@@ -54,6 +54,10 @@ __all__ = [
     "ControlFrame",
     "DataChunk",
     "DataFetch",
+    "DataPixels",
+    "DataRecolour",
+    "DataRecoloured",
+    "DataTiles",
     "DoCancel",
     "DoExplain",
     "DoGet",
@@ -560,6 +564,38 @@ class DataChunk(Struct, frozen=True):
     chunk: bytes
 
 
+class DataRecolour(Struct, frozen=True):
+    """Colour a finished frame again. look: the fields that change. → `DataRecoloured`"""
+
+    operation_id: str
+    look: dict[str, Any]
+
+
+class DataRecoloured(Struct, frozen=True):
+    """It can be fetched by its name, like any artefact."""
+
+    artifact: Artifact
+
+
+class DataTiles(Struct, frozen=True):
+    """The colours of a part of a frame, every `step`-th pixel. → `DataPixels`"""
+
+    operation_id: str
+    x: int
+    y: int
+    width: int
+    height: int
+    step: int
+
+
+class DataPixels(Struct, frozen=True):
+    """Rows from the top, 3 bytes a pixel; width, height: of what is here."""
+
+    width: int
+    height: int
+    rgb: bytes
+
+
 # --- request and reply ------------------------------------------------------------------------
 
 
@@ -681,6 +717,10 @@ _MESSAGES: dict[str, type[Struct]] = {
         ControlFrame,
         DataChunk,
         DataFetch,
+        DataRecolour,
+        DataRecoloured,
+        DataTiles,
+        DataPixels,
         DoCancel,
         DoExplain,
         DoGet,

@@ -19,6 +19,7 @@ __all__ = [
     "PAGE_LIMIT_BYTES",
     "PARAMS_DEPTH",
     "PARAMS_LIMIT_BYTES",
+    "PIXELS_LIMIT",
     "PRIORITY_MAX",
     "PRIORITY_MIN",
     "PROGRESS_LIMIT_BYTES",
@@ -44,6 +45,9 @@ DETAILS_LIMIT_BYTES = 8 * 1024
 
 CHUNK_LIMIT_BYTES = 256 * 1024
 """One chunk of an artefact: small enough that a command never waits long behind it."""
+
+PIXELS_LIMIT = 65_536
+"""Of one answer to `fetch_tiles`: 192 KiB."""
 
 ARTIFACT_HTTP_LIMIT_BYTES = 8 * 1024 * 1024
 """Largest artefact served by one HTTP answer; `fetch_artifact` has no such limit."""

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
 from rfm_runtime.protocol.operation import (
+    Artifact,
     ErrorInfo,
     Labels,
     Name,
@@ -55,6 +56,7 @@ __all__ = [
     "Explain",
     "Explanation",
     "FetchArtifact",
+    "FetchTiles",
     "GetOperation",
     "Goodbye",
     "Heartbeat",
@@ -72,6 +74,8 @@ __all__ = [
     "Pause",
     "Ping",
     "Pong",
+    "Recolour",
+    "RecolourReply",
     "Resume",
     "ResumeFrom",
     "ServerInfo",
@@ -83,12 +87,23 @@ __all__ = [
     "Subscribe",
     "Subscribed",
     "Throttled",
+    "TilePixels",
     "TokenExpiring",
     "Unsubscribe",
     "Welcome",
 ]
 
 MaxHz = Annotated[float, Meta(gt=0, le=60)]
+Place = Annotated[int, Meta(ge=0, le=65_535)]
+Side = Annotated[int, Meta(ge=1, le=65_536)]
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Look = Annotated[
+    dict[
+        Annotated[str, Meta(max_length=64)],
+        bool | Annotated[int, Meta(ge=-(2**31), le=2**31)] | Number | Annotated[str, Meta(max_length=32_768)],
+    ],
+    Meta(max_length=32),
+]
 RequestKey = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -329,6 +344,52 @@ class ArtifactChunk(Struct, frozen=True, kw_only=True):
     chunk: bytes
 
 
+class FetchTiles(Struct, frozen=True, kw_only=True):
+    """The colours of a part of a render, as far as it is computed. x, y, width, height: pixels of the frame.
+
+    step: every so many-th pixel of it in both directions; 8 is what the preview computes first. At most 65,536 pixels
+    in one answer.
+    """
+
+    operation_id: OperationId
+    x: Place = 0
+    y: Place = 0
+    width: Side
+    height: Side
+    step: Annotated[int, Meta(ge=1, le=64)] = 1
+
+
+class TilePixels(Struct, frozen=True, kw_only=True):
+    """Rows from the top, 3 bytes a pixel (sRGB); sent as a binary (MessagePack) message whatever the encoding.
+
+    x, y: of the first pixel. width, height: of what is here, after `step`. What is not computed yet is dark grey.
+    """
+
+    operation_id: str
+    x: int
+    y: int
+    width: int
+    height: int
+    step: int
+    rgb: bytes
+
+
+class Recolour(Struct, frozen=True, kw_only=True):
+    """Colour a finished render again, without computing it again.
+
+    look: those of its parameters that have to do with colours and change, by name.
+    """
+
+    operation_id: OperationId
+    look: Look
+
+
+class RecolourReply(Struct, frozen=True):
+    """The picture can be fetched by its name with `fetch_artifact`, until newer ones of the same frame displace it."""
+
+    artifact: Artifact
+
+
 class Kinds(Struct, frozen=True):
     """What can be submitted here?"""
 
@@ -408,6 +469,8 @@ REQUESTS: dict[str, type[Struct]] = {
     "get_operation": GetOperation,
     "explain": Explain,
     "fetch_artifact": FetchArtifact,
+    "fetch_tiles": FetchTiles,
+    "recolour": Recolour,
     "kinds": Kinds,
     "get_metrics": GetMetrics,
     "history": History,
@@ -437,6 +500,8 @@ REPLIES: dict[str, type[Struct]] = {
     "operation": OperationReply,
     "explanation": Explanation,
     "artifact_chunk": ArtifactChunk,
+    "tile_pixels": TilePixels,
+    "recolour_reply": RecolourReply,
     "kinds_reply": KindsReply,
     "pong": Pong,
     "history_reply": HistoryReply,

@@ -1,34 +1,22 @@
-"""The formulas that can be rendered, and what each parameter of a request means."""
+"""What can be rendered, for people and programs to ask: formulas, and what each parameter of a request means."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from rfm_runtime.render.request import FORMULAS, RenderRequest
+from rfm_runtime.render.formulas import FORMULAS, FormulaInfo
+from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["KIND", "Formula", "formulas", "kinds", "parameter_schema"]
+__all__ = ["KIND", "formulas", "kinds", "parameter_schema"]
 
 KIND = "render.escape_time"
 
-DESCRIPTIONS = {
-    "mandelbrot": "z² + c from z = 0; with julia_re and julia_im the Julia set of that c",
-}
 
-
-class Formula(Struct, frozen=True, kw_only=True):
-    """A formula for people to choose from."""
-
-    name: str
-    description: str
-    julia: bool
-
-
-def formulas() -> tuple[Formula, ...]:
+def formulas() -> tuple[FormulaInfo, ...]:
     """All formulas, in the order to show them."""
-    return tuple(Formula(name=name, description=DESCRIPTIONS[name], julia=True) for name in FORMULAS)
+    return tuple(FORMULAS.values())
 
 
 def parameter_schema() -> dict[str, Any]:

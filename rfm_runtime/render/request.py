@@ -6,7 +6,6 @@ the input, whatever the input is.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -14,14 +13,27 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
-from rfm_runtime.render.palettes import PALETTES
+from rfm_runtime.render import colouring
+from rfm_runtime.render.complex_text import Complex, parse, polynomial
+from rfm_runtime.render.formulas import FORMULAS
+from rfm_runtime.render.refusals import in_range as _in_range
+from rfm_runtime.render.refusals import nearest as _nearest
+from rfm_runtime.render.refusals import one_of as _one_of
+from rfm_runtime.render.refusals import shown as _shown
 
-__all__ = ["FORMULAS", "FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "validate"]
+__all__ = ["FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "coefficients_of", "p_of", "validate"]
 
-FORMULAS = ("mandelbrot",)
+DEFAULT_PHOENIX = "-0.5"
+DEFAULT_COEFFICIENTS = ("1", "0", "0", "-1")
+DEFAULT_TOLERANCE = 1e-6
+
+SPECIAL = ("power", "p", "coefficients", "roots", "relaxation", "tolerance")
+"""Parameters that mean something to some formulas alone."""
+
+TRAPS = ("point", "cross", "circle")
+"""Of `rfm_kernels.formulas`, which clients do not import."""
 
 ON_POISON = ("fail", "hole")
 """What becomes of a render some of whose pixels kill whoever computes them."""
@@ -32,8 +44,15 @@ EXPONENT_LIMIT = 400
 SIDE_LIMIT_PX = 65_536
 FRAME_LIMIT_PX = 400_000_000
 """16 bytes a pixel on disk, with image and raw data: 6.4 GB."""
+SAMPLES_LIMIT = 8
 MAX_ITER_LIMIT = 2**31 - 1
 BAILOUT_LIMIT = 1e10
+GROWTH_LIMIT = 300.0
+"""Decimal exponent that |z|² may reach in the step that escapes: float64 has numbers up to 1e308."""
+DEGREE_LIMIT = 16
+SKEW_LIMIT_DEG = 80.0
+STRETCH_LIMIT = 100.0
+TRAP_LIMIT = 1000.0
 SPACING_LIMIT = Fraction(1, 10**13)
 """Below this, neighbouring pixels of a view about |c| ≈ 1 share float64 coordinates or rounding shows."""
 TILE_PX = 128
@@ -44,23 +63,32 @@ EXTENT_LIMIT = 1000
 BODY_LIMIT_BYTES = 16_384
 
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
-RGB = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to render.
 
-    re, im: centre of the view, decimal strings. width: full horizontal extent, decimal string. julia_re,
-    julia_im: c of a Julia set; without them the Mandelbrot set. bailout: escape radius R. tile_px: edge of a
-    tile, 16 to 512; without it chosen by the size. palette, density, offset: see `rfm_kernels.colour`;
-    interior: of points that do not escape, #rrggbb. on_poison: where pixels kill whoever computes them, "fail"
-    fails the render, "hole" leaves them out, as chequers of magenta and black.
+    formula: see `rfm_runtime.render.formulas`. re, im: centre of the view, decimal strings. width: full horizontal
+    extent, decimal string. rotation_deg: the view is turned about its centre, counterclockwise. skew_deg, stretch: and
+    before that its upright axis is leant over, and lengthened. julia_re, julia_im: c of a Julia set; without them the
+    pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
+    polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
+    such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
+    the others. trap: "point", "cross" or "circle" at trap_re, trap_im, the circle with trap_radius: how near to it an
+    orbit comes is kept, and can be coloured by. max_iter: a point that takes longer counts as inside; 0: as many as the
+    view needs, found out when it begins. samples: of a pixel where colours change from one to the next, 1 to 8; all
+    others have one. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill
+    whoever computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black. All that
+    has to do with colours: see `rfm_runtime.render.colouring.Colouring`.
     """
 
     formula: str = "mandelbrot"
     re: str
     im: str
     width: str
+    rotation_deg: float = 0.0
+    skew_deg: float = 0.0
+    stretch: float = 1.0
     width_px: int = 1920
     height_px: int = 1080
     max_iter: int = 1000
@@ -68,13 +96,25 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bailout: float = 1000.0
     julia_re: str | None = None
     julia_im: str | None = None
-    palette: str = "viridis"
-    density: float = 0.5
-    offset: float = 0.0
-    interior: str = "#000000"
+    power: int | None = None
+    p: str | None = None
+    coefficients: tuple[str, ...] | None = None
+    roots: tuple[str, ...] | None = None
+    relaxation: str | None = None
+    tolerance: float | None = None
+    trap: str | None = None
+    trap_re: float = 0.0
+    trap_im: float = 0.0
+    trap_radius: float = 1.0
+    samples: int = 1
     tile_px: int | None = None
     interior_tests: bool = True
     on_poison: str = "fail"
+
+    @property
+    def needs_derivative(self) -> bool:
+        """Whether the kernel with all planes computes it: for its colours, or for its trap."""
+        return super().needs_derivative or self.trap is not None
 
     @property
     def tile_edge_px(self) -> int:
@@ -94,6 +134,8 @@ class RenderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
     """The request these parameters stand for. Raises BadRequestError: what is wrong, and what to do."""
     fields = _fields(params)
+    if fields.get("max_iter") == "auto":
+        fields = {**fields, "max_iter": 0}
     _check_names(fields)
     for name, value in fields.items():
         # Python refuses to print integers of thousands of digits, and no parameter needs 64 bits.
@@ -114,6 +156,7 @@ def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
     _check_choices(request)
     _check_numbers(request)
     _check_view(request)
+    _check_formula(request)
     return request
 
 
@@ -147,35 +190,57 @@ def _check_names(fields: Mapping[str, Any]) -> None:
 
 def _check_choices(request: RenderRequest) -> None:
     if request.formula not in FORMULAS:
-        message = f"there is no formula {_shown(request.formula, 40)!r}"
-        raise BadRequestError(message, hint=_nearest(request.formula, FORMULAS))
-    if request.palette not in PALETTES:
-        message = f"there is no palette {_shown(request.palette, 40)!r}"
-        raise BadRequestError(message, hint=_nearest(request.palette, PALETTES))
+        _one_of("formula", request.formula, tuple(FORMULAS))
+    colouring.check(request)
+    if request.trap is not None:
+        _one_of("trap", request.trap, TRAPS)
+    elif (request.trap_re, request.trap_im, request.trap_radius) != (0.0, 0.0, 1.0):
+        raise BadRequestError("a place or a radius of a trap means nothing without one", hint="name it with `trap`")
+    if request.trap_radius != 1.0 and request.trap != "circle":
+        raise BadRequestError(f"trap_radius means nothing to a {request.trap}", hint="leave it out; a circle takes it")
+    if request.colouring == "orbit_trap" and request.trap is None:
+        raise BadRequestError("colouring by an orbit trap needs one", hint=f"name a trap: {', '.join(TRAPS)}")
+    if request.colouring == "field_lines" and request.trap is not None:
+        raise BadRequestError(
+            "field lines follow from the last z, in whose place the trap's distance is kept",
+            hint="leave out the trap, or colour by it",
+        )
     if request.on_poison not in ON_POISON:
         message = f"on_poison is {_shown(request.on_poison, 40)!r}"
         raise BadRequestError(message, hint='"fail" fails the render, "hole" leaves out what cannot be computed')
-    if not RGB.fullmatch(request.interior):
-        raise BadRequestError(
-            f"interior is {_shown(request.interior, 20)!r}, not a colour",
-            hint='write it as "#rrggbb", e.g. "#000000"',
-        )
 
 
 def _check_numbers(request: RenderRequest) -> None:
     _in_range("width_px", request.width_px, 1, SIDE_LIMIT_PX)
     _in_range("height_px", request.height_px, 1, SIDE_LIMIT_PX)
-    _in_range("max_iter", request.max_iter, 1, MAX_ITER_LIMIT)
+    _in_range("max_iter", request.max_iter, 0, MAX_ITER_LIMIT)
     if request.tile_px is not None:
         _in_range("tile_px", request.tile_px, 16, TILE_MAX_PX)
+    _in_range("samples", request.samples, 1, SAMPLES_LIMIT)
     _in_range("bailout", request.bailout, 2.0, BAILOUT_LIMIT)
-    _in_range("density", request.density, -1000.0, 1000.0)
-    _in_range("offset", request.offset, -1000.0, 1000.0)
-    if request.width_px * request.height_px > FRAME_LIMIT_PX:
+    for name, value, low, high in (
+        ("rotation_deg", request.rotation_deg, -360.0, 360.0),
+        ("skew_deg", request.skew_deg, -SKEW_LIMIT_DEG, SKEW_LIMIT_DEG),
+        ("stretch", request.stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT),
+    ):
+        _in_range(name, value, low, high)
+    for name, value, low, high in (
+        ("trap_re", request.trap_re, -TRAP_LIMIT, TRAP_LIMIT),
+        ("trap_im", request.trap_im, -TRAP_LIMIT, TRAP_LIMIT),
+        ("trap_radius", request.trap_radius, 1e-6, TRAP_LIMIT),
+    ):
+        _in_range(name, value, low, high)
+    pixels = request.width_px * request.height_px
+    if pixels > FRAME_LIMIT_PX:
         raise BadRequestError(
-            f"{request.width_px}×{request.height_px} are {request.width_px * request.height_px} pixels, "
-            f"the limit is {FRAME_LIMIT_PX}",
+            f"{request.width_px}×{request.height_px} are {pixels} pixels, the limit is {FRAME_LIMIT_PX}",
             hint="render a smaller picture, or the view in parts",
+        )
+    if pixels * request.samples > FRAME_LIMIT_PX:
+        raise BadRequestError(
+            f"{request.samples} samples of {request.width_px}×{request.height_px} pixels are "
+            f"{pixels * request.samples}, the limit is {FRAME_LIMIT_PX}",
+            hint=f"use {FRAME_LIMIT_PX // pixels} samples, or render a smaller picture",
         )
 
 
@@ -187,7 +252,8 @@ def _check_view(request: RenderRequest) -> None:
         raise BadRequestError(
             f"width is {request.width}, it has to be positive", hint="it is the horizontal extent of the view"
         )
-    spacing = width / request.width_px
+    # Rows lie as much nearer to each other as the view is pressed together.
+    spacing = width / request.width_px * min(Fraction(1), Fraction(request.stretch))
     if spacing < SPACING_LIMIT:
         apart, least = float(spacing), float(SPACING_LIMIT)
         raise BadRequestError(
@@ -196,14 +262,115 @@ def _check_view(request: RenderRequest) -> None:
         )
     if (request.julia_re is None) != (request.julia_im is None):
         raise BadRequestError("julia_re and julia_im belong together", hint="give both, or neither")
-    if request.julia_re is not None and request.julia_im is not None:
-        c_re, c_im = _coordinate("julia_re", request.julia_re), _coordinate("julia_im", request.julia_im)
-        least = (1.0 + math.sqrt(1.0 + 4.0 * math.hypot(c_re, c_im))) / 2.0
-        if request.bailout < least:
+    for name, part in (("julia_re", request.julia_re), ("julia_im", request.julia_im)):
+        if part is not None:
+            _coordinate(name, part)
+
+
+def _check_formula(request: RenderRequest) -> None:
+    """What belongs to the formula alone."""
+    formula = FORMULAS[request.formula]
+    for name in sorted(set(SPECIAL) - set(formula.takes)):
+        if getattr(request, name) is not None:
+            whose = [info.name for info in FORMULAS.values() if name in info.takes]
             raise BadRequestError(
-                f"bailout is {request.bailout:g}, but points within {least:.4g} may still return for this c",
-                hint=f"use a bailout of at least {math.ceil(least)}",
+                f"{name} means nothing to {request.formula}", hint=f"leave it out; {' and '.join(whose)} take it"
             )
+    if request.julia_re is not None and not formula.julia:
+        raise BadRequestError(
+            f"{request.formula} has no Julia sets", hint="leave out julia_re and julia_im: the pixel is z already"
+        )
+    if request.power is not None:
+        _in_range("power", request.power, 2, DEGREE_LIMIT)
+    if request.tolerance is not None:
+        _in_range("tolerance", request.tolerance, 1e-12, 0.1)
+    for name, text in (("p", request.p), ("relaxation", request.relaxation)):
+        if text is not None:
+            _number(name, text)
+    if request.relaxation is not None and _number("relaxation", request.relaxation) == 0:
+        raise BadRequestError("relaxation is 0, with which nothing moves", hint="leave it out, or give another one")
+    if formula.converges:
+        coefficients_of(request)
+        # Distances are estimated from how fast a point escapes.
+        for name, value, taken in (
+            ("colouring", request.colouring, request.colouring in ("distance", "field_lines")),
+            ("slopes", request.slopes, request.slopes != 0.0),
+        ):
+            if taken:
+                raise BadRequestError(
+                    f"{name} is {value}, which means nothing to {request.formula}",
+                    hint="its points do not escape: colour it by count (smooth or histogram), without slopes",
+                )
+    else:
+        _check_bailout(request)
+
+
+def _check_bailout(request: RenderRequest) -> None:
+    """What is beyond the bailout radius must not return: a block of iterations is looked at once."""
+    power = request.power or FORMULAS[request.formula].degree
+    if 2.0 * power * math.log10(request.bailout) > GROWTH_LIMIT:
+        most = 10.0 ** (GROWTH_LIMIT / (2.0 * power))
+        raise BadRequestError(
+            f"bailout is {request.bailout:g}: to the power {power:g} that leaves the range of float64",
+            hint=f"use a bailout of at most {most:.3g}",
+        )
+    memory = abs(_number("p", p_of(request))) if request.formula == "phoenix" else 0.0
+    c = math.hypot(float(Fraction(request.julia_re or "0")), float(Fraction(request.julia_im or "0")))
+    least = (1.0 + memory + math.sqrt((1.0 + memory) ** 2 + 4.0 * c)) / 2.0
+    if request.julia_re is None:
+        # Where the pixel is c, it may be as large as |z|.
+        least = 2.0 + memory
+    if request.bailout < least:
+        raise BadRequestError(
+            f"bailout is {request.bailout:g}, but points within {least:.4g} may still return",
+            hint=f"use a bailout of at least {math.ceil(least)}",
+        )
+
+
+def p_of(request: RenderRequest) -> str:
+    """p, where the formula takes one."""
+    return request.p or (DEFAULT_PHOENIX if request.formula == "phoenix" else "0")
+
+
+def coefficients_of(request: RenderRequest) -> tuple[Complex, ...]:
+    """Of the polynomial of `newton` and `nova`, from the highest power down, exact. Raises BadRequestError."""
+    if request.coefficients is not None and request.roots is not None:
+        raise BadRequestError("coefficients and roots say the same", hint="give one of them")
+    name = "roots" if request.roots is not None else "coefficients"
+    given = request.roots if request.roots is not None else request.coefficients or DEFAULT_COEFFICIENTS
+    degree = len(given) if request.roots is not None else len(given) - 1
+    if not 2 <= degree <= DEGREE_LIMIT:
+        raise BadRequestError(
+            f"{name} stand for a polynomial of degree {degree}, it has to be from 2 to {DEGREE_LIMIT}",
+            hint='z³ − 1 is ["1", "0", "0", "-1"]',
+        )
+    numbers = [_exact(f"{name}[{place}]", text) for place, text in enumerate(given)]
+    if request.roots is not None:
+        return polynomial(numbers)
+    if not any(numbers[0]):
+        raise BadRequestError(
+            "the first coefficient is 0", hint="coefficients begin with that of the highest power: leave out zeros"
+        )
+    return tuple(numbers)
+
+
+def _exact(name: str, text: str) -> Complex:
+    if len(text) > 2 * DIGITS_LIMIT:
+        raise BadRequestError(
+            f"{name} has {len(text)} characters, the limit is {2 * DIGITS_LIMIT}",
+            hint="this kernel works with 17 significant digits; round the number",
+        )
+    number = parse(text)
+    if number is None:
+        raise BadRequestError(f"{name} is {_shown(text, 40)!r}, not a complex number", hint='write it like "0.5-0.25i"')
+    if max(abs(number[0]), abs(number[1])) > EXTENT_LIMIT:
+        raise BadRequestError(f"{name} is {_shown(text, 40)}, the limit is ±{EXTENT_LIMIT}", hint="use a smaller one")
+    return number
+
+
+def _number(name: str, text: str) -> complex:
+    re_part, im_part = _exact(name, text)
+    return complex(float(re_part), float(im_part))
 
 
 def _coordinate(name: str, text: str) -> Fraction:
@@ -230,22 +397,3 @@ def _coordinate(name: str, text: str) -> Fraction:
             f"{name} is {text}, the limit is ±{EXTENT_LIMIT}", hint="the sets lie within a distance of 2 of 0"
         )
     return value
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    # The negation is what catches NaN.
-    if not low <= value <= high:
-        raise BadRequestError(
-            f"{name} is {value}, it has to be from {low} to {high}", hint=f"choose a {name} in that range"
-        )
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name[:64].lower(), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-
-
-def _shown(text: str, limit: int) -> str:
-    """Foreign text for an error message: short, one line, printable."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else "?" for char in short)

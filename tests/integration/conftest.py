@@ -31,3 +31,9 @@ def watcher(running: Runtime) -> Iterator[Recorder]:
     recorder = Recorder(running, initial_delay=0.05)
     yield recorder
     recorder.close()
+
+
+@pytest.fixture(autouse=True)
+def no_watcher_is_left() -> Iterator[None]:
+    yield
+    Recorder.close_all()

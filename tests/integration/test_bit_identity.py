@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rfm_kernels.catalog import kernel
 from rfm_kernels.escape_time import PENDING
 from rfm_runtime import Client
+from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import validate
 from rfm_runtime.testing.runtime import eventually, runtime
@@ -26,9 +26,7 @@ def computed_here(params: dict[str, object]) -> str:
     view = plan(validate(params))
     n = np.full((500, 700), PENDING, np.int32)
     nf = np.zeros(n.shape, np.float32)
-    compute = kernel(view.formula, julia=view.is_julia, interior_tests=view.interior_tests)
-    where = 0, 0, 1, view.re0, view.im0, view.spacing, view.julia_re, view.julia_im
-    assert compute(n, nf, *where, view.max_iter, view.bailout2, np.zeros(1, np.int64), np.zeros(8, np.int64)) == 0
+    assert Renderer(view).compute(n, nf, 0, 0) == 0
     return hashlib.sha256(n.tobytes()).hexdigest()
 
 

@@ -234,12 +234,25 @@ WRONG = {
     "render seahors": "seahors",
     "render": "preset",
     "render home --size 10": "--size",
-    "render home --max-iter 0": "max_iter",
+    "render home --max-iter=-1": "max_iter",
     "render home --palette gray": "gray",
     "render home -o picture.jpg": "picture.jpg",
     "render home -o nowhere/picture.png": "nowhere",
     "render home -o .": "is a folder",
     "render home --detach -o x.png": "-o",
+    "render home --detach --raw x.npz": "--raw",
+    "render home --raw x.npy": ".npz",
+    "render home --exr x.png": ".exr",
+    "render home --save-params x.txt": ".txt",
+    "render julia_rabbit --save-params x.kfr": "Julia",
+    "render --like nowhere.toml": "nowhere.toml",
+    "render --like broken.toml": "broken.toml",
+    "render --like unknown.toml": "colour",
+    "render --like view.jpg": ".jpg",
+    "render --like centre.toml": "centre.toml has no im, no width",
+    "render --like .": "Is a directory",
+    "render home --like view.toml": "both home and view.toml",
+    "presets --toml seahors": "seahors",
     "render --re=nan --im=0 --width=1": "nan",
     "priority X 101": "100",
     "priority X": "NUMBER",
@@ -271,6 +284,9 @@ WRONG = {
 def test_a_wrong_option_value_or_file(alone: dict[str, str], tmp_path: Path, arguments: str, named: str) -> None:
     (tmp_path / "broken.toml").write_text("port = = 1\n", encoding="utf-8")
     (tmp_path / "unknown.toml").write_text("colour = 1\n", encoding="utf-8")
+    (tmp_path / "view.toml").write_text('re = "0"\nim = "0"\nwidth = "4"\n', encoding="utf-8")
+    (tmp_path / "centre.toml").write_text("re = 1", encoding="utf-8")
+    (tmp_path / "view.jpg").write_bytes(b"\xff\xd8")
     what, todo = two_lines(cli(*arguments.split(), env=alone, cwd=tmp_path), 2)
     assert named in what
     assert todo
@@ -336,7 +352,7 @@ def test_shell_completion(alone: dict[str, str], env: dict[str, str], endless: s
         asked = {"_RFM_RUNTIME_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
         return output(env={**where, **asked}).split()
 
-    assert sorted(offered("rfm-runtime pr", alone)) == ["presets", "priority"]
+    assert sorted(offered("rfm-runtime pr", alone)) == ["presets", "priority", "probe"]
     assert offered("rfm-runtime render se", alone) == ["seahorse"]
     assert offered("rfm-runtime cancel 0", alone) == []
     assert endless in offered("rfm-runtime cancel 0", env)
@@ -814,7 +830,7 @@ KEYS = {
     "pause {running}": {"operation_id", "asked"},
     "resume {running}": {"operation_id", "asked"},
     "fetch {finished} -o f.png": {"operation_id", "artifact", "file", "size_bytes"},
-    "render home --size 32x32 -o h.png": {"operation", "file"},
+    "render home --size 32x32 -o h.png": {"operation", "file", "files"},
     "render home --size 32x32 --detach": {"operation_id"},
     "cancel {running}": {"operation_id", "answer", "state"},
 }

@@ -18,12 +18,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from rfm_kernels.catalog import kernel
 from rfm_kernels.escape_time import PENDING
 from rfm_runtime import Client
 from rfm_runtime.client.handle import Operation
 from rfm_runtime.engine.frames import HOLE
 from rfm_runtime.engine.image import HOLE_RGB
+from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.image_metadata import HOLES_KEY, from_text
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import validate
@@ -71,9 +71,7 @@ def computed_here(params: dict[str, Any], left_out: np.ndarray[Any, Any]) -> np.
     view = plan(validate(params))
     n = np.where(left_out, HOLE, PENDING).astype(np.int32)
     nf = np.zeros(n.shape, np.float32)
-    compute = kernel(view.formula, julia=view.is_julia, interior_tests=view.interior_tests)
-    where = 0, 0, 1, view.re0, view.im0, view.spacing, view.julia_re, view.julia_im
-    assert compute(n, nf, *where, view.max_iter, view.bailout2, np.zeros(1, np.int64), np.zeros(8, np.int64)) == 0
+    assert Renderer(view).compute(n, nf, 0, 0) == 0
     return n
 
 
@@ -168,6 +166,23 @@ def test_where_holes_are_allowed_all_but_the_part_that_kills_is_rendered_and_tol
     assert colours == set(HOLE_RGB)
     assert json.loads(picture.text[HOLES_KEY]) == [[32, 32, 8, 8]]  # type: ignore[attr-defined]
     assert from_text(picture.text).on_poison == "hole"  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+@pytest.mark.scenario("C5", "J38")
+def test_beside_a_pixel_that_kills_all_is_rendered_where_pixels_have_several_samples(
+    running: Runtime, client: Client
+) -> None:
+    # A pixel to the left: those that kill touch the tile beside theirs, which looks at them for its edges.
+    params = {**LONG, "re": "-3", "samples": 3, "on_poison": "hole"}
+    with whoever_computes_for_long_is_killed(running, signal.SIGBUS):
+        operation = client.submit(KIND, params)
+        assert operation.wait(180) == "completed"
+    n = np.load(io.BytesIO(client.fetch_artifact(operation.id, "n.npy")))
+    hole = np.zeros(n.shape, bool)
+    hole[32:40, 32:40] = True
+    assert details(operation)["holes"] == [[32, 32, 8, 8]]
+    assert (n == computed_here(params, hole)).all()
 
 
 def frames_in(worker: psutil.Process) -> list[str]:

@@ -17,10 +17,10 @@ import numpy as np
 import psutil
 import pytest
 
-from rfm_kernels.catalog import kernel
 from rfm_kernels.escape_time import PENDING
 from rfm_runtime import Client
 from rfm_runtime.engine.frames import folder_name
+from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import validate
 from rfm_runtime.testing.disk import CANNOT_MOUNT
@@ -99,10 +99,7 @@ def test_a_render_larger_than_the_memory_of_any_process_is_rendered_recovered_an
 def computed_here(top: int, height: int) -> np.ndarray[Any, Any]:
     view = plan(validate(LARGE))
     n = np.full((height, 16_000), PENDING, np.int32)
-    compute = kernel(view.formula, julia=view.is_julia, interior_tests=view.interior_tests)
-    where = 0, top, 1, view.re0, view.im0, view.spacing, view.julia_re, view.julia_im
-    words = np.zeros(1, np.int64), np.zeros(8, np.int64)
-    assert compute(n, np.zeros(n.shape, np.float32), *where, view.max_iter, view.bailout2, *words) == 0
+    assert Renderer(view).compute(n, np.zeros(n.shape, np.float32), 0, top) == 0
     return n
 
 

@@ -67,8 +67,8 @@ def test_every_number_of_the_plan_is_within_half_a_unit_of_the_exact_one(request
     view = plan(request)
     spacing = Fraction(request.width) / request.width_px
     corner = Fraction(request.re) - spacing * Fraction(request.width_px - 1, 2)
-    assert abs(Fraction(view.spacing) - spacing) <= spacing * Fraction(1, 2**53)
-    assert abs(Fraction(view.re0) - corner) <= abs(corner) * Fraction(1, 2**53)
+    assert abs(Fraction(view.right[0]) - spacing) <= spacing * Fraction(1, 2**53)
+    assert abs(Fraction(view.origin[0]) - corner) <= abs(corner) * Fraction(1, 2**53)
 
 
 @given(requests)

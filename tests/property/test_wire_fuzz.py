@@ -31,6 +31,7 @@ from rfm_runtime.protocol.limits import BATCH_LIMIT, INBOUND_LIMIT_BYTES, PARAMS
 from rfm_runtime.protocol.messages import NOTICES, REPLIES, REQUESTS, Ping, Submit
 from rfm_runtime.protocol.operation import ErrorInfo, EventType, OperationEvent
 from rfm_runtime.protocol.wire import Encoding, decode_batch, decode_message, decode_request, encode, join
+from tests.golden import of_scalars
 
 pytestmark = pytest.mark.scenario("J1")
 
@@ -70,7 +71,7 @@ def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.TupleType():
             return st.tuples(*(values(item) for item in kind.item_types))
         case inspect.DictType():
-            if isinstance(kind.value_type, inspect.StrType | inspect.IntType):
+            if of_scalars(kind.value_type):
                 return st.dictionaries(values(kind.key_type), values(kind.value_type), max_size=3)
             return PLAIN
         case inspect.UnionType():

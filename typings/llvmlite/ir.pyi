@@ -5,3 +5,4 @@ DoubleType: Any
 IntType: Any
 Undefined: Any
 VectorType: Any
+FunctionType: Any

@@ -17,7 +17,7 @@ class _Config:
 config: _Config
 
 def njit(
-    signatures: list[str] = ...,
+    signatures: list[Any] = ...,
     *,
     nogil: bool = ...,
     cache: bool = ...,

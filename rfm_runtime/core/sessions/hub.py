@@ -32,11 +32,13 @@ from rfm_runtime.errors import (
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
 from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OperationMeasure, OwnerHello, Principal, Source
+from rfm_runtime.protocol.limits import PIXELS_LIMIT
 from rfm_runtime.protocol.messages import (
     REQUESTS,
     ArtifactChunk,
     AuthRefresh,
     FetchArtifact,
+    FetchTiles,
     Goodbye,
     Heartbeat,
     Hello,
@@ -44,9 +46,11 @@ from rfm_runtime.protocol.messages import (
     Ok,
     Ping,
     Pong,
+    Recolour,
     ServerInfo,
     Subscribe,
     Subscribed,
+    TilePixels,
     TokenExpiring,
     Unsubscribe,
     Welcome,
@@ -104,6 +108,10 @@ class Identity(Struct, frozen=True):
     name: str
 
 
+Fetched = FetchArtifact | FetchTiles | Recolour
+"""Requests that the engine answers which has the frame: a file may be large, the broker has better to do."""
+
+
 class Forward(Struct, frozen=True):
     """Ask the broker and give the answer to `replied`."""
 
@@ -113,12 +121,12 @@ class Forward(Struct, frozen=True):
 
 
 class Fetch(Struct, frozen=True):
-    """Get a chunk of an artefact from the engine at `location` and give it to `replied`."""
+    """Get it from the engine at `location` and give it to `fetched`."""
 
     session: int
     request_id: int | None
     location: str
-    request: FetchArtifact
+    request: Fetched
 
 
 class PassOn(Struct, frozen=True):
@@ -328,12 +336,13 @@ class GatewayCore:
             return []
 
     def _limit(self, session: Session, request: Struct, now_s: float) -> None:
-        """Commands by rate; chunks of files by how many are under way, so that a file is as fast as its reader."""
-        if isinstance(request, FetchArtifact):
+        """Commands by rate; chunks and tiles by how many are under way, so that they are as fast as their reader."""
+        if isinstance(request, Fetched):
             if session.fetching + len(session.bulk) >= FETCHES_LIMIT:
                 self.counts["limited_fetch"] += 1
-                raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks at once", retry_after_s=0.05)
-            return
+                raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks or tiles at once", retry_after_s=0.05)
+            if not isinstance(request, Recolour):
+                return
         if self._is_free(session, request):
             return
         session.bucket, wait_s = session.bucket.take(now_s)
@@ -423,8 +432,9 @@ class GatewayCore:
                 self._renew(session, grant, now_ms)
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
-            case FetchArtifact():
-                check(who, "see")
+            case FetchArtifact() | FetchTiles() | Recolour():
+                # A picture takes the machine's time and room, as a render does.
+                check(who, "submit" if isinstance(request, Recolour) else "see")
                 return [self._fetch(session, request_id, request)]
             case GetMetrics():
                 check(who, "see")
@@ -438,13 +448,21 @@ class GatewayCore:
             case _:
                 return [Forward(session.number, request_id, forwarded(who, request))]
 
-    def _fetch(self, session: Session, request_id: int | None, request: FetchArtifact) -> Fetch:
+    def _fetch(self, session: Session, request_id: int | None, request: Fetched) -> Fetch:
         operation = self.replica.operations.get(request.operation_id)
         if operation is None:
             raise UnknownOperationError(
                 f"no operation {request.operation_id} here", hint="list operations with `list_operations`"
             )
-        if not operation.artifacts or operation.location is None:
+        if isinstance(request, FetchTiles):
+            pixels = -(-request.width // request.step) * -(-request.height // request.step)
+            if pixels > PIXELS_LIMIT:
+                raise BadRequestError(
+                    f"{pixels} pixels at once, {PIXELS_LIMIT} are the limit", hint="ask for less, or for a larger step"
+                )
+            if operation.grid is None or operation.location is None:
+                raise BadRequestError(f"{request.operation_id} is {operation.state} and has no pixels")
+        elif not operation.artifacts or operation.location is None:
             raise BadRequestError(f"{request.operation_id} is {operation.state} and has no artefacts")
         session.fetching += 1
         return Fetch(session.number, request_id, operation.location, request)
@@ -605,13 +623,13 @@ class GatewayCore:
         if session is not None:
             self._reply(session, answer, request_id, now_ms)
 
-    def fetched(self, number: int, request_id: int | None, answer: ArtifactChunk | ErrorInfo, now_ms: int) -> None:
+    def fetched(self, number: int, request_id: int | None, answer: Struct, now_ms: int) -> None:
         """The answer to a `Fetch`."""
         session = self.sessions.get(number)
         if session is None:
             return
         session.fetching -= 1
-        if isinstance(answer, ArtifactChunk):
+        if isinstance(answer, ArtifactChunk | TilePixels):
             data = encode(answer, "msgpack", ts=now_ms, reply_to=request_id)
             session.bulk.append(Payload(data, True))
             return

@@ -53,8 +53,8 @@ Rect = tuple[int, int, int, int]
 class Task(Struct, frozen=True, kw_only=True):
     """Work for one worker. x, y, width, height: pixels of the frame. index: of the tile, part or preview block.
 
-    fresh: a dead attempt may have left half-written pixels; reset them to PENDING first. holes: of a tile whose parts
-    were computed one by one, what nobody could compute.
+    fresh: a dead attempt may have left half-written pixels; reset them to PENDING first. sealed: of a tile whose parts
+    were computed one by one; nothing is left to compute. holes: of such a tile, what nobody could compute.
     """
 
     operation_id: str
@@ -67,6 +67,7 @@ class Task(Struct, frozen=True, kw_only=True):
     width: int
     height: int
     fresh: bool = False
+    sealed: bool = False
     holes: tuple[Rect, ...] = ()
 
 

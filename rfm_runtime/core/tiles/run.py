@@ -214,6 +214,7 @@ class Run:
             width=width,
             height=height,
             fresh=fresh,
+            sealed=self.poison.is_sealed(key),
             holes=self.poison.holes_of(index) if phase == "tile" else (),
         )
 

@@ -7,9 +7,10 @@ import pytest
 
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.render.catalogue import KIND, formulas, kinds
-from rfm_runtime.render.palettes import PALETTES, palette
+from rfm_runtime.render.formulas import FORMULAS
+from rfm_runtime.render.palettes import PUBLISHED, palette
 from rfm_runtime.render.presets import PRESETS, preset
-from rfm_runtime.render.request import FORMULAS, validate
+from rfm_runtime.render.request import validate
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -27,7 +28,7 @@ def test_a_misspelt_preset_gets_the_nearest() -> None:
 
 
 def test_the_catalogue_describes_every_formula() -> None:
-    assert tuple(formula.name for formula in formulas()) == FORMULAS
+    assert tuple(formula.name for formula in formulas()) == tuple(FORMULAS)
     assert all(formula.description for formula in formulas())
 
 
@@ -38,7 +39,7 @@ def test_the_schema_of_the_kind_is_json_and_names_every_parameter() -> None:
 
 
 # First, middle and last entries as published, rounded to bytes.
-PUBLISHED = {
+ENTRIES = {
     "viridis": ((68, 1, 84), (33, 145, 140), (253, 231, 37)),
     "plasma": ((13, 8, 135), (204, 71, 120), (240, 249, 33)),
     "inferno": ((0, 0, 4), (188, 55, 84), (252, 255, 164)),
@@ -48,10 +49,10 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", PALETTES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_palette_has_its_published_colours(name: str) -> None:
     table = palette(name)
     assert len(table) == 768
-    for place, expected in zip((0, 128, 255), PUBLISHED[name], strict=True):
+    for place, expected in zip((0, 128, 255), ENTRIES[name], strict=True):
         found = table[3 * place : 3 * place + 3]
         assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) <= 2

@@ -30,6 +30,7 @@ from rfm_runtime.protocol.messages import (
     ChangePriority,
     Explain,
     FetchArtifact,
+    FetchTiles,
     GetOperation,
     Goodbye,
     Heartbeat,
@@ -42,6 +43,8 @@ from rfm_runtime.protocol.messages import (
     Pause,
     Ping,
     Pong,
+    Recolour,
+    RecolourReply,
     Resume,
     ResumeFrom,
     Submit,
@@ -49,10 +52,11 @@ from rfm_runtime.protocol.messages import (
     SubmitRequest,
     Subscribe,
     Subscribed,
+    TilePixels,
     Unsubscribe,
     Welcome,
 )
-from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent
+from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, TileGrid
 from rfm_runtime.protocol.reports import Alive
 from rfm_runtime.protocol.resources import GetMetrics
 from rfm_runtime.testing.sessions import TOKENS, Gate, Story
@@ -457,11 +461,12 @@ FORWARDED = [
     (PAST, DoHistory(ANN, PAST)),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
-ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, FetchArtifact, GetMetrics, Alive, *REPORTS}
+ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, Alive, *REPORTS}
+ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, Recolour}
 
 
 def test_every_request_of_the_protocol_is_known_here():
-    assert {type(request) for request, _ in FORWARDED} | ANSWERED_HERE == set(REQUESTS.values())
+    assert {type(request) for request, _ in FORWARDED} | ANSWERED_HERE | ANSWERED_BY_ENGINES == set(REQUESTS.values())
 
 
 @pytest.mark.parametrize(("request_", "forwarded"), FORWARDED)
@@ -538,6 +543,42 @@ def test_a_file_of_what_has_none_or_is_unknown_is_an_error(scene):
     watcher.say(FetchArtifact(operation_id="a", name="f"))
     watcher.say(FetchArtifact(operation_id="never", name="f"))
     assert errors(watcher) == ["bad_request", "unknown_operation"]
+
+
+PIXELS = FetchTiles(operation_id="drawn", width=640, height=400, step=2)
+COLOURS = Recolour(operation_id="b", look={"palette": "magma", "slopes": 1.0, "dither": True})
+
+
+def test_other_colours_come_from_the_engine_that_has_the_frame(scene):
+    watcher = with_file(scene)
+    watcher.say(COLOURS, request_id=3)
+    (fetch,) = scene.gate.fetches
+    assert (fetch.location, fetch.request) == ("ipc://engine", COLOURS)
+    scene.gate.fetched(RecolourReply(FILE))
+    assert watcher.all(RecolourReply) == [RecolourReply(FILE)]
+    # It takes time and room, as a submission does.
+    viewer = scene.gate.connect().hello("eve")
+    viewer.say(COLOURS)
+    assert errors(viewer) == ["forbidden"]
+
+
+def test_pixels_come_of_what_runs_and_not_too_many_at_once(scene):
+    grid = TileGrid(width_px=640, height_px=400, tile_px=128, columns=5, rows=4)
+    scene.story.accept("drawn", location="ipc://engine", grid=grid)
+    scene.story.start("drawn")
+    scene.gate.feed(scene.story.frame())
+    viewer = scene.gate.connect().hello("eve")
+    viewer.say(PIXELS, request_id=4)
+    (fetch,) = scene.gate.fetches
+    assert (fetch.location, fetch.request) == ("ipc://engine", PIXELS)
+    here = TilePixels(operation_id="drawn", x=0, y=0, width=1, height=1, step=2, rgb=b"rgb")
+    scene.gate.fetched(here)
+    assert viewer.all(TilePixels) == [here]
+    viewer.say(msgspec.structs.replace(PIXELS, step=1), msgspec.structs.replace(PIXELS, operation_id="a"))
+    assert errors(viewer) == ["bad_request"] * 2
+    for _ in range(FETCHES_LIMIT + 1):
+        viewer.say(PIXELS)
+    assert errors(viewer)[2:] == ["rate_limited"]
 
 
 def test_more_chunks_at_once_than_the_limit_are_refused_until_some_have_come(scene):

@@ -1,0 +1,13 @@
+from typing import Any, BinaryIO
+
+ZIP_COMPRESSION: Any
+scanlineimage: Any
+
+class Channel:
+    pixels: Any
+
+class File:
+    def __init__(self, header: dict[str, Any], channels: dict[str, Any]) -> None: ...
+    def header(self) -> dict[str, Any]: ...
+    def channels(self) -> dict[str, Channel]: ...
+    def write(self, stream: BinaryIO) -> None: ...

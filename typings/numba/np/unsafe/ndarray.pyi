@@ -1,0 +1,3 @@
+from typing import Any
+
+to_fixed_tuple: Any
