@@ -1,9 +1,9 @@
 """Escape-time fractals at float64 depth: a pool of vector lanes that is refilled as pixels die.
 
-A pixel goes: scan → interior test → queue → (one counted block) → ready → lane → (uncounted blocks until it
-seems to have died, or its time is up) → queue → (its last block again, counted) → output. So the fast loop
-counts nothing, every count is taken in the scalar kernel's order of operations, and a lane never waits for
-its neighbours. The output buffers are the only state that outlives a call.
+A pixel goes: scan → interior test → (its first block, counted) → ready → lane → (uncounted blocks until it seems to
+have died, or its time is up) → queue → (its last block again, counted) → output; one that dies in its first block is
+done there. So the fast loop counts nothing, every count is taken in the scalar kernel's order of operations, and a
+lane never waits for its neighbours. The output buffers are the only state that outlives a call.
 
 This file is written once for all formulas. `build` makes a kernel of it: the functions that are marked here, compiled
 with the vector code and the layout of one formula (`rfm_kernels.lanes`) in place of the names below.
@@ -25,21 +25,29 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from rfm_kernels.formulas import Formula
 from rfm_kernels.lanes import (
+    ALLOWED,
     BLOCK,
     DEGREE_SCALE,
     LANES,
     LIMIT,
+    NOT_ESCAPED,
+    PENDING,
     PER_PIXEL,
     READY,
     SCALE,
     SEED,
     VIEW,
     layout,
+    ones,
+    pending,
+    pointer,
     poll,
     publish,
     scalar_code,
     trailing_zeros,
     vector_code,
+    write_counts,
+    write_inside,
 )
 
 if TYPE_CHECKING:
@@ -63,11 +71,6 @@ __all__ = [
     "period_filler",
     "plain_loop",
 ]
-
-PENDING = -2
-"""Count of a pixel to compute."""
-NOT_ESCAPED = -1
-"""Count of a pixel that stayed within the bailout radius for max_iter iterations."""
 
 VIEW_WORDS = 8
 """Of a view, before the formula's parameters."""
@@ -127,9 +130,8 @@ INLINE = OPTIONS | {"forceinline": True}
 ALL = (1 << LANES) - 1
 QUANTUM_BLOCKS = 256
 """Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 5–10 µs."""
-EARLY_ENOUGH = 8
-"""New pixels pass a counted block first only where more than a quarter of them dies in it: each escape within a
-block raises the score by 3, each later one lowers it by 1. It decides about the order of work alone."""
+LATEST = 2.0**62
+"""Beyond the end of any lane, in blocks."""
 WATCH_BLOCKS = 16
 """Blocks between two looks for periods."""
 PERIOD_LIMIT = 1024
@@ -141,9 +143,9 @@ SAFE = 1.0 - 1e-8
 # Names of the formula that is compiled; `build` puts its own in their place.
 _PLACE = layout(Formula(lambda z, _c, _p: z), derivative=False)
 WORDS, STATE, SLOPES = _PLACE.words, _PLACE.state, _PLACE.slopes
-SAVED, CHECK, DUE = _PLACE.saved * LANES, _PLACE.check * LANES, _PLACE.due * LANES
-QUEUE, ALLOWED, DONE = _PLACE.queue * LANES, _PLACE.allowed * LANES, _PLACE.done * LANES
-SMOOTH, DISTANCE, SCRATCH = _PLACE.smooth * LANES, _PLACE.far * LANES, _PLACE.scratch * LANES
+SAVED, CHECK, DUE, END = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.end))
+QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.fresh * LANES, _PLACE.scratch * LANES
+LEFT, COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.allowed, _PLACE.count, _PLACE.smooth, _PLACE.far))
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
 CONVERGES, DEGREE, TRAPPED = False, 2.0, False
 PROVES = False
@@ -151,16 +153,20 @@ PROVES = False
 NEAR2 = 0.0
 """|z - checkpoint|² up to which a cycle is looked for."""
 advance: Any = None
+begin: Any = None
 settle: Any = None
 watch: Any = None
+ended: Any = None
+next_end: Any = None
+line: Any = None
 interior: Any = None
 
 # Words of the integers: scalars first, then one a lane or a place.
-QUEUED, READIED, FRESH, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
-PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, EARLY, FIRST_COLUMN = range(12, 20)
-QUEUE_N, QUEUE_AT, FRESH_AT, BASE, END, AT, BORN, MARK = range(32, 32 + 8 * LANES, LANES)
-READY_N, READY_AT = range(32 + 8 * LANES, 32 + 8 * LANES + 2 * READY, READY)
-INTEGERS = 32 + 8 * LANES + 2 * READY
+QUEUED, READIED, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(11)
+PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS, IS_RUN = range(11, 20)
+QUEUE_AT, NEW_AT, BASE, AT, BORN, MARK = range(32, 32 + 6 * LANES, LANES)
+READY_N, READY_AT = range(32 + 6 * LANES, 32 + 6 * LANES + 2 * READY, READY)
+INTEGERS = 32 + 6 * LANES + 2 * READY
 
 
 class Planes(NamedTuple):
@@ -187,105 +193,146 @@ def _template(*signature: str, **options: Any) -> Callable[[F], F]:
 
 
 @_template(**INLINE)
-def _finish(planes: Planes, word: Words, at: int, count: int) -> None:
-    """Write a pixel that did not escape. Its count goes last: a pixel with a count is done."""
-    y, x = at >> 32, at & 0xFFFFFFFF
+def _row_column(at: int) -> tuple[np.uintp, np.uintp]:
+    """Of a pixel. Unsigned, since Numba looks at signed ones for what is negative."""
+    return np.uintp(at >> 32), np.uintp(at & 0xFFFFFFFF)
+
+
+@_template(**INLINE)
+def _finish(planes: Planes, word: Words, at: int) -> None:
+    """Write a pixel that does not escape. Its count goes last: a pixel with a count is done."""
+    y, x = _row_column(at)
     planes.nf[y, x] = 0.0
     if SLOPES > 0:
         planes.z[y, x] = 0.0
         planes.far[y, x] = 0.0
-    planes.n[y, x] = count
+    planes.n[y, x] = NOT_ESCAPED
     word[PIXELS] += 1
     word[NOMINAL] += word[MAX_ITER]
 
 
-@_template(**OPTIONS)
-def _scan(planes: Planes, real: Doubles, word: Words) -> bool:
-    """Collect up to LANES pending pixels, finish those known to be inside, leave the rest in `fresh`."""
+@_template(**INLINE)
+def _scan(planes: Planes, real: Doubles, word: Words) -> int:
+    """Collect pending pixels, at most one a place: at which places. Where most of LANES in a row are, it is these."""
     h, w = planes.n.shape
     found = 0
     y, x, x_first = word[ROW], word[COLUMN], word[FIRST_COLUMN]
     px0, py0, step = word[PX0], word[PY0], word[STEP]
-    view = CONSTANTS + VIEW
-    re0, im0 = real[view], real[view + 1]
-    xx, xy, yx, yy = real[view + 2], real[view + 3], real[view + 4], real[view + 5]
-    while y < h and found < LANES:
+    in_runs, which = word[IN_RUNS], 0
+    while y < h and found < LANES and which == 0:
         row = float(py0 + y)
         while x < w and found < LANES:
-            if planes.n[y, x] == PENDING:
-                column = float(px0 + x)
-                real[SCRATCH + found] = re0 + (xx * column + xy * row)
-                real[SCRATCH + LANES + found] = im0 + (yx * column + yy * row)
-                word[FRESH_AT + found] = (y << 32) | x
+            if in_runs and found == 0 and x + LANES <= w:
+                which = pending(planes.n, planes.nf, y, x)
+                if ones(which) >= LANES // 2:
+                    line(real, float(px0 + x), row)
+                    for k in range(LANES):
+                        word[NEW_AT + k] = (y << 32) | (x + k)
+                    x += LANES
+                    break
+                if which == 0:
+                    x += LANES
+                    continue
+                which = 0
+            if planes.n[np.uintp(y), np.uintp(x)] == PENDING:
+                real[SCRATCH + found] = float(px0 + x)
+                real[SCRATCH + LANES + found] = row
+                word[NEW_AT + found] = (y << 32) | x
                 found += 1
             x += step
         if x >= w:
             x = x_first
             y += step
     word[ROW], word[COLUMN] = y, x
-    inside = interior(real) if PROVES and word[TESTS] and not word[IS_JULIA] else 0
-    kept = 0
-    for k in range(found):
-        if (inside >> k) & 1:
-            _finish(planes, word, word[FRESH_AT + k], NOT_ESCAPED)
+    word[IS_RUN] = int(which != 0)
+    return which if which else (1 << found) - 1
+
+
+@_template(**OPTIONS)
+def _settle(planes: Planes, real: Doubles, word: Words, queue: int, places: int, which: int) -> None:
+    """Run the counted block over a queue; what is neither escaped nor out of time becomes ready."""
+    escaped = settle(real, queue, which)
+    rest = which & ~escaped
+    nominal = 0
+    word[PIXELS] += ones(escaped)
+    word[EXECUTED] += ones(which) * BLOCK
+    if SLOPES == 0 and queue == NEW and word[IS_RUN] and escaped:
+        y, x = _row_column(word[places])
+        word[NOMINAL] += write_counts(planes.n, planes.nf, y, x, real, queue + COUNT, queue + SMOOTH, escaped)
+        escaped = 0
+    while escaped:
+        k = trailing_zeros(escaped)
+        escaped &= escaped - 1
+        count = int(real[queue + COUNT + k])
+        y, x = _row_column(word[places + k])
+        planes.nf[y, x] = real[queue + SMOOTH + k]
+        if SLOPES > 0:
+            trap = queue + (WORDS - 1) * LANES
+            planes.z[y, x] = (
+                complex(real[trap + k], 0.0) if TRAPPED else complex(real[queue + k], real[queue + LANES + k])
+            )
+            scale = real[CONSTANTS + PER_PIXEL]
+            planes.far[y, x] = complex(scale * real[queue + DISTANCE + k], scale * real[queue + DISTANCE + LANES + k])
+        planes.n[y, x] = count
+        nominal += count
+    word[NOMINAL] += nominal
+    while rest:
+        k = trailing_zeros(rest)
+        rest &= rest - 1
+        count = int(real[queue + COUNT + k])
+        if count >= word[MAX_ITER]:
+            _finish(planes, word, word[places + k])
         else:
-            real[SCRATCH + kept] = real[SCRATCH + k]
-            real[SCRATCH + LANES + kept] = real[SCRATCH + LANES + k]
-            word[FRESH_AT + kept] = word[FRESH_AT + k]
-            kept += 1
-    word[FRESH] = kept
-    return found > 0
+            r = word[READIED]
+            for field in range(STATE + 2):
+                real[STACK + (STATE + 2) * r + field] = real[queue + field * LANES + k]
+            word[READY_N + r] = count
+            word[READY_AT + r] = word[places + k]
+            word[READIED] = r + 1
 
 
 @_template(**OPTIONS)
 def _settle_queue(planes: Planes, real: Doubles, word: Words) -> None:
-    """Run the counted block over the queue; what is neither escaped nor out of time becomes ready."""
-    escaped = settle(real)
-    executed, pixels, nominal = 0, 0, 0
-    early, max_iter = word[EARLY], word[MAX_ITER]
-    for k in range(word[QUEUED]):
-        done = int(real[DONE + k])
-        executed += done
-        count = word[QUEUE_N + k] + done
-        if (escaped >> k) & 1:
-            early = min(early + 3, 2 * EARLY_ENOUGH) if count <= BLOCK else max(early - 1, 0)
-            at = word[QUEUE_AT + k]
-            y, x = at >> 32, at & 0xFFFFFFFF
-            planes.nf[y, x] = real[SMOOTH + k]
-            if SLOPES > 0:
-                trap = QUEUE + (WORDS - 1) * LANES
-                planes.z[y, x] = (
-                    complex(real[trap + k], 0.0) if TRAPPED else complex(real[QUEUE + k], real[QUEUE + LANES + k])
-                )
-                scale = real[CONSTANTS + PER_PIXEL]
-                planes.far[y, x] = complex(scale * real[DISTANCE + k], scale * real[DISTANCE + LANES + k])
-            planes.n[y, x] = count
-            pixels += 1
-            nominal += count
-        elif count >= max_iter:
-            _finish(planes, word, word[QUEUE_AT + k], NOT_ESCAPED)
-        else:
-            r = word[READIED]
-            for field in range(STATE + 2):
-                real[STACK + (STATE + 2) * r + field] = real[QUEUE + field * LANES + k]
-            word[READY_N + r] = count
-            word[READY_AT + r] = word[QUEUE_AT + k]
-            word[READIED] = r + 1
-    word[EARLY] = early
-    word[PIXELS] += pixels
-    word[NOMINAL] += nominal
-    word[EXECUTED] += executed
+    which = (1 << word[QUEUED]) - 1
     word[QUEUED] = 0
+    _settle(planes, real, word, QUEUE, QUEUE_AT, which)
+
+
+@_template(**OPTIONS)
+def _begin_pixels(planes: Planes, real: Doubles, word: Words) -> bool:
+    """Take the next pending pixels through their first block; False if there is none."""
+    which = _scan(planes, real, word)
+    if which == 0:
+        return False
+    begin(real)
+    inside = interior(real) & which if PROVES and word[TESTS] and not word[IS_JULIA] else 0
+    which &= ~inside
+    if SLOPES == 0 and word[IS_RUN] and inside:
+        y, x = _row_column(word[NEW_AT])
+        write_inside(planes.n, planes.nf, y, x, inside)
+        word[PIXELS] += ones(inside)
+        word[NOMINAL] += ones(inside) * word[MAX_ITER]
+        inside = 0
+    while inside:
+        _finish(planes, word, word[NEW_AT + trailing_zeros(inside)])
+        inside &= inside - 1
+    if which:
+        _settle(planes, real, word, NEW, NEW_AT, which)
+    return True
 
 
 @_template(**INLINE)
-def _enqueue(planes: Planes, real: Doubles, word: Words, source: int, stride: int, count: int, at: int) -> None:
-    """Put a pixel into the queue. Its state and c are at `source`, each `stride` after the other."""
+def _enqueue(
+    planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: int, at: int
+) -> None:
+    """Put a pixel into the queue. Its state and c are at these places, each word `stride` after the other."""
     k = word[QUEUED]
-    for field in range(STATE + 2):
-        real[QUEUE + field * LANES + k] = real[source + field * stride]
-    real[ALLOWED + k] = float(min(BLOCK, word[MAX_ITER] - count))
-    word[QUEUE_N + k] = count
+    for field in range(STATE):
+        real[QUEUE + field * LANES + k] = real[state + field * stride]
+    for field in range(2):
+        real[QUEUE + (STATE + field) * LANES + k] = real[c + field * stride]
+    real[QUEUE + LEFT + k] = float(min(BLOCK, word[MAX_ITER] - count))
+    real[QUEUE + COUNT + k] = float(count)
     word[QUEUE_AT + k] = at
     word[QUEUED] = k + 1
     if k + 1 == LANES:
@@ -293,42 +340,22 @@ def _enqueue(planes: Planes, real: Doubles, word: Words, source: int, stride: in
 
 
 @_template(**OPTIONS)
-def _enqueue_rarely(planes: Planes, real: Doubles, word: Words, source: int, stride: int, count: int, at: int) -> None:
+def _enqueue_rarely(
+    planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: int, at: int
+) -> None:
     """The same, called instead of inlined: half of the time to compile went into copies of it."""
-    _enqueue(planes, real, word, source, stride, count, at)
+    _enqueue(planes, real, word, state, c, stride, count, at)
 
 
 @_template(**INLINE)
-def _take_fresh(real: Doubles, word: Words) -> int:
-    """The place of a pixel that is not begun yet; its first state and c are at INITIAL then."""
-    k = word[FRESH] - 1
-    word[FRESH] = k
-    if word[IS_JULIA]:
-        real[INITIAL], real[INITIAL + 1] = real[SCRATCH + k], real[SCRATCH + LANES + k]
-    else:
-        real[INITIAL + STATE], real[INITIAL + STATE + 1] = real[SCRATCH + k], real[SCRATCH + LANES + k]
-    at: int = word[FRESH_AT + k]
-    return at
-
-
-@_template(**INLINE)
-def _enqueue_fresh(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
-    """Fill the queue with pixels not begun yet, at most until it has been settled once; True if none is left."""
-    while word[READIED] == 0 and poll(control) == 0:
-        if word[FRESH] == 0 and not _scan(planes, real, word):
-            return True
-        while word[FRESH] > 0 and word[READIED] == 0:
-            at = _take_fresh(real, word)
-            _enqueue(planes, real, word, INITIAL, 1, 0, at)
-    return False
-
-
-@_template(**INLINE)
-def _load_lane(planes: Planes, real: Doubles, word: Words, source: int, count: int, at: int) -> None:
-    """Put a pixel into a free lane, or into the queue if less than a block is left of it."""
+def _load_lane(planes: Planes, real: Doubles, word: Words) -> None:
+    """Put a ready pixel into a free lane, or into the queue if less than a block is left of it."""
+    r = word[READIED] - 1
+    word[READIED] = r
+    source, count, at = STACK + (STATE + 2) * r, word[READY_N + r], word[READY_AT + r]
     blocks_left = (word[MAX_ITER] - count) // BLOCK
     if blocks_left == 0:
-        _enqueue_rarely(planes, real, word, source, 1, count, at)
+        _enqueue_rarely(planes, real, word, source, source + STATE, 1, count, at)
         return
     lane = trailing_zeros(~word[ACTIVE])
     for field in range(STATE + 2):
@@ -337,10 +364,10 @@ def _load_lane(planes: Planes, real: Doubles, word: Words, source: int, count: i
     real[CHECK + lane] = np.inf
     real[DUE + lane] = float(blocks + WATCH_BLOCKS)
     word[BASE + lane] = count - blocks * BLOCK
-    word[END + lane] = blocks + blocks_left
+    real[END + lane] = float(blocks + blocks_left)
     word[AT + lane] = at
     word[BORN + lane] = blocks
-    word[NEXT_END] = min(word[NEXT_END], word[END + lane])
+    word[NEXT_END] = min(word[NEXT_END], blocks + blocks_left)
     word[ACTIVE] |= 1 << lane
     word[LIVE] += 1
 
@@ -348,9 +375,7 @@ def _load_lane(planes: Planes, real: Doubles, word: Words, source: int, count: i
 @_template(**INLINE)
 def _free_lane(real: Doubles, word: Words, lane: int) -> None:
     """What a free lane computes is nobody's, and it never seems to be done."""
-    for field in range(STATE + 2):
-        real[field * LANES + lane] = 0.0
-    real[DUE + lane] = np.inf
+    real[END + lane] = np.inf
     word[ACTIVE] &= ~(1 << lane)
     word[LIVE] -= 1
 
@@ -360,24 +385,11 @@ def _refill(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
     """Occupy free lanes; True if there is nothing left to occupy them with."""
     while word[ACTIVE] != ALL and poll(control) == 0:
         if word[READIED] > 0:
-            r = word[READIED] - 1
-            word[READIED] = r
-            _load_lane(planes, real, word, STACK + (STATE + 2) * r, word[READY_N + r], word[READY_AT + r])
-        elif word[EARLY] >= EARLY_ENOUGH:
-            scanned = _enqueue_fresh(planes, real, word, control)
-            if word[READIED] == 0:
-                if word[QUEUED] > 0:
-                    _settle_queue(planes, real, word)
-                elif scanned:
-                    return True
-        elif word[FRESH] > 0 or _scan(planes, real, word):
-            if word[FRESH] > 0:
-                at = _take_fresh(real, word)
-                _load_lane(planes, real, word, INITIAL, 0, at)
-        elif word[QUEUED] > 0:
+            _load_lane(planes, real, word)
+        elif not _begin_pixels(planes, real, word):
+            if word[QUEUED] == 0:
+                return True
             _settle_queue(planes, real, word)
-        else:
-            return True
     return False
 
 
@@ -388,29 +400,24 @@ def _bury(planes: Planes, real: Doubles, word: Words, dead: int) -> None:
         lane = trailing_zeros(dead)
         dead &= dead - 1
         count = word[BASE + lane] + (word[BLOCKS] - 1) * BLOCK
-        for field in range(STATE):
-            real[field * LANES + lane] = real[SAVED + field * LANES + lane]
-        _enqueue(planes, real, word, lane, LANES, count, word[AT + lane])
+        _enqueue(planes, real, word, SAVED + lane, STATE * LANES + lane, LANES, count, word[AT + lane])
         _free_lane(real, word, lane)
 
 
 @_template(**OPTIONS)
 def _retire(planes: Planes, real: Doubles, word: Words) -> None:
     """Queue lanes with less than a block left, and find when the next one will be."""
-    next_end = np.int64(1 << 62)
-    for lane in range(LANES):
-        if not (word[ACTIVE] >> lane) & 1:
-            continue
-        if word[END + lane] > word[BLOCKS]:
-            next_end = min(next_end, word[END + lane])
-            continue
+    over = ended(real, float(word[BLOCKS]))
+    while over:
+        lane = trailing_zeros(over)
+        over &= over - 1
         count = word[BASE + lane] + word[BLOCKS] * BLOCK
         if count >= word[MAX_ITER]:
-            _finish(planes, word, word[AT + lane], NOT_ESCAPED)
+            _finish(planes, word, word[AT + lane])
         else:
-            _enqueue_rarely(planes, real, word, lane, LANES, count, word[AT + lane])
+            _enqueue_rarely(planes, real, word, lane, STATE * LANES + lane, LANES, count, word[AT + lane])
         _free_lane(real, word, lane)
-    word[NEXT_END] = next_end
+    word[NEXT_END] = int(min(next_end(real), LATEST))
 
 
 @_template(**OPTIONS)
@@ -507,7 +514,7 @@ def _look_for_periods(planes: Planes, real: Doubles, word: Words) -> None:
                 budget -= cost
             if captured:
                 _free_lane(real, word, lane)
-                _finish(planes, word, word[AT + lane], NOT_ESCAPED)
+                _finish(planes, word, word[AT + lane])
                 due &= ~bit
         if due & bit:
             for field in range(WORDS):
@@ -538,6 +545,7 @@ def _begin(
     is_julia: int,
     tests: int,
     start: Doubles,
+    in_runs: int,
 ) -> None:
     """Lay out a workspace of zeros."""
     for k in range(len(view)):
@@ -546,6 +554,7 @@ def _begin(
     real[CONSTANTS + SCALE] = 1.0 / abs(math.log2(limit))
     real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
     real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
+    real[CONSTANTS + ALLOWED] = float(min(BLOCK, max_iter))
     spacing = math.hypot(view[2], view[4])
     real[CONSTANTS + PER_PIXEL] = 1.0 / spacing if spacing > 0.0 else 1.0
     for k in range(WORDS):
@@ -553,13 +562,13 @@ def _begin(
     if is_julia:
         for k in range(SLOPES):
             real[INITIAL + WORDS + k * SLOPES + k] = 1.0
-        real[INITIAL + STATE], real[INITIAL + STATE + 1] = view[6], view[7]
     for lane in range(LANES):
-        real[DUE + lane] = np.inf
+        real[END + lane] = np.inf
     word[PX0], word[PY0], word[STEP], word[MAX_ITER] = px0, py0, step, max_iter
     word[IS_JULIA], word[TESTS] = is_julia, tests
-    word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, 1 << 62
+    word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, int(LATEST)
     word[FIRST_COLUMN] = word[COLUMN]
+    word[IN_RUNS] = in_runs
 
 
 @_template(SIGNATURE, cache=bool(config.CACHE_DIR), **OPTIONS)
@@ -579,11 +588,12 @@ def _compute(
     is_julia: int,
     tests: int,
     start: Doubles,
-    real: Doubles,
-    word: Words,
+    doubles: Doubles,
+    integers: Words,
 ) -> int:
-    planes = Planes(n, nf, z, far)
-    _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start)
+    planes, real, word = Planes(n, nf, z, far), pointer(doubles), pointer(integers)
+    in_runs = int(step == 1 and n.strides[1] == n.itemsize and nf.strides[1] == nf.itemsize)
+    _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start, in_runs)
     before = counters[0], counters[1], counters[2]
     safe = limit / SAFE if CONVERGES else limit * SAFE
     next_watch = np.int64(WATCH_BLOCKS)
@@ -625,10 +635,10 @@ def _aligned(length: int, dtype: type[np.generic]) -> NDArray[Any]:
 def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
-    rows = ("saved", "check", "due", "queue", "allowed", "done", "smooth", "scratch")
-    meanings: dict[str, Any] = {row.upper(): getattr(place, row) * LANES for row in rows}
-    meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL")}
-    meanings |= {"CONSTANTS": place.constants, "DISTANCE": place.far * LANES}
+    rows = {"NEW": "fresh", "LEFT": "allowed", "DISTANCE": "far"}
+    rows |= {row.upper(): row for row in ("saved", "check", "due", "end", "queue", "count", "smooth", "scratch")}
+    meanings: dict[str, Any] = {name: getattr(place, row) * LANES for name, row in rows.items()}
+    meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS")}
     meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree, "TRAPPED": formula.trapped}
     meanings |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
     return meanings | vector_code(formula, place) | {"DOUBLES": place.doubles}

@@ -17,12 +17,48 @@ from numba.extending import intrinsic
 
 from rfm_kernels.duals import Dual
 from rfm_kernels.formulas import Formula
-from rfm_kernels.vectors import I64, LANES, VEC, Register, bits, broadcast, constant, data_of, load, log2, store
+from rfm_kernels.vectors import (
+    I32,
+    I64,
+    LANES,
+    VEC,
+    Register,
+    bits,
+    broadcast,
+    chosen,
+    constant,
+    data_of,
+    load,
+    log2,
+    store,
+)
 
-__all__ = ["BLOCK", "LANES", "Layout", "layout", "poll", "publish", "scalar_code", "trailing_zeros", "vector_code"]
+__all__ = [
+    "BLOCK",
+    "LANES",
+    "NOT_ESCAPED",
+    "PENDING",
+    "Layout",
+    "layout",
+    "ones",
+    "pending",
+    "pointer",
+    "poll",
+    "publish",
+    "scalar_code",
+    "trailing_zeros",
+    "vector_code",
+    "write_counts",
+    "write_inside",
+]
 
 BLOCK = 8
 """Iterations between two looks at the lanes."""
+
+PENDING = -2
+"""Count of a pixel to compute."""
+NOT_ESCAPED = -1
+"""Count of a pixel that stayed within the bailout radius for max_iter iterations."""
 
 MOST_PARAMETERS = 72
 
@@ -36,9 +72,10 @@ class Layout(NamedTuple):
     """Rows of LANES doubles, then what is not one a lane.
 
     words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
-    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`, infinite of a free lane). The
-    queue: state, c, iterations allowed, iterations done, smooth fraction, distance. scratch: x y of pixels. stack,
-    initial, constants, doubles are offsets: of ready pixels, of a pixel's first state and c, of constants, of the end.
+    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`), and of the end (infinite of a
+    free lane). Then two queues, of pixels that come from the pool and of new ones: state, c, and `allowed`, `count`, `smooth` and `far`
+    from their beginnings: iterations left, iterations done, smooth fraction, distance. scratch: x y of pixels. stack,
+    initial, constants, doubles are offsets: of ready pixels, of a pixel's first state, of constants, of the end.
     """
 
     words: int
@@ -47,9 +84,11 @@ class Layout(NamedTuple):
     saved: int
     check: int
     due: int
+    end: int
     queue: int
+    fresh: int
     allowed: int
-    done: int
+    count: int
     smooth: int
     far: int
     scratch: int
@@ -59,9 +98,9 @@ class Layout(NamedTuple):
     doubles: int
 
 
-LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL = range(5)
+LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL, ALLOWED = range(6)
 """Of CONSTANTS: when a pixel is done, 1/log2 of that, 1/log2 of the degree, 1 where c moves and 0 where z₀ does, pixels
-to a unit of the plane."""
+to a unit of the plane, how much of the first block is left to a pixel."""
 VIEW = 8
 """Of CONSTANTS: re0 im0, four of the matrix, c of a Julia set, the step's parameters."""
 PARAMETERS = VIEW + 8
@@ -74,17 +113,18 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     saved = state + 2
     check = saved + state
     due = check + formula.words
-    queue = due + 1
-    allowed = queue + state + 2
-    scratch = allowed + 5
+    queue = due + 2
+    allowed = state + 2
+    fresh = queue + allowed + 5
+    scratch = fresh + allowed + 5
     stack = (scratch + 2) * LANES
     initial = stack + (state + 2) * READY
-    constants = initial + state + 2
+    constants = initial + state
     doubles = constants + PARAMETERS + MOST_PARAMETERS
     return Layout(
-        words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, queue=queue,
-        allowed=allowed, done=allowed + 1, smooth=allowed + 2, far=allowed + 3, scratch=scratch, stack=stack,
-        initial=initial, constants=constants, doubles=doubles,
+        words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, end=due + 1, queue=queue,
+        fresh=fresh, allowed=allowed, count=allowed + 1, smooth=allowed + 2, far=allowed + 3, scratch=scratch,
+        stack=stack, initial=initial, constants=constants, doubles=doubles,
     )  # fmt: skip
 
 
@@ -128,9 +168,9 @@ def _distance(place: Layout, state: Sequence[Any], log2_norm: Any, norm: Any) ->
 class _Code:
     """What the functions of one formula have in common while they are written."""
 
-    def __init__(self, formula: Formula, place: Layout, context: Any, builder: Any, signature: Any, args: Any) -> None:
+    def __init__(self, formula: Formula, place: Layout, builder: Any, args: Any) -> None:
         self.formula, self.place, self.builder, self.args = formula, place, builder, args
-        self.data = data_of(context, builder, signature.args[0], args[0])
+        self.data = args[0]
 
     def rows(self, first: int, count: int) -> list[Register]:
         return [self.row(first + k) for k in range(count)]
@@ -173,7 +213,7 @@ def _emit_advance(code: _Code) -> Any:
     c, p, seed = code.rows(place.state, 2), code.parameters(), code.seed()
     state0 = code.rows(0, place.state)
     # What free lanes compute is nobody's.
-    taken = builder.fcmp_ordered("<", code.row(place.due).value, constant(float("inf")))
+    taken = builder.fcmp_ordered("<", code.row(place.end).value, constant(float("inf")))
     before = builder.block
     loop, done = builder.append_basic_block("blocks"), builder.append_basic_block("done")
     builder.branch(loop)
@@ -206,25 +246,67 @@ def _emit_advance(code: _Code) -> Any:
     return builder.or_(builder.shl(new_count, ir.Constant(I64, 32)), bad)
 
 
+def _emit_begin(code: _Code) -> Any:
+    """Fill the queue of new pixels: the first state and c of those whose x y in the frame are in scratch."""
+    builder, place = code.builder, code.place
+    column, row = code.rows(place.scratch, 2)
+    re0, im0, xx, xy, yx, yy, julia_re, julia_im = (code.constant(VIEW + k) for k in range(8))
+    pixel = re0 + (xx * column + xy * row), im0 + (yx * column + yy * row)
+    is_julia = builder.fcmp_ordered("==", code.constant(SEED).value, constant(0.0))
+    for k, of_julia in enumerate((julia_re, julia_im)):
+        moving = builder.select(is_julia, of_julia.value, pixel[k].value)
+        store(builder, code.data, place.fresh + place.state + k, moving)
+    for k in range(place.state):
+        first = broadcast(builder, builder.load(builder.gep(code.data, [ir.Constant(I64, place.initial + k)])))
+        if k < 2:
+            first = builder.select(is_julia, pixel[k].value, first)
+        store(builder, code.data, place.fresh + k, first)
+    store(builder, code.data, place.fresh + place.count, constant(0.0))
+    store(builder, code.data, place.fresh + place.allowed, code.constant(ALLOWED).value)
+    return ir.Constant(I64, 0)
+
+
 def _emit_settle(code: _Code) -> Any:
-    """The queue's last block again, counted: which of them are done."""
+    """The last block again of some of a queue, or their first, counted: which of them are done."""
     builder, place = code.builder, code.place
     limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
-    state, c = code.rows(place.queue, place.state), code.rows(place.queue + place.state, 2)
-    allowed, p, seed = code.row(place.allowed), code.parameters(), code.seed()
-    done, before = Register(builder, constant(0.0)), limit
+    p, seed = code.parameters(), code.seed()
+    code.data = builder.gep(code.data, [code.args[1]])
+    state, c = code.rows(0, place.state), code.rows(place.state, 2)
+    allowed, count = code.row(place.allowed), code.row(place.count)
+    last, before = limit, limit
+    going = chosen(builder, code.args[2])
+
+    def where(condition: Any, one: Register, other: Register) -> Register:
+        return Register(builder, builder.select(condition, one.value, other.value))
+
+    early = []
     for k in range(BLOCK):
         size = code.size(state)
-        inside = builder.not_(code.over(size, limit))
-        going = builder.and_(inside, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
-        before = Register(builder, builder.select(going, size.value, before.value))
+        last = where(going, size, last)
+        going = builder.and_(going, builder.not_(code.over(size, limit)))
+        if k == BLOCK // 2:
+            # Far outside all are done by now.
+            more, end = builder.append_basic_block("more"), builder.append_basic_block("end")
+            builder.cbranch(builder.icmp_unsigned("==", bits(builder, going), ir.Constant(I64, 0)), end, more)
+            early = [builder.block, *state, last, before, count]
+            builder.position_at_end(more)
+        going = builder.and_(going, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
+        before = where(going, size, before)
         new = code.stepped(state, c, p, seed)
-        state = [
-            Register(builder, builder.select(going, one.value, old.value)) for one, old in zip(new, state, strict=True)
-        ]
-        done += Register(builder, builder.select(going, constant(1.0), constant(0.0)))
-    size = code.size(state)
-    over = code.over(size, limit)
+        # Without slopes nobody asks for the last z, and a state that goes on comes to the end of the block.
+        state = [where(going, one, old) for one, old in zip(new, state, strict=True)] if place.slopes else new
+        count += where(going, Register(builder, constant(1.0)), Register(builder, constant(0.0)))
+    last = where(going, code.size(state), last)
+    late = [builder.block, *state, last, before, count]
+    builder.branch(end)
+    builder.position_at_end(end)
+    merged = [Register(builder, builder.phi(VEC)) for _ in late[1:]]
+    for block, *values in (early, late):
+        for phi, value in zip(merged, values, strict=True):
+            phi.value.add_incoming(value.value, block)
+    *state, last, before, count = merged
+    size, over = last, code.over(last, limit)
 
     def log2_of(value: Register, elsewhere: float) -> Register:
         return Register(builder, log2(builder, builder.select(over, value.value, constant(elsewhere))))
@@ -239,8 +321,8 @@ def _emit_settle(code: _Code) -> Any:
         ratio = builder.select(over, (log_size * scale).value, constant(1.0))
         smooth = 1.0 - Register(builder, log2(builder, ratio)) * degree_scale
     for k, value in enumerate(state):
-        store(builder, code.data, place.queue + k, value.value)
-    store(builder, code.data, place.done, done.value)
+        store(builder, code.data, k, value.value)
+    store(builder, code.data, place.count, count.value)
     store(builder, code.data, place.smooth, smooth.value)
     if place.slopes:
         away = _distance(place, state, log_size, size)
@@ -262,10 +344,34 @@ def _emit_watch(code: _Code) -> Any:
     return builder.or_(builder.shl(near, ir.Constant(I64, 32)), due)
 
 
+def _emit_ended(code: _Code) -> Any:
+    """Lanes whose last block was before."""
+    ended = code.builder.fcmp_ordered("<=", code.row(code.place.end).value, broadcast(code.builder, code.args[1]))
+    return bits(code.builder, ended)
+
+
+def _emit_next_end(code: _Code) -> Any:
+    """The end of the lane that ends first."""
+    ends = code.row(code.place.end).value
+    smallest = code.builder.module.declare_intrinsic(
+        f"llvm.vector.reduce.fmin.v{LANES}f64", fnty=ir.FunctionType(ir.DoubleType(), [VEC])
+    )
+    return code.builder.call(smallest, [ends])
+
+
+def _emit_line(code: _Code) -> Any:
+    """New pixels: LANES in a row from a place in the frame on."""
+    builder, place = code.builder, code.place
+    ramp = ir.Constant(VEC, [ir.Constant(ir.DoubleType(), float(k)) for k in range(LANES)])
+    store(builder, code.data, place.scratch, builder.fadd(broadcast(builder, code.args[1]), ramp))
+    store(builder, code.data, place.scratch + 1, broadcast(builder, code.args[2]))
+    return ir.Constant(I64, 0)
+
+
 def _emit_interior(code: _Code) -> Any:
-    """Which of the pixels in SCRATCH lie in the cardioid or the disc of period 2 of the Mandelbrot set."""
+    """Which of the pixels among the new ones lie in the cardioid or the disc of period 2 of the Mandelbrot set."""
     builder = code.builder
-    x, y = code.row(code.place.scratch), code.row(code.place.scratch + 1)
+    x, y = code.rows(code.place.fresh + code.place.state, 2)
     y2 = y * y
     shifted = x - 0.25
     q = shifted * shifted + y2
@@ -277,6 +383,53 @@ def _emit_interior(code: _Code) -> Any:
     return bits(builder, builder.or_(in_cardioid, in_disc))
 
 
+def _emit_pending(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Which of LANES counts in a row are of pixels to compute."""
+    found = builder.load(_run(context, builder, signature, args, 0, I32), align=4)
+    return bits(builder, builder.icmp_signed("==", found, ir.Constant(found.type, [PENDING] * LANES)))
+
+
+def _emit_write_counts(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Counts and fractions of some of LANES pixels in a row; the sum of these counts."""
+    count, smooth = (load(builder, builder.gep(args[4], [args[k]]), 0) for k in (5, 6))
+    mask = chosen(builder, args[7])
+    counts = builder.fptosi(count, ir.VectorType(I32, LANES))
+    fractions = builder.fptrunc(smooth, ir.VectorType(ir.FloatType(), LANES))
+    _masked_store(builder, fractions, _run(context, builder, signature, args, 1, ir.FloatType()), mask)
+    _masked_store(builder, counts, _run(context, builder, signature, args, 0, I32), mask)
+    counted = builder.select(mask, counts, ir.Constant(counts.type, [0] * LANES))
+    total = builder.module.declare_intrinsic(
+        f"llvm.vector.reduce.add.v{LANES}i32", fnty=ir.FunctionType(I32, [counts.type])
+    )
+    return builder.sext(builder.call(total, [counted]), I64)
+
+
+def _emit_write_inside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Some of LANES pixels in a row do not escape."""
+    mask = chosen(builder, args[4])
+    nothing = ir.Constant(ir.VectorType(ir.FloatType(), LANES), [0.0] * LANES)
+    _masked_store(builder, nothing, _run(context, builder, signature, args, 1, ir.FloatType()), mask)
+    inside = ir.Constant(ir.VectorType(I32, LANES), [NOT_ESCAPED] * LANES)
+    _masked_store(builder, inside, _run(context, builder, signature, args, 0, I32), mask)
+    return context.get_dummy_value()
+
+
+def _run(context: Any, builder: Any, signature: Any, args: Any, which: int, kind: Any) -> Any:
+    """Where LANES items of array `which` begin; the arguments 2 and 3 are the row and the first column."""
+    array_type = signature.args[which]
+    array = context.make_array(array_type)(context, builder, args[which])
+    item = cgutils.get_item_pointer(context, builder, array_type, array, [args[2], args[3]])
+    return builder.bitcast(item, ir.VectorType(kind, LANES).as_pointer())
+
+
+def _masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
+    kind, letter = value.type, "i32" if value.type.element == I32 else "f32"
+    name = f"llvm.masked.store.v{LANES}{letter}.p0v{LANES}{letter}"
+    arguments = [kind, pointer.type, I32, mask.type]
+    function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(ir.VoidType(), arguments))
+    builder.call(function, [value, pointer, ir.Constant(I32, 4), mask])
+
+
 def _emit_poll(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.load_atomic(data_of(context, builder, signature.args[0], args[0]), "monotonic", 8)
 
@@ -285,6 +438,14 @@ def _emit_publish(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     data = data_of(context, builder, signature.args[0], args[0])
     builder.store_atomic(args[2], builder.gep(data, [args[1]]), "monotonic", 8)
     return context.get_dummy_value()
+
+
+def _emit_pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return data_of(context, builder, signature.args[0], args[0])
+
+
+def _emit_ones(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    return builder.ctpop(args[0])
 
 
 def _emit_trailing_zeros(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -303,8 +464,7 @@ class _Plain:
     def rows(self, work: Any, first: int, count: int) -> Any:
         return work[first * LANES : (first + count) * LANES].reshape(count, LANES)
 
-    def stepped(self, work: Any, state: Any, c: Any) -> Any:
-        constants = work[self.place.constants :]
+    def stepped(self, constants: Any, state: Any, c: Any) -> Any:
         p = constants[PARAMETERS : PARAMETERS + self.formula.parameters]
         new = _stepped(self.formula, self.place, list(state), list(c), list(p), constants[SEED])
         return np.stack([np.broadcast_to(value, state[0].shape) for value in new])
@@ -326,27 +486,44 @@ class _Plain:
                 self.rows(work, place.saved, place.state)[:] = pool
                 over = np.zeros(LANES, bool)
                 for _ in range(BLOCK):
-                    pool[:] = self.stepped(work, pool, c)
+                    pool[:] = self.stepped(work[place.constants :], pool, c)
                     now = self.over(self.size(pool), safe)
                     over = over | now if self.formula.converges else now
-                bad = _mask_of(over & np.isfinite(self.rows(work, place.due, 1)[0]))
+                bad = _mask_of(over & np.isfinite(self.rows(work, place.end, 1)[0]))
                 count += 1
         return (count << 32) | bad
 
-    def settle(self, work: Any) -> int:
+    def begin(self, work: Any) -> int:
         place, constants = self.place, work[self.place.constants :]
-        state, c = self.rows(work, place.queue, place.state), self.rows(work, place.queue + place.state, 2)
-        allowed, done = self.rows(work, place.allowed, 2)
-        done[:] = 0.0
+        column, row = self.rows(work, place.scratch, 2)
+        re0, im0, xx, xy, yx, yy, *julia = constants[VIEW : VIEW + 8]
+        pixel = re0 + (xx * column + xy * row), im0 + (yx * column + yy * row)
+        state = self.rows(work, place.fresh, place.state)
+        state[:] = work[place.initial : place.initial + place.state, np.newaxis]
+        moving = self.rows(work, place.fresh + place.state, 2)
+        if constants[SEED] == 0.0:
+            moving[:], state[:2] = np.array(julia)[:, np.newaxis], pixel
+        else:
+            moving[:] = pixel
+        self.rows(work, place.fresh + place.count, 1)[:] = 0.0
+        self.rows(work, place.fresh + place.allowed, 1)[:] = constants[ALLOWED]
+        return 0
+
+    def settle(self, work: Any, queue: int, which: int) -> int:
+        place, constants = self.place, work[self.place.constants :]
+        work = work[queue:]
+        state, c = self.rows(work, 0, place.state), self.rows(work, place.state, 2)
+        allowed, count = self.rows(work, place.allowed, 2)
         before = np.full(LANES, constants[LIMIT])
+        chosen = np.array([(which >> lane) & 1 for lane in range(LANES)], bool)
         with np.errstate(all="ignore"):
             for k in range(BLOCK):
-                going = ~self.over(self.size(state), constants[LIMIT]) & (k < allowed)
+                going = chosen & ~self.over(self.size(state), constants[LIMIT]) & (k < allowed)
                 before = np.where(going, self.size(state), before)
-                state[:] = np.where(going, self.stepped(work, state, c), state)
-                done += going
+                state[:] = np.where(going, self.stepped(constants, state, c), state)
+                count += going
             size = self.size(state)
-            over = self.over(size, constants[LIMIT])
+            over = chosen & self.over(size, constants[LIMIT])
 
             def log2_of(value: Any, elsewhere: float) -> Any:
                 return np.nan_to_num(np.minimum(np.log2(np.where(over, value, elsewhere)), 1024.0), nan=1024.0)
@@ -368,8 +545,19 @@ class _Plain:
         near = apart.sum(axis=0) <= near2
         return (_mask_of(near) << 32) | _mask_of(self.rows(work, place.due, 1)[0] <= tick)
 
+    def ended(self, work: Any, tick: float) -> int:
+        return _mask_of(self.rows(work, self.place.end, 1)[0] <= tick)
+
+    def next_end(self, work: Any) -> float:
+        return float(self.rows(work, self.place.end, 1).min())
+
+    def line(self, work: Any, column: float, row: float) -> int:
+        places = self.rows(work, self.place.scratch, 2)
+        places[0], places[1] = column + np.arange(LANES), row
+        return 0
+
     def interior(self, work: Any) -> int:
-        x, y = self.rows(work, self.place.scratch, 2)
+        x, y = self.rows(work, self.place.fresh + self.place.state, 2)
         q = (x - 0.25) ** 2 + y * y
         cardioid = q * (q + (x - 0.25)) + 1e-13 < y * y * 0.25
         return _mask_of(cardioid | ((x + 1.0) ** 2 + y * y + 1e-13 < 0.0625))
@@ -387,6 +575,33 @@ def _plain_publish(counters: Any, index: int, value: int) -> None:
     counters[index] = value
 
 
+def _plain_pending(n: Any, _nf: Any, y: int, x: int) -> int:
+    return _mask_of(n[y, x : x + LANES] == PENDING)
+
+
+def _plain_write_counts(n: Any, nf: Any, y: int, x: int, work: Any, count: int, smooth: int, mask: int) -> int:
+    total = 0
+    for lane in range(LANES):
+        if (mask >> lane) & 1:
+            nf[y, x + lane], n[y, x + lane] = work[smooth + lane], int(work[count + lane])
+            total += int(work[count + lane])
+    return total
+
+
+def _plain_write_inside(n: Any, nf: Any, y: int, x: int, mask: int) -> None:
+    for lane in range(LANES):
+        if (mask >> lane) & 1:
+            nf[y, x + lane], n[y, x + lane] = 0.0, NOT_ESCAPED
+
+
+def _plain_pointer(array: Any) -> Any:
+    return array
+
+
+def _plain_ones(word: int) -> int:
+    return int(word).bit_count()
+
+
 def _plain_trailing_zeros(word: int) -> int:
     return (int(word) & -int(word)).bit_length() - 1
 
@@ -401,30 +616,39 @@ def _compiled(emit: Emit, result: Any, arguments: str, plain: Callable[..., Any]
     """
     if config.DISABLE_JIT:
         return plain
-    types_of = {"p": types.Array(types.float64, 1, "C"), "w": types.Array(types.int64, 1, "C")}
+    types_of = {"p": types.CPointer(types.float64), "w": types.Array(types.int64, 1, "C")}
     types_of |= {"i": types.int64, "f": types.float64}
+    types_of |= {"n": types.Array(types.int32, 2, "A"), "s": types.Array(types.float32, 2, "A")}
     signature = result(*(types_of[letter] for letter in arguments))
     typing: dict[int, Callable[..., Any]] = {
         1: lambda _context, _a: (signature, emit),
+        2: lambda _context, _a, _b: (signature, emit),
         3: lambda _context, _a, _b, _c: (signature, emit),
+        4: lambda _context, _a, _b, _c, _d: (signature, emit),
+        5: lambda _context, _a, _b, _c, _d, _e: (signature, emit),
+        8: lambda _context, _a, _b, _c, _d, _e, _f, _g, _h: (signature, emit),
     }
     return intrinsic(typing[len(arguments)])
 
 
 def vector_code(formula: Formula, place: Layout) -> dict[str, Any]:
-    """`advance(real, blocks, limit)`, `settle(real)`, `watch(real, tick, near2)` and `interior(real)` of a formula."""
+    """The functions of a formula by name. The first argument of each is a `pointer` to the workspace."""
 
     def coded(write: Callable[[_Code], Any]) -> Emit:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return write(_Code(formula, place, context, builder, signature, args))
+        def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return write(_Code(formula, place, builder, args))
 
         return emit
 
     plain = _Plain(formula, place)
     return {
         "advance": _compiled(coded(_emit_advance), types.int64, "pif", plain.advance),
-        "settle": _compiled(coded(_emit_settle), types.int64, "p", plain.settle),
+        "begin": _compiled(coded(_emit_begin), types.int64, "p", plain.begin),
+        "settle": _compiled(coded(_emit_settle), types.int64, "pii", plain.settle),
         "watch": _compiled(coded(_emit_watch), types.int64, "pff", plain.watch),
+        "ended": _compiled(coded(_emit_ended), types.int64, "pf", plain.ended),
+        "next_end": _compiled(coded(_emit_next_end), types.float64, "p", plain.next_end),
+        "line": _compiled(coded(_emit_line), types.int64, "pff", plain.line),
         "interior": _compiled(coded(_emit_interior), types.int64, "p", plain.interior),
     }
 
@@ -449,5 +673,25 @@ def scalar_code(formula: Formula) -> Any:
 
 
 poll = _compiled(_emit_poll, types.int64, "w", _plain_poll)
+pending = _compiled(_emit_pending, types.int64, "nsii", _plain_pending)
+write_counts = _compiled(_emit_write_counts, types.int64, "nsiipiii", _plain_write_counts)
+write_inside = _compiled(_emit_write_inside, types.void, "nsiii", _plain_write_inside)
+ones = _compiled(_emit_ones, types.int64, "i", _plain_ones)
 trailing_zeros = _compiled(_emit_trailing_zeros, types.int64, "i", _plain_trailing_zeros)
 publish = _compiled(_emit_publish, types.void, "wii", _plain_publish)
+
+
+def _pointers() -> Any:
+    """`pointer(array)`: where its items are, for jitted code. Numba looks at each index of an array for a negative one,
+    and hands an array on in seven words; in code that moves words about that was a third of all instructions.
+    """
+    if config.DISABLE_JIT:
+        return _plain_pointer
+
+    def typing(_context: Any, array: Any) -> Any:
+        return types.CPointer(array.dtype)(array), _emit_pointer
+
+    return intrinsic(typing)
+
+
+pointer = _pointers()

@@ -15,11 +15,26 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 
-__all__ = ["I64", "LANES", "VEC", "Register", "bits", "broadcast", "constant", "data_of", "load", "log2", "store"]
+__all__ = [
+    "I32",
+    "I64",
+    "LANES",
+    "VEC",
+    "Register",
+    "bits",
+    "broadcast",
+    "chosen",
+    "constant",
+    "data_of",
+    "load",
+    "log2",
+    "store",
+]
 
 LANES = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
 
 F64 = ir.DoubleType()
+I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 VEC = ir.VectorType(F64, LANES)
 IVEC = ir.VectorType(I64, LANES)
@@ -147,6 +162,11 @@ def store(builder: Any, data: Any, row: int, value: Any) -> None:
 def bits(builder: Any, condition: Any) -> Any:
     """A condition of every lane as bits of a word."""
     return builder.zext(builder.bitcast(condition, MASK), I64)
+
+
+def chosen(builder: Any, word: Any) -> Any:
+    """Bits of a word as a condition of every lane."""
+    return builder.bitcast(builder.trunc(word, MASK), ir.VectorType(ir.IntType(1), LANES))
 
 
 def log2(builder: Any, value: Any) -> Any:
