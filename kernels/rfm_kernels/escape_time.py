@@ -36,8 +36,11 @@ from rfm_kernels.lanes import (
     READY,
     SCALE,
     SEED,
+    TWO,
     VIEW,
+    is_run,
     layout,
+    offset,
     ones,
     pending,
     pointer,
@@ -132,6 +135,8 @@ QUANTUM_BLOCKS = 256
 """Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 5–10 µs."""
 LATEST = 2.0**62
 """Beyond the end of any lane, in blocks."""
+MANY = LANES // 4
+"""Lanes from which on they are loaded and unloaded as vectors."""
 WATCH_BLOCKS = 16
 """Blocks between two looks for periods."""
 PERIOD_LIMIT = 1024
@@ -145,6 +150,7 @@ _PLACE = layout(Formula(lambda z, _c, _p: z), derivative=False)
 WORDS, STATE, SLOPES = _PLACE.words, _PLACE.state, _PLACE.slopes
 SAVED, CHECK, DUE, END = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.end))
 QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.fresh * LANES, _PLACE.scratch * LANES
+BORN, BASE = _PLACE.born * LANES, _PLACE.base * LANES
 LEFT, COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.allowed, _PLACE.count, _PLACE.smooth, _PLACE.far))
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
 CONVERGES, DEGREE, TRAPPED = False, 2.0, False
@@ -159,14 +165,17 @@ watch: Any = None
 ended: Any = None
 next_end: Any = None
 line: Any = None
+load_lanes: Any = None
+unload_lanes: Any = None
 interior: Any = None
 
 # Words of the integers: scalars first, then one a lane or a place.
-QUEUED, READIED, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(11)
-PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS, IS_RUN = range(11, 20)
-QUEUE_AT, NEW_AT, BASE, AT, BORN, MARK = range(32, 32 + 6 * LANES, LANES)
-READY_N, READY_AT = range(32 + 6 * LANES, 32 + 6 * LANES + 2 * READY, READY)
-INTEGERS = 32 + 6 * LANES + 2 * READY
+QUEUED, READIED, WAITING, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
+PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS = range(12, 20)
+AT, NEW_AT, QUEUE_AT, MARK = range(32, 32 + 4 * LANES, LANES)
+"""The first three stand as `load_lanes` and `unload_lanes` want them."""
+READY_N, READY_AT = range(32 + 4 * LANES, 32 + 4 * LANES + 2 * READY, READY)
+INTEGERS = 32 + 4 * LANES + 2 * READY
 
 
 class Planes(NamedTuple):
@@ -222,7 +231,7 @@ def _scan(planes: Planes, real: Doubles, word: Words) -> int:
     while y < h and found < LANES and which == 0:
         row = float(py0 + y)
         while x < w and found < LANES:
-            if in_runs and found == 0 and x + LANES <= w:
+            if in_runs and step == 1 and found == 0 and x + LANES <= w:
                 which = pending(planes.n, planes.nf, y, x)
                 if ones(which) >= LANES // 2:
                     line(real, float(px0 + x), row)
@@ -244,80 +253,97 @@ def _scan(planes: Planes, real: Doubles, word: Words) -> int:
             x = x_first
             y += step
     word[ROW], word[COLUMN] = y, x
-    word[IS_RUN] = int(which != 0)
     return which if which else (1 << found) - 1
 
 
-@_template(**OPTIONS)
-def _settle(planes: Planes, real: Doubles, word: Words, queue: int, places: int, which: int) -> None:
-    """Run the counted block over a queue; what is neither escaped nor out of time becomes ready."""
-    escaped = settle(real, queue, which)
-    rest = which & ~escaped
+@_template(**INLINE)
+def _finish_all(planes: Planes, word: Words, places: int, which: int) -> None:
+    """Write the pixels at some places, none of which escapes."""
+    if word[IN_RUNS] and is_run(offset(word, places), which):
+        k = trailing_zeros(which)
+        at = word[places + k]
+        write_inside(planes.n, planes.nf, at >> 32, (at & 0xFFFFFFFF) - k, which)
+        word[PIXELS] += ones(which)
+        word[NOMINAL] += ones(which) * word[MAX_ITER]
+        return
+    while which:
+        _finish(planes, word, word[places + trailing_zeros(which)])
+        which &= which - 1
+
+
+@_template(**INLINE)
+def _write(planes: Planes, real: Doubles, word: Words, queue: int, places: int, which: int) -> None:
+    """Write pixels of a queue that are done."""
+    word[PIXELS] += ones(which)
+    if word[IN_RUNS] and is_run(offset(word, places), which):
+        k = trailing_zeros(which)
+        at = word[places + k]
+        y, x = at >> 32, (at & 0xFFFFFFFF) - k
+        word[NOMINAL] += write_counts(planes.n, planes.nf, y, x, real, queue + COUNT, queue + SMOOTH, which)
+        return
     nominal = 0
-    word[PIXELS] += ones(escaped)
-    word[EXECUTED] += ones(which) * BLOCK
-    if SLOPES == 0 and queue == NEW and word[IS_RUN] and escaped:
-        y, x = _row_column(word[places])
-        word[NOMINAL] += write_counts(planes.n, planes.nf, y, x, real, queue + COUNT, queue + SMOOTH, escaped)
-        escaped = 0
-    while escaped:
-        k = trailing_zeros(escaped)
-        escaped &= escaped - 1
+    while which:
+        k = trailing_zeros(which)
+        which &= which - 1
         count = int(real[queue + COUNT + k])
-        y, x = _row_column(word[places + k])
-        planes.nf[y, x] = real[queue + SMOOTH + k]
+        row, column = _row_column(word[places + k])
+        planes.nf[row, column] = real[queue + SMOOTH + k]
         if SLOPES > 0:
             trap = queue + (WORDS - 1) * LANES
-            planes.z[y, x] = (
+            planes.z[row, column] = (
                 complex(real[trap + k], 0.0) if TRAPPED else complex(real[queue + k], real[queue + LANES + k])
             )
             scale = real[CONSTANTS + PER_PIXEL]
-            planes.far[y, x] = complex(scale * real[queue + DISTANCE + k], scale * real[queue + DISTANCE + LANES + k])
-        planes.n[y, x] = count
+            far = complex(scale * real[queue + DISTANCE + k], scale * real[queue + DISTANCE + LANES + k])
+            planes.far[row, column] = far
+        planes.n[row, column] = count
         nominal += count
     word[NOMINAL] += nominal
-    while rest:
-        k = trailing_zeros(rest)
-        rest &= rest - 1
-        count = int(real[queue + COUNT + k])
-        if count >= word[MAX_ITER]:
-            _finish(planes, word, word[places + k])
-        else:
-            r = word[READIED]
-            for field in range(STATE + 2):
-                real[STACK + (STATE + 2) * r + field] = real[queue + field * LANES + k]
-            word[READY_N + r] = count
-            word[READY_AT + r] = word[places + k]
-            word[READIED] = r + 1
 
 
 @_template(**OPTIONS)
-def _settle_queue(planes: Planes, real: Doubles, word: Words) -> None:
-    which = (1 << word[QUEUED]) - 1
+def _settle(planes: Planes, real: Doubles, word: Words, queue: int, places: int, which: int) -> int:
+    """Run the counted block over some pixels of a queue, write those that are done: which are not."""
+    both = settle(real, queue, which, float(word[MAX_ITER]))
+    escaped, spent = both & ALL, (both >> 32) & ALL
+    word[EXECUTED] += ones(which) * BLOCK
+    if escaped:
+        _write(planes, real, word, queue, places, escaped)
+    if spent:
+        _finish_all(planes, word, places, spent)
+    rest: int = which & ~(escaped | spent)
+    return rest
+
+
+@_template(**OPTIONS)
+def _settle_queue(planes: Planes, real: Doubles, word: Words, which: int) -> None:
+    """Settle the queue; what goes on becomes ready."""
     word[QUEUED] = 0
-    _settle(planes, real, word, QUEUE, QUEUE_AT, which)
+    rest = _settle(planes, real, word, QUEUE, QUEUE_AT, which)
+    while rest:
+        k = trailing_zeros(rest)
+        rest &= rest - 1
+        r = word[READIED]
+        for field in range(STATE + 2):
+            real[STACK + (STATE + 2) * r + field] = real[QUEUE + field * LANES + k]
+        word[READY_N + r] = int(real[QUEUE + COUNT + k])
+        word[READY_AT + r] = word[QUEUE_AT + k]
+        word[READIED] = r + 1
 
 
 @_template(**OPTIONS)
 def _begin_pixels(planes: Planes, real: Doubles, word: Words) -> bool:
-    """Take the next pending pixels through their first block; False if there is none."""
+    """Take the next pending pixels through their first block: what goes on waits. False if there is none."""
     which = _scan(planes, real, word)
     if which == 0:
         return False
     begin(real)
     inside = interior(real) & which if PROVES and word[TESTS] and not word[IS_JULIA] else 0
     which &= ~inside
-    if SLOPES == 0 and word[IS_RUN] and inside:
-        y, x = _row_column(word[NEW_AT])
-        write_inside(planes.n, planes.nf, y, x, inside)
-        word[PIXELS] += ones(inside)
-        word[NOMINAL] += ones(inside) * word[MAX_ITER]
-        inside = 0
-    while inside:
-        _finish(planes, word, word[NEW_AT + trailing_zeros(inside)])
-        inside &= inside - 1
+    if inside:
+        _finish_all(planes, word, NEW_AT, inside)
     if which:
-        _settle(planes, real, word, NEW, NEW_AT, which)
+        word[WAITING] = _settle(planes, real, word, NEW, NEW_AT, which)
     return True
 
 
@@ -336,40 +362,50 @@ def _enqueue(
     word[QUEUE_AT + k] = at
     word[QUEUED] = k + 1
     if k + 1 == LANES:
-        _settle_queue(planes, real, word)
-
-
-@_template(**OPTIONS)
-def _enqueue_rarely(
-    planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: int, at: int
-) -> None:
-    """The same, called instead of inlined: half of the time to compile went into copies of it."""
-    _enqueue(planes, real, word, state, c, stride, count, at)
+        _settle_queue(planes, real, word, ALL)
 
 
 @_template(**INLINE)
-def _load_lane(planes: Planes, real: Doubles, word: Words) -> None:
-    """Put a ready pixel into a free lane, or into the queue if less than a block is left of it."""
-    r = word[READIED] - 1
-    word[READIED] = r
-    source, count, at = STACK + (STATE + 2) * r, word[READY_N + r], word[READY_AT + r]
+def _load_lane(
+    planes: Planes, real: Doubles, word: Words, source: int, stride: int, count: int, at: int
+) -> None:
+    """Put a pixel into a free lane, or into the queue if less than a block is left of it."""
     blocks_left = (word[MAX_ITER] - count) // BLOCK
     if blocks_left == 0:
-        _enqueue_rarely(planes, real, word, source, source + STATE, 1, count, at)
+        _enqueue(planes, real, word, source, source + STATE * stride, stride, count, at)
         return
     lane = trailing_zeros(~word[ACTIVE])
     for field in range(STATE + 2):
-        real[field * LANES + lane] = real[source + field]
+        real[field * LANES + lane] = real[source + field * stride]
     blocks = word[BLOCKS]
     real[CHECK + lane] = np.inf
     real[DUE + lane] = float(blocks + WATCH_BLOCKS)
-    word[BASE + lane] = count - blocks * BLOCK
+    real[BASE + lane] = float(count - blocks * BLOCK)
     real[END + lane] = float(blocks + blocks_left)
+    real[BORN + lane] = float(blocks)
     word[AT + lane] = at
-    word[BORN + lane] = blocks
     word[NEXT_END] = min(word[NEXT_END], blocks + blocks_left)
     word[ACTIVE] |= 1 << lane
     word[LIVE] += 1
+
+
+@_template(**INLINE)
+def _load_waiting(planes: Planes, real: Doubles, word: Words) -> None:
+    """Put new pixels into free lanes: all whose places are those of such lanes, where these are many."""
+    blocks, blocks_left = word[BLOCKS], (word[MAX_ITER] - BLOCK) // BLOCK
+    same = word[WAITING] & ~word[ACTIVE]
+    if blocks_left > 0 and ones(same) >= MANY:
+        begin_block, end = float(blocks), float(blocks + blocks_left)
+        base, due = float(BLOCK - blocks * BLOCK), float(blocks + WATCH_BLOCKS)
+        load_lanes(real, offset(word, AT), same, begin_block, base, end, due)
+        word[NEXT_END] = min(word[NEXT_END], blocks + blocks_left)
+        word[ACTIVE] |= same
+        word[LIVE] += ones(same)
+        word[WAITING] &= ~same
+    else:
+        k = trailing_zeros(word[WAITING])
+        word[WAITING] &= word[WAITING] - 1
+        _load_lane(planes, real, word, NEW + k, LANES, BLOCK, word[NEW_AT + k])
 
 
 @_template(**INLINE)
@@ -385,11 +421,15 @@ def _refill(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
     """Occupy free lanes; True if there is nothing left to occupy them with."""
     while word[ACTIVE] != ALL and poll(control) == 0:
         if word[READIED] > 0:
-            _load_lane(planes, real, word)
+            r = word[READIED] - 1
+            word[READIED] = r
+            _load_lane(planes, real, word, STACK + (STATE + 2) * r, 1, word[READY_N + r], word[READY_AT + r])
+        elif word[WAITING] != 0:
+            _load_waiting(planes, real, word)
         elif not _begin_pixels(planes, real, word):
             if word[QUEUED] == 0:
                 return True
-            _settle_queue(planes, real, word)
+            _settle_queue(planes, real, word, (1 << word[QUEUED]) - 1)
     return False
 
 
@@ -399,7 +439,7 @@ def _bury(planes: Planes, real: Doubles, word: Words, dead: int) -> None:
     while dead:
         lane = trailing_zeros(dead)
         dead &= dead - 1
-        count = word[BASE + lane] + (word[BLOCKS] - 1) * BLOCK
+        count = int(real[BASE + lane]) + (word[BLOCKS] - 1) * BLOCK
         _enqueue(planes, real, word, SAVED + lane, STATE * LANES + lane, LANES, count, word[AT + lane])
         _free_lane(real, word, lane)
 
@@ -408,14 +448,18 @@ def _bury(planes: Planes, real: Doubles, word: Words, dead: int) -> None:
 def _retire(planes: Planes, real: Doubles, word: Words) -> None:
     """Queue lanes with less than a block left, and find when the next one will be."""
     over = ended(real, float(word[BLOCKS]))
+    is_many = ones(over) >= MANY
+    if is_many:
+        if word[QUEUED] > 0:
+            _settle_queue(planes, real, word, (1 << word[QUEUED]) - 1)
+        unload_lanes(real, offset(word, AT), float(word[BLOCKS]), float(word[MAX_ITER]))
+        _settle_queue(planes, real, word, over)
     while over:
         lane = trailing_zeros(over)
         over &= over - 1
-        count = word[BASE + lane] + word[BLOCKS] * BLOCK
-        if count >= word[MAX_ITER]:
-            _finish(planes, word, word[AT + lane])
-        else:
-            _enqueue_rarely(planes, real, word, lane, STATE * LANES + lane, LANES, count, word[AT + lane])
+        if not is_many:
+            count = int(real[BASE + lane]) + word[BLOCKS] * BLOCK
+            _enqueue(planes, real, word, lane, STATE * LANES + lane, LANES, count, word[AT + lane])
         _free_lane(real, word, lane)
     word[NEXT_END] = int(min(next_end(real), LATEST))
 
@@ -520,7 +564,7 @@ def _look_for_periods(planes: Planes, real: Doubles, word: Words) -> None:
             for field in range(WORDS):
                 real[CHECK + field * LANES + lane] = real[field * LANES + lane]
             word[MARK + lane] = blocks
-            real[DUE + lane] = float(blocks + max(WATCH_BLOCKS, blocks - word[BORN + lane]))
+            real[DUE + lane] = float(blocks + max(WATCH_BLOCKS, blocks - int(real[BORN + lane])))
         near &= ~bit
         due &= ~bit
 
@@ -554,6 +598,7 @@ def _begin(
     real[CONSTANTS + SCALE] = 1.0 / abs(math.log2(limit))
     real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
     real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
+    real[CONSTANTS + TWO] = 2.0
     real[CONSTANTS + ALLOWED] = float(min(BLOCK, max_iter))
     spacing = math.hypot(view[2], view[4])
     real[CONSTANTS + PER_PIXEL] = 1.0 / spacing if spacing > 0.0 else 1.0
@@ -592,7 +637,7 @@ def _compute(
     integers: Words,
 ) -> int:
     planes, real, word = Planes(n, nf, z, far), pointer(doubles), pointer(integers)
-    in_runs = int(step == 1 and n.strides[1] == n.itemsize and nf.strides[1] == nf.itemsize)
+    in_runs = int(SLOPES == 0 and n.strides[1] == n.itemsize and nf.strides[1] == nf.itemsize)
     _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start, in_runs)
     before = counters[0], counters[1], counters[2]
     safe = limit / SAFE if CONVERGES else limit * SAFE
@@ -636,7 +681,7 @@ def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
     rows = {"NEW": "fresh", "LEFT": "allowed", "DISTANCE": "far"}
-    rows |= {row.upper(): row for row in ("saved", "check", "due", "end", "queue", "count", "smooth", "scratch")}
+    rows |= {row.upper(): row for row in ("saved", "check", "due", "end", "born", "base", "queue", "count", "smooth", "scratch")}
     meanings: dict[str, Any] = {name: getattr(place, row) * LANES for name, row in rows.items()}
     meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS")}
     meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree, "TRAPPED": formula.trapped}

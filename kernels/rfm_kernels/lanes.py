@@ -18,8 +18,10 @@ from numba.extending import intrinsic
 from rfm_kernels.duals import Dual
 from rfm_kernels.formulas import Formula
 from rfm_kernels.vectors import (
+    F64,
     I32,
     I64,
+    IVEC,
     LANES,
     VEC,
     Register,
@@ -39,7 +41,9 @@ __all__ = [
     "NOT_ESCAPED",
     "PENDING",
     "Layout",
+    "is_run",
     "layout",
+    "offset",
     "ones",
     "pending",
     "pointer",
@@ -72,8 +76,8 @@ class Layout(NamedTuple):
     """Rows of LANES doubles, then what is not one a lane.
 
     words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
-    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`), and of the end (infinite of a
-    free lane). Then two queues, of pixels that come from the pool and of new ones: state, c, and `allowed`, `count`, `smooth` and `far`
+    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`), of the end (infinite of a
+    free lane) and of the beginning (`born`), the count when the block was 0 (`base`). Then two queues, of pixels that come from the pool and of new ones: state, c, and `allowed`, `count`, `smooth` and `far`
     from their beginnings: iterations left, iterations done, smooth fraction, distance. scratch: x y of pixels. stack,
     initial, constants, doubles are offsets: of ready pixels, of a pixel's first state, of constants, of the end.
     """
@@ -85,6 +89,8 @@ class Layout(NamedTuple):
     check: int
     due: int
     end: int
+    born: int
+    base: int
     queue: int
     fresh: int
     allowed: int
@@ -98,7 +104,7 @@ class Layout(NamedTuple):
     doubles: int
 
 
-LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL, ALLOWED = range(6)
+LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL, ALLOWED, TWO = range(7)
 """Of CONSTANTS: when a pixel is done, 1/log2 of that, 1/log2 of the degree, 1 where c moves and 0 where z₀ does, pixels
 to a unit of the plane, how much of the first block is left to a pixel."""
 VIEW = 8
@@ -113,7 +119,7 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     saved = state + 2
     check = saved + state
     due = check + formula.words
-    queue = due + 2
+    queue = due + 4
     allowed = state + 2
     fresh = queue + allowed + 5
     scratch = fresh + allowed + 5
@@ -122,8 +128,8 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     constants = initial + state
     doubles = constants + PARAMETERS + MOST_PARAMETERS
     return Layout(
-        words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, end=due + 1, queue=queue,
-        fresh=fresh, allowed=allowed, count=allowed + 1, smooth=allowed + 2, far=allowed + 3, scratch=scratch,
+        words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, end=due + 1, born=due + 2,
+        base=due + 3, queue=queue, fresh=fresh, allowed=allowed, count=allowed + 1, smooth=allowed + 2, far=allowed + 3, scratch=scratch,
         stack=stack, initial=initial, constants=constants, doubles=doubles,
     )  # fmt: skip
 
@@ -223,8 +229,12 @@ def _emit_advance(code: _Code) -> Any:
         store(builder, code.data, place.saved + k, phi)
     state: list[Any] = [Register(builder, phi) for phi in phis]
     over = ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
-    for _ in range(BLOCK):
-        state = code.stepped(state, c, p, seed)
+    # A step of z² + c adds more than it multiplies, and most CPUs have as many units for the one as for the other.
+    # LLVM would make an addition of 2·x again if it knew the 2.
+    two = code.constant(TWO).value
+    for k in range(BLOCK):
+        doubled = [Register(builder, one.value, two if k % 2 == 0 else None) for one in state]
+        state = code.stepped(doubled, c, p, seed)
         if code.formula.converges:
             # What has come to rest may be moved on: each step is looked at.
             over = builder.or_(over, code.over(code.size(state), safe))
@@ -267,7 +277,7 @@ def _emit_begin(code: _Code) -> Any:
 
 
 def _emit_settle(code: _Code) -> Any:
-    """The last block again of some of a queue, or their first, counted: which of them are done."""
+    """The last block again of some of a queue, or their first, counted: (lanes whose time is up << 32) | lanes done."""
     builder, place = code.builder, code.place
     limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
     p, seed = code.parameters(), code.seed()
@@ -285,13 +295,13 @@ def _emit_settle(code: _Code) -> Any:
         size = code.size(state)
         last = where(going, size, last)
         going = builder.and_(going, builder.not_(code.over(size, limit)))
+        going = builder.and_(going, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
         if k == BLOCK // 2:
-            # Far outside all are done by now.
+            # Far outside all are done by now, and at the end of the iterations.
             more, end = builder.append_basic_block("more"), builder.append_basic_block("end")
             builder.cbranch(builder.icmp_unsigned("==", bits(builder, going), ir.Constant(I64, 0)), end, more)
             early = [builder.block, *state, last, before, count]
             builder.position_at_end(more)
-        going = builder.and_(going, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
         before = where(going, size, before)
         new = code.stepped(state, c, p, seed)
         # Without slopes nobody asks for the last z, and a state that goes on comes to the end of the block.
@@ -328,7 +338,9 @@ def _emit_settle(code: _Code) -> Any:
         away = _distance(place, state, log_size, size)
         for k, part in enumerate(away):
             store(builder, code.data, place.far + k, part.value)
-    return bits(builder, over)
+    spent = builder.fcmp_ordered(">=", count.value, broadcast(builder, code.args[3]))
+    spent = builder.and_(builder.and_(spent, builder.not_(over)), chosen(builder, code.args[2]))
+    return builder.or_(builder.shl(bits(builder, spent), ir.Constant(I64, 32)), bits(builder, over))
 
 
 def _emit_watch(code: _Code) -> Any:
@@ -354,15 +366,63 @@ def _emit_next_end(code: _Code) -> Any:
     """The end of the lane that ends first."""
     ends = code.row(code.place.end).value
     smallest = code.builder.module.declare_intrinsic(
-        f"llvm.vector.reduce.fmin.v{LANES}f64", fnty=ir.FunctionType(ir.DoubleType(), [VEC])
+        f"llvm.vector.reduce.fmin.v{LANES}f64", fnty=ir.FunctionType(F64, [VEC])
     )
-    return code.builder.call(smallest, [ends])
+    return code.builder.call(smallest, [ends], fastmath=("nnan",))
+
+
+def _emit_load_lanes(code: _Code) -> Any:
+    """Lanes take the new pixels at the same places."""
+    builder, place = code.builder, code.place
+    _, places, mask, block, base, end, due = code.args
+    mask = chosen(builder, mask)
+    rows = [(k, load(builder, code.data, place.fresh + k)) for k in range(place.state + 2)]
+    rows += [(place.check, constant(float("inf")))]
+    numbers = ((place.due, due), (place.end, end), (place.born, block), (place.base, base))
+    rows += [(row, broadcast(builder, number)) for row, number in numbers]
+    for row, value in rows:
+        store(builder, code.data, row, builder.select(mask, value, load(builder, code.data, row)))
+    at, new_at = (_whole_row(builder, builder.gep(places, [ir.Constant(I64, k * LANES)])) for k in range(2))
+    builder.store(builder.select(mask, builder.load(new_at, align=8), builder.load(at, align=8)), at, align=8)
+    return ir.Constant(I64, 0)
+
+
+def _emit_unload_lanes(code: _Code) -> Any:
+    """Put all lanes into the queue, at the same places."""
+    builder, place = code.builder, code.place
+    _, places, block, max_iter = code.args
+    for k in range(place.state + 2):
+        store(builder, code.data, place.queue + k, load(builder, code.data, k))
+    count = code.row(place.base) + Register(builder, broadcast(builder, block)) * float(BLOCK)
+    left = (Register(builder, broadcast(builder, max_iter)) - count).smaller(float(BLOCK))
+    store(builder, code.data, place.queue + place.count, count.value)
+    store(builder, code.data, place.queue + place.allowed, left.value)
+    at, queue_at = (_whole_row(builder, builder.gep(places, [ir.Constant(I64, k * LANES)])) for k in (0, 2))
+    builder.store(builder.load(at, align=8), queue_at, align=8)
+    return ir.Constant(I64, 0)
+
+
+def _whole_row(builder: Any, place: Any) -> Any:
+    return builder.bitcast(place, IVEC.as_pointer())
+
+
+def _emit_is_run(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    """Whether pixels at some places are as far apart as these."""
+    places, which = args
+    first = builder.cttz(which, ir.Constant(ir.IntType(1), 1))
+    origin = builder.sub(builder.load(builder.gep(places, [first]), align=8), first)
+    start = builder.insert_element(ir.Constant(IVEC, ir.Undefined), origin, ir.Constant(I32, 0))
+    zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    ramp = ir.Constant(IVEC, list(range(LANES)))
+    expected = builder.add(builder.shuffle_vector(start, ir.Constant(IVEC, ir.Undefined), zeros), ramp)
+    other = builder.icmp_signed("!=", builder.load(_whole_row(builder, places), align=8), expected)
+    return builder.zext(builder.icmp_unsigned("==", builder.and_(bits(builder, other), which), ir.Constant(I64, 0)), I64)
 
 
 def _emit_line(code: _Code) -> Any:
     """New pixels: LANES in a row from a place in the frame on."""
     builder, place = code.builder, code.place
-    ramp = ir.Constant(VEC, [ir.Constant(ir.DoubleType(), float(k)) for k in range(LANES)])
+    ramp = ir.Constant(VEC, [ir.Constant(F64, float(k)) for k in range(LANES)])
     store(builder, code.data, place.scratch, builder.fadd(broadcast(builder, code.args[1]), ramp))
     store(builder, code.data, place.scratch + 1, broadcast(builder, code.args[2]))
     return ir.Constant(I64, 0)
@@ -397,11 +457,12 @@ def _emit_write_counts(context: Any, builder: Any, signature: Any, args: Any) ->
     fractions = builder.fptrunc(smooth, ir.VectorType(ir.FloatType(), LANES))
     _masked_store(builder, fractions, _run(context, builder, signature, args, 1, ir.FloatType()), mask)
     _masked_store(builder, counts, _run(context, builder, signature, args, 0, I32), mask)
-    counted = builder.select(mask, counts, ir.Constant(counts.type, [0] * LANES))
+    # The sum is exact: 32 counts below 2³¹.
+    counted = builder.select(mask, count, constant(0.0))
     total = builder.module.declare_intrinsic(
-        f"llvm.vector.reduce.add.v{LANES}i32", fnty=ir.FunctionType(I32, [counts.type])
+        f"llvm.vector.reduce.fadd.v{LANES}f64", fnty=ir.FunctionType(F64, [F64, VEC])
     )
-    return builder.sext(builder.call(total, [counted]), I64)
+    return builder.fptosi(builder.call(total, [ir.Constant(F64, 0.0), counted], fastmath=("reassoc",)), I64)
 
 
 def _emit_write_inside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -442,6 +503,10 @@ def _emit_publish(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 def _emit_pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return data_of(context, builder, signature.args[0], args[0])
+
+
+def _emit_offset(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    return builder.gep(args[0], [args[1]])
 
 
 def _emit_ones(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -509,7 +574,7 @@ class _Plain:
         self.rows(work, place.fresh + place.allowed, 1)[:] = constants[ALLOWED]
         return 0
 
-    def settle(self, work: Any, queue: int, which: int) -> int:
+    def settle(self, work: Any, queue: int, which: int, max_iter: float) -> int:
         place, constants = self.place, work[self.place.constants :]
         work = work[queue:]
         state, c = self.rows(work, 0, place.state), self.rows(work, place.state, 2)
@@ -537,7 +602,7 @@ class _Plain:
                 smooth[:] = 1.0 - np.log2(np.where(over, log_size * constants[SCALE], 1.0)) * constants[DEGREE_SCALE]
             if place.slopes:
                 self.rows(work, place.far, 2)[:] = _distance(place, list(state), log_size, size)
-        return _mask_of(over)
+        return (_mask_of(chosen & ~over & (count >= max_iter)) << 32) | _mask_of(over)
 
     def watch(self, work: Any, tick: float, near2: float) -> int:
         place = self.place
@@ -550,6 +615,29 @@ class _Plain:
 
     def next_end(self, work: Any) -> float:
         return float(self.rows(work, self.place.end, 1).min())
+
+    def load_lanes(
+        self, work: Any, places: Any, mask: int, block: float, base: float, end: float, due: float
+    ) -> int:
+        place, pool = self.place, self.rows(work, 0, self.place.base + 1)
+        taken = [lane for lane in range(LANES) if (mask >> lane) & 1]
+        pool[: place.state + 2, taken] = self.rows(work, place.fresh, place.state + 2)[:, taken]
+        pool[place.check, taken] = np.inf
+        numbers = ((place.due, due), (place.end, end), (place.born, block), (place.base, base))
+        for row, number in numbers:
+            pool[row, taken] = number
+        at, new_at = places[: 2 * LANES].reshape(2, LANES)
+        at[taken] = new_at[taken]
+        return 0
+
+    def unload_lanes(self, work: Any, places: Any, block: float, max_iter: float) -> int:
+        place = self.place
+        self.rows(work, place.queue, place.state + 2)[:] = self.rows(work, 0, place.state + 2)
+        count = self.rows(work, place.base, 1) + block * BLOCK
+        self.rows(work, place.queue + place.count, 1)[:] = count
+        self.rows(work, place.queue + place.allowed, 1)[:] = np.minimum(BLOCK, max_iter - count)
+        places[2 * LANES : 3 * LANES] = places[:LANES]
+        return 0
 
     def line(self, work: Any, column: float, row: float) -> int:
         places = self.rows(work, self.place.scratch, 2)
@@ -594,8 +682,17 @@ def _plain_write_inside(n: Any, nf: Any, y: int, x: int, mask: int) -> None:
             nf[y, x + lane], n[y, x + lane] = 0.0, NOT_ESCAPED
 
 
+def _plain_is_run(places: Any, which: int) -> int:
+    lanes = [lane for lane in range(LANES) if (which >> lane) & 1]
+    return int(len({int(places[lane]) - lane for lane in lanes}) == 1)
+
+
 def _plain_pointer(array: Any) -> Any:
     return array
+
+
+def _plain_offset(array: Any, count: int) -> Any:
+    return array[count:]
 
 
 def _plain_ones(word: int) -> int:
@@ -617,7 +714,7 @@ def _compiled(emit: Emit, result: Any, arguments: str, plain: Callable[..., Any]
     if config.DISABLE_JIT:
         return plain
     types_of = {"p": types.CPointer(types.float64), "w": types.Array(types.int64, 1, "C")}
-    types_of |= {"i": types.int64, "f": types.float64}
+    types_of |= {"i": types.int64, "f": types.float64, "q": types.CPointer(types.int64)}
     types_of |= {"n": types.Array(types.int32, 2, "A"), "s": types.Array(types.float32, 2, "A")}
     signature = result(*(types_of[letter] for letter in arguments))
     typing: dict[int, Callable[..., Any]] = {
@@ -626,6 +723,7 @@ def _compiled(emit: Emit, result: Any, arguments: str, plain: Callable[..., Any]
         3: lambda _context, _a, _b, _c: (signature, emit),
         4: lambda _context, _a, _b, _c, _d: (signature, emit),
         5: lambda _context, _a, _b, _c, _d, _e: (signature, emit),
+        7: lambda _context, _a, _b, _c, _d, _e, _f, _g: (signature, emit),
         8: lambda _context, _a, _b, _c, _d, _e, _f, _g, _h: (signature, emit),
     }
     return intrinsic(typing[len(arguments)])
@@ -644,10 +742,12 @@ def vector_code(formula: Formula, place: Layout) -> dict[str, Any]:
     return {
         "advance": _compiled(coded(_emit_advance), types.int64, "pif", plain.advance),
         "begin": _compiled(coded(_emit_begin), types.int64, "p", plain.begin),
-        "settle": _compiled(coded(_emit_settle), types.int64, "pii", plain.settle),
+        "settle": _compiled(coded(_emit_settle), types.int64, "piif", plain.settle),
         "watch": _compiled(coded(_emit_watch), types.int64, "pff", plain.watch),
         "ended": _compiled(coded(_emit_ended), types.int64, "pf", plain.ended),
         "next_end": _compiled(coded(_emit_next_end), types.float64, "p", plain.next_end),
+        "load_lanes": _compiled(coded(_emit_load_lanes), types.int64, "pqiffff", plain.load_lanes),
+        "unload_lanes": _compiled(coded(_emit_unload_lanes), types.int64, "pqff", plain.unload_lanes),
         "line": _compiled(coded(_emit_line), types.int64, "pff", plain.line),
         "interior": _compiled(coded(_emit_interior), types.int64, "p", plain.interior),
     }
@@ -676,6 +776,8 @@ poll = _compiled(_emit_poll, types.int64, "w", _plain_poll)
 pending = _compiled(_emit_pending, types.int64, "nsii", _plain_pending)
 write_counts = _compiled(_emit_write_counts, types.int64, "nsiipiii", _plain_write_counts)
 write_inside = _compiled(_emit_write_inside, types.void, "nsiii", _plain_write_inside)
+is_run = _compiled(_emit_is_run, types.int64, "qi", _plain_is_run)
+offset = _compiled(_emit_offset, types.CPointer(types.int64), "qi", _plain_offset)
 ones = _compiled(_emit_ones, types.int64, "i", _plain_ones)
 trailing_zeros = _compiled(_emit_trailing_zeros, types.int64, "i", _plain_trailing_zeros)
 publish = _compiled(_emit_publish, types.void, "wii", _plain_publish)

@@ -16,8 +16,10 @@ import numpy as np
 from llvmlite import binding, ir
 
 __all__ = [
+    "F64",
     "I32",
     "I64",
+    "IVEC",
     "LANES",
     "VEC",
     "Register",
@@ -59,11 +61,13 @@ def _whole(value: int) -> Any:
 class Register:
     """A number, or one of every lane, whose code is being written. Arithmetic appends to the code."""
 
-    __slots__ = ("builder", "value")
+    __slots__ = ("builder", "two", "value")
 
-    def __init__(self, builder: Any, value: Any) -> None:
+    def __init__(self, builder: Any, value: Any, two: Any = None) -> None:
+        """two: 2 in every lane, where doubling shall be a multiplication."""
         self.builder = builder
         self.value = value
+        self.two = two
 
     def constant(self, value: float) -> Any:
         """A constant of the same type."""
@@ -77,6 +81,8 @@ class Register:
         return NotImplemented
 
     def __add__(self, other: Any) -> Any:
+        if other is self and self.two is not None:
+            return Register(self.builder, self.builder.fmul(self.value, self.two))
         return self._made(self.builder.fadd, other)
 
     def __sub__(self, other: Any) -> Any:
