@@ -136,7 +136,9 @@ QUANTUM_BLOCKS = 256
 LATEST = 2.0**62
 """Beyond the end of any lane, in blocks."""
 MANY = LANES // 4
-"""Lanes from which on they are loaded and unloaded as vectors."""
+"""New pixels from which on they are put into lanes as vectors."""
+SLACK = 16
+"""A lane waits for others at its end for this part of all iterations. Then they begin and end together from there on."""
 WATCH_BLOCKS = 16
 """Blocks between two looks for periods."""
 PERIOD_LIMIT = 1024
@@ -166,14 +168,13 @@ ended: Any = None
 next_end: Any = None
 line: Any = None
 load_lanes: Any = None
-unload_lanes: Any = None
 interior: Any = None
 
 # Words of the integers: scalars first, then one a lane or a place.
 QUEUED, READIED, WAITING, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
 PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS = range(12, 20)
 AT, NEW_AT, QUEUE_AT, MARK = range(32, 32 + 4 * LANES, LANES)
-"""The first three stand as `load_lanes` and `unload_lanes` want them."""
+"""The first two stand as `load_lanes` wants them."""
 READY_N, READY_AT = range(32 + 4 * LANES, 32 + 4 * LANES + 2 * READY, READY)
 INTEGERS = 32 + 4 * LANES + 2 * READY
 
@@ -366,46 +367,48 @@ def _enqueue(
 
 
 @_template(**INLINE)
-def _load_lane(
-    planes: Planes, real: Doubles, word: Words, source: int, stride: int, count: int, at: int
-) -> None:
-    """Put a pixel into a free lane, or into the queue if less than a block is left of it."""
-    blocks_left = (word[MAX_ITER] - count) // BLOCK
-    if blocks_left == 0:
-        _enqueue(planes, real, word, source, source + STATE * stride, stride, count, at)
-        return
+def _blocks_left(word: Words, count: int) -> int:
+    """Blocks until the time of a pixel is up. The last one may end later: who lives then has not escaped before."""
+    left: int = (word[MAX_ITER] - count + BLOCK - 1) // BLOCK
+    return left
+
+
+@_template(**INLINE)
+def _load_lane(real: Doubles, word: Words, source: int, stride: int, count: int, at: int) -> None:
+    """Put a pixel into a free lane."""
     lane = trailing_zeros(~word[ACTIVE])
     for field in range(STATE + 2):
         real[field * LANES + lane] = real[source + field * stride]
     blocks = word[BLOCKS]
+    end = blocks + _blocks_left(word, count)
     real[CHECK + lane] = np.inf
     real[DUE + lane] = float(blocks + WATCH_BLOCKS)
     real[BASE + lane] = float(count - blocks * BLOCK)
-    real[END + lane] = float(blocks + blocks_left)
+    real[END + lane] = float(end)
     real[BORN + lane] = float(blocks)
     word[AT + lane] = at
-    word[NEXT_END] = min(word[NEXT_END], blocks + blocks_left)
+    word[NEXT_END] = min(word[NEXT_END], end)
     word[ACTIVE] |= 1 << lane
     word[LIVE] += 1
 
 
 @_template(**INLINE)
-def _load_waiting(planes: Planes, real: Doubles, word: Words) -> None:
+def _load_waiting(real: Doubles, word: Words) -> None:
     """Put new pixels into free lanes: all whose places are those of such lanes, where these are many."""
-    blocks, blocks_left = word[BLOCKS], (word[MAX_ITER] - BLOCK) // BLOCK
     same = word[WAITING] & ~word[ACTIVE]
-    if blocks_left > 0 and ones(same) >= MANY:
-        begin_block, end = float(blocks), float(blocks + blocks_left)
+    if ones(same) >= MANY:
+        blocks = word[BLOCKS]
+        end = blocks + _blocks_left(word, BLOCK)
         base, due = float(BLOCK - blocks * BLOCK), float(blocks + WATCH_BLOCKS)
-        load_lanes(real, offset(word, AT), same, begin_block, base, end, due)
-        word[NEXT_END] = min(word[NEXT_END], blocks + blocks_left)
+        load_lanes(real, offset(word, AT), same, float(blocks), base, float(end), due)
+        word[NEXT_END] = min(word[NEXT_END], end)
         word[ACTIVE] |= same
         word[LIVE] += ones(same)
         word[WAITING] &= ~same
     else:
         k = trailing_zeros(word[WAITING])
         word[WAITING] &= word[WAITING] - 1
-        _load_lane(planes, real, word, NEW + k, LANES, BLOCK, word[NEW_AT + k])
+        _load_lane(real, word, NEW + k, LANES, BLOCK, word[NEW_AT + k])
 
 
 @_template(**INLINE)
@@ -423,9 +426,9 @@ def _refill(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
         if word[READIED] > 0:
             r = word[READIED] - 1
             word[READIED] = r
-            _load_lane(planes, real, word, STACK + (STATE + 2) * r, 1, word[READY_N + r], word[READY_AT + r])
+            _load_lane(real, word, STACK + (STATE + 2) * r, 1, word[READY_N + r], word[READY_AT + r])
         elif word[WAITING] != 0:
-            _load_waiting(planes, real, word)
+            _load_waiting(real, word)
         elif not _begin_pixels(planes, real, word):
             if word[QUEUED] == 0:
                 return True
@@ -446,22 +449,15 @@ def _bury(planes: Planes, real: Doubles, word: Words, dead: int) -> None:
 
 @_template(**OPTIONS)
 def _retire(planes: Planes, real: Doubles, word: Words) -> None:
-    """Queue lanes with less than a block left, and find when the next one will be."""
+    """Finish lanes whose time is up, and find when to do so again: together with others that end soon after."""
     over = ended(real, float(word[BLOCKS]))
-    is_many = ones(over) >= MANY
-    if is_many:
-        if word[QUEUED] > 0:
-            _settle_queue(planes, real, word, (1 << word[QUEUED]) - 1)
-        unload_lanes(real, offset(word, AT), float(word[BLOCKS]), float(word[MAX_ITER]))
-        _settle_queue(planes, real, word, over)
+    if over:
+        _finish_all(planes, word, AT, over)
     while over:
-        lane = trailing_zeros(over)
+        _free_lane(real, word, trailing_zeros(over))
         over &= over - 1
-        if not is_many:
-            count = int(real[BASE + lane]) + word[BLOCKS] * BLOCK
-            _enqueue(planes, real, word, lane, STATE * LANES + lane, LANES, count, word[AT + lane])
-        _free_lane(real, word, lane)
-    word[NEXT_END] = int(min(next_end(real), LATEST))
+    slack = float(word[MAX_ITER] // (SLACK * BLOCK))
+    word[NEXT_END] = int(min(next_end(real, slack), LATEST))
 
 
 @_template(**OPTIONS)

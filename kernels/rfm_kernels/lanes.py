@@ -363,12 +363,17 @@ def _emit_ended(code: _Code) -> Any:
 
 
 def _emit_next_end(code: _Code) -> Any:
-    """The end of the lane that ends first."""
-    ends = code.row(code.place.end).value
-    smallest = code.builder.module.declare_intrinsic(
-        f"llvm.vector.reduce.fmin.v{LANES}f64", fnty=ir.FunctionType(F64, [VEC])
-    )
-    return code.builder.call(smallest, [ends], fastmath=("nnan",))
+    """The last end of a lane that is at most `slack` after the first."""
+    builder, ends = code.builder, code.row(code.place.end)
+
+    def extreme(kind: str, values: Any) -> Any:
+        name = f"llvm.vector.reduce.{kind}.v{LANES}f64"
+        function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(F64, [VEC]))
+        return builder.call(function, [values], fastmath=("nnan",))
+
+    latest = broadcast(builder, builder.fadd(extreme("fmin", ends.value), code.args[1]))
+    soon = builder.fcmp_ordered("<=", ends.value, latest)
+    return extreme("fmax", builder.select(soon, ends.value, constant(0.0)))
 
 
 def _emit_load_lanes(code: _Code) -> Any:
@@ -384,21 +389,6 @@ def _emit_load_lanes(code: _Code) -> Any:
         store(builder, code.data, row, builder.select(mask, value, load(builder, code.data, row)))
     at, new_at = (_whole_row(builder, builder.gep(places, [ir.Constant(I64, k * LANES)])) for k in range(2))
     builder.store(builder.select(mask, builder.load(new_at, align=8), builder.load(at, align=8)), at, align=8)
-    return ir.Constant(I64, 0)
-
-
-def _emit_unload_lanes(code: _Code) -> Any:
-    """Put all lanes into the queue, at the same places."""
-    builder, place = code.builder, code.place
-    _, places, block, max_iter = code.args
-    for k in range(place.state + 2):
-        store(builder, code.data, place.queue + k, load(builder, code.data, k))
-    count = code.row(place.base) + Register(builder, broadcast(builder, block)) * float(BLOCK)
-    left = (Register(builder, broadcast(builder, max_iter)) - count).smaller(float(BLOCK))
-    store(builder, code.data, place.queue + place.count, count.value)
-    store(builder, code.data, place.queue + place.allowed, left.value)
-    at, queue_at = (_whole_row(builder, builder.gep(places, [ir.Constant(I64, k * LANES)])) for k in (0, 2))
-    builder.store(builder.load(at, align=8), queue_at, align=8)
     return ir.Constant(I64, 0)
 
 
@@ -613,8 +603,9 @@ class _Plain:
     def ended(self, work: Any, tick: float) -> int:
         return _mask_of(self.rows(work, self.place.end, 1)[0] <= tick)
 
-    def next_end(self, work: Any) -> float:
-        return float(self.rows(work, self.place.end, 1).min())
+    def next_end(self, work: Any, slack: float) -> float:
+        ends = self.rows(work, self.place.end, 1)
+        return float(ends[ends <= ends.min() + slack].max())
 
     def load_lanes(
         self, work: Any, places: Any, mask: int, block: float, base: float, end: float, due: float
@@ -628,15 +619,6 @@ class _Plain:
             pool[row, taken] = number
         at, new_at = places[: 2 * LANES].reshape(2, LANES)
         at[taken] = new_at[taken]
-        return 0
-
-    def unload_lanes(self, work: Any, places: Any, block: float, max_iter: float) -> int:
-        place = self.place
-        self.rows(work, place.queue, place.state + 2)[:] = self.rows(work, 0, place.state + 2)
-        count = self.rows(work, place.base, 1) + block * BLOCK
-        self.rows(work, place.queue + place.count, 1)[:] = count
-        self.rows(work, place.queue + place.allowed, 1)[:] = np.minimum(BLOCK, max_iter - count)
-        places[2 * LANES : 3 * LANES] = places[:LANES]
         return 0
 
     def line(self, work: Any, column: float, row: float) -> int:
@@ -745,9 +727,8 @@ def vector_code(formula: Formula, place: Layout) -> dict[str, Any]:
         "settle": _compiled(coded(_emit_settle), types.int64, "piif", plain.settle),
         "watch": _compiled(coded(_emit_watch), types.int64, "pff", plain.watch),
         "ended": _compiled(coded(_emit_ended), types.int64, "pf", plain.ended),
-        "next_end": _compiled(coded(_emit_next_end), types.float64, "p", plain.next_end),
+        "next_end": _compiled(coded(_emit_next_end), types.float64, "pf", plain.next_end),
         "load_lanes": _compiled(coded(_emit_load_lanes), types.int64, "pqiffff", plain.load_lanes),
-        "unload_lanes": _compiled(coded(_emit_unload_lanes), types.int64, "pqff", plain.unload_lanes),
         "line": _compiled(coded(_emit_line), types.int64, "pff", plain.line),
         "interior": _compiled(coded(_emit_interior), types.int64, "p", plain.interior),
     }
