@@ -368,8 +368,10 @@ def _enqueue(
 
 @_template(**INLINE)
 def _blocks_left(word: Words, count: int) -> int:
-    """Blocks until the time of a pixel is up. The last one may end later: who lives then has not escaped before."""
-    left: int = (word[MAX_ITER] - count + BLOCK - 1) // BLOCK
+    """Blocks until the time of a pixel is up, and a step more, since nobody has looked at the last one. It may be more
+    than one: who lives then has not escaped before.
+    """
+    left: int = (word[MAX_ITER] - count + BLOCK) // BLOCK
     return left
 
 

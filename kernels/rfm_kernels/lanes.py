@@ -233,13 +233,14 @@ def _emit_advance(code: _Code) -> Any:
     # LLVM would make an addition of 2·x again if it knew the 2.
     two = code.constant(TWO).value
     for k in range(BLOCK):
-        doubled = [Register(builder, one.value, two if k % 2 == 0 else None) for one in state]
-        state = code.stepped(doubled, c, p, seed)
+        if not code.formula.converges and k == BLOCK - 1:
+            # Before the last step, whose squares these are. What dies in it is seen a block later, and is counted
+            # right: it is done before that block begins.
+            over = code.over(code.size(state), safe)
+        state = code.stepped([Register(builder, one.value, two if k % 2 == 0 else None) for one in state], c, p, seed)
         if code.formula.converges:
             # What has come to rest may be moved on: each step is looked at.
             over = builder.or_(over, code.over(code.size(state), safe))
-    if not code.formula.converges:
-        over = code.over(code.size(state), safe)
     bad = bits(builder, builder.and_(over, taken))
     new_count = builder.add(count, ir.Constant(I64, 1))
     quiet = builder.icmp_unsigned("==", bad, ir.Constant(I64, 0))
@@ -316,7 +317,9 @@ def _emit_settle(code: _Code) -> Any:
         for phi, value in zip(merged, values, strict=True):
             phi.value.add_incoming(value.value, block)
     *state, last, before, count = merged
-    size, over = last, code.over(last, limit)
+    max_iter = broadcast(builder, code.args[3])
+    # A lane may have run past its end, and escaped there.
+    size, over = last, builder.and_(code.over(last, limit), builder.fcmp_ordered("<=", count.value, max_iter))
 
     def log2_of(value: Register, elsewhere: float) -> Register:
         return Register(builder, log2(builder, builder.select(over, value.value, constant(elsewhere))))
@@ -338,7 +341,7 @@ def _emit_settle(code: _Code) -> Any:
         away = _distance(place, state, log_size, size)
         for k, part in enumerate(away):
             store(builder, code.data, place.far + k, part.value)
-    spent = builder.fcmp_ordered(">=", count.value, broadcast(builder, code.args[3]))
+    spent = builder.fcmp_ordered(">=", count.value, max_iter)
     spent = builder.and_(builder.and_(spent, builder.not_(over)), chosen(builder, code.args[2]))
     return builder.or_(builder.shl(bits(builder, spent), ir.Constant(I64, 32)), bits(builder, over))
 
@@ -540,10 +543,12 @@ class _Plain:
             while count < limit and not bad:
                 self.rows(work, place.saved, place.state)[:] = pool
                 over = np.zeros(LANES, bool)
-                for _ in range(BLOCK):
+                for k in range(BLOCK):
+                    if k == BLOCK - 1 and not self.formula.converges:
+                        over = self.over(self.size(pool), safe)
                     pool[:] = self.stepped(work[place.constants :], pool, c)
-                    now = self.over(self.size(pool), safe)
-                    over = over | now if self.formula.converges else now
+                    if self.formula.converges:
+                        over = over | self.over(self.size(pool), safe)
                 bad = _mask_of(over & np.isfinite(self.rows(work, place.end, 1)[0]))
                 count += 1
         return (count << 32) | bad
@@ -578,7 +583,7 @@ class _Plain:
                 state[:] = np.where(going, self.stepped(constants, state, c), state)
                 count += going
             size = self.size(state)
-            over = chosen & self.over(size, constants[LIMIT])
+            over = chosen & self.over(size, constants[LIMIT]) & (count <= max_iter)
 
             def log2_of(value: Any, elsewhere: float) -> Any:
                 return np.nan_to_num(np.minimum(np.log2(np.where(over, value, elsewhere)), 1024.0), nan=1024.0)
