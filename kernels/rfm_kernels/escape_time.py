@@ -139,8 +139,12 @@ MANY = LANES // 4
 """New pixels from which on they are put into lanes as vectors."""
 SLACK = 16
 """A lane waits for others at its end for this part of all iterations. Then they begin and end together from there on."""
-WATCH_BLOCKS = 16
-"""Blocks between two looks for periods."""
+WATCH_BLOCKS = 15
+"""Blocks between two looks for periods. A cycle is seen where its length divides the iterations between two looks:
+120, 240, 360 … have many divisors."""
+WORTH = 200
+"""Iterations that a proof costs for each point of a cycle: one that saves fewer is not tried. And the fewest iterations
+a frame has where cycles are looked for, over BLOCK."""
 PERIOD_LIMIT = 1024
 """Longest cycle that is looked for, and sum of the cycles that are confirmed between two polls: below 0.1 ms."""
 # A point that left the disc by the last bit of rounding may seem inside again a block later. It never comes
@@ -525,14 +529,17 @@ def _is_captured(z: complex, c: complex, period: int, bailout2: float) -> bool:
 
 
 @_template(**OPTIONS)
-def _is_in_cycle(real: Doubles, lane: int, span: int, budget: int) -> tuple[bool, int]:
-    """(whether a lane that came near its checkpoint never escapes, what looking at it has cost of the budget)."""
+def _is_in_cycle(real: Doubles, lane: int, span: int, budget: int, left: int) -> tuple[bool, int]:
+    """(whether a lane that came near its checkpoint never escapes, what looking at it has cost of the budget).
+
+    left: iterations until its time is up.
+    """
     if not PROVES:
         # It came back to the bit, and goes round for ever.
         return True, 0
     zr, zi = real[lane], real[LANES + lane]
     cr, ci = real[STATE * LANES + lane], real[(STATE + 1) * LANES + lane]
-    period = _period(zr, zi, cr, ci, span)
+    period = _period(zr, zi, cr, ci, min(span, left // WORTH))
     if not 0 < period <= budget:
         return False, period
     return _is_captured(complex(zr, zi), complex(cr, ci), period, real[CONSTANTS + LIMIT]), period
@@ -549,7 +556,8 @@ def _look_for_periods(planes: Planes, real: Doubles, word: Words) -> None:
         lane = trailing_zeros(near | due)
         bit = 1 << lane
         if near & bit:
-            captured, cost = _is_in_cycle(real, lane, (blocks - word[MARK + lane]) * BLOCK, budget)
+            left = (int(real[END + lane]) - blocks) * BLOCK
+            captured, cost = _is_in_cycle(real, lane, (blocks - word[MARK + lane]) * BLOCK, budget, left)
             if cost <= budget:
                 # Captured, not yet, or never: ask again at the next checkpoint only.
                 real[CHECK + lane] = np.inf
@@ -638,6 +646,7 @@ def _compute(
     in_runs = int(SLOPES == 0 and n.strides[1] == n.itemsize and nf.strides[1] == nf.itemsize)
     _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start, in_runs)
     before = counters[0], counters[1], counters[2]
+    watches = tests != 0 and max_iter >= WORTH * BLOCK
     safe = limit / SAFE if CONVERGES else limit * SAFE
     next_watch = np.int64(WATCH_BLOCKS)
     told: int = poll(control)
@@ -649,7 +658,7 @@ def _compute(
             told = poll(control)
             continue
         limit_blocks = min(word[NEXT_END] - word[BLOCKS], QUANTUM_BLOCKS)
-        if tests != 0:
+        if watches:
             limit_blocks = min(limit_blocks, next_watch - word[BLOCKS])
         result = advance(real, limit_blocks, safe)
         word[BLOCKS] += result >> 32
@@ -659,7 +668,7 @@ def _compute(
             _bury(planes, real, word, dead)
         if word[BLOCKS] >= word[NEXT_END]:
             _retire(planes, real, word)
-        if tests != 0 and word[BLOCKS] >= next_watch:
+        if watches and word[BLOCKS] >= next_watch:
             next_watch = word[BLOCKS] + WATCH_BLOCKS
             _look_for_periods(planes, real, word)
         _publish(word, counters, before)
