@@ -135,10 +135,13 @@ QUANTUM_BLOCKS = 256
 """Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 5–10 µs."""
 LATEST = 2.0**62
 """Beyond the end of any lane, in blocks."""
-MANY = LANES // 4
+MANY = LANES // 2
 """New pixels from which on they are put into lanes as vectors."""
-SLACK = 16
-"""A lane waits for others at its end for this part of all iterations. Then they begin and end together from there on."""
+PATIENCE = 8
+MOST_PATIENT = 32
+"""A lane goes on beyond its end until others end too, for this part of all iterations and at most for these blocks. From
+there on they begin and end together: to end one alone costs as much as ten blocks of it.
+"""
 WATCH_BLOCKS = 15
 """Blocks between two looks for periods. A cycle is seen where its length divides the iterations between two looks:
 120, 240, 360 … have many divisors."""
@@ -462,7 +465,7 @@ def _retire(planes: Planes, real: Doubles, word: Words) -> None:
     while over:
         _free_lane(real, word, trailing_zeros(over))
         over &= over - 1
-    slack = float(word[MAX_ITER] // (SLACK * BLOCK))
+    slack = float(min(word[MAX_ITER] // (PATIENCE * BLOCK), MOST_PATIENT))
     word[NEXT_END] = int(min(next_end(real, slack), LATEST))
 
 
