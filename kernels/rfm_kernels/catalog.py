@@ -11,7 +11,7 @@ from typing import Any
 
 from numba import config
 
-from rfm_kernels import escape_time
+from rfm_kernels import escape_time, pixelwise
 from rfm_kernels.formulas import formula, label, trapped
 
 __all__ = ["cycle", "kernel", "periods", "plain_loop", "prepare"]
@@ -69,22 +69,22 @@ def kernel(
 
 @cache
 def cycle(name: str, degree: int = 2) -> Any:
-    """The cycle that a point's orbit goes to, see `escape_time.cycle_finder`."""
-    return escape_time.cycle_finder(formula(name, degree), label(name, degree))
+    """The cycle that a point's orbit goes to, see `pixelwise.cycle_finder`."""
+    return pixelwise.cycle_finder(formula(name, degree), label(name, degree))
 
 
 @cache
 def periods(name: str, degree: int = 2) -> Any:
-    """Writes the periods of a tile's pixels, see `escape_time.period_filler`."""
+    """Writes the periods of a tile's pixels, see `pixelwise.period_filler`."""
     known_as = label(name, degree)
     with _alone(f"{known_as}_p"):
-        return escape_time.period_filler(formula(name, degree), known_as)
+        return pixelwise.period_filler(formula(name, degree), known_as)
 
 
 @cache
 def plain_loop(name: str, degree: int = 2) -> Any:
-    """The counts of a formula pixel by pixel, see `escape_time.plain_loop`."""
-    return escape_time.plain_loop(formula(name, degree), label(name, degree))
+    """The counts of a formula pixel by pixel, see `pixelwise.plain_loop`."""
+    return pixelwise.plain_loop(formula(name, degree), label(name, degree))
 
 
 prepare("mandelbrot")

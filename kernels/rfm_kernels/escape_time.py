@@ -21,14 +21,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numba import config, njit
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from rfm_kernels.formulas import Formula
-from rfm_kernels.lanes import (
+from rfm_kernels.intrinsics import (
+    is_run,
+    offset,
+    ones,
+    pending,
+    pointer,
+    poll,
+    publish,
+    trailing_zeros,
+    write_counts,
+    write_inside,
+)
+from rfm_kernels.lanes import vector_code
+from rfm_kernels.layout import (
     ALLOWED,
     BLOCK,
     DEGREE_SCALE,
-    LANES,
     LIMIT,
     NOT_ESCAPED,
     PENDING,
@@ -38,20 +49,9 @@ from rfm_kernels.lanes import (
     SEED,
     TWO,
     VIEW,
-    is_run,
     layout,
-    offset,
-    ones,
-    pending,
-    pointer,
-    poll,
-    publish,
-    scalar_code,
-    trailing_zeros,
-    vector_code,
-    write_counts,
-    write_inside,
 )
+from rfm_kernels.vectors import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,20 +63,11 @@ if TYPE_CHECKING:
     Words = NDArray[np.int64]
 
 __all__ = [
-    "NOT_ESCAPED",
-    "PENDING",
-    "VIEW_WORDS",
     "Kernel",
     "build",
     "compiled",
-    "cycle_finder",
     "names",
-    "period_filler",
-    "plain_loop",
 ]
-
-VIEW_WORDS = 8
-"""Of a view, before the formula's parameters."""
 
 
 class Kernel(Protocol):
@@ -139,8 +130,8 @@ MANY = LANES // 2
 """New pixels from which on they are put into lanes as vectors."""
 PATIENCE = 8
 MOST_PATIENT = 32
-"""A lane goes on beyond its end until others end too, for this part of all iterations and at most for these blocks. From
-there on they begin and end together: to end one alone costs as much as ten blocks of it.
+"""A lane goes on beyond its end until others end too, for this part of all iterations and at most for these blocks.
+From there on they begin and end together: to end one alone costs as much as ten blocks of it.
 """
 WATCH_BLOCKS = 15
 """Blocks between two looks for periods. A cycle is seen where its length divides the iterations between two looks:
@@ -158,9 +149,9 @@ SAFE = 1.0 - 1e-8
 _PLACE = layout(Formula(lambda z, _c, _p: z), derivative=False)
 WORDS, STATE, SLOPES = _PLACE.words, _PLACE.state, _PLACE.slopes
 SAVED, CHECK, DUE, END = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.end))
-QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.fresh * LANES, _PLACE.scratch * LANES
+QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.new * LANES, _PLACE.scratch * LANES
 BORN, BASE = _PLACE.born * LANES, _PLACE.base * LANES
-LEFT, COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.allowed, _PLACE.count, _PLACE.smooth, _PLACE.far))
+LEFT, COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.allowed, _PLACE.counted, _PLACE.smooth, _PLACE.far))
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
 CONVERGES, DEGREE, TRAPPED = False, 2.0, False
 PROVES = False
@@ -261,7 +252,7 @@ def _scan(planes: Planes, real: Doubles, word: Words) -> int:
             x = x_first
             y += step
     word[ROW], word[COLUMN] = y, x
-    return which if which else (1 << found) - 1
+    return which or (1 << found) - 1
 
 
 @_template(**INLINE)
@@ -356,9 +347,7 @@ def _begin_pixels(planes: Planes, real: Doubles, word: Words) -> bool:
 
 
 @_template(**INLINE)
-def _enqueue(
-    planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: int, at: int
-) -> None:
+def _enqueue(planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: int, at: int) -> None:
     """Put a pixel into the queue. Its state and c are at these places, each word `stride` after the other."""
     k = word[QUEUED]
     for field in range(STATE):
@@ -690,10 +679,15 @@ def _aligned(length: int, dtype: type[np.generic]) -> NDArray[Any]:
 def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
-    rows = {"NEW": "fresh", "LEFT": "allowed", "DISTANCE": "far"}
-    rows |= {row.upper(): row for row in ("saved", "check", "due", "end", "born", "base", "queue", "count", "smooth", "scratch")}
+    rows = {"LEFT": "allowed", "COUNT": "counted", "DISTANCE": "far"}
+    rows |= {
+        row.upper(): row
+        for row in ("saved", "check", "due", "end", "born", "base", "new", "queue", "smooth", "scratch")
+    }
     meanings: dict[str, Any] = {name: getattr(place, row) * LANES for name, row in rows.items()}
-    meanings |= {name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS")}
+    meanings |= {
+        name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS")
+    }
     meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree, "TRAPPED": formula.trapped}
     meanings |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
     return meanings | vector_code(formula, place) | {"DOUBLES": place.doubles}
@@ -744,128 +738,3 @@ def build(formula: Formula, label: str, *, derivative: bool = False) -> Callable
         return compute
 
     return kernel
-
-
-CYCLE_LIMIT = 4096
-"""Longest cycle that is looked for at a single point."""
-SETTLE_LIMIT = 2000
-"""Applications after which pixels of a frame are looked at: 10 µs each; what has not settled then gets no period."""
-PERIODS_SIGNATURE = ["int64(int32[:, :], float32[:, :], int64, int64, float64[::1], int64, boolean, int64[::1])"]
-RETURN2 = 1e-20
-"""|difference|² to the beginning, relative to |z|², at which a cycle is closed."""
-NUDGE = 1e-6
-"""Off the cycle, to see whether it draws points in."""
-
-
-def _period_at(formula: Formula, label: str) -> Any:
-    """The length of the cycle that the orbit of a point goes to, and that attracts; 0: none was found."""
-    step, words, parameters = scalar_code(formula), formula.words, formula.parameters
-    (first_re, first_im), (second, third) = formula.start[:2], formula.start[-2:]
-    fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
-
-    def period_at(re: float, im: float, view: Doubles, applications: int, julia: bool) -> int:
-        p: Any = fixed(view[VIEW_WORDS:], parameters)
-        c = (view[6], view[7]) if julia else (re, im)
-        first = (re, im) if julia else (first_re, first_im)
-        z = first if words == 2 else (first[0], first[1], second, third)
-        for _ in range(applications):
-            z = step(z, c, p)
-        w = z
-        for period in range(1, CYCLE_LIMIT + 1):
-            w = step(w, c, p)
-            apart2 = (w[0] - z[0]) ** 2 + (w[1] - z[1]) ** 2
-            if not apart2 <= RETURN2 * (1.0 + z[0] * z[0] + z[1] * z[1]):
-                continue
-            for direction in range(2):
-                nudged = (z[0] + NUDGE * (1 - direction), z[1] + NUDGE * direction)
-                v = nudged if words == 2 else (nudged[0], nudged[1], z[-2], z[-1])
-                u = z
-                for _ in range(period):
-                    u, v = step(u, c, p), step(v, c, p)
-                if not (v[0] - u[0]) ** 2 + (v[1] - u[1]) ** 2 < NUDGE * NUDGE:
-                    return 0
-            return period
-        return 0
-
-    period_at.__qualname__ = f"period_at_{label}"
-    return njit(**OPTIONS)(period_at)
-
-
-def cycle_finder(formula: Formula, label: str) -> Callable[..., Any]:
-    """The length of the cycle that a point's orbit goes to and that attracts; 0: none was found.
-
-    Called as `(view, max_iter, julia)` for the pixel at the view's origin; compiled at the first call. What it says is
-    evidence, not proof: the orbit came back after max_iter applications, and neighbours of it came closer meanwhile.
-    """
-    at = _period_at(formula, label)
-
-    def find(view: Doubles, max_iter: int, julia: bool) -> int:
-        found: int = at(view[0], view[1], view, max_iter, julia)
-        return found
-
-    find.__qualname__ = f"cycle_{label}"
-    return njit(cache=bool(config.CACHE_DIR), **OPTIONS)(find)
-
-
-def period_filler(formula: Formula, label: str) -> Callable[..., Any]:
-    """Writes the period of each pixel of a tile that did not escape into nf, as `cycle_finder` tells it.
-
-    Called as `(n, nf, px0, py0, view, max_iter, julia, control)`, all as of a `Kernel`; returns 0 or the control word
-    it saw. Compiled, or loaded from the cache. Pixels whose orbit has not settled after 2000 applications keep their 0.
-    """
-    at = _period_at(formula, label)
-
-    def fill(
-        n: Counts, nf: Fractions, px0: int, py0: int, view: Doubles, max_iter: int, julia: bool, control: Words
-    ) -> int:
-        for y in range(n.shape[0]):
-            for x in range(n.shape[1]):
-                if n[y, x] == NOT_ESCAPED and nf[y, x] == 0.0:
-                    told: int = poll(control)
-                    if told != 0:
-                        return told
-                    column, row = float(px0 + x), float(py0 + y)
-                    re = view[0] + (view[2] * column + view[3] * row)
-                    im = view[1] + (view[4] * column + view[5] * row)
-                    nf[y, x] = at(re, im, view, min(max_iter, SETTLE_LIMIT), julia)
-        return 0
-
-    fill.__qualname__ = f"periods_{label}"
-    return njit(PERIODS_SIGNATURE, cache=bool(config.CACHE_DIR), **OPTIONS)(fill)
-
-
-def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:
-    """The counts of every pixel of a formula by the plain loop: what the kernels are compared with.
-
-    Called as `(n, px0, py0, view, max_iter, limit, julia)`; compiled at the first call.
-    """
-    step, words, parameters = scalar_code(formula), formula.words, formula.parameters
-    converges, (first_re, first_im) = formula.converges, formula.start[:2]
-    second, third = formula.start[-2:]
-    fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
-
-    def is_over(z: Any, limit: float) -> bool:
-        if converges:
-            return not (z[0] - z[2]) * (z[0] - z[2]) + (z[1] - z[3]) * (z[1] - z[3]) >= limit
-        return not z[0] * z[0] + z[1] * z[1] <= limit
-
-    over = njit(**INLINE)(is_over)
-
-    def loop(n: Counts, px0: int, py0: int, view: Doubles, max_iter: int, limit: float, julia: bool) -> None:
-        p: Any = fixed(view[VIEW_WORDS:], parameters)
-        for y in range(n.shape[0]):
-            for x in range(n.shape[1]):
-                column, row = float(px0 + x), float(py0 + y)
-                re = view[0] + (view[2] * column + view[3] * row)
-                im = view[1] + (view[4] * column + view[5] * row)
-                c = (view[6], view[7]) if julia else (re, im)
-                first = (re, im) if julia else (first_re, first_im)
-                z = first if words == 2 else (first[0], first[1], second, third)
-                count = 0
-                while count < max_iter and not over(z, limit):
-                    z = step(z, c, p)
-                    count += 1
-                n[y, x] = count if over(z, limit) else NOT_ESCAPED
-
-    loop.__qualname__ = f"plain_loop_{label}"
-    return njit(**OPTIONS)(loop)

@@ -30,7 +30,9 @@ __all__ = [
     "data_of",
     "load",
     "log2",
+    "ramp",
     "store",
+    "whole_row",
 ]
 
 LANES = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
@@ -42,8 +44,8 @@ VEC = ir.VectorType(F64, LANES)
 IVEC = ir.VectorType(I64, LANES)
 MASK = ir.IntType(LANES)
 
-# log2(m) = 2/ln 2 · artanh((m - 1)/(m + 1)) for m in [√½, √2): odd powers up to 11 leave 3e-11, and what it is for is kept
-# with 24 bits.
+# log2(m) = 2/ln 2 · artanh((m - 1)/(m + 1)) for m in [√½, √2): odd powers up to 11 leave 3e-11, and what it is for is
+# kept with 24 bits.
 LOG2_TERMS = tuple(2.0 / (np.log(2.0) * k) for k in range(1, 12, 2))
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 EXPONENT_BITS = 0xFFF0000000000000 - (1 << 64)
@@ -53,6 +55,11 @@ TWO_52_BITS = 0x4330000000000000
 def constant(value: float) -> Any:
     """The same number in every lane."""
     return ir.Constant(VEC, [ir.Constant(F64, value)] * LANES)
+
+
+def ramp() -> Any:
+    """0, 1, 2 … in the lanes."""
+    return ir.Constant(VEC, [ir.Constant(F64, float(lane)) for lane in range(LANES)])
 
 
 def _whole(value: int) -> Any:
@@ -141,9 +148,10 @@ class Register:
 
 def broadcast(builder: Any, scalar: Any) -> Any:
     """One number in every lane."""
-    one = builder.insert_element(ir.Constant(VEC, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [ir.Constant(ir.IntType(32), 0)] * LANES)
-    return builder.shuffle_vector(one, ir.Constant(VEC, ir.Undefined), zeros)
+    kind = ir.VectorType(scalar.type, LANES)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
+    zeros = ir.Constant(ir.VectorType(I32, LANES), [ir.Constant(I32, 0)] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
 
 def data_of(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
@@ -164,6 +172,11 @@ def load(builder: Any, data: Any, row: int) -> Any:
 def store(builder: Any, data: Any, row: int, value: Any) -> None:
     """Write a row."""
     builder.store(value, _row(builder, data, row), align=8)
+
+
+def whole_row(builder: Any, place: Any) -> Any:
+    """A pointer to LANES words from one to the first of them."""
+    return builder.bitcast(place, IVEC.as_pointer())
 
 
 def bits(builder: Any, condition: Any) -> Any:

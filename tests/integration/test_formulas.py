@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rfm_kernels.escape_time import PENDING
+from rfm_kernels.layout import PENDING
 from rfm_runtime import Client
 from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.plan import plan

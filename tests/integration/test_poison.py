@@ -18,7 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from rfm_kernels.escape_time import PENDING
+from rfm_kernels.layout import PENDING
 from rfm_runtime import Client
 from rfm_runtime.client.handle import Operation
 from rfm_runtime.engine.frames import HOLE

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from rfm_kernels.escape_time import PENDING
+from rfm_kernels.layout import PENDING
 from rfm_runtime import Client
 from rfm_runtime.engine.frames import folder_name
 from rfm_runtime.engine.renderer import Renderer

@@ -1,6 +1,7 @@
 from typing import Any
 
 Array: Any
+CPointer: Any
 UniTuple: Any
 boolean: Any
 complex64: Any

@@ -16,9 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba import config
 
-from rfm_kernels import escape_time, lanes
 from rfm_kernels.catalog import kernel, plain_loop
-from rfm_kernels.escape_time import NOT_ESCAPED, PENDING
+from rfm_kernels.layout import BLOCK, NOT_ESCAPED, PENDING
+from rfm_kernels.vectors import LANES
 
 compiled = pytest.mark.skipif(config.DISABLE_JIT, reason="NUMBA_DISABLE_JIT is set")
 SIZE = 12 if config.DISABLE_JIT else 96
@@ -230,9 +230,9 @@ def test_the_block_is_vector_code_without_contraction() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     packed = re.findall(r"\bv?mulpd\s+[^\n]*%([xyz])mm", run.stdout)
-    widest = 2 if lanes.LANES == 32 else 1
+    widest = 2 if LANES == 32 else 1
     if "avx" in _cpu_flags():
-        assert sum("xyz".index(letter) >= widest for letter in packed) >= 3 * lanes.BLOCK
+        assert sum("xyz".index(letter) >= widest for letter in packed) >= 3 * BLOCK
     assert not re.search(r"\bvfn?m(add|sub)", run.stdout)
 
 
@@ -290,4 +290,42 @@ def test_only_pending_pixels_are_touched() -> None:
     frame.n[::2] = 123
     frame.run()
     assert (frame.n[::2] == 123).all()
-    assert escape_time.PENDING not in frame.n
+    assert PENDING not in frame.n
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    st.floats(0, 1),
+    st.one_of(st.integers(1, 40), st.sampled_from([499, 500, 2000])),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["whole", "rows turned", "columns apart", "planes unlike"]),
+    st.booleans(),
+)
+@example(1.0, 500, 0, "whole", True)
+@example(0.4, 16, 1, "columns apart", False)
+@example(0.1, 17, 2, "planes unlike", True)
+def test_whichever_pixels_are_pending_and_however_planes_lie_the_result_is_the_same(
+    density: float, max_iter: int, seed: int, lie: str, tests: bool
+) -> None:
+    """Rows of pending pixels are taken whole, others one by one; planes whose columns are apart never are."""
+    frame = Frame(-0.7, 0.05, 2.6, max_iter=max_iter, tests=tests, bailout2=4.0)
+    whole = Frame(-0.7, 0.05, 2.6, max_iter=max_iter, tests=tests, bailout2=4.0)
+    assert whole.run() == 0
+    rng = np.random.default_rng(seed)
+    # Stretches of a row as a stopped tile leaves them, and single pixels.
+    pending = rng.random(frame.n.shape) < density
+    pending |= np.repeat(rng.random((frame.h, -(-frame.w // 40))) < 0.5, 40, axis=1)[:, : frame.w]
+    before = rng.integers(0, 1000, frame.n.shape)
+    if lie == "rows turned":
+        frame.n, frame.nf = frame.n[::-1], frame.nf[::-1]
+    if lie == "columns apart":
+        frame.n, frame.nf = np.repeat(frame.n, 2, axis=1)[:, ::2], np.repeat(frame.nf, 2, axis=1)[:, ::2]
+    if lie == "planes unlike":
+        frame.nf = np.asfortranarray(frame.nf)
+    frame.n[:] = np.where(pending, PENDING, before)
+    frame.nf[:] = 7.0
+    assert frame.run() == 0
+    np.testing.assert_array_equal(frame.n, np.where(pending, whole.n, before))
+    np.testing.assert_array_equal(frame.nf, np.where(pending, whole.nf, np.float32(7.0)))
+    assert frame.counters[0] == pending.sum()
+    assert frame.counters[1] == np.where(whole.n == NOT_ESCAPED, max_iter, whole.n)[pending].sum()
