@@ -137,8 +137,9 @@ WATCH_BLOCKS = 15
 """Blocks between two looks for periods. A cycle is seen where its length divides the iterations between two looks:
 120, 240, 360 … have many divisors."""
 WORTH = 200
-"""Iterations that a proof costs for each point of a cycle: one that saves fewer is not tried. And the fewest iterations
-a frame has where cycles are looked for, over BLOCK."""
+"""Iterations that a proof costs for each point of a cycle: one that saves fewer is not tried."""
+WATCHED = 1600
+"""Iterations of a frame from which on cycles are looked for."""
 PERIOD_LIMIT = 1024
 """Longest cycle that is looked for, and sum of the cycles that are confirmed between two polls: below 0.1 ms."""
 # A point that left the disc by the last bit of rounding may seem inside again a block later. It never comes
@@ -638,7 +639,7 @@ def _compute(
     in_runs = int(SLOPES == 0 and n.strides[1] == n.itemsize and nf.strides[1] == nf.itemsize)
     _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start, in_runs)
     before = counters[0], counters[1], counters[2]
-    watches = tests != 0 and max_iter >= WORTH * BLOCK
+    watches = tests != 0 and max_iter >= WATCHED
     safe = limit / SAFE if CONVERGES else limit * SAFE
     next_watch = np.int64(WATCH_BLOCKS)
     told: int = poll(control)

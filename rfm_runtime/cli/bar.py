@@ -22,6 +22,9 @@ __all__ = ["Rate", "details", "follow", "interruption"]
 PLAIN_S = 2.0
 """Between two lines where there is no terminal; what is done sooner needs none."""
 
+MESSAGE_S = 0.5
+"""Until what an operation says of itself is a line there."""
+
 TITLE_WIDTH = 16
 BAR_WIDTH = 10
 """Of the bar at least."""
@@ -47,7 +50,11 @@ class Rate:
 
 
 def details(update: ProgressUpdate, per_s: float, room: int) -> str:
-    """What is told beside the bar in `room` characters: time left, then tiles, then speed, as far as they fit."""
+    """What is told beside the bar in `room` characters: the owner's own words if there are any, else time left, then
+    tiles, then speed, as far as they fit.
+    """
+    if update.message:
+        return shortened(printable(update.message), room)
     tiles = f"{update.tiles.done}/{update.tiles.total} tiles" if update.tiles is not None else ""
     speed = f"{number(per_s)} it/s" if per_s > 0 else ""
     left = ""
@@ -119,16 +126,25 @@ def _lines(client: Client, operation: Operation) -> None:
     rate = Rate()
     said_s = time.monotonic()
     lost = False
+    message, since_s = "", 0.0
 
     def look() -> None:
-        nonlocal lost
+        nonlocal lost, message
         if lost != (client.state not in ("live", "closed")):
             lost = not lost
             print("connection lost, trying again" if lost else "connected again", file=sys.stderr, flush=True)
+        if message and time.monotonic() - since_s >= MESSAGE_S:
+            print(printable(message), file=sys.stderr, flush=True)
+            message = ""
 
     for update in interruptible(operation.progress(), look):
-        text = details(update, rate.measured(update), 200)
         now_s = time.monotonic()
+        if update.progress == 0.0:
+            # What comes before the work is said once, and not at all if it is over at once.
+            message, since_s = update.message, now_s
+            continue
+        message = ""
+        text = details(update, rate.measured(update), 200)
         if now_s - said_s >= PLAIN_S:
             said_s = now_s
             print(f"{update.progress:5.1f} %  {text}", file=sys.stderr, flush=True)

@@ -527,8 +527,8 @@ class EngineShell:
         stop = self._preparing[assign.operation_id] = threading.Event()
         recovered: frames.Recovered | None = None
         try:
-            await self._compiled(assign.operation_id, stop)
-            await self._limited(assign.operation_id, stop)
+            await self._compiled(assign, stop)
+            await self._limited(assign, stop)
             info = self._info(assign)
             recovered = await self._recover(assign.operation_id, info, stop)
             if recovered is None:
@@ -574,20 +574,26 @@ class EngineShell:
             )
         )
 
-    async def _compiled(self, operation_id: str, stop: threading.Event) -> None:
+    async def _compiled(self, assign: Assign, stop: threading.Event) -> None:
         """Wait for the kernels of its formula, some seconds for the first render of one. Raises Interrupted."""
-        request = self._requests[operation_id]
+        request = self._requests[assign.operation_id]
         if self._kernels.are_ready(request):
             return
+        self._doing(assign, f"compiling kernels of {request.formula} (once after an update)")
         compiling = self._loop.create_task(self._kernels.compiled(request))
         # Others may want them too, so that only the waiting ends.
         await _unless(stop, compiling)
 
-    async def _limited(self, operation_id: str, stop: threading.Event) -> None:
+    def _doing(self, assign: Assign, doing: str) -> None:
+        self._feed(core.Preparing(assign.operation_id, assign.generation, doing))
+
+    async def _limited(self, assign: Assign, stop: threading.Event) -> None:
         """Find out how many iterations it needs, where it does not say. Raises Interrupted, RfmError."""
+        operation_id = assign.operation_id
         request = self._requests[operation_id]
         if request.max_iter:
             return
+        self._doing(assign, "finding out how many iterations it needs")
         job = self._loop.create_task(self._helpers.done(pipe.Limit(msgspec.msgpack.encode(request))))
         answer = await _unless(stop, job)
         if not isinstance(answer, pipe.Iterations):

@@ -24,6 +24,7 @@ from rfm_runtime.core.tiles.messages import (
     FrameReady,
     Heard,
     PauseAsked,
+    Preparing,
     Rect,
     Reported,
     Stop,
@@ -105,6 +106,12 @@ class World(Ledger):
     def begin(self, operation_id: str = "op", generation: int = 1, **fields: Any) -> list[Command]:
         """Assign it and have its frame ready."""
         return self.assign(operation_id, generation, **fields) + self.frame_ready(operation_id)
+
+    def prepares(self, operation_id: str = "op", doing: str = "compiling kernels") -> list[Command]:
+        """Something takes its time before there is a frame."""
+        assign = self.preparing[operation_id]
+        self.claims[operation_id, assign.generation].prepares = True
+        return self.handle(Preparing(operation_id, assign.generation, doing))
 
     def frame_ready(self, operation_id: str = "op") -> list[Command]:
         """The frame was made or recovered: what is not committed is reset."""

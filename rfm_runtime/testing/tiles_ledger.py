@@ -133,6 +133,7 @@ class Claim:
     assign: Assign
     grid: TileGrid
     ready: bool = False
+    prepares: bool = False
     started: bool = False
     cancelled: bool = False
     paused: bool = False
@@ -182,7 +183,8 @@ class Ledger:
                     claim.forced = claim.forced or claim.cancelled
             case SayStarted():
                 claim = self._living(command.operation_id, command.generation)
-                require(claim.ready and not claim.started, "started twice, or without a frame", command)
+                begun = claim.ready or claim.prepares
+                require(begun and not claim.started, "started twice, or before anything is done", command)
                 require(not claim.dropped, "the start of a claim that is fenced off", command)
                 claim.started = True
             case SayPaused():

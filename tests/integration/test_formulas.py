@@ -69,5 +69,11 @@ def test_a_cancel_does_not_wait_for_kernels_that_are_being_compiled(cold: Runtim
         assert time.monotonic() - begin_s < 1.5
         # The compilation went on, and the next one has the kernels.
         again = client.submit(KIND, params)
+        updates = list(again.progress())
         assert again.wait(90) == "completed", again.info
         assert cold.logs().count('"event": "compiling_kernels"') == 1
+    # Meanwhile it says what it waits for, and no time left.
+    waiting = [update for update in updates if update.message]
+    assert {update.message for update in waiting} == {"compiling kernels of celtic (once after an update)"}
+    assert all(update.eta_ms is None and update.progress == 0.0 for update in waiting)
+    assert [update.message for update in updates if update.progress > 0.0].count("") > 0

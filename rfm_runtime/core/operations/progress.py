@@ -200,7 +200,11 @@ class Merge:
         self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
         self.total_cpu_s = max(self.total_cpu_s, self.cpu_before_s + cpu_ns / 1e9)
         self.expected = self._expected(owner, cpu_ns - owner.cpu_ns)
-        self.pace.measured(self._reached, now_s, self.total_cpu_s, self.expected)
+        if owner.steps is not None and owner.steps[0] == 0:
+            # What comes before the first step says nothing of its rate.
+            self.pace.restart()
+        else:
+            self.pace.measured(self._reached, now_s, self.total_cpu_s, self.expected)
         self.dirty = True
 
     def _expected(self, owner: OperationMeasure, in_hand_ns: int) -> Expected | None:

@@ -26,6 +26,7 @@ from rfm_runtime.core.tiles.messages import (
     Kill,
     PauseAsked,
     Prepare,
+    Preparing,
     PriorityChanged,
     Report,
     Reported,
@@ -81,6 +82,7 @@ class EngineCore:
         self.draining = False
         self._handlers: dict[type[Struct], Callable[[Any, float, int], list[Command]]] = {
             Assigned: lambda message, _s, _ms: self._assigned(message.assign),
+            Preparing: lambda message, _s, _ms: self._preparing(message),
             FrameReady: lambda message, _s, _ms: self._frame_ready(message),
             FrameFailed: lambda message, _s, _ms: self._frame_failed(message),
             WorkerUp: lambda message, _s, _ms: self._worker_up(message),
@@ -154,6 +156,21 @@ class EngineCore:
         discard: list[Command] = [Discard(run.operation_id, run.generation)]
         return discard + (self._begin(run.successor) if run.successor is not None and not self.draining else [])
 
+    def _preparing(self, message: Preparing) -> list[Command]:
+        run = self._run(message.operation_id, message.generation)
+        if run is None or run.prepared or run.stopping:
+            return []
+        run.doing = message.doing
+        run.changed = True
+        return self._say_started(run)
+
+    def _say_started(self, run: Run) -> list[Command]:
+        if run.started_said:
+            return []
+        run.started_said = True
+        pixels = float(run.grid.width_px * run.grid.height_px)
+        return [SayStarted(run.operation_id, run.generation, pixels, run.grid)]
+
     def _frame_ready(self, message: FrameReady) -> list[Command]:
         run = self._run(message.operation_id, message.generation)
         if run is None or run.prepared:
@@ -162,10 +179,8 @@ class EngineCore:
             run.finished_before(message.artifacts, message.holes)
         else:
             run.prepare(message.committed, message.iterations, message.holes, message.costs)
-        if run.dropped:
-            return []
-        pixels = float(run.grid.width_px * run.grid.height_px)
-        return [SayStarted(run.operation_id, run.generation, pixels, run.grid)]
+        run.changed = True
+        return [] if run.dropped else self._say_started(run)
 
     def _frame_failed(self, message: FrameFailed) -> list[Command]:
         if run := self._run(message.operation_id, message.generation):
@@ -494,7 +509,7 @@ class EngineCore:
             if (run.cancelled or run.dropped) and run.kill_at_s is not None and now_s >= run.kill_at_s:
                 # What computes for another render was told to make room, and does unless it is stuck.
                 commands += self._kill(run, innocent=now_s >= run.kill_at_s + MAKE_ROOM_S)
-            if run.changed and run.prepared and not run.dropped:
+            if run.changed and (run.prepared or run.doing) and not run.dropped:
                 run.changed = False
                 commands.append(Report(run.operation_id, run.measure(now_ms)))
         return commands

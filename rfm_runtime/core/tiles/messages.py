@@ -25,6 +25,7 @@ __all__ = [
     "PauseAsked",
     "Phase",
     "Prepare",
+    "Preparing",
     "PriorityChanged",
     "Rect",
     "Report",
@@ -78,6 +79,14 @@ class Assigned(Struct, frozen=True):
     """The broker gave us an operation, or confirmed one after its restart (new handle)."""
 
     assign: Assign
+
+
+class Preparing(Struct, frozen=True):
+    """Before there is a frame something takes its time. doing: what, as watchers shall read it."""
+
+    operation_id: str
+    generation: int
+    doing: str
 
 
 class FrameReady(Struct, frozen=True, kw_only=True):

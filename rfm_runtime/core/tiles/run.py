@@ -65,6 +65,8 @@ class Run:
         self.paused = assign.paused
         self.pause_said: bool | None = False
         self.prepared = False
+        self.doing = ""
+        self.started_said = False
         self.cancelled = False
         self.released = False
         self.dropped = False
@@ -373,6 +375,8 @@ class Run:
         """The cumulative measure, with the next counter."""
         self.counter += 1
         number, name = STEPS[self.phase]
+        if self.doing and not self.prepared:
+            number, name = 0, "prepare"
         return OperationMeasure(
             generation=self.generation,
             counter=self.counter,
@@ -382,6 +386,7 @@ class Run:
             unit="px",
             step=name,
             steps=(number, len(STEPS)),
+            message="" if self.prepared else self.doing,
             tiles_total=self.total_tiles,
             tiles_done=len(self.committed),
             committed=bytes(self.bitmap),

@@ -76,7 +76,7 @@ def work(world: World, a: int, b: int) -> str:
 
 
 def frame(world: World, a: int, b: int) -> str:
-    """A frame is there, or the disk is full."""
+    """A frame is there, or the disk is full, or something takes its time before."""
     waiting = sorted(world.place.preparing)
     if not waiting or world.engine_is_frozen():
         return ""
@@ -84,6 +84,9 @@ def frame(world: World, a: int, b: int) -> str:
     if b % 16 == 0:
         world.place.frame_failed(operation_id)
         return f"no room for the frame of {operation_id}"
+    if b % 16 in (1, 2):
+        world.place.prepares(operation_id)
+        return f"kernels for {operation_id} are compiled"
     world.place.frame_ready(operation_id)
     return f"the frame of {operation_id} is ready"
 

@@ -35,6 +35,11 @@ def test_the_step_is_said_where_there_are_no_figures() -> None:
     assert details(update(step="reference orbit"), 0, 10) == "reference…"
 
 
+def test_what_an_operation_says_of_itself_comes_first():
+    assert details(update(message="compiling kernels", step="prepare"), 0, 60) == "compiling kernels"
+    assert details(update(message="compiling kernels"), 0, 10) == "compiling…"
+
+
 def test_rate_is_of_the_last_measures_and_never_negative() -> None:
     rate = Rate()
     assert rate.measured(update(measured_at_ms=0, iterations=0)) == 0

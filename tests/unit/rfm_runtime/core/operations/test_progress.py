@@ -215,6 +215,17 @@ def test_standing_still_in_a_pause_is_no_rate():
     assert pace.eta(10.0).p50 == pytest.approx(1000, rel=0.01)
 
 
+@pytest.mark.scenario("J36")
+def test_what_comes_before_the_first_step_is_no_rate():
+    merge = claimed()
+    merge.reported(whole(1, 0.0, steps=(0, 3), message="compiling"), 0.0)
+    update = shown(merge)
+    assert (update.message, update.eta_ms, update.progress) == ("compiling", None, 0.0)
+    for number in range(4):
+        merge.reported(whole(2 + number, 100.0 * number, steps=(2, 3)), 1000.0 + number)
+    assert shown(merge).eta_ms.p50 == pytest.approx(7000, rel=0.05)
+
+
 def test_work_beside_the_tiles_shows_as_iterations_until_the_owner_counts_it():
     merge = claimed()
     merge.reported(whole(1, 0.0, tiles_total=4), 0.0)

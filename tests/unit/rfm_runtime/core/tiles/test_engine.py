@@ -14,6 +14,7 @@ from rfm_runtime.core.tiles.messages import (
     Heard,
     Kill,
     Prepare,
+    Preparing,
     PriorityChanged,
     Report,
     Reported,
@@ -88,6 +89,27 @@ def test_an_assignment_has_its_frame_prepared_then_is_started_and_dispatched(wor
     commands = world.frame_ready()
     assert commands[0] == SayStarted("op", 1, 17.0 * 7, grid(2, 1))
     assert dispatched(commands) == [(1, "op", "preview", 0), (1, "op", "preview", 1)]
+
+
+@pytest.mark.scenario("J36")
+def test_what_takes_its_time_before_there_is_a_frame_is_said_and_is_no_step_yet(world):
+    world.assign()
+    assert world.prepares() == [SayStarted("op", 1, 17.0 * 7, grid(2, 1))]
+    (report,) = only(world.tick(), Report)
+    assert (report.measure.message, report.measure.steps) == ("compiling kernels", (0, 3))
+    assert (report.measure.done, report.measure.total) == (0.0, 17.0 * 7)
+    assert not only(world.tick(), Report)
+    assert not only(world.frame_ready(), SayStarted)
+    (report,) = only(world.tick(), Report)
+    assert (report.measure.message, report.measure.steps) == ("", (1, 3))
+    assert world.handle(Preparing("op", 1, "compiling kernels")) == []
+
+
+def test_nothing_is_said_of_the_preparation_of_what_was_cancelled(world):
+    world.assign()
+    world.cancel()
+    assert world.handle(Preparing("op", 1, "compiling kernels of celtic")) == []
+    assert world.handle(Preparing("op", 2, "compiling kernels of celtic")) == []
 
 
 def test_a_render_ends_completed_with_its_artefacts_and_full_measure(world):
