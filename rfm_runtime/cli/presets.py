@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_runtime.cli import completion
+from rfm_runtime.cli.bar import PLAIN_S
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, print_table
 from rfm_runtime.cli.sizes import SizeOption, pixels_of
 from rfm_runtime.cli.text import Column
@@ -103,7 +106,8 @@ def _thumbnails(
         raise SetupError(f"cannot make the folder {folder}: {error.strerror}", hint="name another folder") from None
     targets = [output_file(folder / f"{one.name}.png", force=force, runtime_dir=runtime_dir) for one in known]
     with runtime(runtime_dir, detach=False) as (client, _):
-        status = console(stderr=True).status("rendering")
+        out = console(stderr=True)
+        status, said_s = out.status("rendering"), time.monotonic()
         with status:
             params: list[dict[str, Any]] = [preset_params(one.name) | pixels | {"samples": SAMPLES} for one in known]
             submitted = [client.submit(RENDER, given, name=one.name) for one, given in zip(known, params, strict=True)]
@@ -111,6 +115,9 @@ def _thumbnails(
                 for number, (operation, target) in enumerate(zip(submitted, targets, strict=True)):
                     status.update(f"rendering {known[number].name} ({number + 1} of {len(known)})")
                     operation.save(target, force=force)
+                    if not out.is_terminal and time.monotonic() - said_s >= PLAIN_S:
+                        said_s = time.monotonic()
+                        print(f"{number + 1} of {len(known)} presets", file=sys.stderr, flush=True)
             finally:
                 # Where one fails, or the user has had enough, nobody waits for the rest.
                 for operation in submitted:

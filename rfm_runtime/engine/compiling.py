@@ -7,9 +7,12 @@ output before each module; with FORMULA DEGREE plain|derivative|TRAP[+periods], 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import signal
 import sys
+import traceback
+from pathlib import Path
 
 from rfm_runtime.observe.process import die_with_parent
 
@@ -31,12 +34,35 @@ def main(arguments: list[str]) -> int:
         formula, degree, kind = arguments
         kind, _, periods = kind.partition("+")
         trap = None if kind in ("plain", "derivative") else kind
-        prepare(formula, int(degree), derivative=kind != "plain", trap=trap, by_period=bool(periods))
+        try:
+            prepare(formula, int(degree), derivative=kind != "plain", trap=trap, by_period=bool(periods))
+        except Exception as error:
+            if (said := _said_of_step(error, formula)) is None:
+                raise
+            print(said, file=sys.stderr)
+            return 1
         return 0
     for number, module in enumerate(MODULES, 1):
         print(f"compiling kernels {number}/{len(MODULES)}", flush=True)
         importlib.import_module(module)
     return 0
+
+
+def _said_of_step(error: BaseException, name: str) -> str | None:
+    """File, line and fault of a package's step, for whoever has to mend it; None if it was raised elsewhere."""
+    from rfm_kernels.formulas import BY_DEGREE, SIMPLE, installed
+
+    if name in SIMPLE or name in BY_DEGREE:
+        return None
+    file = inspect.getsourcefile(inspect.unwrap(installed(name).step))
+    cause: BaseException | None = error
+    while cause is not None:
+        # Numba wraps what is raised while it writes code.
+        for frame in reversed(traceback.extract_tb(cause.__traceback__)):
+            if frame.filename == file:
+                return f"{Path(file).name}, line {frame.lineno}: {type(cause).__name__}: {cause}"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 if __name__ == "__main__":

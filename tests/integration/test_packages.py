@@ -33,7 +33,16 @@ def remembering(z, c, p):
     return x + c[0] + more[0], y + c[1] + more[1]
 
 
+def branching(z, c, _p):
+    """A branch, which no step may have."""
+    x, y = squared(z)
+    if x > y:
+        x, y = y, x
+    return x + c[0], y + c[1]
+
+
 twin = Formula(step)
+branches = Formula(branching)
 leaning = Formula(remembering, parameters=2)
 no_formula = 5
 
@@ -53,6 +62,7 @@ no_degree = Formula(step, degree=float("nan"))
 ENTRIES = """
 [rfm_runtime.formulas]
 twin = theirs.formulas:twin
+branches = theirs.formulas:branches
 leaning = theirs.formulas:leaning
 broken = theirs.formulas:not_there
 wrong = theirs.formulas:no_formula
@@ -115,6 +125,13 @@ def test_a_packages_formula_is_rendered_listed_probed_and_not_taken_for_ours(pac
                 with pytest.raises(BadRequestError) as refused:
                     client.submit(KIND, {**VIEW, "formula": name})
                 assert said in f"{refused.value.message} {refused.value.hint}"
+            branches = client.submit(KIND, {**VIEW, "formula": "branches"})
+            assert branches.wait(120) == "failed"
+            assert branches.info is not None
+            assert branches.info.error is not None
+            line = 1 + MODULE.splitlines().index("    if x > y:")
+            assert f"formulas.py, line {line}: TypeError" in branches.info.error.message
+            assert "no branches" in (branches.info.error.hint or "")
             with pytest.raises(BadRequestError, match="power means nothing"):
                 client.submit(KIND, {**VIEW, "power": 3})
         env = environment(tmp_path, PYTHONPATH=str(package))
