@@ -122,6 +122,13 @@ def render(
     samples: Annotated[
         int | None, typer.Option(metavar="1…8", help="Of a pixel at edges, against jaggies and noise; 1 without it.")
     ] = None,
+    distances: Annotated[
+        bool | None,
+        typer.Option(
+            "--distances/--no-distances",
+            help="Keep the last z and the distance to the set too, for other colours later and for --exr.",
+        ),
+    ] = None,
     interior_tests: Annotated[
         bool | None, typer.Option("--interior-tests/--no-interior-tests", help="Find inside points early.")
     ] = None,
@@ -148,7 +155,10 @@ def render(
         Path | None, typer.Option(metavar="FILE", help="Write counts too: n and mu for NumPy, .npz.")
     ] = None,
     exr: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write counts for other deep-zoom programs, .exr.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write N0 and NF for other deep-zoom programs, .exr; with --distances T, DEX, DEY."
+        ),
     ] = None,
     save_params: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the parameters too: .toml, .kfr or .kfp.")
@@ -202,6 +212,7 @@ def render(
         **_pair(trap_at),
         "trap_radius": trap_radius,
         "samples": samples,
+        "distances": distances,
         "interior_tests": interior_tests,
         "on_poison": on_poison,
         "tile_px": tile,

@@ -80,7 +80,7 @@ def recoloured(job: pipe.Recolour) -> pipe.JobAnswer:
     if request.needs_derivative and not (folder / "far.npy").exists():
         raise BadRequestError(
             "this frame has no distances, which these colours follow from",
-            hint="render it with slopes, or coloured by distance or field lines; then all can be changed",
+            hint="render it with distances, or with slopes; then all can be changed",
         )
     digest = hashlib.blake2b(msgspec.json.encode(request), digest_size=8).hexdigest()
     name = f"{pipe.RECOLOURED}{digest}.png"

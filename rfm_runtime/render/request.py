@@ -77,9 +77,10 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     the others. trap: "point", "cross" or "circle" at trap_re, trap_im, the circle with trap_radius: how near to it an
     orbit comes is kept, and can be coloured by. max_iter: a point that takes longer counts as inside; 0: as many as the
     view needs, found out when it begins. samples: of a pixel where colours change from one to the next, 1 to 8; all
-    others have one. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where pixels kill
-    whoever computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and black. All that
-    has to do with colours: see `rfm_runtime.render.colouring.Colouring`.
+    others have one. distances: the last z and the distance estimate are kept whatever the colours need, for EXR files
+    and for other colours later. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where
+    pixels kill whoever computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and
+    black. All that has to do with colours: see `rfm_runtime.render.colouring.Colouring`.
     """
 
     formula: str = "mandelbrot"
@@ -107,14 +108,15 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     trap_im: float = 0.0
     trap_radius: float = 1.0
     samples: int = 1
+    distances: bool = False
     tile_px: int | None = None
     interior_tests: bool = True
     on_poison: str = "fail"
 
     @property
     def needs_derivative(self) -> bool:
-        """Whether the kernel with all planes computes it: for its colours, or for its trap."""
-        return super().needs_derivative or self.trap is not None
+        """Whether the kernel with all planes computes it: for its colours, for its trap, or to be kept."""
+        return super().needs_derivative or self.trap is not None or self.distances
 
     @property
     def tile_edge_px(self) -> int:

@@ -89,10 +89,12 @@ def test_a_preset_as_a_file_of_ones_own(env: dict[str, str], tmp_path: Path) -> 
     assert (kept.re, kept.width_px, kept.palette) == ("-1.7548776662", 32, "plasma")
 
 
-def test_pictures_that_take_a_derivative_have_it_in_exr(env: dict[str, str], tmp_path: Path) -> None:
-    text = "re = -0.7463\nim = 0.1102\nwidth = 0.02\nwidth_px = 64\nheight_px = 48\nmax_iter = 400\nslopes = 1\n"
+@pytest.mark.scenario("J44")
+@pytest.mark.parametrize("option", ["--slopes=1", "--distances"])
+def test_pictures_that_take_a_derivative_have_it_in_exr(env: dict[str, str], tmp_path: Path, option: str) -> None:
+    text = "re = -0.7463\nim = 0.1102\nwidth = 0.02\nwidth_px = 64\nheight_px = 48\nmax_iter = 400\n"
     (tmp_path / "lit.toml").write_text(text, encoding="utf-8")
-    assert cli("render", "--like", "lit.toml", "--exr", "lit.exr", env=env, cwd=tmp_path).returncode == 0
+    assert cli("render", "--like", "lit.toml", option, "--exr", "lit.exr", env=env, cwd=tmp_path).returncode == 0
     planes = {name: channel.pixels for name, channel in OpenEXR.File(str(tmp_path / "lit.exr")).channels().items()}
     assert set(planes) == {"N", "N0", "NF", "T", "DEX", "DEY"}
     escaped = planes["N0"] != 2**32 - 1

@@ -50,6 +50,7 @@ def text_of(content: bytes) -> dict[str, str]:
         ({}, {"colouring": "histogram", "bits": 16}),
         ({"slopes": 1.0, "samples": 4}, {"slopes": -0.5, "light_azimuth_deg": 30.0, "palette": "#102030,#ffeecc"}),
         ({"colouring": "distance", "samples": 2}, {"colouring": "field_lines", "dither": True}),
+        pytest.param({"distances": True}, {"slopes": 1.0, "colouring": "distance"}, marks=pytest.mark.scenario("J44")),
     ],
 )
 def test_a_finished_render_is_coloured_again_as_if_it_had_been_rendered_so(
