@@ -1,9 +1,9 @@
 """Escape-time fractals at float64 depth: a pool of vector lanes that is refilled as pixels die.
 
-A pixel goes: scan → interior test → (its first block, counted) → ready → lane → (uncounted blocks until it seems to
-have died, or its time is up) → queue → (its last block again, counted) → output; one that dies in its first block is
-done there. So the fast loop counts nothing, every count is taken in the scalar kernel's order of operations, and a
-lane never waits for its neighbours. The output buffers are the only state that outlives a call.
+A pixel goes: scan → interior test → (its first block, counted) → lane → (uncounted blocks until it seems to have died)
+→ queue → (its last block again, counted) → output. One that dies in its first block is done there, and one whose time
+is up in its lane. So the fast loop counts nothing, every count is taken in the scalar kernel's order of operations,
+and a lane never waits for its neighbours. The output buffers are the only state that outlives a call.
 
 This file is written once for all formulas. `build` makes a kernel of it: the functions that are marked here, compiled
 with the vector code and the layout of one formula (`rfm_kernels.lanes`) in place of the names below.
@@ -37,7 +37,6 @@ from rfm_kernels.intrinsics import (
 )
 from rfm_kernels.lanes import vector_code
 from rfm_kernels.layout import (
-    ALLOWED,
     BLOCK,
     DEGREE_SCALE,
     LIMIT,
@@ -130,7 +129,7 @@ MANY = LANES // 2
 """New pixels from which on they are put into lanes as vectors."""
 PATIENCE = 8
 MOST_PATIENT = 32
-"""A lane goes on beyond its end until others end too, for this part of all iterations and at most for these blocks.
+"""A lane goes on beyond its end until others end too, for an eighth of all iterations and at most for 32 blocks.
 From there on they begin and end together: to end one alone costs as much as ten blocks of it.
 """
 WATCH_BLOCKS = 15
@@ -138,8 +137,8 @@ WATCH_BLOCKS = 15
 120, 240, 360 … have many divisors."""
 WORTH = 200
 """Iterations that a proof costs for each point of a cycle: one that saves fewer is not tried."""
-WATCHED = 1600
-"""Iterations of a frame from which on cycles are looked for."""
+WATCHED = 8 * WORTH
+"""Iterations of a frame from which on cycles are looked for that have to be proved."""
 PERIOD_LIMIT = 1024
 """Longest cycle that is looked for, and sum of the cycles that are confirmed between two polls: below 0.1 ms."""
 # A point that left the disc by the last bit of rounding may seem inside again a block later. It never comes
@@ -152,7 +151,7 @@ WORDS, STATE, SLOPES = _PLACE.words, _PLACE.state, _PLACE.slopes
 SAVED, CHECK, DUE, END = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.end))
 QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.new * LANES, _PLACE.scratch * LANES
 BORN, BASE = _PLACE.born * LANES, _PLACE.base * LANES
-LEFT, COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.allowed, _PLACE.counted, _PLACE.smooth, _PLACE.far))
+COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.counted, _PLACE.smooth, _PLACE.far))
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
 CONVERGES, DEGREE, TRAPPED = False, 2.0, False
 PROVES = False
@@ -222,7 +221,9 @@ def _finish(planes: Planes, word: Words, at: int) -> None:
 
 @_template(**INLINE)
 def _scan(planes: Planes, real: Doubles, word: Words) -> int:
-    """Collect pending pixels, at most one a place: at which places. Where most of LANES in a row are, it is these."""
+    """Collect pending pixels, one a place at most: at which places. Where half of the next LANES in a row are pending,
+    these are taken at the places they stand.
+    """
     h, w = planes.n.shape
     found = 0
     y, x, x_first = word[ROW], word[COLUMN], word[FIRST_COLUMN]
@@ -355,7 +356,6 @@ def _enqueue(planes: Planes, real: Doubles, word: Words, state: int, c: int, str
         real[QUEUE + field * LANES + k] = real[state + field * stride]
     for field in range(2):
         real[QUEUE + (STATE + field) * LANES + k] = real[c + field * stride]
-    real[QUEUE + LEFT + k] = float(min(BLOCK, word[MAX_ITER] - count))
     real[QUEUE + COUNT + k] = float(count)
     word[QUEUE_AT + k] = at
     word[QUEUED] = k + 1
@@ -479,7 +479,11 @@ def _cycle_point(z: complex, c: complex, period: int) -> tuple[complex, bool]:
         for _ in range(period):
             slope = 2.0 * image * slope
             image = image * image + c
-        correction = (image - w) / (slope - 1.0)
+        slope -= 1.0
+        if slope == 0.0:
+            # At the root of the cardioid; Numba's complex division would raise.
+            return w, False
+        correction = (image - w) / slope
         w -= correction
         if not abs(correction) < 1e-3:
             return w, False
@@ -598,7 +602,6 @@ def _begin(
     real[CONSTANTS + DEGREE_SCALE] = 1.0 / math.log2(DEGREE)
     real[CONSTANTS + SEED] = 0.0 if is_julia else 1.0
     real[CONSTANTS + TWO] = 2.0
-    real[CONSTANTS + ALLOWED] = float(min(BLOCK, max_iter))
     spacing = math.hypot(view[2], view[4])
     real[CONSTANTS + PER_PIXEL] = 1.0 / spacing if spacing > 0.0 else 1.0
     for k in range(WORDS):
@@ -639,7 +642,7 @@ def _compute(
     in_runs = int(SLOPES == 0 and n.strides[1] == n.itemsize and nf.strides[1] == nf.itemsize)
     _begin(real, word, px0, py0, step, view, max_iter, limit, is_julia, tests, start, in_runs)
     before = counters[0], counters[1], counters[2]
-    watches = tests != 0 and max_iter >= WATCHED
+    watches = tests != 0 and (not PROVES or max_iter >= WATCHED)
     safe = limit / SAFE if CONVERGES else limit * SAFE
     next_watch = np.int64(WATCH_BLOCKS)
     told: int = poll(control)
@@ -680,7 +683,7 @@ def _aligned(length: int, dtype: type[np.generic]) -> NDArray[Any]:
 def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
-    rows = {"LEFT": "allowed", "COUNT": "counted", "DISTANCE": "far"}
+    rows = {"COUNT": "counted", "DISTANCE": "far"}
     rows |= {
         row.upper(): row
         for row in ("saved", "check", "due", "end", "born", "base", "new", "queue", "smooth", "scratch")

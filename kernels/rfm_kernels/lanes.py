@@ -17,7 +17,6 @@ from numba.extending import intrinsic
 from rfm_kernels.formulas import Formula
 from rfm_kernels.intrinsics import Emit, compiled
 from rfm_kernels.layout import (
-    ALLOWED,
     BLOCK,
     DEGREE_SCALE,
     LIMIT,
@@ -153,7 +152,6 @@ def _emit_begin(code: _Code) -> None:
             first = builder.select(is_julia, pixel[k].value, first)
         store(builder, code.data, place.new + k, first)
     store(builder, code.data, place.new + place.counted, constant(0.0))
-    store(builder, code.data, place.new + place.allowed, code.constant(ALLOWED).value)
 
 
 def _emit_settle(code: _Code) -> Any:
@@ -163,7 +161,7 @@ def _emit_settle(code: _Code) -> Any:
     p, seed = code.parameters(), code.seed()
     code.data = builder.gep(code.data, [code.args[1]])
     state, c = code.rows(0, place.state), code.rows(place.state, 2)
-    allowed, count = code.row(place.allowed), code.row(place.counted)
+    count = code.row(place.counted)
     last, before = limit, limit
     going = chosen(builder, code.args[2])
 
@@ -176,9 +174,8 @@ def _emit_settle(code: _Code) -> Any:
         size = code.size(state)
         last = where(going, size, last)
         going = builder.and_(going, builder.not_(code.over(size, limit)))
-        going = builder.and_(going, builder.fcmp_ordered("<", constant(float(k)), allowed.value))
         if k == BLOCK // 2:
-            # Far outside all are done by now, and at the end of the iterations.
+            # Far outside all are done by now.
             builder.cbranch(builder.icmp_unsigned("==", bits(builder, going), ir.Constant(I64, 0)), end, more)
             early = [builder.block, *state, last, before, count]
             builder.position_at_end(more)
@@ -197,7 +194,7 @@ def _emit_settle(code: _Code) -> Any:
             phi.value.add_incoming(value.value, block)
     *state, last, before, count = merged
     max_iter = broadcast(builder, code.args[3])
-    # A lane may have run past its end, and escaped there.
+    # It may have run past its end, and escaped there.
     size, over = last, builder.and_(code.over(last, limit), builder.fcmp_ordered("<=", count.value, max_iter))
 
     def log2_of(value: Register, elsewhere: float) -> Register:

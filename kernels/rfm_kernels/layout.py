@@ -16,7 +16,6 @@ from rfm_kernels.formulas import Formula
 from rfm_kernels.vectors import LANES
 
 __all__ = [
-    "ALLOWED",
     "BLOCK",
     "DEGREE_SCALE",
     "LIMIT",
@@ -55,8 +54,8 @@ class Layout(NamedTuple):
     words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
     the start of the block, z at the checkpoint, the blocks of the next checkpoint (`due`), of the end (infinite of a
     free lane) and of the beginning (`born`), the count that it would have had when the block was 0 (`base`).
-    Then two queues, of pixels from the pool and of new ones: state, c, and from the queue's first row on `allowed`,
-    `counted`, `smooth` and `far`: iterations left, iterations done, smooth fraction, distance. scratch: x y of pixels.
+    Then two queues, of pixels from the pool and of new ones: state, c, and from the queue's first row on
+    `counted`, `smooth` and `far`: iterations done, smooth fraction, distance. scratch: x y of pixels.
     stack, initial, constants, doubles are offsets: of ready pixels, of a pixel's first state, of constants, of the end.
     """
 
@@ -71,7 +70,6 @@ class Layout(NamedTuple):
     base: int
     queue: int
     new: int
-    allowed: int
     counted: int
     smooth: int
     far: int
@@ -82,9 +80,9 @@ class Layout(NamedTuple):
     doubles: int
 
 
-LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL, ALLOWED, TWO = range(7)
+LIMIT, SCALE, DEGREE_SCALE, SEED, PER_PIXEL, TWO = range(6)
 """Of CONSTANTS: when a pixel is done, 1/log2 of that, 1/log2 of the degree, 1 where c moves and 0 where z₀ does, pixels
-to a unit of the plane, how much of the first block is left to a pixel."""
+to a unit of the plane, 2."""
 VIEW = 8
 """Of CONSTANTS: re0 im0, four of the matrix, c of a Julia set, the step's parameters."""
 PARAMETERS = VIEW + 8
@@ -98,16 +96,16 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     check = saved + state
     due = check + formula.words
     queue = due + 4
-    allowed = state + 2
-    new = queue + allowed + 5
-    scratch = new + allowed + 5
+    counted = state + 2
+    new = queue + counted + 4
+    scratch = new + counted + 4
     stack = (scratch + 2) * LANES
     initial = stack + (state + 2) * READY
     constants = initial + state
     doubles = constants + PARAMETERS + MOST_PARAMETERS
     return Layout(
         words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, end=due + 1, born=due + 2,
-        base=due + 3, queue=queue, new=new, allowed=allowed, counted=allowed + 1, smooth=allowed + 2, far=allowed + 3,
+        base=due + 3, queue=queue, new=new, counted=counted, smooth=counted + 1, far=counted + 2,
         scratch=scratch, stack=stack, initial=initial, constants=constants, doubles=doubles,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rfm_kernels.formulas import Formula
 from rfm_kernels.intrinsics import mask_of
-from rfm_kernels.layout import ALLOWED, BLOCK, DEGREE_SCALE, LIMIT, PARAMETERS, SCALE, SEED, VIEW, Layout, away, stepped
+from rfm_kernels.layout import BLOCK, DEGREE_SCALE, LIMIT, PARAMETERS, SCALE, SEED, VIEW, Layout, away, stepped
 from rfm_kernels.vectors import LANES
 
 __all__ = ["PlainLanes"]
@@ -67,18 +67,17 @@ class PlainLanes:
         else:
             moving[:] = pixel
         self.rows(work, place.new + place.counted, 1)[:] = 0.0
-        self.rows(work, place.new + place.allowed, 1)[:] = constants[ALLOWED]
 
     def settle(self, work: Any, queue: int, which: int, max_iter: float) -> int:
         place, constants = self.place, work[self.place.constants :]
         work = work[queue:]
         state, c = self.rows(work, 0, place.state), self.rows(work, place.state, 2)
-        allowed, count = self.rows(work, place.allowed, 2)
+        count = self.rows(work, place.counted, 1)[0]
         before = np.full(LANES, constants[LIMIT])
         chosen = np.array([(which >> lane) & 1 for lane in range(LANES)], bool)
         with np.errstate(all="ignore"):
-            for k in range(BLOCK):
-                going = chosen & ~self.over(self.size(state), constants[LIMIT]) & (k < allowed)
+            for _ in range(BLOCK):
+                going = chosen & ~self.over(self.size(state), constants[LIMIT])
                 before = np.where(going, self.size(state), before)
                 state[:] = np.where(going, self.stepped(constants, state, c), state)
                 count += going
@@ -131,6 +130,10 @@ class PlainLanes:
 
     def interior(self, work: Any) -> int:
         x, y = self.rows(work, self.place.new + self.place.state, 2)
+        with np.errstate(all="ignore"):
+            return self._interior(x, y)
+
+    def _interior(self, x: Any, y: Any) -> int:
         q = (x - 0.25) ** 2 + y * y
         cardioid = q * (q + (x - 0.25)) + 1e-13 < y * y * 0.25
         return mask_of(cardioid | ((x + 1.0) ** 2 + y * y + 1e-13 < 0.0625))

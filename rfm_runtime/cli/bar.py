@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import ProgressUpdate
 
-__all__ = ["Rate", "details", "follow", "interruption"]
+__all__ = ["Message", "Rate", "details", "follow", "interruption"]
 
 PLAIN_S = 2.0
 """Between two lines where there is no terminal; what is done sooner needs none."""
@@ -47,6 +47,30 @@ class Rate:
             self.per_s = max(0.0, (update.iterations - self._last[1]) / elapsed_s)
         self._last = (update.measured_at_ms, update.iterations)
         return self.per_s
+
+
+class Message:
+    """What an operation says of itself before its work begins: said once, and not at all if it is over at once."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._since_s = 0.0
+        self._said = ""
+
+    def told(self, update: ProgressUpdate, now_s: float) -> bool:
+        """Whether the update is such a message and nothing else."""
+        before = bool(update.message) and update.progress == 0.0
+        text = update.message if before else ""
+        if text != self._text:
+            self._text, self._since_s = text, now_s
+        return before
+
+    def due(self, now_s: float) -> str:
+        """What is to be said now, "" for nothing."""
+        if not self._text or self._text == self._said or now_s - self._since_s < MESSAGE_S:
+            return ""
+        self._said = self._text
+        return printable(self._text)
 
 
 def details(update: ProgressUpdate, per_s: float, room: int) -> str:
@@ -126,24 +150,20 @@ def _lines(client: Client, operation: Operation) -> None:
     rate = Rate()
     said_s = time.monotonic()
     lost = False
-    message, since_s = "", 0.0
+    message = Message()
 
     def look() -> None:
-        nonlocal lost, message
+        nonlocal lost
         if lost != (client.state not in ("live", "closed")):
             lost = not lost
             print("connection lost, trying again" if lost else "connected again", file=sys.stderr, flush=True)
-        if message and time.monotonic() - since_s >= MESSAGE_S:
-            print(printable(message), file=sys.stderr, flush=True)
-            message = ""
+        if text := message.due(time.monotonic()):
+            print(text, file=sys.stderr, flush=True)
 
     for update in interruptible(operation.progress(), look):
         now_s = time.monotonic()
-        if update.progress == 0.0:
-            # What comes before the work is said once, and not at all if it is over at once.
-            message, since_s = update.message, now_s
+        if message.told(update, now_s):
             continue
-        message = ""
         text = details(update, rate.measured(update), 200)
         if now_s - said_s >= PLAIN_S:
             said_s = now_s

@@ -60,7 +60,7 @@ def _said_of_step(error: BaseException, name: str) -> str | None:
         # Numba wraps what is raised while it writes code.
         for frame in reversed(traceback.extract_tb(cause.__traceback__)):
             if frame.filename == file:
-                return f"{Path(file).name}, line {frame.lineno}: {type(cause).__name__}: {cause}"
+                return f"{Path(file).name}, line {frame.lineno}: {type(cause).__name__}: {' '.join(str(cause).split())}"
         cause = cause.__cause__ or cause.__context__
     return None
 

@@ -529,6 +529,8 @@ class EngineShell:
         try:
             await self._compiled(assign, stop)
             await self._limited(assign, stop)
+            if (run := self.core.runs.get(assign.operation_id)) is not None and run.doing:
+                self._doing(assign, "")
             info = self._info(assign)
             recovered = await self._recover(assign.operation_id, info, stop)
             if recovered is None:

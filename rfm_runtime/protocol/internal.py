@@ -639,14 +639,14 @@ class TileMeasure(Struct, frozen=True, array_like=True):
 class OperationMeasure(Struct, frozen=True, array_like=True):
     """An owner's cumulative measure of the whole operation.
 
-    done: units finished for good (a render: pixels of committed tiles). committed: bitmap of
-    committed tiles, tile i is bit i % 8 of byte i // 8; tiles in it are not counted again from
-    `TileMeasure`. steps: (current, total), 0 before the first. ended: of tiles that were put down or lost, the last
-    such attempt, whose work is counted here and not again from its `TileMeasure`. memory_bytes: of the processes that
-    work on it, resident. workers: that have a part of it in hand; slots: that might. deaths: of workers with a part of
-    it, this claim's. left_ns: CPU time that the owner expects beyond `cpu_ns`, of work in hand as well, shared by
-    `slots`; None if `done` and `total` say as much. tail_ns: CPU time after all of that, by one process alone. Times
-    are estimated from both, the bar is not.
+    done: units finished for good (a render: pixels of committed tiles). committed: bitmap of committed tiles, tile i is
+    bit i % 8 of byte i // 8; tiles in it are not counted again from `TileMeasure`. steps: (current, total); a render is
+    at 0 while it waits for its first. ended: of tiles that were put down or lost, the last such attempt, whose work is
+    counted here and not again from its `TileMeasure`. memory_bytes: of the processes that work on it, resident.
+    workers: that have a part of it in hand; slots: that might. deaths: of workers with a part of it, this claim's.
+    left_ns: CPU time that the owner expects beyond `cpu_ns`, of work in hand as well, shared by `slots`; None if `done`
+    and `total` say as much. tail_ns: CPU time after all of that, by one process alone. Times are estimated from both,
+    the bar is not.
     """
 
     generation: int

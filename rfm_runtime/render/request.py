@@ -297,6 +297,7 @@ def _check_formula(request: RenderRequest) -> None:
         for name, value, taken in (
             ("colouring", request.colouring, request.colouring in ("distance", "field_lines")),
             ("slopes", request.slopes, request.slopes != 0.0),
+            ("distances", str(request.distances).lower(), request.distances),
         ):
             if taken:
                 raise BadRequestError(

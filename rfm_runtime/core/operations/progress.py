@@ -200,10 +200,8 @@ class Merge:
         self.total_iterations = min(max(self.total_iterations, iterations), COUNT_LIMIT)
         self.total_cpu_s = max(self.total_cpu_s, self.cpu_before_s + cpu_ns / 1e9)
         self.expected = self._expected(owner, cpu_ns - owner.cpu_ns)
-        if owner.steps is not None and owner.steps[0] == 0:
-            # What comes before the first step says nothing of its rate.
-            self.pace.restart()
-        else:
+        # What a render waits for before its first step says nothing of its rate.
+        if owner.tiles_total == 0 or owner.steps is None or owner.steps[0] > 0:
             self.pace.measured(self._reached, now_s, self.total_cpu_s, self.expected)
         self.dirty = True
 

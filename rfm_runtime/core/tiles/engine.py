@@ -509,7 +509,7 @@ class EngineCore:
             if (run.cancelled or run.dropped) and run.kill_at_s is not None and now_s >= run.kill_at_s:
                 # What computes for another render was told to make room, and does unless it is stuck.
                 commands += self._kill(run, innocent=now_s >= run.kill_at_s + MAKE_ROOM_S)
-            if run.changed and (run.prepared or run.doing) and not run.dropped:
+            if run.changed and (run.prepared or run.started_said) and not run.dropped:
                 run.changed = False
                 commands.append(Report(run.operation_id, run.measure(now_ms)))
         return commands

@@ -375,7 +375,7 @@ class Run:
         """The cumulative measure, with the next counter."""
         self.counter += 1
         number, name = STEPS[self.phase]
-        if self.doing and not self.prepared:
+        if self.started_said and not self.prepared:
             number, name = 0, "prepare"
         return OperationMeasure(
             generation=self.generation,

@@ -77,6 +77,7 @@ VIEWS = {
     "a block and one": {"re": -0.75, "im": 0.0, "width": 2.5, "max_iter": 9},
     "small bailout": {"re": -0.75, "im": 0.0, "width": 5.0, "max_iter": 301, "bailout2": 4.0},
     "antenna": {"re": -2.0, "im": 0.0, "width": 1e-9, "max_iter": 400, "bailout2": 4.0},
+    "cusp in view": {"re": 0.0, "im": 0.0, "width": 4.0, "julia": (0.25, 0.0), "max_iter": 2000, "size": 101},
     "rabbit": {"re": 0.0, "im": 0.0, "width": 4.0, "julia": (-0.122561166876654, 0.744861766619744)},
     "dendrite": {"re": 0.0, "im": 0.0, "width": 4.0, "julia": (0.0, 1.0)},
 }
@@ -93,11 +94,13 @@ def test_counts_are_those_of_the_scalar_kernel(view: str, tests: bool) -> None:
     assert not frame.nf[frame.n == NOT_ESCAPED].any()
 
 
+# What a proof of a cycle costs is worth it where there are many.
+MANY = st.sampled_from([4000] if config.DISABLE_JIT else [4000, 20_000, 100_000])
 near_the_set = st.tuples(st.floats(-2.1, 0.6), st.floats(-1.2, 1.2), st.floats(-12, 0.5))
 
 
 @settings(max_examples=EXAMPLES)
-@given(near_the_set, st.integers(1, 3000), st.sampled_from([4.0, 100.0, 1e6, 1e20]))
+@given(near_the_set, st.integers(1, 3000) | MANY, st.sampled_from([4.0, 100.0, 1e6, 1e20]))
 @example((0.25, 0.0, -6.0), 3000, 4.0)
 @example((-0.75, 0.0, -4.0), 3000, 1e6)
 @example((-1.25, 0.0, -8.0), 2999, 1e6)
@@ -110,7 +113,9 @@ def test_no_interior_test_ever_takes_an_escaping_pixel(view, max_iter, bailout2)
 
 
 @settings(max_examples=EXAMPLES)
-@given(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.integers(1, 2000))
+@given(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.integers(1, 2000) | MANY)
+@example(-0.5, 0.5, 100_000)
+@example(-1.7549, 0.0, 20_000)
 def test_no_interior_test_ever_takes_an_escaping_pixel_of_a_julia_set(c_re, c_im, max_iter) -> None:
     frame = Frame(0.0, 0.0, 3.0, 12, max_iter, julia=(c_re, c_im))
     frame.run()
@@ -325,7 +330,27 @@ def test_whichever_pixels_are_pending_and_however_planes_lie_the_result_is_the_s
     frame.n[:] = np.where(pending, PENDING, before)
     frame.nf[:] = 7.0
     assert frame.run() == 0
+    np.testing.assert_array_equal(whole.n, whole.plain())
     np.testing.assert_array_equal(frame.n, np.where(pending, whole.n, before))
     np.testing.assert_array_equal(frame.nf, np.where(pending, whole.nf, np.float32(7.0)))
     assert frame.counters[0] == pending.sum()
     assert frame.counters[1] == np.where(whole.n == NOT_ESCAPED, max_iter, whole.n)[pending].sum()
+
+
+@pytest.mark.parametrize("max_iter", [*range(1, 41), 64, 72, 100, 128])
+def test_what_escapes_in_its_last_iterations_is_counted(max_iter: int) -> None:
+    """The end of a pixel's time lies somewhere in a block, and lanes run past it."""
+    frame = Frame(-0.75, 0.0, 2.5, max_iter=max_iter, tests=False, bailout2=4.0)
+    assert frame.run() == 0
+    np.testing.assert_array_equal(frame.n, frame.plain())
+    assert max_iter > 40 or (frame.n == max_iter).any()
+
+
+@pytest.mark.parametrize(("w", "h"), [(1, 100), (64, 64)])
+def test_many_pixels_that_seem_to_have_died_and_have_not(w: int, h: int) -> None:
+    """z² - 2 from 2 stays at 2, the bailout radius: all go from their lanes to the queue and back again and again."""
+    n, nf = np.full((h, w), PENDING, np.int32), np.zeros((h, w), np.float32)
+    view = np.array([2.0, 0.0, 0.0, 0.0, 0.0, 0.0, -2.0, 0.0])
+    compute = kernel("mandelbrot", julia=True, interior_tests=False)
+    assert compute(n, nf, NOTHING, NOTHING, 0, 0, 1, view, 100, 4.0, words(1), words()) == 0
+    assert (n == NOT_ESCAPED).all()

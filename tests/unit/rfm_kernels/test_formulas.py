@@ -121,6 +121,21 @@ def test_counts_are_those_of_the_plain_loop(case: Case, tests: bool) -> None:
 
 @cases
 @pytest.mark.scenario("C1")
+def test_cycles_save_iterations_and_take_no_pixel_that_is_done_later(case: Case) -> None:
+    many = case._replace(max_iter=6000)
+    frame, plain = Frame(many), Frame(many, tests=False)
+    assert frame.run() == plain.run() == 0
+    np.testing.assert_array_equal(frame.n, plain.n)
+    inside = (plain.n == NOT_ESCAPED).mean()
+    if case in (CASES["burning ship julia"], CASES["celtic julia"]):
+        # Their inside goes to no cycle, but wanders about in a bounded attractor.
+        assert frame.counters[2] == plain.counters[2]
+    elif inside > 0.01:
+        assert frame.counters[2] < (1.0 - inside / 4) * plain.counters[2]
+
+
+@cases
+@pytest.mark.scenario("C1")
 def test_counts_and_fractions_are_those_of_the_oracle(case: Case) -> None:
     frame = Frame(case)
     frame.run()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rfm_runtime.cli.bar import Rate, details, interruption
+from rfm_runtime.cli.bar import Message, Rate, details, interruption
 from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
 
 
@@ -33,6 +33,21 @@ def test_a_narrow_estimate_is_one_number() -> None:
 def test_the_step_is_said_where_there_are_no_figures() -> None:
     assert details(update(step="image\x1b"), 0, 60) == "image?"
     assert details(update(step="reference orbit"), 0, 10) == "reference…"
+
+
+def test_what_is_said_before_the_work_begins_is_said_once_and_not_at_all_if_it_is_over_at_once():
+    message, waiting = Message(), update(message="compiling", progress=0.0)
+    said = []
+    for tenth in range(30):
+        assert message.told(waiting, tenth / 10)
+        said.append(message.due(tenth / 10))
+    assert said.index("compiling") == 5
+    assert [text for text in said if text] == ["compiling"]
+    assert message.told(update(message="finding out", progress=0.0), 3.0)
+    assert not message.told(update(progress=0.0), 3.1)
+    assert not message.due(9.0)
+    assert not message.told(update(message="half of it", progress=50.0), 3.2)
+    assert not message.due(9.0)
 
 
 def test_what_an_operation_says_of_itself_comes_first():

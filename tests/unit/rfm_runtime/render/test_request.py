@@ -65,6 +65,7 @@ def test_defaults_are_a_full_hd_mandelbrot() -> None:
         ({"interior": "black"}, "not a colour"),
         ({"formula": "newton", "colouring": "distance"}, "colouring is distance, which means nothing to newton"),
         ({"formula": "nova", "slopes": 1.0}, "slopes is 1.0, which means nothing to nova"),
+        ({"formula": "nova", "distances": True}, "distances is true, which means nothing to nova"),
         ({"julia_re": "0.1"}, "belong together"),
         ({"julia_re": "30", "julia_im": "0", "bailout": 3.0}, "may still return"),
         ({"formula": "phoenix", "p": "3", "bailout": 4.0}, "may still return"),

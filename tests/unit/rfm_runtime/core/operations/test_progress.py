@@ -218,12 +218,19 @@ def test_standing_still_in_a_pause_is_no_rate():
 @pytest.mark.scenario("J36")
 def test_what_comes_before_the_first_step_is_no_rate():
     merge = claimed()
-    merge.reported(whole(1, 0.0, steps=(0, 3), message="compiling"), 0.0)
+    merge.reported(whole(1, 0.0, steps=(0, 3), message="compiling", tiles_total=4), 0.0)
     update = shown(merge)
     assert (update.message, update.eta_ms, update.progress) == ("compiling", None, 0.0)
     for number in range(4):
-        merge.reported(whole(2 + number, 100.0 * number, steps=(2, 3)), 1000.0 + number)
+        merge.reported(whole(2 + number, 100.0 * number, steps=(2, 3), tiles_total=4), 1000.0 + number)
     assert shown(merge).eta_ms.p50 == pytest.approx(7000, rel=0.05)
+
+
+def test_a_program_that_counts_its_steps_from_0_has_a_rate():
+    merge = claimed()
+    for number in range(10):
+        merge.reported(whole(1 + number, 10.0 * number, steps=(0, 3)), float(number))
+    assert shown(merge).eta_ms.p50 == pytest.approx(91_000, rel=0.05)
 
 
 def test_work_beside_the_tiles_shows_as_iterations_until_the_owner_counts_it():

@@ -99,6 +99,9 @@ def test_what_takes_its_time_before_there_is_a_frame_is_said_and_is_no_step_yet(
     assert (report.measure.message, report.measure.steps) == ("compiling kernels", (0, 3))
     assert (report.measure.done, report.measure.total) == (0.0, 17.0 * 7)
     assert not only(world.tick(), Report)
+    assert world.prepares(doing="") == []
+    (report,) = only(world.tick(), Report)
+    assert (report.measure.message, report.measure.steps) == ("", (0, 3))
     assert not only(world.frame_ready(), SayStarted)
     (report,) = only(world.tick(), Report)
     assert (report.measure.message, report.measure.steps) == ("", (1, 3))
