@@ -42,10 +42,23 @@ def main(arguments: list[str]) -> int:
             print(said, file=sys.stderr)
             return 1
         return 0
-    for number, module in enumerate(MODULES, 1):
-        print(f"compiling kernels {number}/{len(MODULES)}", flush=True)
-        importlib.import_module(module)
-    return 0
+    # Numba is loaded once; then the first module is half of the work, and two processes share it.
+    importlib.import_module("numba")
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        die_with_parent(parent, signal.SIGKILL)
+        for number in range(1, len(MODULES)):
+            _compile(number)
+        return 0
+    _compile(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _compile(number: int) -> None:
+    print(f"compiling kernels {number + 1}/{len(MODULES)}", flush=True)
+    importlib.import_module(MODULES[number])
 
 
 def _said_of_step(error: BaseException, name: str) -> str | None:
