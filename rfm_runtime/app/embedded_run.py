@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -177,6 +178,9 @@ class Run:
                 self._loop.call_soon_threadsafe(self._stopping.set)
         if self.thread.ident is not None:
             self.thread.join()
+        # A child that was just forked has it open too, until it comes to close it.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def let_go(self) -> None:

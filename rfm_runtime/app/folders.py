@@ -61,6 +61,7 @@ class Claim:
 
     def __init__(self) -> None:
         self._descriptors: list[int] = []
+        self._pid = os.getpid()
 
     def lock(self, path: Path, taken: Callable[[], AlreadyRunningError], hint: str) -> None:
         """Lock a file. Raises what `taken` makes if another process has it, SetupError with what the system said."""
@@ -81,7 +82,11 @@ class Claim:
     def close(self) -> None:
         """Let others have them. Idempotent."""
         while self._descriptors:
-            os.close(self._descriptors.pop())
+            descriptor = self._descriptors.pop()
+            if os.getpid() == self._pid:
+                # A child that was just forked has it open too, until it comes to close it.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
 
 def claim(folders: Folders) -> Claim:

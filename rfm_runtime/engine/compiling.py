@@ -45,20 +45,22 @@ def main(arguments: list[str]) -> int:
     # Numba is loaded once; then the first module is half of the work, and two processes share it.
     importlib.import_module("numba")
     parent = os.getpid()
+    _tell(0)
     child = os.fork()
     if child == 0:
         die_with_parent(parent, signal.SIGKILL)
         for number in range(1, len(MODULES)):
-            _compile(number)
+            _tell(number)
+            importlib.import_module(MODULES[number])
         return 0
-    _compile(0)
+    importlib.import_module(MODULES[0])
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-def _compile(number: int) -> None:
-    print(f"compiling kernels {number + 1}/{len(MODULES)}", flush=True)
-    importlib.import_module(MODULES[number])
+def _tell(number: int) -> None:
+    # In one piece, since two processes write: print may write the end of a line by itself.
+    os.write(sys.stdout.fileno(), f"compiling kernels {number + 1}/{len(MODULES)}\n".encode())
 
 
 def _said_of_step(error: BaseException, name: str) -> str | None:

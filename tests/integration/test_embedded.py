@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -268,6 +269,42 @@ def test_a_child_that_outlives_it_holds_neither_port_nor_folder(own_home: Path) 
         child.join(20)
         reader.close()
         writer.close()
+
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+def test_a_child_that_has_not_come_to_close_them_keeps_neither_port_nor_folder(own_home: Path) -> None:
+    """Between a fork and the child's own first step its descriptors are open; held open here by copies."""
+    server = ProgressReportingServer(port=0, state_dir=own_home / "kept")
+    server.start()
+    port = int(server.url.rpartition(":")[2])
+    copies = [os.dup(int(name)) for name in _open() if _is_of(port, int(name))]
+    try:
+        assert len(copies) >= 2
+        server.stop()
+        with ProgressReportingServer(port=port, state_dir=own_home / "kept"):
+            pass
+    finally:
+        for copy in copies:
+            os.close(copy)
+
+
+def _open() -> list[str]:
+    return [path.name for path in DESCRIPTORS.iterdir()]
+
+
+def _is_of(port: int, descriptor: int) -> bool:
+    """Whether it is a server's lock, or the socket that listens there."""
+    try:
+        if (DESCRIPTORS / str(descriptor)).readlink().name.endswith("lock"):
+            return True
+        with socket.socket(fileno=os.dup(descriptor)) as listener:
+            return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) and (
+                listener.getsockname()[1:2] == (port,)
+            )
+    except OSError:
+        return False
 
 
 @pytest.mark.scenario("B9")
