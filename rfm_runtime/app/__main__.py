@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 
-import msgspec
+from rfm_runtime.observe.loading import loading
 
-from rfm_runtime.app.supervisor import run
-from rfm_runtime.config import Settings
-from rfm_runtime.errors import RfmError, fields_of
-from rfm_runtime.observe.process import die_with_parent
+with loading():
+    import msgspec
+
+    from rfm_runtime.app.supervisor import run
+    from rfm_runtime.config import Settings
+    from rfm_runtime.errors import RfmError, fields_of
+    from rfm_runtime.observe.process import die_with_parent
 
 
 def main() -> int:

@@ -6,14 +6,17 @@ import asyncio
 import signal
 import sys
 
-import zmq
+from rfm_runtime.observe.loading import loading
 
-from rfm_runtime.broker.broker import Broker, Endpoints
-from rfm_runtime.errors import RfmError
-from rfm_runtime.observe import logs
-from rfm_runtime.observe.bootstrap import Boot, bootstrap
-from rfm_runtime.render.request import validate
-from rfm_runtime.store.journal import open_journal
+with loading():
+    import zmq
+
+    from rfm_runtime.broker.broker import Broker, Endpoints
+    from rfm_runtime.errors import RfmError
+    from rfm_runtime.observe import logs
+    from rfm_runtime.observe.bootstrap import Boot, bootstrap
+    from rfm_runtime.render.request import validate
+    from rfm_runtime.store.journal import open_journal
 
 
 async def serve(boot: Boot) -> None:

@@ -11,14 +11,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zmq
+from rfm_runtime.observe.loading import loading
 
-from rfm_kernels.cache_key import cache_key
-from rfm_runtime.engine.pool import begin_forkserver, prepare_main
-from rfm_runtime.errors import RfmError, StartError
-from rfm_runtime.observe import logs
-from rfm_runtime.observe.bootstrap import Boot, bootstrap
-from rfm_runtime.observe.temporaries import keep_temporaries
+with loading():
+    from rfm_kernels.cache_key import cache_key
+    from rfm_runtime.engine.forking import begin_forkserver
+    from rfm_runtime.errors import RfmError, StartError
+    from rfm_runtime.observe import logs
+    from rfm_runtime.observe.bootstrap import Boot, bootstrap
+    from rfm_runtime.observe.temporaries import keep_temporaries
 
 if TYPE_CHECKING:
     from rfm_runtime.engine.shell import EngineShell
@@ -38,7 +39,10 @@ async def serve(boot: Boot) -> None:
     keep_temporaries(boot.folders.temporaries(boot.source.name))
     # Loading the kernels takes longest of all that a start needs, so it begins before our own imports go on.
     begin_forkserver()
-    from rfm_runtime.engine.shell import EngineShell
+    with loading():
+        import zmq
+
+        from rfm_runtime.engine.shell import EngineShell
 
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     shell = EngineShell(boot, context)
@@ -118,7 +122,6 @@ def _forget_old(kernels: Path, current: Path, keep: int = 3) -> None:
 def main() -> int:
     """Exit code 0 after an orderly stop, 1 with one line on stderr if it cannot start."""
     boot = bootstrap("engine")
-    prepare_main()
     try:
         asyncio.run(serve(boot))
     except RfmError as error:

@@ -7,13 +7,10 @@ another thread. No shared queue and no shared lock: a killed holder would deadlo
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import re
 import select
 import signal
-import sys
 from collections.abc import Callable
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -23,19 +20,18 @@ import msgspec
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.entry import enter
+from rfm_runtime.engine.forking import forkserver_context
 from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 
-__all__ = ["Pool", "PoolWorker", "begin_forkserver", "prepare_main"]
+__all__ = ["Pool", "PoolWorker"]
 
 log = logs.get("engine")
 
 OnMessage = Callable[[int, pipe.FromWorker], None]
 OnDeath = Callable[[int, str, bool], None]
 OnRead = Callable[[], None]
-
-PRELOAD = "rfm_runtime.engine.preload"
 
 TAIL_CHARS = 200
 TAIL_CALLS = 2
@@ -81,8 +77,7 @@ class Pool:
         self._on_message = on_message
         self._on_read = on_read
         self._on_death = on_death
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOAD])
+        self._context = forkserver_context()
         self._workers: dict[int, PoolWorker] = {}
         self._starts = 0
         # Of starts in a row that came to nothing.
@@ -284,17 +279,3 @@ def _tail(logs_folder: Path, number: int) -> str:
     # The thread that died is the first that is listed; the innermost call comes first.
     calls = [match.expand(r"\2:\3 in \4") for match in map(CALL.fullmatch, lines) if match is not None]
     return f" ({'; '.join([lines[0].strip(), *calls[:TAIL_CALLS]])[:TAIL_CHARS]})"
-
-
-def begin_forkserver() -> None:
-    """Have the forkserver load the kernels from now on. Once the environment is what workers are to have."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
-    forkserver.ensure_running()
-
-
-def prepare_main() -> None:
-    """Keep multiprocessing from importing the engine's main module again in every worker."""
-    main = sys.modules["__main__"]
-    main.__spec__ = None
-    if hasattr(main, "__file__"):
-        del main.__file__

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import signal
 
-import rfm_kernels.catalog
-import rfm_kernels.colour
-import rfm_kernels.samples
-import rfm_runtime.engine.worker
+from rfm_runtime.observe.loading import loading
 from rfm_runtime.observe.process import die_with_parent
+
+with loading():
+    import rfm_kernels.catalog
+    import rfm_kernels.colour
+    import rfm_kernels.samples
+    import rfm_runtime.engine.worker
 
 __all__: list[str] = []
 

@@ -7,14 +7,17 @@ import signal
 import socket
 import sys
 
-import zmq
+from rfm_runtime.observe.loading import loading
 
-from rfm_runtime.errors import RfmError, StartError
-from rfm_runtime.gateway.gateway import Endpoints, Gateway
-from rfm_runtime.gateway.listener import Listener
-from rfm_runtime.observe import logs
-from rfm_runtime.observe.bootstrap import Boot, bootstrap
-from rfm_runtime.security import token
+with loading():
+    import zmq
+
+    from rfm_runtime.errors import RfmError, StartError
+    from rfm_runtime.gateway.gateway import Endpoints, Gateway
+    from rfm_runtime.gateway.listener import Listener
+    from rfm_runtime.observe import logs
+    from rfm_runtime.observe.bootstrap import Boot, bootstrap
+    from rfm_runtime.security import token
 
 
 async def serve(boot: Boot) -> None:
