@@ -145,10 +145,10 @@ class Frame:
         self.grid = grid
         names = (*PLANES, *DERIVATIVE) if derivative else tuple(PLANES)
         mode: Any = "r+" if writable else "r"
-        self.planes: dict[str, NDArray[Any]] = {name: np.load(folder / f"{name}.npy", mmap_mode=mode) for name in names}
+        self.planes: dict[str, NDArray[Any]] = {name: _mapped(folder / f"{name}.npy", mode) for name in names}
         self.more_planes: dict[str, NDArray[Any]] = {}
         if samples > 1:
-            self.more_planes = {name: np.load(folder / f"{MORE}{name}.npy", mmap_mode=mode) for name in names}
+            self.more_planes = {name: _mapped(folder / f"{MORE}{name}.npy", mode) for name in names}
         self.n: NDArray[np.int32] = self.planes["n"]
         self.nf: NDArray[np.float32] = self.planes["nf"]
         self._words = samples * sum(plane.itemsize for plane in self.planes.values()) // 4
@@ -267,7 +267,9 @@ class Frame:
     def touch(self) -> None:
         """Map the pages of a frame of moderate size at once: a fault for each page costs several times as much."""
         for plane in (*self.planes.values(), *self.more_planes.values()):
-            mapping: object = plane.base
+            mapping: object = plane
+            while isinstance(mapping, np.ndarray):
+                mapping = mapping.base
             if isinstance(mapping, mmap.mmap) and plane.nbytes <= TOUCH_LIMIT_BYTES:
                 # Linux before 5.14 does not know it; then they are mapped one by one.
                 with contextlib.suppress(OSError):
@@ -335,6 +337,12 @@ def rectangles(mask: NDArray[np.bool_]) -> list[Rect]:
         left[y : y + height, x : x + width] = False
         found.append((x, y, width, height))
     return found
+
+
+def _mapped(path: Path, mode: Any) -> NDArray[Any]:
+    """A file as an array. Not as a `numpy.memmap`, of which each slice costs several times as much."""
+    mapped: NDArray[Any] = np.load(path, mmap_mode=mode)
+    return mapped.view(np.ndarray)
 
 
 def folder_name(operation_id: str) -> str:

@@ -37,6 +37,15 @@ class Metrics:
         )
         self.outcomes = Counter("rfm_engine_outcomes", "Outcomes reported", ["state"], registry=self.registry)
 
+        self._of_tasks: dict[tuple[str, str], Counter] = {}
+
+    def task(self, phase: str, end: str) -> None:
+        """One more of `tasks`. What prometheus_client looks for at each call is looked for once."""
+        counter = self._of_tasks.get((phase, end))
+        if counter is None:
+            counter = self._of_tasks[phase, end] = self.tasks.labels(phase, end)
+        counter.inc()
+
     def text(self) -> str:
         """In Prometheus' exposition format."""
         return generate_latest(self.registry).decode()
