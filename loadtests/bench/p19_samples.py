@@ -1,7 +1,7 @@
-"""P19: what more samples of the pixels at edges cost, against as many samples of every pixel.
+"""P19: what more samples of the pixels at edges cost, against so many times one sample a pixel.
 
-Frame ready → last tile committed, by the engine's own clock, in turn with one sample a pixel; the best of each counts. As
-many samples of every pixel are as many frames, each moved by a part of a pixel: so many times the one.
+Frame ready → last tile committed, by the engine's own clock, in turn with one sample a pixel; the best of each counts.
+As many samples of every pixel are as many frames, each moved by a part of a pixel: the peer is computed from the one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _computed_s(running: Runtime, client: Client, preset: str, samples: int) -> 
 def _row(preset: str, samples: int, ours_s: float, all_s: float) -> dict[str, Any]:
     return {
         "id": "P19",
-        "what": f"{preset} at {WIDTH}×{HEIGHT}, {samples} samples of pixels at edges, against all pixels",
+        "what": f"{preset} at {WIDTH}×{HEIGHT}, {samples} samples of pixels at edges; peer: {samples} × one a pixel",
         "ours": ours_s,
         "peer": all_s,
         "unit": "s",

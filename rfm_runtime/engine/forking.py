@@ -13,14 +13,17 @@ PRELOAD = "rfm_runtime.engine.preload"
 
 
 def begin_forkserver() -> None:
-    """Have the forkserver load the kernels from now on. Once the environment is what workers are to have."""
+    """Have the forkserver load the kernels from now on. Once the environment is what workers are to have.
+
+    Only in the engine's own process: workers do not load its main module, of which the place is forgotten.
+    """
     _forget_main()
     forkserver_context()
     forkserver.ensure_running()
 
 
 def forkserver_context() -> ForkServerContext:
-    """Where workers come from; a forkserver that has died is started again by the next of them."""
+    """Where workers and helpers come from; a forkserver that has died is started again by the next of them."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOAD])
     return context

@@ -307,7 +307,8 @@ class Frame:
         if self._commits >= 0:
             os.close(self._commits)
             self._commits = -1
-        del self.n, self.nf
+        if self.planes:
+            del self.n, self.nf
         self.planes.clear()
         self.more_planes.clear()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.context import ForkServerProcess
 
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.entry import enter_job
+from rfm_runtime.engine.forking import forkserver_context
 from rfm_runtime.errors import InternalError, RateLimitedError
 from rfm_runtime.observe import logs
 
@@ -39,7 +39,7 @@ class Helpers:
     """Two jobs at once, and a few dozen that wait. Their threads are their own: the engine's files need the others."""
 
     def __init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
+        self._context = forkserver_context()
         self._threads = ThreadPoolExecutor(AT_ONCE, "helper")
         self._jobs: dict[Future[pipe.JobAnswer], _Running] = {}
 

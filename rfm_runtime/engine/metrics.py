@@ -36,10 +36,9 @@ class Metrics:
             registry=self.registry,
         )
         self.outcomes = Counter("rfm_engine_outcomes", "Outcomes reported", ["state"], registry=self.registry)
-
         self._of_tasks: dict[tuple[str, str], Counter] = {}
 
-    def task(self, phase: str, end: str) -> None:
+    def count_task(self, phase: str, end: str) -> None:
         """One more of `tasks`. What prometheus_client looks for at each call is looked for once."""
         counter = self._of_tasks.get((phase, end))
         if counter is None:

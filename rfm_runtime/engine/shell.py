@@ -397,7 +397,7 @@ class EngineShell:
                 )
 
     def _count(self, phase: str, end: str, iterations: int, cpu_ns: int) -> None:
-        self.metrics.task(phase, end)
+        self.metrics.count_task(phase, end)
         self.metrics.iterations.inc(iterations)
         self.metrics.cpu.inc(cpu_ns / 1e9)
 

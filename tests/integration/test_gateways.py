@@ -55,7 +55,7 @@ class Watchers:
             note = lambda state, _, states=states: states.append(state)  # noqa: E731
             self.recorders.append(Recorder(running, on_state=note, initial_delay=0.05))
             self.states.append(states)
-        self.settled()
+        assert min(self.settled().values()) > 0
 
     def settled(self) -> dict[str, int]:
         """Sessions of each when they are these watchers' alone: one that has just closed is counted a moment longer."""

@@ -206,3 +206,31 @@ def test_a_tile_whose_pixels_changed_while_nobody_looked_is_computed_again(tmp_p
     frame.close()
     found = recover(folder, info, 1000)
     assert (found.tiles, found.damaged) == ((0,), (1,))
+
+
+def mapped_kb(folder: Path) -> dict[str, int]:
+    """Pages of a folder's files that are mapped in this process, in KiB by file."""
+    found: dict[str, int] = {}
+    name = ""
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        if str(folder) in line:
+            name = line.rpartition("/")[2]
+        elif name and line.startswith("Rss:"):
+            found[name] = int(line.split()[1])
+            name = ""
+    return found
+
+
+def test_touching_maps_all_planes_and_closing_unmaps_them(tmp_path: Path) -> None:
+    grid = TileGrid(width_px=512, height_px=512, tile_px=256, columns=2, rows=2)
+    folder = tmp_path / "op-large"
+    create(folder, FrameInfo(operation_id="op", params="digest", grid=grid, derivative=True, samples=2))
+    frame = Frame(folder, grid, derivative=True, samples=2)
+    assert len(mapped_kb(folder)) == 8
+    frame.touch()
+    sizes_kb = {path.name: path.stat().st_size // 1024 for path in folder.glob("*.npy")}
+    assert len(sizes_kb) == 8
+    assert all(mapped_kb(folder)[name] >= size_kb for name, size_kb in sizes_kb.items())
+    frame.close()
+    assert not mapped_kb(folder)
+    frame.close()
