@@ -53,14 +53,15 @@ CANCEL_S = 10.0
 """A kernel stops within milliseconds; beyond this something is wrong that waiting does not mend."""
 
 
-def _pair(text: str | None) -> dict[str, float]:
+def _pair(option: str, text: str | None, first: str, second: str) -> dict[str, float]:
+    """Two numbers with a comma between them, by the names of the parameters that they are."""
     if text is None:
         return {}
     try:
-        re_part, im_part = (float(part) for part in text.split(","))
+        numbers = [float(part) for part in text.split(",")]
+        return dict(zip((first, second), numbers, strict=True))
     except ValueError:
-        raise BadRequestError(f"--trap-at is {text[:40]!r}", hint="write it like 0.5,-0.25") from None
-    return {"trap_re": re_part, "trap_im": im_part}
+        raise BadRequestError(f"{option} is {text[:40]!r}", hint="write it like 0.5,0.25") from None
 
 
 def render(
@@ -139,6 +140,10 @@ def render(
         ),
     ] = None,
     tile: Annotated[int | None, typer.Option(metavar="NUMBER", help="Edge of a tile in pixels, 16 to 512.")] = None,
+    focus: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y", help="Where tiles begin: 0,0 is the upper left corner, 1,1 the lower right one."),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name to show to watchers.")] = None,
     priority: Annotated[
         int, typer.Option(metavar="NUMBER", min=-100, max=100, help="-100 to 100; higher runs first.")
@@ -209,13 +214,14 @@ def render(
         "bits": bits,
         "dither": dither,
         "trap": trap,
-        **_pair(trap_at),
+        **_pair("--trap-at", trap_at, "trap_re", "trap_im"),
         "trap_radius": trap_radius,
         "samples": samples,
         "distances": distances,
         "interior_tests": interior_tests,
         "on_poison": on_poison,
         "tile_px": tile,
+        **_pair("--focus", focus, "focus_x", "focus_y"),
     }
     pixels = pixels_of(size)
     known = file_params(like, **pixels) if like is not None else {}

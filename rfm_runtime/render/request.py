@@ -78,7 +78,9 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     orbit comes is kept, and can be coloured by. max_iter: a point that takes longer counts as inside; 0: as many as the
     view needs, found out when it begins. samples: of a pixel where colours change from one to the next, 1 to 8; all
     others have one. distances: the last z and the distance estimate are kept whatever the colours need, for EXR files
-    and for other colours later. tile_px: edge of a tile, 16 to 512; without it chosen by the size. on_poison: where
+    and for other colours later. tile_px: edge of a tile, 16 to 512; without it chosen by the size. focus_x, focus_y:
+    where whoever watches looks, as parts of the picture's width and height from its upper left corner: tiles are
+    computed from there outwards. on_poison: where
     pixels kill whoever computes them, "fail" fails the render, "hole" leaves them out, as chequers of magenta and
     black. All that has to do with colours: see `rfm_runtime.render.colouring.Colouring`.
     """
@@ -110,6 +112,8 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     samples: int = 1
     distances: bool = False
     tile_px: int | None = None
+    focus_x: float = 0.5
+    focus_y: float = 0.5
     interior_tests: bool = True
     on_poison: str = "fail"
 
@@ -224,6 +228,8 @@ def _check_numbers(request: RenderRequest) -> None:
         ("rotation_deg", request.rotation_deg, -360.0, 360.0),
         ("skew_deg", request.skew_deg, -SKEW_LIMIT_DEG, SKEW_LIMIT_DEG),
         ("stretch", request.stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT),
+        ("focus_x", request.focus_x, 0.0, 1.0),
+        ("focus_y", request.focus_y, 0.0, 1.0),
     ):
         _in_range(name, value, low, high)
     for name, value, low, high in (

@@ -451,3 +451,33 @@ def test_events_name_who_and_why(running: Runtime, client: Client) -> None:
     assert isinstance(asked[0], OperationEvent)
     assert (asked[0].by, asked[0].reason) == ("local", "wrong view")
     watcher.close()
+
+
+@pytest.mark.scenario("J45")
+@pytest.mark.parametrize(("focus", "corner"), [((0.0, 0.0), (0, 0)), ((1.0, 0.0), (7, 0)), ((0.9, 1.0), (7, 7))])
+def test_a_picture_fills_in_from_where_its_watcher_looks(
+    running: Runtime, client: Client, focus: tuple[float, float], corner: tuple[int, int]
+) -> None:
+    # All inside: every tile costs the same, so that the order is the focus's alone.
+    view = {**ENDLESS, "max_iter": 200_000, "tile_px": 32, "focus_x": focus[0], "focus_y": focus[1]}
+    watcher = Recorder(running, detail="tiles")
+    operation = client.submit(KIND, view)
+
+    def some() -> list[int]:
+        maps = [update.tiles for update in watcher.progress(operation.id) if update.tiles is not None]
+        # A quarter of them at most: the rest may be ordered by what they cost.
+        early = [found for found in maps if 2 <= found.done <= 16]
+        return [tile for tile in range(64) if early[-1].committed[tile >> 3] >> (tile & 7) & 1] if early else []
+
+    tiles = eventually(some, timeout_s=30, what="some tiles are there")
+    operation.cancel()
+    far = [max(abs(tile % 8 - corner[0]), abs(tile // 8 - corner[1])) for tile in tiles]
+    assert max(far) <= 5, (corner, tiles)
+    assert sum(far) / len(far) < 3, (corner, tiles)
+
+
+@pytest.mark.scenario("J45")
+def test_where_it_begins_changes_no_pixel(client: Client) -> None:
+    made = [client.submit(KIND, {**QUICK, "tile_px": 64, **focus}) for focus in ({}, {"focus_x": 0.1, "focus_y": 1.0})]
+    assert [operation.wait(60) for operation in made] == ["completed", "completed"]
+    assert len({digest(client, operation.id) for operation in made}) == 1

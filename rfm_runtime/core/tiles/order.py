@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rfm_runtime.core.tiles.messages import Task
+from rfm_runtime.core.tiles.messages import Rect, Task
 from rfm_runtime.protocol.operation import TileGrid
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["PREVIEW_STEP", "bitmap", "grid_of", "measured_as", "preview_blocks", "rect", "tile_order", "tiles_under"]
+__all__ = [
+    "MIDDLE",
+    "PREVIEW_STEP",
+    "bitmap",
+    "grid_of",
+    "measured_as",
+    "preview_blocks",
+    "preview_order",
+    "rect",
+    "tile_order",
+    "tiles_under",
+]
+
+MIDDLE = 0.5, 0.5
+"""Where whoever watches looks unless they say so: as parts of the picture's width and height."""
 
 PREVIEW_STEP = 8
 """A preview computes every 8th pixel each way."""
@@ -75,20 +89,33 @@ def measured_as(grid: TileGrid, task: Task) -> int:
     return task.index + {"tile": 0, "preview": tiles, "image": tiles, "part": 2 * tiles}[task.phase]
 
 
-def tile_order(grid: TileGrid, open_tiles: Iterable[int], weights: Mapping[int, float], workers: int) -> list[int]:
+def _away2(grid: TileGrid, place: Rect, focus: tuple[float, float]) -> float:
+    """Squared distance of the middle of a part from the focus, in pixels."""
+    x, y, width, height = place
+    dx = x + width / 2 - grid.width_px * focus[0]
+    dy = y + height / 2 - grid.height_px * focus[1]
+    return dx * dx + dy * dy
+
+
+def preview_order(grid: TileGrid, blocks: Sequence[Rect], focus: tuple[float, float] = MIDDLE) -> list[int]:
+    """Numbers of the preview blocks from the focus outwards."""
+    return sorted(range(len(blocks)), key=lambda index: (_away2(grid, blocks[index], focus), index))
+
+
+def tile_order(
+    grid: TileGrid,
+    open_tiles: Iterable[int],
+    weights: Mapping[int, float],
+    workers: int,
+    focus: tuple[float, float] = MIDDLE,
+) -> list[int]:
     """Open tiles in the order to run them: outwards, but the longest in time for the others to last as long.
 
-    weights: expected cost; tiles without one count as average. workers: how many share them.
+    weights: expected cost; tiles without one count as average. workers: how many share them. focus: from where, as
+    parts of the picture's width and height.
     """
-
-    def distance(index: int) -> float:
-        x, y, width, height = rect(grid, index)
-        dx = x + width / 2 - grid.width_px / 2
-        dy = y + height / 2 - grid.height_px / 2
-        return dx * dx + dy * dy
-
     average = sum(weights.values()) / len(weights) if weights else 1.0
-    outwards = sorted((distance(index), index) for index in open_tiles)
+    outwards = sorted((_away2(grid, rect(grid, index), focus), index) for index in open_tiles)
     costs = {index: weights.get(index, average) for _, index in outwards}
     longest = [index for _, _, index in sorted((-costs[index], away, index) for away, index in outwards)]
     nearest = [index for _, index in outwards]

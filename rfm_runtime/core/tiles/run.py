@@ -12,10 +12,12 @@ from typing import Literal
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.tiles.messages import Rect, Task
 from rfm_runtime.core.tiles.order import (
+    MIDDLE,
     PREVIEW_STEP,
     bitmap,
     measured_as,
     preview_blocks,
+    preview_order,
     rect,
     tile_order,
     tiles_under,
@@ -78,6 +80,7 @@ class Run:
         self.phase: Literal["preview", "tile", "image"] = "preview"
         self.successor: Run | None = None
         self.blocks = preview_blocks(grid)
+        self.focus = float(assign.params.get("focus_x", MIDDLE[0])), float(assign.params.get("focus_y", MIDDLE[1]))
         self.open: deque[Key] = deque()
         self.alone: deque[Key] = deque()
         self.running: dict[Key, int] = {}
@@ -175,7 +178,7 @@ class Run:
         if self.committed:
             self._begin_tiles()
         else:
-            self.open = deque(("preview", index) for index in range(len(self.blocks)))
+            self.open = deque(("preview", index) for index in preview_order(self.grid, self.blocks, self.focus))
         self._advance()
 
     def finished_before(self, artifacts: tuple[Artifact, ...], holes: Iterable[Rect] = ()) -> None:
@@ -369,7 +372,8 @@ class Run:
         self.phase = "tile"
         self.task_s = None
         left = (index for index in range(self.total_tiles) if index not in self.committed)
-        self.open = deque(("tile", index) for index in tile_order(self.grid, left, self.weights, self.workers))
+        order = tile_order(self.grid, left, self.weights, self.workers, self.focus)
+        self.open = deque(("tile", index) for index in order)
 
     def measure(self, now_ms: int) -> OperationMeasure:
         """The cumulative measure, with the next counter."""

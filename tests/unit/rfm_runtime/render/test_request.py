@@ -85,6 +85,8 @@ def test_defaults_are_a_full_hd_mandelbrot() -> None:
         ({"rotation_deg": 1e9}, "rotation_deg is 1000000000.0"),
         ({"skew_deg": 89.9}, "skew_deg is 89.9"),
         ({"stretch": 0.0}, "stretch is 0.0"),
+        ({"focus_x": 1.01}, "focus_x is 1.01"),
+        ({"focus_y": -0.1}, "focus_y is -0.1"),
         ({"formula": "ми́лый"}, "there is no formula"),
         ({"palette": "x" * 10_000}, "there is no palette"),
         ({"x\n" * 500: 1}, "there is no parameter"),

@@ -262,7 +262,7 @@ def test_answers_are_read_at_once_while_anything_stops(world):
 
 def test_a_worker_that_comes_later_gets_work_at_once(world):
     world.begin(columns=5)
-    assert dispatched(world.start_worker()) == [(2, "op", "preview", 2), (2, "op", "preview", 3)]
+    assert dispatched(world.start_worker()) == [(2, "op", "preview", 3), (2, "op", "preview", 0)]
 
 
 def test_a_worker_that_says_twice_that_it_is_up_keeps_its_tasks(world):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from rfm_runtime.core.tiles.order import (
     bitmap,
     grid_of,
     preview_blocks,
+    preview_order,
     rect,
     tile_order,
     tiles_under,
@@ -128,6 +131,30 @@ def test_the_order_does_not_depend_on_how_the_tiles_are_listed(grid, weights, wo
 def test_the_middle_comes_first():
     assert tile_order(grid(50, 50), range(25), {}, 1)[0] == 12
     assert set(tile_order(grid(50, 50), range(25), {}, 1)[1:5]) == {7, 11, 13, 17}
+
+
+@given(grids, st.floats(0, 1), st.floats(0, 1))
+def test_the_focus_comes_first_in_the_preview_and_in_the_tiles(grid, x, y):
+    focus = x, y
+
+    def away(place):
+        left, top, width, height = place
+        return math.hypot(left + width / 2 - x * grid.width_px, top + height / 2 - y * grid.height_px)
+
+    blocks = preview_blocks(grid)
+    order = preview_order(grid, blocks, focus)
+    assert sorted(order) == list(range(len(blocks)))
+    previews = [away(blocks[index]) for index in order]
+    assert all(a <= b + 1e-6 for a, b in pairwise(previews))
+    # One worker is never short of work, and of equal tiles none is longest.
+    first = tile_order(grid, tiles(grid), {}, 1, focus)
+    head = [away(rect(grid, index)) for index in first[: int(0.7 * len(first))]]
+    assert all(a <= b + 1e-6 for a, b in pairwise(head))
+
+
+def test_the_focus_may_be_a_corner():
+    assert tile_order(grid(50, 50), range(25), {}, 1, (0.0, 0.0))[:3] == [0, 1, 5]
+    assert tile_order(grid(50, 50), range(25), {}, 1, (1.0, 1.0))[0] == 24
 
 
 def test_the_head_goes_outwards_whatever_the_tiles_cost():

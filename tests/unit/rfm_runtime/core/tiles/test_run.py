@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rfm_runtime.core.operations.progress import is_committed
 from rfm_runtime.core.tiles.messages import Task
-from rfm_runtime.core.tiles.order import PREVIEW_STEP, preview_blocks, rect, tiles_under
+from rfm_runtime.core.tiles.order import PREVIEW_STEP, preview_blocks, preview_order, rect, tiles_under
 from rfm_runtime.core.tiles.poison import DEATHS_LIMIT, LEAST_PX, SPLIT_DEATHS, deaths_limit
 from rfm_runtime.core.tiles.run import Run
 from rfm_runtime.testing.tiles import ARTIFACTS, assignment, grid
@@ -58,12 +58,19 @@ def test_each_tile_is_taken_once_with_its_place_in_the_frame():
     assert all((t.x, t.y, t.width, t.height) == rect(run.grid, t.index) for t in tasks)
 
 
-def test_preview_blocks_are_taken_row_by_row():
+def test_preview_blocks_are_taken_from_the_middle_outwards():
     run = prepared(9, 8)
     blocks = preview_blocks(run.grid)
     tasks = [run.take(1) for _ in blocks]
-    assert [(t.x, t.y, t.width, t.height) for t in tasks] == blocks
+    assert index_of(tasks) == preview_order(run.grid, blocks)
+    assert [(t.x, t.y, t.width, t.height) for t in tasks] == [blocks[t.index] for t in tasks]
     assert len(blocks) < run.total_tiles
+
+
+def test_preview_and_tiles_begin_where_the_watcher_looks():
+    run = prepared(9, 8, params={"focus_x": 1.0, "focus_y": 1.0})
+    assert index_of([do(run) for _ in run.blocks])[0] == len(run.blocks) - 1
+    assert (run.phase, do(run).index) == ("tile", 71)
 
 
 def test_the_image_is_the_whole_frame():
@@ -358,10 +365,11 @@ def test_an_image_that_kills_is_given_up():
 
 def test_a_preview_that_kills_is_left_out_and_its_tiles_are_computed_from_scratch():
     run = prepared(9, 8)
-    block = run.blocks[0]
+    first = preview_order(run.grid, run.blocks)[0]
+    block = run.blocks[first]
     for _ in range(SPLIT_DEATHS):
         task = take(run)
-        assert (task.phase, task.index) == ("preview", 0)
+        assert (task.phase, task.index) == ("preview", first)
         run.died(task, "SIGBUS", guilty=True)
     until(run, "tile")
     under = set(tiles_under(run.grid, block))
