@@ -120,14 +120,14 @@ def read(text: str, *, width_px: int | None = None, height_px: int | None = None
             f"the file has no {' and no '.join(missing)}", hint="a .kfr file has at least the lines Re, Im and Zoom"
         )
     params, used = colour_params(lines)
-    used |= {"Re", "Im", "Zoom", "Version"}
+    used |= {"Re", "Im", "Zoom", "Version", "ImageWidth", "ImageHeight"}
     params |= _formula(lines, used)
     if lines.get("Iterations"):
         params["max_iter"] = integer(lines, "Iterations", 1)
         if not params["max_iter"]:
             raise BadRequestError("Iterations is 0", hint="correct that line, or give --max-iter")
         used.add("Iterations")
-    size = _size(lines, used) if width_px is None or height_px is None else (width_px, height_px)
+    size = _size(lines) if width_px is None or height_px is None else (width_px, height_px)
     if size != (DEFAULT.width_px, DEFAULT.height_px):
         params |= {"width_px": size[0], "height_px": size[1]}
     placed, notes = _placed(lines, size, conjugate=params["formula"] in CONJUGATE)
@@ -168,9 +168,8 @@ def _formula(lines: dict[str, str], used: set[str]) -> dict[str, Any]:
     return params
 
 
-def _size(lines: dict[str, str], used: set[str]) -> tuple[int, int]:
+def _size(lines: dict[str, str]) -> tuple[int, int]:
     width, height = (integer(lines, key, 0) for key in ("ImageWidth", "ImageHeight"))
-    used |= {"ImageWidth", "ImageHeight"}
     return (width, height) if width > 0 and height > 0 else (DEFAULT.width_px, DEFAULT.height_px)
 
 

@@ -134,6 +134,15 @@ def test_what_is_written_comes_back(params: dict[str, object]) -> None:
     assert location.notes == location.ignored == ()
 
 
+def test_a_size_of_the_users_own_goes_before_that_of_the_file_and_nothing_of_ours_is_foreign() -> None:
+    request = RenderRequest(re="0", im="0", width="3", width_px=640, height_px=400)
+    text = kfr.write(request)
+    own = kfr.read(text, width_px=300, height_px=200)
+    assert (own.params["width_px"], own.params["height_px"], own.ignored) == (300, 200, ())
+    found = kfr.read(text)
+    assert (found.params["width_px"], found.params["height_px"], found.ignored) == (640, 400, ())
+
+
 def test_only_what_the_program_has_is_written() -> None:
     for params, said in (
         ({"formula": "newton"}, "newton"),
