@@ -76,8 +76,8 @@ class Kernel(Protocol):
     they get n = the number of applications of the formula up to the first |z| > R, or NOT_ESCAPED, and
     nf = 1 - log_d(ln|z| / ln R) with d the formula's degree, so that mu = n + nf; 0 where not escaped. Of a formula
     that converges n is the number of applications up to the first step shorter than ε, and nf lies where ε does
-    between that step and the one before, on a logarithmic scale. All are the same bits whatever the tile, the step and
-    the number of interruptions.
+    between that step and the one before, on a logarithmic scale; it is NOT_ESCAPED where a step divides by zero. All
+    are the same bits whatever the tile, the step and the number of interruptions.
     z, far: complex64 views [h, w] for the kernels with a derivative, else of any shape and not looked at. They get
     the last z (with a trap how near the orbit has come to it, squared, and 0), and the distance estimate as a vector
     away from the set, 2|z| ln|z| over the gradient of |z|, in pixels (in units of the plane where pixels are no

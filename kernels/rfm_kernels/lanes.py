@@ -86,9 +86,15 @@ class _Code:
         return state[0] * state[0] + state[1] * state[1]
 
     def over(self, size: Any, limit: Any) -> Any:
-        """Whether a pixel of this size is done: farther out than the limit, or moved by less. NaN is."""
+        """Whether a pixel of this size goes no further: farther out than the limit, or moved by less. NaN does not."""
         sign = "<" if self.formula.converges else ">"
         return self.builder.fcmp_unordered(sign, size.value, limit.value)
+
+    def is_lost(self, size: Any) -> Any:
+        """Whether a formula that converges has left the plane: its step divided by zero, and there is no way back."""
+        if not self.formula.converges:
+            return ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
+        return self.builder.fcmp_unordered("uno", size.value, size.value)
 
 
 def _emit_advance(code: _Code) -> Any:
@@ -155,7 +161,10 @@ def _emit_begin(code: _Code) -> None:
 
 
 def _emit_settle(code: _Code) -> Any:
-    """The last block again of some of a queue, or their first, counted: (lanes whose time is up << 32) | lanes done."""
+    """The last block again of some of a queue, or their first, counted: (lanes that never end << 32) | lanes done.
+
+    Their time is up, or they are lost.
+    """
     builder, place = code.builder, code.place
     limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
     p, seed = code.parameters(), code.seed()
@@ -194,8 +203,10 @@ def _emit_settle(code: _Code) -> Any:
             phi.value.add_incoming(value.value, block)
     *state, last, before, count = merged
     max_iter = broadcast(builder, code.args[3])
+    size, lost = last, code.is_lost(last)
+    over = builder.and_(code.over(last, limit), builder.not_(lost))
     # It may have run past its end, and escaped there.
-    size, over = last, builder.and_(code.over(last, limit), builder.fcmp_ordered("<=", count.value, max_iter))
+    over = builder.and_(over, builder.fcmp_ordered("<=", count.value, max_iter))
 
     def log2_of(value: Register, elsewhere: float) -> Register:
         return Register(builder, log2(builder, builder.select(over, value.value, constant(elsewhere))))
@@ -216,7 +227,7 @@ def _emit_settle(code: _Code) -> Any:
     if place.slopes:
         for k, part in enumerate(away(place, state, log_size, size)):
             store(builder, code.data, place.far + k, part.value)
-    spent = builder.fcmp_ordered(">=", count.value, max_iter)
+    spent = builder.or_(lost, builder.fcmp_ordered(">=", count.value, max_iter))
     spent = builder.and_(builder.and_(spent, builder.not_(over)), chosen(builder, code.args[2]))
     return builder.or_(builder.shl(bits(builder, spent), ir.Constant(I64, 32)), bits(builder, over))
 

@@ -60,7 +60,8 @@ def escape(
 
     re, im: c, or z₀ of the Julia set of c = `julia`; decimal strings and fractions are exact, floats are
     taken as the exact numbers they are. mu = n + 1 - log_d(ln|z| / ln bailout), d the power. Of `newton` and `nova`
-    `bailout` is the length of a step that ends it, and mu has the length of the last one in place of |z|.
+    `bailout` is the length of a step that ends it, and mu has the length of the last one in place of |z|; a point whose
+    step is undefined, as where f' = 0, does not end.
     Raises ValueError for a formula it does not know.
     """
     with gmpy2.context(gmpy2.get_context(), precision=precision_bits):
@@ -92,7 +93,10 @@ def _converge(step: Orbit, z: gmpy2.mpc, c: gmpy2.mpc, max_iter: int, shortest: 
     for count in range(1, max_iter + 1):
         z, before = step(z, z, c), z
         moved = abs(z - before)
-        if not moved >= shortest:
+        if not gmpy2.is_finite(moved):
+            # Divided by zero: at infinity Newton's map stays.
+            break
+        if moved < shortest:
             # Between the two steps, on a logarithmic scale.
             part = 0.0 if moved == 0 else float(gmpy2.log(earlier / shortest) / gmpy2.log(earlier / moved))
             return Truth(count, count + part, complex(z))

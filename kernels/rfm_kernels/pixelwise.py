@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -120,12 +121,21 @@ def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:
     second, third = formula.start[-2:]
     fixed: Any = to_fixed_tuple if not config.DISABLE_JIT else lambda array, count: tuple(array[:count])
 
-    def is_over(z: Any, limit: float) -> bool:
+    def size_of(z: Any) -> float:
         if converges:
-            return not (z[0] - z[2]) * (z[0] - z[2]) + (z[1] - z[3]) * (z[1] - z[3]) >= limit
-        return not z[0] * z[0] + z[1] * z[1] <= limit
+            size: float = (z[0] - z[2]) * (z[0] - z[2]) + (z[1] - z[3]) * (z[1] - z[3])
+            return size
+        far: float = z[0] * z[0] + z[1] * z[1]
+        return far
 
-    over = njit(**INLINE)(is_over)
+    def is_over(size: float, limit: float) -> bool:
+        return not (size >= limit if converges else size <= limit)
+
+    def is_lost(size: float) -> bool:
+        # Its step divided by zero.
+        return converges and math.isnan(size)
+
+    size, over, lost = njit(**INLINE)(size_of), njit(**INLINE)(is_over), njit(**INLINE)(is_lost)
 
     def loop(n: Counts, px0: int, py0: int, view: Doubles, max_iter: int, limit: float, julia: bool) -> None:
         p: Any = fixed(view[VIEW_WORDS:], parameters)
@@ -138,10 +148,11 @@ def plain_loop(formula: Formula, label: str) -> Callable[..., Any]:
                 first = (re, im) if julia else (first_re, first_im)
                 z = first if words == 2 else (first[0], first[1], second, third)
                 count = 0
-                while count < max_iter and not over(z, limit):
+                while count < max_iter and not over(size(z), limit):
                     z = step(z, c, p)
                     count += 1
-                n[y, x] = count if over(z, limit) else NOT_ESCAPED
+                done = over(size(z), limit) and not lost(size(z))
+                n[y, x] = count if done else NOT_ESCAPED
 
     loop.__qualname__ = f"plain_loop_{label}"
     return njit(**OPTIONS)(loop)

@@ -82,7 +82,8 @@ class PlainLanes:
                 state[:] = np.where(going, self.stepped(constants, state, c), state)
                 count += going
             size = self.size(state)
-            over = chosen & self.over(size, constants[LIMIT]) & (count <= max_iter)
+            lost = chosen & self.formula.converges & np.isnan(size)
+            over = chosen & ~lost & self.over(size, constants[LIMIT]) & (count <= max_iter)
 
             def log2_of(value: Any, elsewhere: float) -> Any:
                 return np.nan_to_num(np.minimum(np.log2(np.where(over, value, elsewhere)), 1024.0), nan=1024.0)
@@ -96,7 +97,7 @@ class PlainLanes:
                 smooth[:] = 1.0 - np.log2(np.where(over, log_size * constants[SCALE], 1.0)) * constants[DEGREE_SCALE]
             if place.slopes:
                 self.rows(work, place.far, 2)[:] = away(place, list(state), log_size, size)
-        return (mask_of(chosen & ~over & (count >= max_iter)) << 32) | mask_of(over)
+        return (mask_of(lost | (chosen & ~over & (count >= max_iter))) << 32) | mask_of(over)
 
     def watch(self, work: Any, tick: float, near2: float) -> int:
         place = self.place

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rfm_runtime.cli import completion
-from rfm_runtime.cli.common import JsonOption, print_json, print_table
+from rfm_runtime.cli.common import JsonOption, console, print_json, print_table
 from rfm_runtime.cli.sizes import IterationsOption
 from rfm_runtime.cli.text import Column
 from rfm_runtime.errors import BadRequestError
@@ -51,7 +51,12 @@ def probe(
     params: dict[str, Any] = params_of(location)
     params |= {name: value for name, value in (("bailout", bailout), ("max_iter", max_iter)) if value is not None}
     places = _places(points)
-    answers = asked(params, places, truth=truth)
+
+    def say() -> None:
+        what = "computing with many digits" if truth else "computing; the first point of a formula has it compiled"
+        console(stderr=True).print(what, style="dim")
+
+    answers = asked(params, places, truth=truth, on_wait=say)
     if as_json:
         print_json({"points": answers})
         return

@@ -60,6 +60,23 @@ def test_the_kernels_and_the_oracle_agree_on_a_preset() -> None:
             assert one["mu"] == pytest.approx(other["mu"], abs=2e-6)
 
 
+@pytest.mark.scenario("J46")
+def test_a_point_where_newtons_step_is_undefined_never_ends(tmp_path: Path) -> None:
+    view = tmp_path / "view.toml"
+    view.write_text('formula = "newton"\nre = "0"\nim = "0"\nwidth = "4"\n')
+    fast, true = (probed(str(view), "--points", "0,0 0.25,0", *how) for how in ((), ("--truth",)))
+    for points in (fast, true):
+        assert (points[0]["n"], points[0]["mu"]) == (-1, None)
+    assert fast[1]["n"] == true[1]["n"] > 0
+
+
+def test_a_formula_that_has_to_be_compiled_first_is_waited_for_with_a_word(tmp_path: Path) -> None:
+    env = {**os.environ, "RFM_CACHE_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    cold, warm = (cli("probe", "armada", "--json", env=env) for _ in range(2))
+    assert cold.stderr == "computing; the first point of a formula has it compiled\n"
+    assert (warm.stderr, warm.stdout) == ("", cold.stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

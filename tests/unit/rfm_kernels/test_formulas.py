@@ -269,6 +269,46 @@ def test_a_conjugate_is_what_the_formula_makes_of_it(name: str) -> None:
     assert own == (name in ("celtic", "tricorn"))
 
 
+SQUARE = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""z², after R."""
+UNDEFINED = {
+    "at once": ("newton", (1.0, 0.0, *CUBE[2:]), 0.0, 0.0),
+    "at the second step": ("newton", (1.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0), 0.0, 1.0),
+    # With R = 0 nova's map is z + c, as long as f' is not 0: from 1 down to 0 at the pace of c.
+    "in the first block": ("nova", (0.0, 0.0, *SQUARE), -0.25, 0.0),
+    "in a lane": ("nova", (0.0, 0.0, *SQUARE), -(2.0**-5), 0.0),
+    "long after": ("nova", (0.0, 0.0, *SQUARE), -(2.0**-9), 0.0),
+}
+
+
+@pytest.mark.scenario("J46")
+@pytest.mark.parametrize(("name", "parameters", "re", "im"), UNDEFINED.values(), ids=UNDEFINED)
+@pytest.mark.parametrize("tests", [True, False], ids=["interior tests", "plain"])
+def test_a_point_whose_step_divides_by_zero_never_ends(name, parameters, re, im, tests) -> None:
+    """Beside neighbours that do end, at every place of a vector; the same with a derivative, and for whoever asks."""
+    degree, columns, max_iter, limit = len(parameters) // 2 - 2, 40, 600, 1e-12
+    for at in (0, 3, columns - 1):
+        view = np.array([re - 0.25 * at, im, 0.25, 0.0, 0.0, 0.25, 0.0, 0.0, *parameters])
+        found = []
+        for derivative in (False, True):
+            n, nf = np.full((1, columns), PENDING, np.int32), np.zeros((1, columns), np.float32)
+            z, far = np.zeros((1, columns), np.complex64), np.zeros((1, columns), np.complex64)
+            counters = np.zeros(8, np.int64)
+            compute = kernel(name, degree, julia=name == "newton", interior_tests=tests, derivative=derivative)
+            bounds = view, max_iter, limit, np.zeros(1, np.int64)
+            assert compute(n, nf, z, far, 0, 0, 1, *bounds, counters) == 0
+            assert (n[0, at], nf[0, at], z[0, at], far[0, at]) == (NOT_ESCAPED, 0.0, 0.0, 0.0)
+            assert counters[0] == columns
+            found.append(n)
+        expected = np.empty_like(n)
+        plain_loop(name, degree)(expected, 0, 0, view, max_iter, limit, name == "newton")
+        for counts in found:
+            np.testing.assert_array_equal(counts, expected)
+    pairs = list(zip(parameters[0::2], parameters[1::2], strict=True))
+    truth = escape(name, re, im, None, max_iter, math.sqrt(limit), 200, coefficients=pairs[1:], relaxation=pairs[0])
+    assert (truth.n, truth.mu) == (-1, 0.0)
+
+
 @compiled
 @pytest.mark.scenario("C3")
 @pytest.mark.parametrize("name", ["multibrot", "burning_ship", "phoenix"])
