@@ -94,8 +94,9 @@ def _axes(request: RenderRequest) -> tuple[Complex, Complex]:
     spacing = Fraction(request.width) / request.width_px
     cosine, sine = _cosine_and_sine(Fraction(request.rotation_deg))
     lean_cosine, lean_sine = _cosine_and_sine(Fraction(request.skew_deg))
-    # Up, before the turn: leant over and lengthened.
-    up = lean_sine / lean_cosine, Fraction(request.stretch)
+    # Up, before the turn: leant over and lengthened, and where the view is mirrored the other way.
+    upwards = -1 if request.mirror else 1
+    up = upwards * lean_sine / lean_cosine, upwards * Fraction(request.stretch)
     turned = cosine * up[0] - sine * up[1], sine * up[0] + cosine * up[1]
     return (spacing * cosine, spacing * sine), (-spacing * turned[0], -spacing * turned[1])
 

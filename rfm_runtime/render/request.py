@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -70,7 +71,8 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
 
     formula: see `rfm_runtime.render.formulas`. re, im: centre of the view, decimal strings. width: full horizontal
     extent, decimal string. rotation_deg: the view is turned about its centre, counterclockwise. skew_deg, stretch: and
-    before that its upright axis is leant over, and lengthened. julia_re, julia_im: c of a Julia set; without them the
+    before that its upright axis is leant over, and lengthened; mirror: and, first of all, points down, as it does in
+    programs in which Burning Ships float. julia_re, julia_im: c of a Julia set; without them the
     pixel is c. power: of a Multibrot set. p: of `phoenix`. coefficients (from the highest power down), or roots: of the
     polynomial of `newton` and `nova`, z³ − 1 without; relaxation: their R. All of these are complex numbers as text,
     such as "0.5-0.25i". tolerance: a step that is shorter ends an iteration that converges. bailout: escape radius R of
@@ -92,6 +94,7 @@ class RenderRequest(colouring.Colouring, frozen=True, kw_only=True, forbid_unkno
     rotation_deg: float = 0.0
     skew_deg: float = 0.0
     stretch: float = 1.0
+    mirror: bool = False
     width_px: int = 1920
     height_px: int = 1080
     max_iter: int = 1000
@@ -147,12 +150,12 @@ def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
         # Python refuses to print integers of thousands of digits, and no parameter needs 64 bits.
         if isinstance(value, int) and value.bit_length() > 63:
             raise BadRequestError(f"{name} is too large a number", hint="no parameter goes beyond 2⁶³")
-    for name in ("re", "im", "width", "julia_re", "julia_im"):
-        if isinstance(fields.get(name), int | float) and not isinstance(fields[name], bool):
-            raise BadRequestError(
-                f"{name} has to be a decimal string, not a number",
-                hint='write it in quotes, e.g. "-0.75": a number would lose digits',
-            )
+    for name in ("re", "im", "width", "julia_re", "julia_im", "p", "relaxation"):
+        _check_is_text(name, fields.get(name))
+    for name in ("coefficients", "roots"):
+        if isinstance(numbers := fields.get(name), list | tuple):
+            for place, number in enumerate(numbers[: DEGREE_LIMIT + 2]):
+                _check_is_text(f"{name}[{place}]", number)
     try:
         request = msgspec.convert(fields, RenderRequest)
     except msgspec.ValidationError as error:
@@ -164,6 +167,14 @@ def validate(params: Mapping[str, Any] | bytes) -> RenderRequest:
     _check_view(request)
     _check_formula(request)
     return request
+
+
+def _check_is_text(name: str, value: object) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise BadRequestError(
+            f"{name} has to be a decimal string, not a number",
+            hint='write it in quotes, e.g. "-0.75": a number would lose digits',
+        )
 
 
 EXAMPLE = 'for example {"re": "-0.75", "im": "0.1", "width": "0.01"}'
@@ -263,9 +274,10 @@ def _check_view(request: RenderRequest) -> None:
     # Rows lie as much nearer to each other as the view is pressed together.
     spacing = width / request.width_px * min(Fraction(1), Fraction(request.stretch))
     if spacing < SPACING_LIMIT:
-        apart, least = float(spacing), float(SPACING_LIMIT)
+        # As a decimal: it may lie far below all floats.
+        apart = Decimal(spacing.numerator) / Decimal(spacing.denominator)
         raise BadRequestError(
-            f"too deep: pixels are {apart:.3g} apart, this kernel resolves {least:.0e}",
+            f"too deep: pixels are {apart:.2e} apart, this kernel resolves {float(SPACING_LIMIT):.0e}",
             hint=f"use a width of at least {float(SPACING_LIMIT * request.width_px):.3g} at this size",
         )
     if (request.julia_re is None) != (request.julia_im is None):
@@ -281,9 +293,8 @@ def _check_formula(request: RenderRequest) -> None:
     for name in sorted(set(SPECIAL) - set(formula.takes)):
         if getattr(request, name) is not None:
             whose = [info.name for info in FORMULAS.values() if name in info.takes]
-            raise BadRequestError(
-                f"{name} means nothing to {request.formula}", hint=f"leave it out; {' and '.join(whose)} take it"
-            )
+            takes = f"{' and '.join(whose)} {'takes' if len(whose) == 1 else 'take'} it"
+            raise BadRequestError(f"{name} means nothing to {request.formula}", hint=f"leave it out; {takes}")
     if request.julia_re is not None and not formula.julia:
         raise BadRequestError(
             f"{request.formula} has no Julia sets", hint="leave out julia_re and julia_im: the pixel is z already"

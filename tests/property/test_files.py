@@ -37,6 +37,7 @@ views = {
     "rotation_deg": st.floats(-360, 360),
     "skew_deg": st.floats(-80, 80),
     "stretch": st.floats(0.01, 100),
+    "mirror": st.booleans(),
     "bailout": st.floats(4, 1e6),
     "density": reals,
     "offset": reals,

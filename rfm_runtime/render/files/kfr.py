@@ -8,8 +8,7 @@ Read from the program's source, version 2.15 (fraktal_sft.cpp, Settings.cpp, mat
   ImagPointsUp: 1, which files before 2.15.4 do not have. R turns by RotateAngle, counterclockwise, S stretches by
   2^StretchAmount along StretchAngle and shrinks by as much across. Any turned, leant and stretched view can be written
   so, and read.
-- With the imaginary axis pointing down a view is mirrored. A request has no mirror: it shows the same part of the plane
-  the other way up.
+- With the imaginary axis pointing down a view is mirrored.
 - Its Perpendicular Burning Ship has −2x|y|, ours 2x|y|: the same picture, with c conjugate.
 - Its centre is the pixel at width/2, height/2, half a pixel from ours.
 - It has no Julia sets; Seed is where the orbit begins.
@@ -130,8 +129,9 @@ def read(text: str, *, width_px: int | None = None, height_px: int | None = None
     size = _size(lines) if width_px is None or height_px is None else (width_px, height_px)
     if size != (DEFAULT.width_px, DEFAULT.height_px):
         params |= {"width_px": size[0], "height_px": size[1]}
-    placed, notes = _placed(lines, size, conjugate=params["formula"] in CONJUGATE)
+    placed = _placed(lines, size, conjugate=params["formula"] in CONJUGATE)
     used |= TRANSFORM_KEYS
+    notes: list[str] = []
     if any(real(lines, key, usual) != usual for key, usual in (("Rotate", 0.0), ("Ratio", 360.0))):
         notes.append("neither turned nor stretched: Rotate and Ratio are of versions before 2.15")
     used |= {"Rotate", "Ratio"}
@@ -173,8 +173,8 @@ def _size(lines: dict[str, str]) -> tuple[int, int]:
     return (width, height) if width > 0 and height > 0 else (DEFAULT.width_px, DEFAULT.height_px)
 
 
-def _placed(lines: dict[str, str], size: tuple[int, int], *, conjugate: bool) -> tuple[dict[str, Any], list[str]]:
-    """Centre, extent and transformation, and what is to be said about them."""
+def _placed(lines: dict[str, str], size: tuple[int, int], *, conjugate: bool) -> dict[str, Any]:
+    """Centre, extent and transformation."""
     params: dict[str, Any] = {"re": lines["Re"], "im": _negated(lines["Im"]) if conjugate else lines["Im"]}
     turn, along, amount = (real(lines, key, 0.0) for key in ("RotateAngle", "StretchAngle", "StretchAmount"))
     if abs(amount) > STRETCH_LIMIT:
@@ -191,10 +191,9 @@ def _placed(lines: dict[str, str], size: tuple[int, int], *, conjugate: bool) ->
     if turn:
         params["rotation_deg"] = turn
     params["width"] = _width(lines["Zoom"], size, longer)
-    up = bool(integer(lines, "ImagPointsUp", 0))
-    mirrored = up == conjugate
-    notes = ["mirrored top to bottom: Kalles Fraktaler shows this file the other way up"] if mirrored else []
-    return params, notes
+    if bool(integer(lines, "ImagPointsUp", 0)) == conjugate:
+        params["mirror"] = True
+    return params
 
 
 def _negated(number: str) -> str:
@@ -280,7 +279,7 @@ def _transform_lines(request: RenderRequest, *, conjugate: bool) -> dict[str, st
         "RotateAngle": repr(sign * turn + 0.0),
         "StretchAngle": repr(sign * along + 0.0),
         "StretchAmount": repr(amount + 0.0),
-        "ImagPointsUp": "0" if conjugate else "1",
+        "ImagPointsUp": "1" if request.mirror == conjugate else "0",
     }
 
 

@@ -29,12 +29,12 @@ def test_presets_and_files() -> None:
 
 
 def test_what_is_not_understood_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("view.kfr").write_text("Re: 0.5\nIm: 0\nZoom: 4\nSlopes: 1\nFlat: 0\n", encoding="utf-8")
+    Path("view.kfr").write_text("Re: 0.5\nIm: 0\nZoom: 4\nRotate: 5\nSlopes: 1\nFlat: 0\n", encoding="utf-8")
     params = file_params(Path("view.kfr"), width_px=100, height_px=100)
-    assert params["width"] == "1"
+    assert (params["width"], params["mirror"]) == ("1", True)
     said = capsys.readouterr()
     assert said.out == ""
-    assert "view.kfr: mirrored" in said.err
+    assert "view.kfr: neither turned nor stretched" in said.err
     assert "view.kfr: not understood: Slopes, Flat" in said.err
 
 

@@ -67,14 +67,15 @@ def test_an_old_file() -> None:
         *("IterDiv", "ColorMethod", "Differences", "ColorOffset", "Smooth", "MultiColor", "BlendMC"),
         *("MultiColors", "Slopes", "SlopePower", "SlopeRatio", "SlopeAngle"),
     )
-    [note] = location.notes
-    assert "mirrored" in note
+    assert location.notes == ()
+    assert request.mirror
 
 
 def test_a_new_file() -> None:
     location = kfr.read(NEW, width_px=400, height_px=400)
     request = validate(location.params)
     assert (request.width, request.rotation_deg, request.bailout) == ("0.0004", 30.0, 500.0)
+    assert not request.mirror
     assert (request.width_px, request.height_px, request.interior) == (400, 400, "#ff0201")
     assert location.notes == ()
     assert "TriangleInequalityAverage" in location.ignored
@@ -90,6 +91,7 @@ def kalles(lines: dict[str, float], u: float, v: float) -> complex:
     return place * complex(math.cos(along), math.sin(along))
 
 
+@pytest.mark.scenario("J47")
 @pytest.mark.parametrize("up", [0, 1])
 @pytest.mark.parametrize("kind", [0, 7])
 @pytest.mark.parametrize(
@@ -104,10 +106,9 @@ def test_places_are_where_the_program_has_them(up: int, kind: int, turn: float, 
     # Not validated: pixels are 1 apart, so that numbers are easy to read.
     request = RenderRequest(**location.params)
     conjugate = kind == 7
-    mirrored = bool(location.notes)
-    assert mirrored == (up == (1 if conjugate else 0))
+    assert location.notes == ()
     for u, v in ((100, 0), (0, 50), (-70, 30)):
-        theirs = complex(0.25, -0.5) + kalles(lines, u, -v if mirrored else v)
+        theirs = complex(0.25, -0.5) + kalles(lines, u, v)
         if conjugate:
             theirs = theirs.conjugate()
         ours = complex(*map(float, point(request, Fraction(u, width), Fraction(-v, width))))
@@ -120,6 +121,9 @@ def test_places_are_where_the_program_has_them(up: int, kind: int, turn: float, 
         {},
         {"rotation_deg": -123.456},
         {"skew_deg": 35.0, "stretch": 0.25},
+        {"mirror": True},
+        {"mirror": True, "rotation_deg": 77.0, "skew_deg": -60.5, "stretch": 3.5},
+        {"mirror": True, "formula": "perpendicular_ship", "rotation_deg": 20.0},
         {"rotation_deg": 77.0, "skew_deg": -60.5, "stretch": 3.5},
         {"formula": "perpendicular_ship", "rotation_deg": 20.0, "skew_deg": 5.0},
         {"formula": "multibrot", "power": 7, "bailout": 123.5},

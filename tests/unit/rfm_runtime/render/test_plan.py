@@ -56,6 +56,17 @@ def test_the_upright_axis_is_leant_over_and_lengthened() -> None:
     assert view.down == (-1.0, -3.0)
 
 
+@pytest.mark.scenario("J47")
+@pytest.mark.parametrize("look", [{}, {"rotation_deg": 30.0}, {"rotation_deg": -200.0, "skew_deg": 20, "stretch": 0.5}])
+def test_a_mirrored_view_has_the_same_rows_from_the_bottom_up(look: dict[str, float]) -> None:
+    common = {"re": "-1.76", "im": "-0.03", "width": "0.1", "width_px": 64, "height_px": 48, **look}
+    upright, mirrored = (plan(validate(common | {"mirror": mirror})) for mirror in (False, True))
+    assert mirrored.right == upright.right
+    assert mirrored.down == (-upright.down[0], -upright.down[1])
+    bottom_left = complex(*upright.origin) + 47 * complex(*upright.down)
+    assert complex(*mirrored.origin) == pytest.approx(bottom_left, rel=1e-14)
+
+
 def test_a_polynomial_is_given_by_coefficients_or_roots() -> None:
     common = {"formula": "newton", "re": "0", "im": "0", "width": "4"}
     default = plan(validate(common))
