@@ -279,6 +279,9 @@ class Connection:
         for pending in self._speaker.to_send():
             if pending.sent:
                 continue
+            if connection.transport.is_closing():
+                # It has broken, and the library will know in a moment. Nothing written to it arrives.
+                return
             pending.sent = True
             pending.times += 1
             try:
@@ -295,6 +298,8 @@ class Connection:
             return
         try:
             for batch in _batches(self.encode(message, number) for message, number in messages):
+                if connection.transport.is_closing():
+                    return
                 await connection.send(join(batch, self._encoding), text=self._encoding == "json")
         except ConnectionClosed:
             # The reader sees it as well.

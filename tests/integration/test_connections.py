@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from rfm_runtime import Client
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.errors import UnauthorizedError
+from rfm_runtime.errors import UnauthorizedError, UnknownOperationError
 from rfm_runtime.gateway.gateway import Endpoints, Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
@@ -99,6 +99,24 @@ def test_after_each_of_three_restarts_every_watcher_is_live_within_2_s_and_misse
         assert all(story == stories[0] for story in stories)
         for watcher in watchers:
             watcher.close()
+
+
+@pytest.mark.scenario("D1")
+def test_what_is_asked_while_a_connection_breaks_is_answered_by_the_next_one_without_noise(
+    running: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask() -> list[Any]:
+        token = running.info.token
+        async with AsyncClient(url=running.url, token=token, initial_delay=0.05) as client:
+            asked = [asyncio.create_task(client.operation(f"nobody-{number}")) for number in range(20)]
+            # As a reset is: noticed at once by who writes, and told to the library in the next turn of the loop.
+            assert client._connection._socket is not None
+            client._connection._socket.transport.abort()
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(ask())
+    assert [type(answer) for answer in answers] == [UnknownOperationError] * 20
+    assert "socket.send() raised" not in caplog.text
 
 
 # --- positions ----------------------------------------------------------------------------------
