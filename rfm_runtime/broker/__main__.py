@@ -12,6 +12,8 @@ with loading():
     import zmq
 
     from rfm_runtime.broker.broker import Broker, Endpoints
+    from rfm_runtime.config import Settings
+    from rfm_runtime.core.counts import counted
     from rfm_runtime.errors import RfmError
     from rfm_runtime.observe import logs
     from rfm_runtime.observe.bootstrap import Boot, bootstrap
@@ -39,7 +41,7 @@ async def serve(boot: Boot) -> None:
         loop.add_signal_handler(number, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, broker.drain)
     broker.start()
-    boot.tell("ready", ready=True)
+    boot.tell(f"ready{_goes_on(broker.unfinished, boot.settings)}", ready=True)
     with boot.monitored("broker", broker.used):
         await stopped.wait()
     # A second signal does what signals do by default: it ends the process at once.
@@ -47,6 +49,16 @@ async def serve(boot: Boot) -> None:
         loop.remove_signal_handler(number)
     await broker.stop()
     context.term()
+
+
+def _goes_on(unfinished: int, settings: Settings) -> str:
+    """What becomes of the operations that the last runtime has not finished."""
+    if not unfinished:
+        return ""
+    fate = "go on" if unfinished > 1 else "goes on"
+    if settings.interrupted == "fail":
+        fate = "of the last runtime: what had begun has failed (--interrupted fail)"
+    return f", {counted(unfinished, 'unfinished operation')} {fate}"
 
 
 def main() -> int:

@@ -150,6 +150,7 @@ class Broker:
     ) -> None:
         self._settings = settings
         self._first = first
+        self.unfinished = 0
         self._endpoints = endpoints
         self._store = store
         self._shown_file = shown
@@ -188,6 +189,7 @@ class Broker:
             shown={} if self._shown is None else self._shown.before,
             first=self._first,
         )
+        self.unfinished = len(self.hub.live)
         if self._shown is not None:
             for operation_id in self._shown.before.keys() - self.hub.live:
                 self._shown.drop(operation_id)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rfm_runtime.client.sync_client import Client
     from rfm_runtime.protocol.operation import ProgressUpdate
 
-__all__ = ["Message", "Rate", "details", "follow", "interruption"]
+__all__ = ["Interval", "Message", "Rate", "details", "follow", "interruption"]
 
 PLAIN_S = 2.0
 """Between two lines where there is no terminal; what is done sooner needs none."""
@@ -71,6 +71,21 @@ class Message:
             return ""
         self._said = self._text
         return printable(self._text)
+
+
+class Interval:
+    """Between two lines of progress, from when the work begins: what was said before that says why there is none."""
+
+    def __init__(self, now_s: float) -> None:
+        self._since_s = now_s
+
+    def is_over(self, update: ProgressUpdate, now_s: float) -> bool:
+        """Whether a line is due with this update; then the next interval begins."""
+        begun = update.progress > 0.0 or update.iterations > 0
+        if begun and now_s - self._since_s < PLAIN_S:
+            return False
+        self._since_s = now_s
+        return begun
 
 
 def details(update: ProgressUpdate, per_s: float, room: int) -> str:
@@ -148,7 +163,7 @@ def _bar(client: Client, operation: Operation) -> None:
 
 def _lines(client: Client, operation: Operation) -> None:
     rate = Rate()
-    said_s = time.monotonic()
+    interval = Interval(time.monotonic())
     lost = False
     message = Message()
 
@@ -162,9 +177,7 @@ def _lines(client: Client, operation: Operation) -> None:
 
     for update in interruptible(operation.progress(), look):
         now_s = time.monotonic()
-        if message.told(update, now_s):
-            continue
+        message.told(update, now_s)
         text = details(update, rate.measured(update), 200)
-        if now_s - said_s >= PLAIN_S:
-            said_s = now_s
+        if interval.is_over(update, now_s):
             print(f"{update.progress:5.1f} %  {text}", file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ from rfm_runtime.cli.common import (
     print_json,
 )
 from rfm_runtime.cli.fetch import files_of
+from rfm_runtime.cli.refusals import by_options
 from rfm_runtime.errors import BadRequestError
 
 __all__ = ["recolour"]
@@ -63,8 +64,9 @@ def recolour(
     orbit traps one with --trap, periods one with --interior period.
     """
     from rfm_runtime.client.handle import write_file
+    from rfm_runtime.render.colouring import Colouring, check
 
-    given = {
+    given: dict[str, Any] = {
         "palette": palette,
         "density": density,
         "offset": offset,
@@ -81,6 +83,9 @@ def recolour(
     look = {name: value for name, value in given.items() if value is not None}
     if not look:
         raise BadRequestError("no colours are named", hint="name what is to change, e.g. --palette turbo")
+    with by_options(look):
+        # What can be known without the render is said before anything else.
+        check(Colouring(**look))
     target = output_file(output, force=force, runtime_dir=runtime_dir)
     with client(runtime_dir) as connected:
         handle = connected.handle(find(connected, operation))

@@ -25,6 +25,7 @@ from rfm_runtime.cli.colours import (
     SlopesOption,
 )
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
+from rfm_runtime.cli.refusals import by_options
 from rfm_runtime.cli.sizes import IterationsOption, SizeOption, pixels_of
 from rfm_runtime.cli.text import duration, number
 from rfm_runtime.errors import (
@@ -100,6 +101,9 @@ def render(
     ] = None,
     skew: Annotated[float | None, typer.Option(metavar="DEGREES", help="Lean its upright axis over.")] = None,
     stretch: Annotated[float | None, typer.Option(metavar="NUMBER", help="Lengthen its upright axis.")] = None,
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror/--no-mirror", help="Upside down: the imaginary axis points down.")
+    ] = None,
     julia_re: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, real part.")] = None,
     julia_im: Annotated[str | None, typer.Option(metavar="DECIMAL", help="c of a Julia set, imaginary part.")] = None,
     bailout: Annotated[float | None, typer.Option(metavar="NUMBER", help="Escape radius.")] = None,
@@ -198,6 +202,7 @@ def render(
         "rotation_deg": rotation,
         "skew_deg": skew,
         "stretch": stretch,
+        "mirror": mirror,
         "julia_re": julia_re,
         "julia_im": julia_im,
         "bailout": bailout,
@@ -227,13 +232,12 @@ def render(
     known = file_params(like, **pixels) if like is not None else {}
     if preset is not None and "re" in known:
         raise BadRequestError(f"both {preset} and {like} are a view", hint="name one of them")
-    params = {
-        **(preset_params(preset) if preset is not None else {}),
-        **known,
-        **{key: value for key, value in given.items() if value is not None},
-        **pixels,
-    }
+    options = {key: value for key, value in given.items() if value is not None} | pixels
+    params = {**(preset_params(preset) if preset is not None else {}), **known, **options}
     missing = [key for key in ("re", "im", "width") if key not in params]
+    with by_options(options):
+        # What is wrong is said before what is missing.
+        request = validate(dict.fromkeys(missing, "1") | params)
     if missing and like is not None:
         raise BadRequestError(
             f"{like} has no {', no '.join(missing)}", hint=f"give --{', --'.join(missing)} too, or a preset"
@@ -242,7 +246,6 @@ def render(
         raise BadRequestError(
             "name a preset, or give --re, --im and --width", hint="list the presets with `rfm-runtime presets`"
         )
-    request = validate(params)
     stem = preset or (like.stem if like is not None else "render")
     title = name or stem
     if detach:

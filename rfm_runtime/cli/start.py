@@ -150,6 +150,8 @@ def starting(text: str) -> Iterator[OnStatus]:
             if not sys.stderr.isatty() and doing not in said:
                 said.add(doing)
                 print(doing, file=sys.stderr, flush=True)
+        elif " unfinished " in what:
+            out.print(what.partition(", ")[2], style="dim", markup=False)
 
     with status:
         yield tell

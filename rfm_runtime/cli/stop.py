@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, print_json, settings
-from rfm_runtime.errors import NoRuntimeError
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Settings, folders
+from rfm_runtime.core.counts import counted
+from rfm_runtime.errors import JournalError, NoRuntimeError
+from rfm_runtime.protocol.operation import TERMINAL_STATES
 
 __all__ = ["stop"]
 
@@ -33,14 +39,35 @@ def stop(
     from rfm_runtime.app.daemon import stop as stop_runtime
 
     resolved = settings(runtime_dir=runtime_dir)
+    running = _running(resolved)
     with _waiting() as tell:
         stopped = stop_runtime(resolved, timeout_s=timeout, now=now, on_wait=tell)
     if not stopped:
         raise NoRuntimeError(f"no runtime is running in {resolved.runtime_dir}", hint="there is nothing to stop")
+    left = 0 if running is None else _unfinished(folders(replace(resolved, state_dir=running.state_dir)).journal)
     if as_json:
-        print_json({"stopped": True})
+        print_json({"stopped": True, "unfinished": left})
+    elif left:
+        fate = "goes" if left == 1 else "go"
+        typer.echo(f"stopped; {counted(left, 'unfinished operation')} {fate} on at the next start")
     else:
         typer.echo("stopped")
+
+
+def _running(resolved: Settings) -> ConnectionInfo | None:
+    try:
+        return ConnectionInfo.read(folders(resolved).connection)
+    except NoRuntimeError:
+        return None
+
+
+def _unfinished(journal: Path) -> int:
+    """Operations without an outcome in the journal of a runtime that has ended."""
+    from rfm_runtime.store.look import looked_at
+
+    with suppress(JournalError), looked_at(journal) as look:
+        return sum(count for state, count in look.figures().operations.items() if state not in TERMINAL_STATES)
+    return 0
 
 
 @contextmanager

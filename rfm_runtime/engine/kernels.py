@@ -16,7 +16,7 @@ from rfm_runtime.render.formulas import is_built_in
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["Kernels", "label_of"]
+__all__ = ["Kernels", "kernels_of", "label_of"]
 
 log = logs.get("engine")
 
@@ -103,3 +103,9 @@ def label_of(request: RenderRequest) -> str:
     view = plan(request)
     kind = request.trap or ("derivative" if request.needs_derivative else "plain")
     return f"{view.formula}_{view.degree}_{kind}{'+periods' if request.by_period else ''}"
+
+
+def kernels_of(request: RenderRequest) -> str:
+    """The same for people."""
+    beside = f" with a {request.trap}" if request.trap else " with distances" if request.needs_derivative else ""
+    return f"kernels of {request.formula}{beside}{' and periods' if request.by_period else ''}"

@@ -29,7 +29,7 @@ from rfm_runtime.core.timing import Backoff
 from rfm_runtime.engine import frames, pipe
 from rfm_runtime.engine.data import DataServer
 from rfm_runtime.engine.helpers import Helpers
-from rfm_runtime.engine.kernels import Kernels
+from rfm_runtime.engine.kernels import Kernels, kernels_of
 from rfm_runtime.engine.metrics import Metrics
 from rfm_runtime.engine.pool import Pool
 from rfm_runtime.engine.settings import WorkerSettings
@@ -581,7 +581,7 @@ class EngineShell:
         request = self._requests[assign.operation_id]
         if self._kernels.are_ready(request):
             return
-        self._doing(assign, f"compiling kernels of {request.formula} (once after an update)")
+        self._doing(assign, f"compiling {kernels_of(request)} (once after an update)")
         compiling = self._loop.create_task(self._kernels.compiled(request))
         # Others may want them too, so that only the waiting ends.
         await _unless(stop, compiling)

@@ -9,6 +9,8 @@ from rfm_runtime.errors import BadRequestError
 
 __all__ = ["in_range", "nearest", "one_of", "shown"]
 
+ALIKE = 0.7
+"""How like a name has to be to the one that is suggested, 0 to 1: less is far-fetched."""
 HINT_LIMIT = 200
 """Characters of names in a hint."""
 
@@ -17,9 +19,9 @@ def in_range(name: str, value: float, low: float, high: float) -> None:
     """Raises BadRequestError unless low ≤ value ≤ high."""
     # The negation is what catches NaN.
     if not low <= value <= high:
-        raise BadRequestError(
-            f"{name} is {value}, it has to be from {low} to {high}", hint=f"choose a {name} in that range"
-        )
+        # None is near to NaN.
+        hint = f"the nearest that can be is {low if value < low else high}" if value == value else "give a number"
+        raise BadRequestError(f"{name} is {value}, it has to be from {low} to {high}", hint=hint)
 
 
 def one_of(kind: str, name: str, known: tuple[str, ...]) -> None:
@@ -30,7 +32,7 @@ def one_of(kind: str, name: str, known: tuple[str, ...]) -> None:
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
     """A hint: the one that was meant, or all of them, as far as they go into a line or two."""
-    near = difflib.get_close_matches(name[:64].lower(), known, n=1)
+    near = difflib.get_close_matches(name[:64].lower(), known, n=1, cutoff=ALIKE)
     if near:
         return f"did you mean {near[0]}?"
     lengths = accumulate(len(one) + 2 for one in known)

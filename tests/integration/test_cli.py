@@ -234,7 +234,7 @@ WRONG = {
     "render seahors": "seahors",
     "render": "preset",
     "render home --size 10": "--size",
-    "render home --max-iter=-1": "max_iter",
+    "render home --max-iter=-1": "--max-iter",
     "render home --palette gray": "gray",
     "render home -o picture.jpg": "picture.jpg",
     "render home -o nowhere/picture.png": "nowhere",
@@ -722,7 +722,7 @@ def test_clean_removes_only_what_nobody_needs(alone: dict[str, str], tmp_path: P
         assert str(state / "artifacts" / f"op-{done}") in document("clean", "--older-than-days=0", env=alone)["removed"]
         assert (state / "journal.db").exists()
     finally:
-        assert document("stop", env=alone) == {"stopped": True}
+        assert document("stop", env=alone) == {"stopped": True, "unfinished": 0}
 
 
 def test_status_of_the_runtime_that_rfm_url_names(env: dict[str, str], running: Runtime, tmp_path: Path) -> None:
@@ -767,6 +767,26 @@ def test_ctrl_c_in_start_drains_and_a_second_one_stops_at_once(alone: dict[str, 
     assert (tmp_path / "state" / "frames" / f"op-{operation_id}").exists()
 
 
+@pytest.mark.scenario("J49")
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["render", "--formula", "mandelbort"], "there is no formula 'mandelbort'", "did you mean mandelbrot?"),
+        (["render", "home", "--samples", "9", "-o", "there.png"], "--samples is 9,", "the nearest that can be is 8"),
+        (["recolour", "abc", "--shine", "9", "-o", "there.png"], "--shine is 9.0,", "the nearest that can be is 1.0"),
+        (["recolour", "abc", "--palette", "virdis", "-o", "there.png"], "there is no palette", "did you mean viridis?"),
+    ],
+)
+def test_what_is_wrong_is_said_before_what_is_missing_or_in_the_way(
+    alone: dict[str, str], tmp_path: Path, arguments: list[str], message: str, hint: str
+) -> None:
+    (tmp_path / "there.png").write_bytes(b"mine")
+    said, what_to_do = two_lines(cli(*arguments, env=alone, cwd=tmp_path), 2)
+    assert message in said
+    assert hint in what_to_do
+
+
+@pytest.mark.scenario("J48")
 def test_a_stop_says_what_it_waits_for_and_that_it_did_not_see_the_end(alone: dict[str, str]) -> None:
     document("start", "--daemon", env={**alone, "RFM_DRAIN_TIMEOUT_S": "600"})
     try:
@@ -786,7 +806,13 @@ def test_a_stop_says_what_it_waits_for_and_that_it_did_not_see_the_end(alone: di
         r"error\[still_stopping\]: the runtime \(pid \d+\) is still stopping after 3\.5 s: work in hand", what
     )
     assert "stop --now" in hint
-    assert stopped.returncode == 0, stopped
+    assert (stopped.returncode, stopped.stdout) == (0, "stopped; 1 unfinished operation goes on at the next start\n")
+    again = cli("start", "--daemon", env=alone)
+    try:
+        assert again.stderr.splitlines()[0] == "1 unfinished operation goes on"
+        document("cancel", operation_id, env=alone)
+    finally:
+        assert document("stop", "--now", env=alone) == {"stopped": True, "unfinished": 0}
 
 
 def test_a_private_runtime_leaves_nothing(alone: dict[str, str], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rfm_runtime.cli.bar import Message, Rate, details, interruption
+from rfm_runtime.cli.bar import Interval, Message, Rate, details, interruption
 from rfm_runtime.protocol.operation import Eta, ProgressUpdate, TileMap
 
 
@@ -48,6 +48,15 @@ def test_what_is_said_before_the_work_begins_is_said_once_and_not_at_all_if_it_i
     assert not message.due(9.0)
     assert not message.told(update(message="half of it", progress=50.0), 3.2)
     assert not message.due(9.0)
+
+
+def test_lines_are_as_far_apart_as_they_are_to_be_from_when_the_work_begins() -> None:
+    interval = Interval(0.0)
+    waiting = update(message="compiling", tiles=TileMap(total=20, done=0, committed=b""))
+    assert not any(interval.is_over(waiting, quarter / 4) for quarter in range(40))
+    # What is over at once has no line, however long it was waited for.
+    assert not interval.is_over(update(progress=99.0, iterations=5), 10.5)
+    assert [quarter for quarter in range(44, 64) if interval.is_over(update(iterations=9), quarter / 4)] == [47, 55, 63]
 
 
 def test_what_an_operation_says_of_itself_comes_first():
