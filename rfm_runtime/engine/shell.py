@@ -87,6 +87,10 @@ LOOK_S = 0.02
 RECOVER_RETRIES = 6
 RECOVER_AGAIN = Backoff(base_s=0.5, cap_s=10.0)
 """A frame that is there and cannot be opened: half a minute in all."""
+LEFTOVERS_S = 10.0
+"""Between two looks for frames that nobody will go on with."""
+LAST_LOOK_S = 1.0
+"""For the one before the end."""
 
 
 class EngineShell:
@@ -199,6 +203,10 @@ class EngineShell:
         self._tick_handle.cancel()
         self._helpers.close()
         await self._pool.close()
+        if self.welcomed.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_LOOK_S):
+                    await self._remove_leftovers()
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -279,7 +287,7 @@ class EngineShell:
         self._take_cancel_set(welcome.control)
         if not self.welcomed.is_set():
             self.welcomed.set()
-            self._spawn(self._remove_leftovers())
+            self._spawn(self._keep_tidy())
 
     def _tell_workers_again(self, assign: Assign) -> None:
         """A new broker knows a new handle: workers report under it from now on."""
@@ -740,6 +748,12 @@ class EngineShell:
 
     def _artifacts(self, operation_id: str) -> Path:
         return self._folders.artifacts / frames.folder_name(operation_id)
+
+    async def _keep_tidy(self) -> None:
+        """Frames wait for who goes on with them; of what is cancelled while it waits nobody else tells."""
+        while True:
+            await self._remove_leftovers()
+            await asyncio.sleep(LEFTOVERS_S)
 
     async def _remove_leftovers(self) -> None:
         """Frames of operations that have ended or that nobody knows."""

@@ -113,6 +113,32 @@ def test_after_a_reboot_verified_tiles_are_kept_damaged_ones_computed_again_and_
         eventually(lambda: not list(running.folders.frames.iterdir()), what="nothing is left of frames")
 
 
+@pytest.mark.scenario("F13", "J25")
+@pytest.mark.parametrize("then", ["it goes on", "it stops at once"])
+def test_of_a_render_that_is_cancelled_while_nobody_has_it_no_frame_is_left(tmp_path: Path, then: str) -> None:
+    with runtime(tmp_path, workers=1, drain_timeout_s=2.0) as running:
+        with connected(running) as client:
+            operation = client.submit(KIND, ENDLESS)
+            eventually(lambda: operation.state == "running", what="it runs")
+            operation.pause()
+            eventually(lambda: operation.state == "paused", what="it is paused")
+        frame = running.folders.frames / folder_name(operation.id)
+        eventually(frame.exists, what="it has a frame")
+        running.kill_everything()
+        start_after_reboot(running)
+        with connected(running) as client:
+            eventually(lambda: '"welcomed"' in running.logs(), what="the engine has looked for leftovers")
+            again = client.handle(operation.id)
+            assert frame.exists()
+            again.cancel()
+            assert again.wait(10) == "canceled"
+        if then == "it stops at once":
+            running.stop()
+            assert not frame.exists()
+        else:
+            eventually(lambda: not frame.exists(), timeout_s=30, what="its frame is gone")
+
+
 @pytest.mark.scenario("J25", "F5")
 @pytest.mark.parametrize("way", ["killed", "drained"])
 def test_a_new_start_fails_what_was_interrupted_if_it_is_told_to(tmp_path: Path, way: str) -> None:
