@@ -309,6 +309,25 @@ def test_a_point_whose_step_divides_by_zero_never_ends(name, parameters, re, im,
     assert (truth.n, truth.mu) == (-1, 0.0)
 
 
+@pytest.mark.scenario("J46")
+@pytest.mark.parametrize("degree", [3, 8, 16])
+def test_where_a_step_goes_very_far_out_a_point_comes_back_as_the_oracle_says(degree: int) -> None:
+    """Near 0, where all derivatives of zᵈ − 1 but the last are 0: powers of z after a step have hundreds of digits."""
+    coefficients = (1.0, 0.0, *[0.0, 0.0] * (degree - 1), -1.0, 0.0)
+    points = ((1e-4, 0.0), (0.003, 0.0), (0.01, 0.005), (0.03, 0.0), (0.1, 0.05), (0.15, 0.01))
+    for x, y in points:
+        n, nf = np.full((1, 1), PENDING, np.int32), np.zeros((1, 1), np.float32)
+        nothing, words = np.zeros((1, 1), np.complex64), np.zeros(8, np.int64)
+        view = np.array([x, y, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, *coefficients])
+        compute = kernel("newton", degree, julia=True)
+        compute(n, nf, nothing, nothing, 0, 0, 1, view, 3000, 1e-12, words[:1], words.copy())
+        pairs = list(zip(coefficients[0::2], coefficients[1::2], strict=True))
+        truth = escape("newton", x, y, None, 3000, 1e-6, 400, coefficients=pairs)
+        assert n[0, 0] == truth.n, (x, y)
+        if truth.n > 0:
+            assert n[0, 0] + float(nf[0, 0]) == pytest.approx(truth.mu, abs=1e-3)
+
+
 @compiled
 @pytest.mark.scenario("C3")
 @pytest.mark.parametrize("name", ["multibrot", "burning_ship", "phoenix"])
