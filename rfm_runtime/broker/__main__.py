@@ -55,10 +55,8 @@ def _goes_on(unfinished: int, settings: Settings) -> str:
     """What becomes of the operations that the last runtime has not finished."""
     if not unfinished:
         return ""
-    fate = "go on" if unfinished > 1 else "goes on"
-    if settings.interrupted == "fail":
-        fate = "of the last runtime: what had begun has failed (--interrupted fail)"
-    return f", {counted(unfinished, 'unfinished operation')} {fate}"
+    fate = "what had begun has failed (--interrupted fail)" if settings.interrupted == "fail" else "renders go on"
+    return f", {counted(unfinished, 'unfinished operation')} of the last runtime: {fate}"
 
 
 def main() -> int:

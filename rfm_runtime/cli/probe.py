@@ -9,6 +9,7 @@ import typer
 
 from rfm_runtime.cli import completion
 from rfm_runtime.cli.common import JsonOption, console, print_json, print_table
+from rfm_runtime.cli.refusals import by_options
 from rfm_runtime.cli.sizes import IterationsOption
 from rfm_runtime.cli.text import Column
 from rfm_runtime.errors import BadRequestError
@@ -49,14 +50,16 @@ def probe(
     from rfm_runtime.cli.locations import params_of
 
     params: dict[str, Any] = params_of(location)
-    params |= {name: value for name, value in (("bailout", bailout), ("max_iter", max_iter)) if value is not None}
+    given = {name: value for name, value in (("bailout", bailout), ("max_iter", max_iter)) if value is not None}
+    params |= given
     places = _places(points)
 
     def say() -> None:
         what = "computing with many digits" if truth else "computing; the first point of a formula has it compiled"
         console(stderr=True).print(what, style="dim")
 
-    answers = asked(params, places, truth=truth, on_wait=say)
+    with by_options(given):
+        answers = asked(params, places, truth=truth, on_wait=say)
     if as_json:
         print_json({"points": answers})
         return

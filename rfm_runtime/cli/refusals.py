@@ -46,4 +46,5 @@ def _worded(text: str, options: dict[str, str]) -> str:
         # Within a sentence a name of one word is a word like others.
         return options.get(name, name) if "_" in name or match.start() == 0 else name
 
-    return re.sub(r"\b[a-z]+(?:_[a-z]+)*\b", option, text)
+    # What somebody wrote is repeated as it is.
+    return re.sub(r"'[^']*'|\b[a-z]+(?:_[a-z]+)*\b", option, text)

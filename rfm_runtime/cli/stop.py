@@ -48,8 +48,8 @@ def stop(
     if as_json:
         print_json({"stopped": True, "unfinished": left})
     elif left:
-        fate = "goes" if left == 1 else "go"
-        typer.echo(f"stopped; {counted(left, 'unfinished operation')} {fate} on at the next start")
+        # What becomes of them is the next start's choice (--interrupted), and of the paused ones their owner's.
+        typer.echo(f"stopped; {counted(left, 'unfinished operation')} kept")
     else:
         typer.echo("stopped")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -56,6 +56,8 @@ STRETCH_LIMIT = 100.0
 TRAP_LIMIT = 1000.0
 SPACING_LIMIT = Fraction(1, 10**13)
 """Below this, neighbouring pixels of a view about |c| ≈ 1 share float64 coordinates or rounding shows."""
+UPWARDS = Context(prec=3, rounding=ROUND_CEILING)
+"""For a least that is enough when it is written down."""
 TILE_PX = 128
 TILE_MAX_PX = 512
 TILES_ENOUGH = 400
@@ -276,9 +278,11 @@ def _check_view(request: RenderRequest) -> None:
     if spacing < SPACING_LIMIT:
         # As a decimal: it may lie far below all floats.
         apart = Decimal(spacing.numerator) / Decimal(spacing.denominator)
+        enough = SPACING_LIMIT * request.width_px / min(Fraction(1), Fraction(request.stretch))
+        least = UPWARDS.divide(Decimal(enough.numerator), Decimal(enough.denominator))
         raise BadRequestError(
             f"too deep: pixels are {apart:.2e} apart, this kernel resolves {float(SPACING_LIMIT):.0e}",
-            hint=f"use a width of at least {float(SPACING_LIMIT * request.width_px):.3g} at this size",
+            hint=f"use a width of at least {least:e} at this size",
         )
     if (request.julia_re is None) != (request.julia_im is None):
         raise BadRequestError("julia_re and julia_im belong together", hint="give both, or neither")

@@ -806,10 +806,10 @@ def test_a_stop_says_what_it_waits_for_and_that_it_did_not_see_the_end(alone: di
         r"error\[still_stopping\]: the runtime \(pid \d+\) is still stopping after 3\.5 s: work in hand", what
     )
     assert "stop --now" in hint
-    assert (stopped.returncode, stopped.stdout) == (0, "stopped; 1 unfinished operation goes on at the next start\n")
+    assert (stopped.returncode, stopped.stdout) == (0, "stopped; 1 unfinished operation kept\n")
     again = cli("start", "--daemon", env=alone)
     try:
-        assert again.stderr.splitlines()[0] == "1 unfinished operation goes on"
+        assert again.stderr.splitlines()[0] == "1 unfinished operation of the last runtime: renders go on"
         document("cancel", operation_id, env=alone)
     finally:
         assert document("stop", "--now", env=alone) == {"stopped": True, "unfinished": 0}

@@ -83,7 +83,7 @@ def test_a_formula_that_has_to_be_compiled_first_is_waited_for_with_a_word(tmp_p
         (["nowhere"], "nowhere"),
         (["home", "--points", "0;1"], "not a pair of numbers"),
         (["home", "--points", ""], "it can have 1 to"),
-        (["home", "--bailout", "1"], "bailout is 1"),
+        (["home", "--bailout", "1"], "--bailout is 1"),
     ],
 )
 def test_what_cannot_be_probed_is_said(arguments: list[str], says: str) -> None:

@@ -26,6 +26,7 @@ VIEW = {"re": "0", "im": "0", "width": "4"}
         ({"trap_re": 1.0, "trap_im": 0.0}, {}, "a place or a radius of a trap", "name it with `trap`"),
         ({"trap_radius": 2.0}, {"trap": "point"}, "--trap-radius means nothing to a point", "a circle takes it"),
         ({"julia_re": "1"}, {}, "--julia-re and julia_im belong together", "give both"),
+        ({"re": "max_iter", "max_iter": 5}, {}, "--re is 'max_iter', not a decimal number", ""),
         # In a file it is called as it is there.
         ({}, {"tile_px": 8}, "tile_px is 8,", "is 16"),
         ({"samples": 2}, {"max_iter": -3}, "max_iter is -3,", "is 0"),

@@ -113,6 +113,8 @@ def test_bad_parameters_are_refused_with_the_reason(changes, says: str) -> None:
         ({"palette": "tundra"}, "there are viridis"),
         ({"power": 3}, "multibrot takes it"),
         ({"tolerance": 1e-3}, "newton and nova take it"),
+        ({"width": "1e-10", "width_px": 1924}, "at least 1.93e-10"),
+        ({"width": "1e-10", "width_px": 1920, "stretch": 0.5}, "at least 3.84e-10"),
         ({"samples": 9}, "the nearest that can be is 8"),
         ({"density": float("nan")}, "give a number"),
         ({"julia_re": "30", "julia_im": "0", "bailout": 3.0}, "at least 6"),
