@@ -24,7 +24,16 @@ from rfm_runtime.render.refusals import nearest as _nearest
 from rfm_runtime.render.refusals import one_of as _one_of
 from rfm_runtime.render.refusals import shown as _shown
 
-__all__ = ["FRAME_LIMIT_PX", "ON_POISON", "RenderRequest", "coefficients_of", "p_of", "validate"]
+__all__ = [
+    "FRAME_LIMIT_PX",
+    "ON_POISON",
+    "SKEW_LIMIT_DEG",
+    "STRETCH_LIMIT",
+    "RenderRequest",
+    "coefficients_of",
+    "p_of",
+    "validate",
+]
 
 DEFAULT_PHOENIX = "-0.5"
 DEFAULT_COEFFICIENTS = ("1", "0", "0", "-1")

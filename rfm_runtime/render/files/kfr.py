@@ -33,7 +33,7 @@ from rfm_runtime.render.files.kfp import (
     real,
 )
 from rfm_runtime.render.refusals import shown
-from rfm_runtime.render.request import RenderRequest
+from rfm_runtime.render.request import SKEW_LIMIT_DEG, STRETCH_LIMIT, RenderRequest
 
 __all__ = ["Location", "read", "write"]
 
@@ -80,12 +80,14 @@ VERSION = 2_150_400
 """Of the format: the first with ImagPointsUp."""
 
 TRANSFORM_KEYS = frozenset({"RotateAngle", "StretchAngle", "StretchAmount", "ImagPointsUp"})
-STRETCH_LIMIT = 16.0
+AMOUNT_LIMIT = 16.0
 """Powers of two; what a request can have ends long before."""
 
 WIDTH_DIGITS = 40
 FLOAT_DIGITS = 13
 """Of what went through sine, cosine and tangent: fewer than float64 has, so that round numbers come back round."""
+ROUNDING = 1e-9
+"""Of a stretch or an angle that went through them, relative: the steepest lean magnifies it."""
 ANGLE_PLACES = 11
 """After the point, in degrees, likewise."""
 ZOOM_DIGITS = 60
@@ -177,23 +179,28 @@ def _placed(lines: dict[str, str], size: tuple[int, int], *, conjugate: bool) ->
     """Centre, extent and transformation."""
     params: dict[str, Any] = {"re": lines["Re"], "im": _negated(lines["Im"]) if conjugate else lines["Im"]}
     turn, along, amount = (real(lines, key, 0.0) for key in ("RotateAngle", "StretchAngle", "StretchAmount"))
-    if abs(amount) > STRETCH_LIMIT:
-        raise BadRequestError(
-            f"StretchAmount is {amount:g} powers of two", hint=f"use one of at most {STRETCH_LIMIT:g}"
-        )
+    if abs(amount) > AMOUNT_LIMIT:
+        raise BadRequestError(f"StretchAmount is {amount:g} powers of two", hint=f"use one of at most {AMOUNT_LIMIT:g}")
     # The same part of the plane with the imaginary axis the other way: both angles change their sign.
     sign = -1.0 if conjugate else 1.0
     turn, along = sign * (turn if abs(turn) <= 360.0 else math.fmod(turn, 360.0)), sign * along
     longer = 1.0
     if amount:
         turn, skew, stretch, longer = _leant(_product(_stretching(2.0**amount, along), _rotation(turn)))
-        params |= {"skew_deg": skew, "stretch": stretch}
+        skew = _not_beyond(skew, -SKEW_LIMIT_DEG, SKEW_LIMIT_DEG)
+        params |= {"skew_deg": skew, "stretch": _not_beyond(stretch, 1.0 / STRETCH_LIMIT, STRETCH_LIMIT)}
     if turn:
         params["rotation_deg"] = turn
     params["width"] = _width(lines["Zoom"], size, longer)
     if bool(integer(lines, "ImagPointsUp", 0)) == conjugate:
         params["mirror"] = True
     return params
+
+
+def _not_beyond(value: float, low: float, high: float) -> float:
+    """The limit, for what only rounding has put beyond it; what is farther out is refused where the request is."""
+    nearest = min(max(value, low), high)
+    return nearest if math.isclose(value, nearest, rel_tol=ROUNDING) else value
 
 
 def _negated(number: str) -> str:
