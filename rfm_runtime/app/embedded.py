@@ -20,6 +20,7 @@ from rfm_runtime.client.reporting.where import serve_here, serve_here_no_more
 from rfm_runtime.config import Settings, load
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import BadRequestError, InsecureBindError, MissingExtraError, StartError
+from rfm_runtime.security.authority import LOOPBACK
 from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class ProgressReportingServer:
                     hint=f"{error.hint}; make a secret of 32 bytes with secrets.token_hex(32)",
                 ) from None
             raise
+        if host not in LOOPBACK and isinstance(authenticator, JWTAuthenticator) and authenticator.is_weak:
+            raise InsecureBindError(
+                f"the secret of its tokens is too short for a server on {host}, which others can reach",
+                hint="make a secret of 32 bytes with secrets.token_hex(32)",
+            )
         self._options = {"host": host, "port": port}
         self._authenticator = authenticator
         self._rate_limiter = rate_limiter

@@ -30,6 +30,7 @@ from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.alive import start_time_s
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 from rfm_runtime.security import token
+from rfm_runtime.security.authority import weakness
 
 __all__ = ["CAUSE_CHARS", "OnStatus", "cause", "run"]
 
@@ -63,6 +64,7 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
     # Journal, frames, pictures and logs are nobody else's, whatever the mode of the folders that were there before.
     os.umask(0o077)
     where = folders(settings)
+    weak = weakness(settings)
     prepare(where)
     lock = claim(where)
     try:
@@ -73,6 +75,8 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
                 logs.configure("supervisor", settings.log_level, where.logs)
                 # A log that cannot be written is reported by nobody's traceback in the user's terminal.
                 logging.raiseExceptions = False
+                if weak is not None:
+                    logs.get("supervisor").warning("weak_secret", what=weak)
             supervisor = _Supervisor(settings, listener, on_status or _silent)
             try:
                 return supervisor.run()

@@ -55,6 +55,7 @@ def start(
     """
     from rfm_runtime.app.daemon import start_daemon
     from rfm_runtime.app.supervisor import run
+    from rfm_runtime.security.authority import weakness
 
     if as_json and not daemon:
         raise BadRequestError(
@@ -71,6 +72,9 @@ def start(
         log_level=log_level,
         interrupted=interrupted,
     )
+    weak = weakness(resolved)
+    if weak is not None:
+        console(stderr=True).print(f"warning: {weak}; make one: openssl rand -hex 32", style="yellow")
     if new_journal:
         _begin_anew(folders(resolved))
     if daemon:

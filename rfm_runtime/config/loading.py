@@ -32,6 +32,8 @@ __all__ = [
 SOCKET_PATH_LIMIT_BYTES = 107
 """`sun_path` has 108 bytes with its terminator (unix(7))."""
 
+FILES = frozenset({"token_secret_file", "token_previous_secret_file", "token_public_keys"})
+
 
 class Folders(Struct, frozen=True):
     """Paths below the configured folders. `runtime` is 0700 and holds sockets and secrets."""
@@ -245,6 +247,8 @@ def _checked(key: str, value: Any, source: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         # The processes get the settings as JSON, which has no word for it.
         raise ConfigError(f"setting {key} = {value} ({source}): Expected a finite number", hint=hint)
+    if key in FILES and value:
+        return _path(key, value, source)
     return _folder(key, value, source) if key.endswith("_dir") else value
 
 
@@ -254,11 +258,16 @@ def _folder(key: str, value: str, source: str) -> str:
         raise ConfigError(
             f"setting {key} = {value!r} ({source}): Expected a folder", hint="name a folder, or leave it out"
         )
+    return _path(key, value, source)
+
+
+def _path(key: str, value: str, source: str) -> str:
+    # The runtime's processes need not be where the program was that started them.
     try:
         return str(Path(value).expanduser().absolute())
     except RuntimeError:
         raise ConfigError(
-            f"setting {key} = {value!r} ({source}): no such user", hint="write the folder from / on"
+            f"setting {key} = {value!r} ({source}): no such user", hint="write the path from / on"
         ) from None
 
 

@@ -69,6 +69,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inbound_per_s: Positive = 1000.0
     client_inbound_per_s: Annotated[float, Meta(ge=0)] = 0.0
     """Of each connection; 0: half of all."""
+    # tokens beside the runtime's own; keys are in files, never here
+    token_secret_file: str = ""
+    """Its content signs and checks tokens (HS256); without it the environment's RFM_TOKEN_SECRET."""
+    token_previous_secret_file: str = ""
+    """Accepted as well until token_previous_until; by default the secret's file with `.previous`, if there is one."""
+    token_previous_until: str = ""
+    """E.g. 2027-01-31T12:00:00Z; by default what the file of the previous secret says in its second line."""
+    token_public_keys: str = ""
+    """File of public keys, PEM or JSON Web Key Set."""
+    token_algorithms: str = ""
+    """Those that are allowed, with commas: HS256 for a secret; for public keys what each can be used for."""
+    token_audience: str = "rfm-runtime"
+    token_issuer: str = "rfm-runtime"
+    token_user_claim: str = "sub"
+    token_roles_claim: str = "roles"
     # observing
     resources_interval_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """How often each process says what it uses."""

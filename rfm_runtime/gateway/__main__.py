@@ -18,6 +18,7 @@ with loading():
     from rfm_runtime.observe import logs
     from rfm_runtime.observe.bootstrap import Boot, bootstrap
     from rfm_runtime.security import token
+    from rfm_runtime.security.authority import Authority, authenticator_of
 
 
 async def serve(boot: Boot) -> None:
@@ -28,11 +29,13 @@ async def serve(boot: Boot) -> None:
         loop.add_signal_handler(number, stopped.set)
     if boot.listen_fd is None:
         raise StartError("a gateway needs its listening socket", hint="it is started by `rfm-runtime start`")
+    own = token.RuntimeToken(token.read(boot.folders.token))
+    authority = Authority(own, authenticator_of(boot.settings))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gateway = Gateway(
         boot.settings,
         source=boot.source,
-        authenticate=token.RuntimeToken(token.read(boot.folders.token)).authenticate,
+        authenticate=authority.authenticate,
         endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
         context=context,
         gateways=_gateways(boot),

@@ -1,4 +1,7 @@
-"""`JWTAuthenticator`: JSON Web Tokens signed with one secret (HS256, RFC 7519), issued and checked."""
+"""`JWTAuthenticator`: JSON Web Tokens (RFC 7519) of a shared secret or of an issuer's public keys, issued and checked.
+
+Signature, times, audience and issuer are PyJWT's to check; what the claims grant is decided in `core.sessions.claims`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,22 @@ import time
 import uuid
 import warnings
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.claims import (
+    REQUIRED,
+    ROLES,
+    USER_LIMIT,
+    ClaimNames,
+    granted,
+    is_access_token,
+    is_user,
+)
 from rfm_runtime.errors import BadRequestError, MissingExtraError
-from rfm_runtime.protocol.internal import Principal
+
+if TYPE_CHECKING:
+    from rfm_runtime.security.keys import Key, KeySource
 
 __all__ = ["ROLES", "SECRET_BYTES", "JWTAuthenticator"]
 
@@ -20,95 +34,170 @@ SECRET_BYTES = 32
 LEEWAY_S = 30.0
 """Clocks of two machines."""
 
-ROLES = ("viewer", "operator", "admin", "reporter")
-REQUIRED = ("exp", "iat", "aud", "iss", "sub", "jti")
-ALGORITHM = "HS256"
-USER_LIMIT = 128
-
-YEARS_S = 2**40
-"""More than any token lasts, and what every encoding can say in milliseconds."""
+TOKEN_LIMIT = 16 * 1024
+"""Characters. Before anything is made of it: the header of a longer one would not fit either."""
 
 
 class JWTAuthenticator:
-    """Tokens of a secret that the issuer and this server share.
+    """Tokens of a secret that the issuer and this server share, or signed by whoever has the key to a public one.
 
     secret_key: at least 32 random bytes; a shorter one warns, and is refused for a server that others can reach.
-    audience, issuer: what a token must name. A token carries its user (`sub`) and a list of `roles`.
-    Raises BadRequestError for an empty secret, MissingExtraError without PyJWT.
+    previous_secret: is accepted as well until `previous_until_s` (seconds since 1970), for tokens that were issued
+    before the secret was changed. public_keys: PEM, or a JSON Web Key Set as text.
+    algorithms: those that are allowed, of RS/PS/ES/EdDSA for public keys and HS for secrets; by default HS256 for a
+    secret, and for a public key what it can be used for. audience, issuer: what a token must name.
+    user_claim, roles_claim: where its user and the list of its roles are, of which viewer, operator, admin and
+    reporter mean something here. Raises BadRequestError for keys that are none, MissingExtraError without PyJWT.
     """
 
-    def __init__(self, secret_key: str | bytes, *, audience: str = "rfm-runtime", issuer: str = "rfm-runtime") -> None:
-        try:
-            import jwt
-        except ImportError:
-            raise MissingExtraError("JWTAuthenticator", "server") from None
-        self._jwt = jwt
-        self._key = secret_key.encode() if isinstance(secret_key, str) else bytes(secret_key)
-        if not self._key:
-            raise BadRequestError("the secret is empty", hint="make one: python -c 'import secrets; ...token_hex(32)'")
-        self._audience = audience
-        self._issuer = issuer
+    def __init__(
+        self,
+        secret_key: str | bytes | None = None,
+        *,
+        previous_secret: str | bytes | None = None,
+        previous_until_s: float | None = None,
+        public_keys: str | bytes | None = None,
+        algorithms: Collection[str] | None = None,
+        audience: str = "rfm-runtime",
+        issuer: str = "rfm-runtime",
+        user_claim: str = "sub",
+        roles_claim: str = "roles",
+    ) -> None:
+        keys = _keys_module()
+        if algorithms is not None and (unknown := sorted(set(algorithms) - set(keys.ALGORITHMS))):
+            raise BadRequestError(
+                f"no algorithms here: {', '.join(map(repr, unknown))}", hint=f"choose of {', '.join(keys.ALGORITHMS)}"
+            )
+        if secret_key is None and public_keys is None:
+            raise BadRequestError("no key to check tokens with", hint="give secret_key or public_keys")
+        if (previous_secret is None) != (previous_until_s is None):
+            raise BadRequestError(
+                "a previous secret is accepted until a stated time", hint="give both previous_secret, previous_until_s"
+            )
+        found: list[Key] = []
+        if secret_key is not None:
+            found.append(keys.secret(_bytes(secret_key), algorithms))
+        if previous_secret is not None:
+            found.append(keys.secret(_bytes(previous_secret), algorithms, until_s=previous_until_s))
+        if public_keys is not None:
+            found += keys.public_keys(public_keys, algorithms)
+        self._begin((keys.FixedKeys(*found),), audience, issuer, ClaimNames(user_claim, roles_claim))
         if self.is_weak:
             warnings.warn(
-                f"the secret has {len(self._key)} bytes: whoever sees a token can find it by trying; "
+                f"the secret has {self._shortest()} bytes: whoever sees a token can find it by trying; "
                 f"use {SECRET_BYTES} random ones, e.g. secrets.token_hex(32)",
                 stacklevel=2,
             )
+
+    def _begin(self, sources: tuple[KeySource, ...], audience: str, issuer: str, names: ClaimNames) -> None:
+        import jwt
+
+        self._jwt = jwt
+        self._sources = sources
+        self._audience = audience
+        self._issuer = issuer
+        self._names = names
+
+    @classmethod
+    def of(cls, *sources: KeySource, audience: str, issuer: str, names: ClaimNames) -> JWTAuthenticator:
+        """One whose keys change. Raises MissingExtraError."""
+        _keys_module()
+        made = cls.__new__(cls)
+        made._begin(sources, audience, issuer, names)
+        return made
 
     def __repr__(self) -> str:
         return f"JWTAuthenticator(audience={self._audience!r}, issuer={self._issuer!r})"
 
     @property
     def is_weak(self) -> bool:
-        """Whether the secret is too short to face others."""
-        return len(self._key) < SECRET_BYTES
+        """Whether a secret is too short to face others."""
+        return self._shortest() < SECRET_BYTES
+
+    def _shortest(self) -> int:
+        secrets = [len(key.material) for key in self._keys(None) if isinstance(key.material, bytes)]
+        return min(secrets, default=SECRET_BYTES)
+
+    def _keys(self, kid: object) -> list[Key]:
+        return [key for source in self._sources for key in source.keys(kid)]
 
     def issue(self, user: str, roles: Collection[str] = ("viewer",), *, lifetime_s: float = 3600.0) -> str:
         """A token for `user` with some of the roles viewer, operator, admin, reporter. Raises BadRequestError."""
         if isinstance(roles, str) or not set(roles) <= set(ROLES):
             raise BadRequestError(f"roles are {roles!r}", hint=f"choose some of {', '.join(ROLES)}")
-        if not _is_user(user):
+        if not is_user(user):
             raise BadRequestError(f"user is {user!r}", hint=f"1 to {USER_LIMIT} printable characters without /")
         if not 0.0 < lifetime_s < 1e9:
             raise BadRequestError(f"lifetime_s is {lifetime_s!r}", hint="give seconds above 0")
+        key = next((key for key in self._keys(None) if isinstance(key.material, bytes) and key.until_s is None), None)
+        if key is None:
+            raise BadRequestError(
+                "with public keys tokens are checked, not issued", hint="whoever has the private key issues them"
+            )
         now_s = time.time()
-        claims = {
-            "sub": user,
-            "roles": sorted(roles),
-            "iat": int(now_s),
-            "exp": int(now_s + lifetime_s),
-            "aud": self._audience,
-            "iss": self._issuer,
-            "jti": uuid.uuid4().hex,
-        }
+        claims: dict[str, Any] = {"sub": user}
+        _put(claims, self._names.user, user)
+        _put(claims, self._names.roles, sorted(roles))
+        claims |= {"iat": int(now_s), "exp": int(now_s + lifetime_s), "jti": uuid.uuid4().hex}
+        claims |= {"aud": self._audience, "iss": self._issuer}
         with warnings.catch_warnings():
             # Said once, when it was made.
             warnings.simplefilter("ignore")
-            return self._jwt.encode(claims, self._key, algorithm=ALGORITHM)
+            return self._jwt.encode(claims, key.material, algorithm=key.algorithms[0])
 
     def authenticate(self, token: str) -> Grant | None:
-        """What a token grants; None for one that is expired, of another secret, audience or issuer, or none."""
+        """What a token grants; None for one that is expired, of another key, audience or issuer, or none."""
+        if not token.isascii() or len(token) > TOKEN_LIMIT:
+            return None
+        try:
+            header = self._jwt.get_unverified_header(token)
+        except (self._jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
+            return None
+        if "crit" in header or "b64" in header:
+            # What must be understood, and is not (RFC 7515, 4.1.11).
+            return None
+        kid, now_s = header.get("kid"), time.time()
+        for key in self._keys(kid):
+            if key.is_meant(header.get("alg"), kid, now_s):
+                claims = self._decoded(token, key)
+                if claims is not None:
+                    return granted(claims, self._names) if is_access_token(header, claims) else None
+        return None
+
+    def _decoded(self, token: str, key: Key) -> dict[str, Any] | None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 claims: dict[str, Any] = self._jwt.decode(
                     token,
-                    self._key,
-                    algorithms=[ALGORITHM],
+                    key.material,
+                    algorithms=list(key.algorithms),
                     audience=self._audience,
                     issuer=self._issuer,
                     leeway=LEEWAY_S,
                     options={"require": list(REQUIRED)},
                 )
-        except (self._jwt.InvalidTokenError, ValueError, TypeError, UnicodeError):
+        except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
-        user, roles = claims["sub"], claims.get("roles", [])
-        if not _is_user(user) or not isinstance(roles, list):
-            return None
-        expires_at_ms = min(int(claims["exp"]), YEARS_S) * 1000
-        return Grant(Principal(user, tuple(role for role in ROLES if role in roles)), expires_at_ms)
+        return claims
 
 
-def _is_user(user: object) -> bool:
-    # What comes before the / in the name of a program that reports.
-    return isinstance(user, str) and 0 < len(user) <= USER_LIMIT and user.isprintable() and "/" not in user
+def _keys_module() -> Any:
+    try:
+        from rfm_runtime.security import keys
+    except ImportError:
+        raise MissingExtraError("JWTAuthenticator", "server") from None
+    return keys
+
+
+def _bytes(secret: str | bytes) -> bytes:
+    return secret.encode() if isinstance(secret, str) else bytes(secret)
+
+
+def _put(claims: dict[str, Any], name: str, value: Any) -> None:
+    """The claim by its name, or by its path. An address is a name."""
+    first, *path = [name] if "/" in name else name.split(".")
+    *within, last = first, *path
+    for part in within:
+        claims = claims.setdefault(part, {})
+    claims[last] = value

@@ -18,10 +18,15 @@ GRACE_MS = 25_000
 
 
 class Grant(Struct, frozen=True):
-    """principal: whose token it is. expires_at_ms: ms since 1970; None: never."""
+    """principal: whose token it is. expires_at_ms: ms since 1970; None: never.
+
+    token_id, issued_at_ms: which token it is, so that it can be revoked; "" and 0 of one that cannot be.
+    """
 
     principal: Principal
     expires_at_ms: int | None = None
+    token_id: str = ""
+    issued_at_ms: int = 0
 
 
 Authenticate = Callable[[str], Grant | None]

@@ -22,7 +22,8 @@ from rfm_runtime.errors import ConfigError, InsecureBindError
 
 # Of each setting three values that differ from each other and from its default.
 VALUES: dict[str, tuple[Any, Any, Any]] = {
-    name: ("/a", "/b", "/c") if name.endswith("_dir") else (1, 2, 3) for name in Settings.__struct_fields__
+    name: ("/a", "/b", "/c") if Settings.__annotations__[name] == "str" else (1, 2, 3)
+    for name in Settings.__struct_fields__
 } | {
     "host": ("::1", "localhost", "127.0.0.1"),
     "log_level": ("debug", "error", "warning"),

@@ -1,0 +1,250 @@
+"""Whose tokens a runtime takes, as its settings say: its own, and those of a secret or of an issuer's public keys.
+
+Keys are in files, which are read again when they change: tokens are rotated without a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rfm_runtime.config import Settings
+from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.claims import ClaimNames
+from rfm_runtime.errors import BadRequestError, ConfigError, MissingExtraError
+from rfm_runtime.security.jwt_authenticator import SECRET_BYTES, JWTAuthenticator
+from rfm_runtime.security.token import RuntimeToken
+
+if TYPE_CHECKING:
+    from rfm_runtime.security.keys import Key
+
+__all__ = ["LOOPBACK", "SECRET_VARIABLE", "Authority", "authenticator_of", "previous_file", "weakness"]
+
+log = logging.getLogger("rfm_runtime.security")
+
+SECRET_VARIABLE = "RFM_TOKEN_SECRET"
+"""No setting: settings are shown, and written to a file."""
+
+FILE_LIMIT_BYTES = 256 * 1024
+LOOK_S = 1.0
+"""How often it is looked whether a file has changed."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Authority:
+    """The runtime's own token, then tokens of `authenticator`."""
+
+    def __init__(self, own: RuntimeToken, authenticator: JWTAuthenticator | None) -> None:
+        self._own = own
+        self._authenticator = authenticator
+
+    def authenticate(self, offered: str) -> Grant | None:
+        """What a token grants."""
+        grant = self._own.authenticate(offered)
+        if grant is not None or self._authenticator is None:
+            return grant
+        return self._authenticator.authenticate(offered)
+
+
+def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = None) -> JWTAuthenticator | None:
+    """For the tokens that the settings name keys of; None if they name none.
+
+    Raises ConfigError for keys that cannot be read or used, and for a secret that is too short for a server that others
+    can reach; MissingExtraError.
+    """
+    environ = os.environ if environ is None else environ
+    given = environ.get(SECRET_VARIABLE, "")
+    if not (settings.token_secret_file or settings.token_public_keys or given):
+        _needs_a_key(settings)
+        return None
+    try:
+        from rfm_runtime.security import keys
+    except ImportError:
+        raise MissingExtraError("checking tokens", "server") from None
+    algorithms = _algorithms(settings, keys.ALGORITHMS)
+    secrets, public = algorithms, algorithms
+    if algorithms is not None and settings.token_public_keys and (settings.token_secret_file or given):
+        # Of one list each kind of key takes what it can be used for.
+        secrets = tuple(one for one in algorithms if one in keys.SECRET_ALGORITHMS)
+        public = tuple(one for one in algorithms if one not in keys.SECRET_ALGORITHMS)
+    sources: list[keys.KeySource] = []
+    if settings.token_secret_file:
+        sources.append(FileKeys(_secrets_of(settings), lambda: _read_secrets(settings, secrets)))
+    elif given:
+        with _named(SECRET_VARIABLE):
+            sources.append(keys.FixedKeys(keys.secret(given.strip().encode(), secrets)))
+    if settings.token_public_keys:
+        path = Path(settings.token_public_keys)
+        sources.append(FileKeys((path,), lambda: _read_public(path, public)))
+    names = ClaimNames(settings.token_user_claim, settings.token_roles_claim)
+    made = JWTAuthenticator.of(*sources, audience=settings.token_audience, issuer=settings.token_issuer, names=names)
+    if made.is_weak and settings.host not in LOOPBACK:
+        raise ConfigError(
+            f"the secret of tokens is shorter than {SECRET_BYTES} bytes, too short for a server that others can reach",
+            hint="make one: openssl rand -hex 32",
+        )
+    return made
+
+
+def weakness(settings: Settings) -> str | None:
+    """What is said of a secret that is too short, where nobody else can reach the server. Raises like the above."""
+    made = authenticator_of(settings)
+    if made is None or not made.is_weak:
+        return None
+    return f"the secret of tokens is shorter than {SECRET_BYTES} bytes: whoever sees a token can find it by trying"
+
+
+def previous_file(settings: Settings) -> Path:
+    """Where the secret before the present one is, if there is one."""
+    if settings.token_previous_secret_file:
+        return Path(settings.token_previous_secret_file)
+    present = Path(settings.token_secret_file)
+    return present.with_name(f"{present.name}.previous")
+
+
+class FileKeys:
+    """Keys of files, read again when one of them changes. What cannot be read then leaves those that there were."""
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[], Sequence[Key]]) -> None:
+        self._paths = paths
+        self._read = read
+        self._looked_s = time.monotonic()
+        self._seen = self._look()
+        self._found = read()
+
+    def keys(self, kid: object) -> Sequence[Key]:
+        """As `KeySource` says."""
+        del kid
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            seen = self._look()
+            if seen != self._seen:
+                self._seen = seen
+                self._read_again()
+        return self._found
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        return [_identity(path) for path in self._paths]
+
+    def _read_again(self) -> None:
+        try:
+            self._found = self._read()
+        except ConfigError as error:
+            log.warning("%s; the keys so far are used on (%s)", error.message, error.hint)
+        else:
+            log.info("keys were read again: %s", ", ".join(map(str, self._paths)))
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _secrets_of(settings: Settings) -> tuple[Path, Path]:
+    return Path(settings.token_secret_file), previous_file(settings)
+
+
+def _read_secrets(settings: Settings, algorithms: Sequence[str] | None) -> tuple[Key, ...]:
+    from rfm_runtime.security import keys
+
+    present, previous = _secrets_of(settings)
+    with _named(str(present)):
+        found = [keys.secret(_private(present).strip(), algorithms)]
+    if settings.token_previous_secret_file or previous.exists():
+        lines = _private(previous).strip().splitlines()
+        until_s = _until_s(settings, previous, lines[1].decode("ascii", "replace") if len(lines) > 1 else "")
+        with _named(str(previous)):
+            found.append(keys.secret(lines[0].strip() if lines else b"", algorithms, until_s=until_s))
+    return tuple(found)
+
+
+def _until_s(settings: Settings, path: Path, line: str) -> float:
+    text = settings.token_previous_until or line.strip().removeprefix("until ")
+    hint = "write the time as 2027-01-31T12:00:00Z into token_previous_until"
+    if not text:
+        raise ConfigError(f"until when the previous secret in {path} is accepted is not said", hint=hint)
+    try:
+        until = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text[:64]!r} is no time until which a secret is accepted ({path})", hint=hint) from None
+    if until.tzinfo is None:
+        raise ConfigError(f"{text!r} does not say in which time zone ({path})", hint=hint)
+    return until.timestamp()
+
+
+def _read_public(path: Path, algorithms: Sequence[str] | None) -> tuple[Key, ...]:
+    from rfm_runtime.security import keys
+
+    with _named(str(path)):
+        return keys.public_keys(_content(path), algorithms)
+
+
+def _private(path: Path) -> bytes:
+    """What others cannot read, nor its group change. Raises ConfigError."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if stat.S_IMODE(mode) & 0o027:
+        raise ConfigError(
+            f"{path} is open to others (mode {stat.S_IMODE(mode):o}), so what it has is no secret",
+            hint=f"close it, and think about a new secret: chmod 600 {path}",
+        )
+    return _content(path)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if len(content) > FILE_LIMIT_BYTES:
+        raise ConfigError(f"{path} is larger than any file of keys", hint="check what the setting names")
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot read {path}: {error.strerror}", hint="check the settings token_…, and who may read it")
+
+
+def _algorithms(settings: Settings, known: Sequence[str]) -> tuple[str, ...] | None:
+    if not settings.token_algorithms.strip():
+        return None
+    chosen = tuple(part.strip() for part in settings.token_algorithms.split(",") if part.strip())
+    if unknown := [one for one in chosen if one not in known]:
+        raise ConfigError(
+            f"token_algorithms names {', '.join(map(repr, unknown))}, which is none here",
+            hint=f"choose of {', '.join(known)}",
+        )
+    return chosen
+
+
+def _needs_a_key(settings: Settings) -> None:
+    for name in ("token_previous_secret_file", "token_previous_until", "token_algorithms"):
+        if getattr(settings, name):
+            raise ConfigError(
+                f"{name} is set, and no key that tokens are checked with",
+                hint="set token_secret_file or token_public_keys as well",
+            )
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """What is wrong with a key is said with where it is."""
+    try:
+        yield
+    except BadRequestError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None

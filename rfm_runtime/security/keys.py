@@ -1,0 +1,187 @@
+"""Keys that tokens are checked with, each with the algorithms that it may be used for, and with no other.
+
+An algorithm is never the token's choice alone: a public key is no secret of HS256, whatever a token's header says
+(RFC 8725, 3.1). Needs PyJWT.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.exceptions import PyJWTError
+
+from rfm_runtime.errors import BadRequestError
+
+__all__ = ["ALGORITHMS", "HASH_BYTES", "SECRET_ALGORITHMS", "FixedKeys", "Key", "KeySource", "public_keys", "secret"]
+
+HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+SECRET_ALGORITHMS = tuple(HASH_BYTES)
+RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+CURVE_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+ALGORITHMS = (*SECRET_ALGORITHMS, *RSA_ALGORITHMS, *CURVE_ALGORITHMS.values(), "EdDSA")
+
+RSA_BITS = 2048
+"""NIST SP 800-131A: shorter ones are no longer used."""
+
+KEYS_LIMIT = 64
+"""In one set; issuers have two or three."""
+
+KID_LIMIT = 256
+
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """algorithms: what it may be used for. kid: its name in a set. until_s: seconds since 1970; None: no end."""
+
+    material: Any = field(repr=False)
+    algorithms: tuple[str, ...]
+    kid: str | None = None
+    until_s: float | None = None
+
+    def is_meant(self, algorithm: object, kid: object, now_s: float) -> bool:
+        """Whether a token with this header may be of this key: looked up, never loaded, whatever `kid` says."""
+        if algorithm not in self.algorithms or (self.until_s is not None and now_s >= self.until_s):
+            return False
+        return kid is None or self.kid is None or kid == self.kid
+
+
+class KeySource(Protocol):
+    """Where keys come from."""
+
+    def keys(self, kid: object) -> Sequence[Key]:
+        """Those there are now. kid: the one that a token names, of which there may be news."""
+        ...
+
+
+class FixedKeys:
+    """Keys that never change."""
+
+    def __init__(self, *keys: Key) -> None:
+        self._keys = keys
+
+    def keys(self, kid: object) -> Sequence[Key]:
+        """As `KeySource` says."""
+        del kid
+        return self._keys
+
+
+def secret(value: bytes, algorithms: Collection[str] | None, *, until_s: float | None = None) -> Key:
+    """The key of a shared secret; by default for HS256. Raises BadRequestError."""
+    if not value:
+        raise BadRequestError("the secret is empty", hint="make one: python -c 'import secrets; ...token_hex(32)'")
+    if value.lstrip().startswith(b"-----BEGIN"):
+        raise BadRequestError(
+            "the secret is a key in PEM, which others may have", hint="give it as public key, or use random bytes"
+        )
+    return Key(value, _allowed(SECRET_ALGORITHMS, algorithms, "a secret", ("HS256",)), until_s=until_s)
+
+
+def public_keys(text: str | bytes, algorithms: Collection[str] | None) -> tuple[Key, ...]:
+    """Those of a PEM text (one or more), or of a JSON Web Key (Set). Raises BadRequestError."""
+    try:
+        text = text.decode() if isinstance(text, bytes) else text
+    except UnicodeDecodeError:
+        raise BadRequestError("public keys are text: PEM, or JSON Web Keys", hint="convert them first") from None
+    found = _jwks(text, algorithms) if text.lstrip().startswith("{") else _pem(text, algorithms)
+    if not found:
+        raise BadRequestError("there is no public key in it that can be used", hint="give PEM, or a JSON Web Key Set")
+    if len(found) > KEYS_LIMIT:
+        raise BadRequestError(f"there are {len(found)} keys in it, {KEYS_LIMIT} are the limit", hint="leave some out")
+    return found
+
+
+def _pem(text: str, algorithms: Collection[str] | None) -> tuple[Key, ...]:
+    found = []
+    for block in _PEM.finditer(text):
+        if "PRIVATE" in block.group(1):
+            raise BadRequestError(
+                "it has a private key, which is nobody's business here",
+                hint="give the public one: openssl pkey -in KEY.pem -pubout",
+            )
+        try:
+            material = load_pem_public_key(block.group(0).encode())
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise BadRequestError(
+                f"{block.group(1)} cannot be read as a public key: {error}",
+                hint="give the key alone: openssl x509 -in CERTIFICATE.pem -noout -pubkey",
+            ) from None
+        found.append(_key(material, algorithms))
+    return tuple(found)
+
+
+def _jwks(text: str, algorithms: Collection[str] | None) -> tuple[Key, ...]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"this is no JSON Web Key Set: {str(error)[:200]}", hint="check the file") from None
+    listed = data.get("keys", [data]) if isinstance(data, dict) else None
+    if not isinstance(listed, list) or len(listed) > KEYS_LIMIT:
+        raise BadRequestError(
+            "this is no JSON Web Key Set", hint=f'it is {{"keys": […]}}, at most {KEYS_LIMIT} of them'
+        )
+    found = (_jwk(one, algorithms) for one in listed)
+    # What it has for other purposes, or of kinds that come later, is left alone (RFC 7517, 5).
+    return tuple(key for key in found if key is not None)
+
+
+def _jwk(data: Any, algorithms: Collection[str] | None) -> Key | None:
+    if not isinstance(data, dict) or data.get("kty") not in ("RSA", "EC", "OKP") or "d" in data:
+        # A secret in a set that everybody can read is none.
+        return None
+    if data.get("use", "sig") != "sig" or "verify" not in data.get("key_ops", ["verify"]):
+        return None
+    kid, only = data.get("kid"), data.get("alg")
+    if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= KID_LIMIT):
+        return None
+    try:
+        material = jwt.PyJWK(data, algorithm=only).key
+        return _key(material, algorithms, kid=kid, only=only)
+    except (PyJWTError, BadRequestError, ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+
+
+def _key(
+    material: object, algorithms: Collection[str] | None, *, kid: str | None = None, only: str | None = None
+) -> Key:
+    able: tuple[str, ...]
+    match material:
+        case rsa.RSAPublicKey():
+            if material.key_size < RSA_BITS:
+                raise BadRequestError(
+                    f"an RSA key of {material.key_size} bits can be broken", hint=f"use {RSA_BITS} or more, or Ed25519"
+                )
+            kind, able = "an RSA key", RSA_ALGORITHMS
+        case ec.EllipticCurvePublicKey() if material.curve.name in CURVE_ALGORITHMS:
+            kind, able = f"a key of {material.curve.name}", (CURVE_ALGORITHMS[material.curve.name],)
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            kind, able = "an Edwards-curve key", ("EdDSA",)
+        case _:
+            raise BadRequestError(
+                "this kind of key signs no tokens here", hint="use RSA, P-256, P-384, P-521 or Ed25519"
+            )
+    if only is not None:
+        able = tuple(one for one in able if one == only)
+    return Key(material, _allowed(able, algorithms, kind, able), kid)
+
+
+def _allowed(
+    able: Sequence[str], algorithms: Collection[str] | None, kind: str, default: Sequence[str]
+) -> tuple[str, ...]:
+    if algorithms is None:
+        return tuple(default)
+    chosen = tuple(one for one in able if one in algorithms)
+    if not chosen:
+        raise BadRequestError(
+            f"{kind} cannot be used with {', '.join(algorithms)}", hint=f"it can be with {', '.join(able)}"
+        )
+    return chosen
