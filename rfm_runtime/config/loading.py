@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.config.origins import LOCAL_HOSTS, host_of, origin_of
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.errors import ConfigError, InsecureBindError
 
@@ -234,6 +235,8 @@ def _checked(key: str, value: Any, source: str) -> Any:
     if key not in Settings.__struct_fields__:
         raise ConfigError(f"unknown setting {key!r} ({source})", hint=hint)
     hints = get_type_hints(Settings, include_extras=True)
+    if isinstance(value, str) and get_origin(hints[key]) is tuple:
+        value = [part.strip() for part in value.split(",") if part.strip()]
     try:
         value = msgspec.convert(value, hints[key], strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
@@ -249,7 +252,27 @@ def _checked(key: str, value: Any, source: str) -> Any:
         raise ConfigError(f"setting {key} = {value} ({source}): Expected a finite number", hint=hint)
     if key in FILES and value:
         return _path(key, value, source)
+    if key in _NAMES:
+        _check_names(key, value, source)
     return _folder(key, value, source) if key.endswith("_dir") else value
+
+
+def _is_name(text: str) -> bool:
+    host = host_of(text)
+    return host is not None and host[1] is None
+
+
+_NAMES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "allowed_origins": (origin_of, "write scheme, name and port as a browser does: https://lab.example:8443"),
+    "allowed_hosts": (_is_name, "write names without a port: lab.example"),
+}
+
+
+def _check_names(key: str, names: tuple[str, ...], source: str) -> None:
+    is_good, hint = _NAMES[key]
+    for name in names:
+        if not is_good(name):
+            raise ConfigError(f"setting {key} = {name!r} ({source}): a browser never says that", hint=hint)
 
 
 def _folder(key: str, value: str, source: str) -> str:
@@ -293,7 +316,7 @@ def _check_retention(settings: Settings) -> None:
 
 
 def _check_host(settings: Settings) -> None:
-    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
+    if settings.host not in LOCAL_HOSTS:
         raise InsecureBindError(
             f"{settings.host} is not a loopback address, and this server speaks plain text",
             hint="listen on 127.0.0.1 and reach it through an SSH tunnel: ssh -L 8765:127.0.0.1:8765 HOST",

@@ -63,6 +63,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inbound_limit_bytes: Count = 64 * 1024
     connections_per_user: Count = 16
     connections_per_address: Count = 64
+    handshakes_open: Count = 512
+    """Connections that have not said yet what they want; of each address connections_per_address."""
+    allowed_origins: tuple[str, ...] = ()
+    """Pages of others that may use the server from a browser, e.g. https://lab.example:8443."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which it is reached, besides loopback's, addresses, and the machine's own."""
     handshakes_per_s: Positive = 200.0
     commands_per_s: Positive = 50.0
     commands_burst: Count = 100

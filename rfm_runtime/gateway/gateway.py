@@ -11,7 +11,8 @@ import contextlib
 import secrets
 import time
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import zmq
 from msgspec import Struct
@@ -40,6 +41,7 @@ from rfm_runtime.core.sessions.hub import (
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.errors import RfmError, UnavailableError
+from rfm_runtime.gateway.connection import Connection, Threshold
 from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.gateway.metrics import Metrics
@@ -167,7 +169,8 @@ class Gateway:
         self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._endpoints.feed), self._on_feed)
         self._spawn(self._introduce())
         self._ask(self.core.replica.restart())
-        self._http = Http(self)
+        self._http = Http(self, self._settings)
+        threshold = Threshold(self.core.doorstep, self.core.counts, self._settings.hello_timeout_s)
         self._server: Server = await serve(
             self._connection,
             sock=listener,
@@ -180,7 +183,9 @@ class Gateway:
             ping_interval=self._settings.heartbeat_s,
             ping_timeout=max(self._settings.heartbeat_s, PONG_LEAST_S),
             close_timeout=CLOSE_S,
-            open_timeout=self._settings.hello_timeout_s,
+            # Each has a timer of its own until its request is there, and one for the answer to be read.
+            open_timeout=None,
+            create_connection=cast("type[ServerConnection]", partial(Connection, threshold)),
             # Writes are paced by the core; this is only where the transport begins to say "full".
             write_limit=self._settings.write_limit_bytes,
             server_header=None,

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import http
-import math
+import socket
+from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
+from rfm_runtime.config import Settings
+from rfm_runtime.config.origins import LOCAL_HOSTS
+from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.resources.sizes import size
+from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.origin import Reach, foreign
 from rfm_runtime.errors import RateLimitedError, RfmError
+from rfm_runtime.gateway.answers import answer, harden, json, plain, refusal
+from rfm_runtime.gateway.connection import PATH_LIMIT, Connection
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import DoGet, DoList, Principal
 from rfm_runtime.protocol.limits import ARTIFACT_HTTP_LIMIT_BYTES, CHUNK_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ListOperations, ListReply, OperationReply
-from rfm_runtime.protocol.operation import error_info
 
 if TYPE_CHECKING:
     from rfm_runtime.gateway.gateway import Gateway
@@ -31,16 +37,17 @@ __all__ = ["Http", "bearer"]
 
 log = logs.get("gateway")
 
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 REQUEST_S = 5.0
+
+SINGLE = ("Host", "Origin", "Authorization", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-Fetch-Site")
+"""Headers that come once, or mean nothing."""
+
+BODIES_LIMIT_BYTES = 8 * ARTIFACT_HTTP_LIMIT_BYTES
+"""Of files that are being read by all; a quarter of it by one user."""
+
+LIST_COST = 5.0
+READY_COST = 0.2
+"""Of commands; anything else is one."""
 
 POINTER = """rfm-runtime
 
@@ -58,8 +65,13 @@ def bearer(headers: Headers) -> str | None:
 class Http:
     """Answers plain requests of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, settings: Settings) -> None:
         self._gateway = gateway
+        self._is_open = settings.host in LOCAL_HOSTS and not settings.allowed_hosts
+        self._names = frozenset({socket.gethostname().lower()}) if settings.host not in LOCAL_HOSTS else frozenset()
+        self._hosts = tuple(name.lower() for name in settings.allowed_hosts)
+        self._origins = settings.allowed_origins
+        self._bodies: Counter[str] = Counter()
 
     async def process(self, connection: ServerConnection, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
@@ -67,27 +79,35 @@ class Http:
             return await self._process(connection, request)
         except (ValueError, MultipleValuesError) as error:
             # Two hosts, a port beyond 65535, half an IPv6 address: urlsplit and the headers say so by raising.
-            return _plain(http.HTTPStatus.BAD_REQUEST, f"not a request that makes sense: {error}\n")
+            return plain(http.HTTPStatus.BAD_REQUEST, f"not a request that makes sense: {error}\n")
 
     async def _process(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.method != "GET":
-            refusal = _plain(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here\n")
-            refusal.headers["Allow"] = "GET"
-            return refusal
+            response = plain(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here\n")
+            response.headers["Allow"] = "GET"
+            return response
+        if len(request.path) > PATH_LIMIT:
+            return plain(http.HTTPStatus.REQUEST_URI_TOO_LONG, "no path here is that long\n")
+        twice = next((name for name in SINGLE if len(request.headers.get_all(name)) > 1), None)
+        if twice is not None:
+            # Whoever is in between may go by the other one.
+            return plain(http.HTTPStatus.BAD_REQUEST, f"not a request that makes sense: {twice} is there twice\n")
+        if "Host" not in request.headers and request.protocol == "HTTP/1.1":
+            return plain(http.HTTPStatus.BAD_REQUEST, "not a request that makes sense: HTTP/1.1 without Host\n")
+        why = self._foreign(connection, request.headers)
+        if why is not None:
+            self._gateway.core.counts["refused_origin"] += 1
+            return plain(http.HTTPStatus.FORBIDDEN, f"{why}\n")
         path = urlsplit(request.path).path
-        if not self._is_local(connection, request):
-            return _plain(http.HTTPStatus.FORBIDDEN, "this origin may not use the runtime\n")
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            # Two of them are refused here, where there is an answer.
-            token = bearer(request.headers)
             if path not in ("/", "/v1/ws"):
-                return _plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
-            return self._knock(token)
+                return plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
+            return self._knock(bearer(request.headers))
         try:
-            return await self._answer(request, path)
+            return await self._answer(connection, request, path)
         except RfmError as error:
             log.info("http_error", path=path[:128], code=error.code, error=error.message)
-            return _json(http.HTTPStatus(error.http_status or 500), error_info(error))
+            return refusal(error)
 
     def _knock(self, token: str | None) -> Response | None:
         """None lets a handshake go on; too many at once are told when to come back, before they cost a session.
@@ -102,78 +122,97 @@ class Http:
         if wait_s == 0.0:
             return None
         later = RateLimitedError("too many handshakes at once", hint="come back when it says", retry_after_s=wait_s)
-        response = _json(http.HTTPStatus.SERVICE_UNAVAILABLE, error_info(later))
-        response.headers["Retry-After"] = str(math.ceil(wait_s))
-        return response
+        return refusal(later, http.HTTPStatus.SERVICE_UNAVAILABLE)
 
     @staticmethod
-    def harden(_connection: ServerConnection, _request: Request, response: Response) -> None:
+    def harden(connection: ServerConnection, _request: Request, response: Response) -> None:
         """Security headers on every answer, the upgrade included."""
-        for name, value in HEADERS.items():
-            if name not in response.headers:
-                response.headers[name] = value
+        if isinstance(connection, Connection):
+            harden(response, secure=connection.secure)
+            if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
+                connection.answers(len(response.body))
 
-    def _is_local(self, connection: ServerConnection, request: Request) -> bool:
-        """A page of another origin must not reach the runtime through somebody's browser, whatever its DNS says."""
-        port = connection.local_address[1] if connection.local_address else 0
-        host = urlsplit(f"//{request.headers.get('Host', '')}")
-        if host.hostname is not None and host.hostname not in LOCAL_HOSTS:
-            return False
-        origins = request.headers.get_all("Origin")
-        if not origins:
-            return True
-        origin = urlsplit(origins[0])
-        return len(origins) == 1 and origin.hostname in LOCAL_HOSTS and origin.port == port
+    def _foreign(self, connection: ServerConnection, headers: Headers) -> str | None:
+        """Why a page of another origin is refused, whatever its DNS says; None: it is none."""
+        reach = Reach(
+            port=connection.local_address[1] if connection.local_address else 0,
+            secure=isinstance(connection, Connection) and connection.secure,
+            names=self._names,
+            hosts=self._hosts,
+            origins=self._origins,
+        )
+        fetched = (headers.get("Sec-Fetch-Site", ""), headers.get("Sec-Fetch-Mode", ""))
+        return foreign(reach, headers.get_all("Host"), headers.get_all("Origin"), fetched)
 
-    async def _answer(self, request: Request, path: str) -> Response:
-        gateway = self._gateway
+    async def _answer(self, connection: ServerConnection, request: Request, path: str) -> Response:
+        token = bearer(request.headers)
+        grant = None if token is None else self._gateway.authenticate(token)
         match path.strip("/").split("/"):
             case [""]:
-                return _plain(http.HTTPStatus.OK, POINTER)
+                return plain(http.HTTPStatus.OK, POINTER)
             case ["healthz"]:
-                return _plain(http.HTTPStatus.OK, "ok\n")
-            case ["readyz"]:
-                why = gateway.core.why_not_ready(gateway.now_s)
-                told, down = gateway.troubles()
-                if told and (down or why is not None):
-                    why = f"{why}; {told}" if why is not None else told
-                if why is None:
-                    return _plain(http.HTTPStatus.OK, f"ready; {told}\n" if told else "ready\n")
-                return _plain(http.HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {why}\n")
-            case ["metrics"]:
-                text = await gateway.metrics_text()
-                return _response(http.HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", text.encode())
+                return plain(http.HTTPStatus.OK, "ok\n")
+            case ["readyz" | "metrics" as what]:
+                self._limit(connection, grant, 1.0 if what == "metrics" else READY_COST)
+                if not self._is_open:
+                    if grant is None:
+                        return _unauthorized()
+                    check(grant.principal, "see")
+                return await self._metrics() if what == "metrics" else self._readiness()
             case ["v1", "operations", *rest]:
-                grant = gateway.authenticate(bearer(request.headers) or "")
+                self._limit(connection, grant, 1.0 if rest else LIST_COST)
                 if grant is None:
-                    refusal = _plain(http.HTTPStatus.UNAUTHORIZED, "the runtime's token is needed as bearer\n")
-                    refusal.headers["WWW-Authenticate"] = "Bearer"
-                    return refusal
-                return await self._operations(grant.principal, [unquote(part) for part in rest])
-        return _plain(http.HTTPStatus.NOT_FOUND, "not found\n")
+                    return _unauthorized()
+                return await self._operations(connection, grant.principal, [unquote(part) for part in rest])
+        return plain(http.HTTPStatus.NOT_FOUND, "not found\n")
 
-    async def _operations(self, principal: Principal, rest: list[str]) -> Response:
+    def _limit(self, connection: ServerConnection, grant: Grant | None, cost: float) -> None:
+        # No user is called so: a name has no / in it.
+        address = connection.address if isinstance(connection, Connection) else ""
+        name = f"/{address}" if grant is None else grant.principal.user
+        wait_s = self._gateway.core.asked(name, cost, self._gateway.now_s)
+        if wait_s > 0.0:
+            raise RateLimitedError("too many requests", retry_after_s=wait_s)
+
+    def _readiness(self) -> Response:
+        gateway = self._gateway
+        why = gateway.core.why_not_ready(gateway.now_s)
+        told, down = gateway.troubles()
+        if told and (down or why is not None):
+            why = f"{why}; {told}" if why is not None else told
+        if why is None:
+            return plain(http.HTTPStatus.OK, f"ready; {told}\n" if told else "ready\n")
+        return plain(http.HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {why}\n")
+
+    async def _metrics(self) -> Response:
+        text = await self._gateway.metrics_text()
+        return answer(http.HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", text.encode())
+
+    async def _operations(self, connection: ServerConnection, principal: Principal, rest: list[str]) -> Response:
         rpc = self._gateway.rpc
         match rest:
             case []:
                 page = await rpc.request(DoList(principal, ListOperations(limit=500)), ListReply, timeout_s=REQUEST_S)
-                return _json(http.HTTPStatus.OK, page)
+                return json(http.HTTPStatus.OK, page)
             case [operation_id]:
                 reply = await rpc.request(DoGet(principal, operation_id), OperationReply, timeout_s=REQUEST_S)
-                return _json(http.HTTPStatus.OK, reply)
+                return json(http.HTTPStatus.OK, reply)
             case [operation_id, "artifacts", name]:
-                return await self._artifact(principal, operation_id, name)
-        return _plain(http.HTTPStatus.NOT_FOUND, "not found\n")
+                return await self._artifact(connection, principal, operation_id, name)
+        return plain(http.HTTPStatus.NOT_FOUND, "not found\n")
 
-    async def _artifact(self, principal: Principal, operation_id: str, name: str) -> Response:
+    async def _artifact(
+        self, connection: ServerConnection, principal: Principal, operation_id: str, name: str
+    ) -> Response:
         reply = await self._gateway.rpc.request(DoGet(principal, operation_id), OperationReply, timeout_s=REQUEST_S)
         operation = reply.operation
         artifact = next((artifact for artifact in operation.artifacts if artifact.name == name), None)
         if artifact is None or operation.location is None:
-            return _plain(http.HTTPStatus.NOT_FOUND, "no such artefact\n")
+            return plain(http.HTTPStatus.NOT_FOUND, "no such artefact\n")
         if artifact.size_bytes > ARTIFACT_HTTP_LIMIT_BYTES:
             text = f"larger than {size(ARTIFACT_HTTP_LIMIT_BYTES)}: use fetch_artifact over WebSocket\n"
-            return _plain(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+            return plain(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        self._reserve(connection, principal.user, artifact.size_bytes)
         content = bytearray()
         while len(content) < artifact.size_bytes:
             chunk = await self._gateway.fetch(operation.location, operation_id, name, len(content), CHUNK_LIMIT_BYTES)
@@ -181,19 +220,25 @@ class Http:
                 break
             content += chunk.chunk
         if hashlib.sha256(content).hexdigest() != artifact.sha256:
-            return _plain(http.HTTPStatus.BAD_GATEWAY, "the artefact on disk is damaged\n")
-        return _response(http.HTTPStatus.OK, artifact.media_type, bytes(content))
+            return plain(http.HTTPStatus.BAD_GATEWAY, "the artefact on disk is damaged\n")
+        return answer(http.HTTPStatus.OK, artifact.media_type, bytes(content))
+
+    def _reserve(self, connection: ServerConnection, user: str, size_bytes: int) -> None:
+        """Room for a file until its reader has it: who asks for many and reads none must not fill the memory."""
+        of_all, of_user = self._bodies.total(), self._bodies[user]
+        is_full = of_all + size_bytes > BODIES_LIMIT_BYTES or of_user + size_bytes > BODIES_LIMIT_BYTES // 4
+        if is_full or not isinstance(connection, Connection):
+            raise RateLimitedError("too many files at once", hint="use `fetch_artifact`", retry_after_s=1.0)
+        self._bodies[user] += size_bytes
+
+        def release() -> None:
+            self._bodies[user] -= size_bytes
+            self._bodies += Counter()
+
+        connection.on_lost.append(release)
 
 
-def _plain(status: http.HTTPStatus, text: str) -> Response:
-    return _response(status, "text/plain; charset=utf-8", text.encode())
-
-
-def _json(status: http.HTTPStatus, data: msgspec.Struct) -> Response:
-    return _response(status, "application/json", msgspec.json.encode(data) + b"\n")
-
-
-def _response(status: http.HTTPStatus, content_type: str, body: bytes) -> Response:
-    headers = Headers({**HEADERS, "Content-Type": content_type, "Content-Length": str(len(body))})
-    headers["Connection"] = "close"
-    return Response(status.value, status.phrase, headers, body)
+def _unauthorized() -> Response:
+    response = plain(http.HTTPStatus.UNAUTHORIZED, "a token is needed as bearer\n")
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response

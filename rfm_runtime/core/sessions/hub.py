@@ -14,7 +14,10 @@ from msgspec import Struct
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Authenticate, Grant
+from rfm_runtime.core.sessions.askers import Askers
+from rfm_runtime.core.sessions.costs import cost_of
 from rfm_runtime.core.sessions.door import Door, Refused
+from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
@@ -192,6 +195,8 @@ class GatewayCore:
         self.journal: str | None = None
         self._authenticate = authenticate
         self._door = Door(settings, self.counts, now_s)
+        self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
+        self._askers = Askers(settings.commands_per_s, settings.commands_burst)
 
     # --- the feed ---------------------------------------------------------------------------
 
@@ -273,6 +278,13 @@ class GatewayCore:
             self.sessions[session.number] = session
         return session
 
+    def asked(self, name: str, cost: float, now_s: float) -> float:
+        """A plain request of that user or address: seconds after which to come again, 0.0: answer it."""
+        wait_s = self._askers.ask(name, cost, now_s)
+        if wait_s > 0.0:
+            self.counts["limited_http"] += 1
+        return wait_s
+
     def wrong_token(self, address: str, now_s: float) -> Refused:
         """A handshake was made with a token that is none."""
         self.counts["refused_token"] += 1
@@ -345,7 +357,7 @@ class GatewayCore:
                 return
         if self._is_free(session, request):
             return
-        session.bucket, wait_s = session.bucket.take(now_s)
+        session.bucket, wait_s = session.bucket.take(now_s, cost_of(request))
         if wait_s > 0.0:
             self.counts["limited_client"] += 1
             raise RateLimitedError(
@@ -763,6 +775,7 @@ class GatewayCore:
     def sanity_check(self) -> None:
         """Raise AssertionError if counts and tables disagree."""
         self.replica.sanity_check()
+        self.doorstep.sanity_check()
         by_address = Counter(session.address for session in self.sessions.values() if session.principal is None)
         if by_address != +self._door.by_address:
             raise AssertionError(f"connections by address: {self._door.by_address} against {by_address}")

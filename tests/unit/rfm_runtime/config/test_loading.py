@@ -34,11 +34,35 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     # Not less than what is shown.
     "retention_s": (1e8, 2e8, 3e8),
     "retention_operations": (10_001, 10_002, 10_003),
+    "allowed_origins": (("https://a.example",), ("https://b.example:8443", "http://c.example"), ("http://[::1]:3000",)),
+    "allowed_hosts": (("a.example",), ("b.example", "c.example"), ("d",)),
 }
 
 
 def toml(**values: Any) -> str:
     return "".join(f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in values.items())
+
+
+def in_a_variable(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+@pytest.mark.scenario("G4")
+@pytest.mark.parametrize(
+    ("key", "names", "hint"),
+    [
+        ("allowed_origins", ["lab.example"], "https://lab.example:8443"),
+        ("allowed_origins", ["https://lab.example/"], "https://lab.example:8443"),
+        ("allowed_origins", ["*"], "https://lab.example:8443"),
+        ("allowed_hosts", ["lab.example:8765"], "lab.example"),
+        ("allowed_hosts", ["*.example"], "lab.example"),
+    ],
+)
+@pytest.mark.usefixtures("home")
+def test_a_name_that_no_browser_says_is_refused(key: str, names: list[str], hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"setting {key}") as refused:
+        load({key: names})
+    assert hint in (refused.value.hint or "")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +92,7 @@ def test_the_command_line_wins_then_the_environment_then_the_file_then_the_defau
         return {key: VALUES[key][index] for key, places in given_in.items() if place in places}
 
     settings_file.write_text(toml(**layer("file", 0)))
-    environ = {f"RFM_{key.upper()}": str(value) for key, value in layer("environment", 1).items()}
+    environ = {f"RFM_{key.upper()}": in_a_variable(value) for key, value in layer("environment", 1).items()}
     loaded = load(layer("option", 2), file=settings_file, environ=environ)
     for key in Settings.__struct_fields__:
         places = given_in.get(key, set())
