@@ -66,8 +66,9 @@ $(PEERS): requirements/bench.lock $(STAMP)
 bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)
 
-docs: $(STAMP) ## write what is made from the code: docs/errors.md, docs/gallery.md
+docs: $(STAMP) ## write what is made from the code: docs/errors.md, docs/permissions.md, docs/gallery.md
 	$(BIN)/rfm-runtime errors --markdown > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
+	$(BIN)/rfm-runtime permissions --markdown > docs/permissions.md.new && mv docs/permissions.md.new docs/permissions.md
 	$(BIN)/rfm-runtime presets --markdown > docs/gallery.md.new && mv docs/gallery.md.new docs/gallery.md
 
 gallery: docs ## render the pictures of docs/gallery.md

@@ -29,7 +29,7 @@ from rfm_runtime.broker.metrics import Metrics
 from rfm_runtime.config import Settings
 from rfm_runtime.core.operations.feed import Feed
 from rfm_runtime.core.operations.hub import Hub, Validator
-from rfm_runtime.core.operations.queries import check, history_page
+from rfm_runtime.core.operations.queries import history_page
 from rfm_runtime.core.operations.record import (
     Asked,
     Batch,
@@ -52,6 +52,7 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
+from rfm_runtime.core.permissions import narrowed, require, unknown
 from rfm_runtime.core.resources.board import Board
 from rfm_runtime.errors import (
     BadRequestError,
@@ -60,12 +61,11 @@ from rfm_runtime.errors import (
     RateLimitedError,
     RfmError,
     UnavailableError,
-    UnknownOperationError,
 )
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.protocol import internal
-from rfm_runtime.protocol.history import PerformanceReply
+from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
 from rfm_runtime.protocol.internal import (
     DoCancel,
     DoHistory,
@@ -340,15 +340,18 @@ class Broker:
         """Ask the store, which may have much to look through, in a thread: nobody else waits for it."""
 
         def look() -> Struct:
-            check(body.principal, "see")
             if isinstance(body, DoHistory):
-                found, stopped_at = self._store.history(body.request)
+                require(body.principal, "history")
+                wanted = narrowed(body.principal, body.request.filter)
+                if wanted is None:
+                    return HistoryReply(operations=())
+                found, stopped_at = self._store.history(msgspec.structs.replace(body.request, filter=wanted))
                 return history_page(found, body.request.limit, stopped_at)
+            require(body.principal, "performance")
             past = self._store.performance(body.operation_id)
+            require(body.principal, "performance", body.operation_id, None if past is None else past.row.operation)
             if past is None:
-                raise UnknownOperationError(
-                    f"no operation {body.operation_id} here", hint="list them with `rfm-runtime history`"
-                )
+                raise unknown(body.operation_id)
             return PerformanceReply(
                 operation=past.row.operation, performance=past.performance, params=past.row.params, events=past.events
             )

@@ -26,6 +26,7 @@ from rfm_runtime.cli import (
     history,
     logs,
     pause,
+    permissions,
     presets,
     priority,
     probe,
@@ -126,7 +127,7 @@ for command in (
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
     *(formulas.formulas, probe.probe, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
-    chaos.chaos,
+    *(chaos.chaos, permissions.permissions),
 ):
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)

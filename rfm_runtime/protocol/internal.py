@@ -129,11 +129,12 @@ class Source(Struct, frozen=True):
     incarnation: int
 
 
-class Principal(Struct, frozen=True):
-    """Whose request this is, as the gateway established it."""
+class Principal(Struct, frozen=True, omit_defaults=True):
+    """Whose request this is, as the gateway established it. kinds: of operations that are granted; None: all."""
 
     user: str
     roles: tuple[str, ...]
+    kinds: tuple[str, ...] | None = None
 
 
 # --- command: gateway → broker ----------------------------------------------------------------
@@ -221,6 +222,8 @@ class DoGet(Struct, frozen=True):
 
 class DoKinds(Struct, frozen=True):
     """→ `KindsKnown`"""
+
+    principal: Principal = Principal("", ())
 
 
 class DoHistory(Struct, frozen=True):

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from rfm_runtime.core.permissions import KINDS_LIMIT
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.claims import (
     REQUIRED,
     ROLES,
     USER_LIMIT,
     ClaimNames,
+    are_kinds,
     granted,
     is_access_token,
     is_user,
@@ -47,7 +49,8 @@ class JWTAuthenticator:
     algorithms: those that are allowed, of RS/PS/ES/EdDSA for public keys and HS for secrets; by default HS256 for a
     secret, and for a public key what it can be used for. audience, issuer: what a token must name.
     user_claim, roles_claim: where its user and the list of its roles are, of which viewer, operator, admin and
-    reporter mean something here. Raises BadRequestError for keys that are none, MissingExtraError without PyJWT.
+    reporter mean something here. A token may be narrowed to some `kinds` of operations. Raises BadRequestError for
+    keys that are none, MissingExtraError without PyJWT.
     """
 
     def __init__(
@@ -121,14 +124,26 @@ class JWTAuthenticator:
     def _keys(self, kid: object) -> list[Key]:
         return [key for source in self._sources for key in source.keys(kid)]
 
-    def issue(self, user: str, roles: Collection[str] = ("viewer",), *, lifetime_s: float = 3600.0) -> str:
-        """A token for `user` with some of the roles viewer, operator, admin, reporter. Raises BadRequestError."""
+    def issue(
+        self,
+        user: str,
+        roles: Collection[str] = ("viewer",),
+        *,
+        lifetime_s: float = 3600.0,
+        kinds: Collection[str] | None = None,
+    ) -> str:
+        """A token for `user` with some of the roles viewer, operator, admin, reporter. Raises BadRequestError.
+
+        kinds: of operations that it is about, e.g. `render.escape_time`; None: all.
+        """
         if isinstance(roles, str) or not set(roles) <= set(ROLES):
             raise BadRequestError(f"roles are {roles!r}", hint=f"choose some of {', '.join(ROLES)}")
         if not is_user(user):
             raise BadRequestError(f"user is {user!r}", hint=f"1 to {USER_LIMIT} printable characters without /")
         if not 0.0 < lifetime_s < 1e9:
             raise BadRequestError(f"lifetime_s is {lifetime_s!r}", hint="give seconds above 0")
+        if kinds is not None and (isinstance(kinds, str) or not are_kinds(list(kinds))):
+            raise BadRequestError(f"kinds is {kinds!r}", hint=f"give at most {KINDS_LIMIT} names of kinds, or None")
         key = next((key for key in self._keys(None) if isinstance(key.material, bytes) and key.until_s is None), None)
         if key is None:
             raise BadRequestError(
@@ -140,6 +155,8 @@ class JWTAuthenticator:
         _put(claims, self._names.roles, sorted(roles))
         claims |= {"iat": int(now_s), "exp": int(now_s + lifetime_s), "jti": uuid.uuid4().hex}
         claims |= {"aud": self._audience, "iss": self._issuer}
+        if kinds is not None:
+            claims["kinds"] = sorted(kinds)
         with warnings.catch_warnings():
             # Said once, when it was made.
             warnings.simplefilter("ignore")

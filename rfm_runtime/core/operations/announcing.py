@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rfm_runtime.core.operations.assigning import assignment, mint
 from rfm_runtime.core.operations.ownership import start
-from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.operations.record import Asked, Command, Now, Record, Send, StoredOperation
+from rfm_runtime.core.permissions import require_kind, require_parent
 from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import Announce, Source
 from rfm_runtime.protocol.operation import Operation, OperationEvent
@@ -25,7 +25,7 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         raise UnavailableError("say hello first, then repeat this", retry_after_s=0.1)
     if owner.hello.role != "reporter":
         raise UnsupportedError("only a reporter has operations of its own", hint="say hello as a reporter")
-    check(message.principal, "report")
+    require_kind(message.principal, "operation_started", message.kind)
     hub.writable()
     record = hub.records.get(message.operation_id)
     if record is not None:
@@ -39,7 +39,7 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
     hub.check_quota(message.principal.user, 1)
     parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
     if parent is not None:
-        check(message.principal, "change", parent.operation.owner)
+        require_parent(message.principal, parent.operation.operation_id, parent.operation)
     record, events = begin_reported(hub, owner.source, message, now, local=owner.local)
     mint(hub, record)
     hub.hand(owner, record)

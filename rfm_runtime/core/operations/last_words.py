@@ -13,8 +13,8 @@ import msgspec
 from rfm_runtime.core.operations.announcing import begin_reported
 from rfm_runtime.core.operations.claims import same_process
 from rfm_runtime.core.operations.ownership import end
-from rfm_runtime.core.operations.queries import check
 from rfm_runtime.core.operations.record import Command, Forget, Heard, Now, Record
+from rfm_runtime.core.permissions import require_kind
 from rfm_runtime.errors import ForbiddenError
 from rfm_runtime.protocol.internal import LastWord, Source
 from rfm_runtime.protocol.operation import OperationEvent
@@ -68,7 +68,7 @@ def _unheard_of(hub: Hub, source: Source, word: LastWord, now: Now) -> list[tupl
     """It began and ended while nobody listened: announced and ended in one. The caller has asked the journal for it."""
     announce = word.announce
     try:
-        check(announce.principal, "report")
+        require_kind(announce.principal, "operation_started", announce.kind)
     except ForbiddenError:
         return []
     age_ms = announce.age_ms + max(0, now.wall_ms - word.kept_at_ms)

@@ -13,9 +13,8 @@ from rfm_runtime.core.operations.claims import Owner
 from rfm_runtime.core.operations.committed import Committed, Place
 from rfm_runtime.core.operations.record import Record
 from rfm_runtime.core.operations.schedule import Candidate, Usage, effective_priority, order
-from rfm_runtime.errors import BadRequestError, ForbiddenError
+from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.history import HistoryReply
-from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ListOperations, ListReply
 from rfm_runtime.protocol.operation import (
@@ -24,34 +23,12 @@ from rfm_runtime.protocol.operation import (
     OperationFilter,
 )
 
-__all__ = ["check", "cursor_after", "explain", "history_page", "list_page", "matches", "page_of", "place"]
+__all__ = ["cursor_after", "explain", "history_page", "list_page", "matches", "page_of", "place"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 CURSOR_DIGITS = 18
 """What a database takes as a number."""
-
-ROLES_SEE = frozenset({"admin", "operator", "viewer", "reporter"})
-ROLES_SUBMIT = frozenset({"admin", "operator"})
-ROLES_REPORT = frozenset({"admin", "operator", "reporter"})
-
-
-def check(principal: Principal, action: str, owner: str | None = None) -> None:
-    """Raise ForbiddenError unless the principal may `see`, `submit`, `report` or `change` (what `owner` submitted)."""
-    roles = set(principal.roles)
-    if action == "see" and roles & ROLES_SEE:
-        return
-    if action == "submit" and roles & ROLES_SUBMIT:
-        return
-    if action == "report" and roles & ROLES_REPORT:
-        return
-    if action == "change" and ("admin" in roles or ("operator" in roles and owner == principal.user)):
-        return
-    whose = f" an operation of {owner}" if action == "change" and owner != principal.user else ""
-    raise ForbiddenError(
-        f"{principal.user} ({', '.join(sorted(roles)) or 'no role'}) may not {action}{whose}",
-        hint="ask for a token with the role operator (own operations) or admin (all)",
-    )
 
 
 def matches(operation: Operation, wanted: OperationFilter) -> bool:
@@ -139,8 +116,12 @@ def explain(
     *,
     draining: bool,
     journal_failing: str | None,
+    is_seen: Callable[[Operation], bool] = lambda _operation: True,
 ) -> tuple[str, ...]:
-    """Why the operation is in its state and what it waits for, the most important first."""
+    """Why the operation is in its state and what it waits for, the most important first.
+
+    is_seen: whether the asker may hear the name of another operation.
+    """
     operation, row = record.operation, record.row
     if committed is None or committed.state != operation.state:
         # What is not on disk is not said.
@@ -152,7 +133,7 @@ def explain(
     if operation.state == "queued" and row.claim is None:
         lines += _why_queued(record, waiting, owners, usage, in_hand, now_s, draining=draining)
     else:
-        lines += _why(record, records, owners)
+        lines += _why(record, records, owners, is_seen)
     owner = next((o for o in owners if row.claim and o.source.name == row.claim.name), None)
     if row.claim is not None and not record.terminal and (owner is None or owner.routing is None):
         lines.append(f"{row.claim.name} is not connected; it is awaited.")
@@ -182,7 +163,9 @@ def _deaths(record: Record) -> list[str]:
     return lines
 
 
-def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner]) -> list[str]:
+def _why(
+    record: Record, records: Mapping[str, Record], owners: Sequence[Owner], is_seen: Callable[[Operation], bool]
+) -> list[str]:
     """What an operation that somebody has, or that has ended, waits for."""
     operation, row = record.operation, record.row
     if record.terminal:
@@ -194,7 +177,7 @@ def _why(record: Record, records: Mapping[str, Record], owners: Sequence[Owner])
     if operation.state == "running" and row.pause_wanted:
         return ["It was asked to pause; tiles that run are being stopped."]
     if operation.state == "running":
-        return _why_slow(record, records, owners)
+        return _why_slow(record, records, owners, is_seen)
     if operation.state == "paused":
         return ["It was paused; `resume` lets it go on."]
     if operation.state == "cancelling" and row.reported:
@@ -209,7 +192,9 @@ def _ended_badly(error: ErrorInfo) -> list[str]:
     return [said] if error.hint is None else [said, f"What to do: {error.hint}."]
 
 
-def _why_slow(record: Record, records: Mapping[str, Record], owners: Sequence[Owner]) -> list[str]:
+def _why_slow(
+    record: Record, records: Mapping[str, Record], owners: Sequence[Owner], is_seen: Callable[[Operation], bool]
+) -> list[str]:
     """An owner works on the highest priority that it has, and on the others with what that leaves."""
     owner = next((owner for owner in owners if record.operation.operation_id in owner.operations), None)
     before = [
@@ -220,7 +205,8 @@ def _why_slow(record: Record, records: Mapping[str, Record], owners: Sequence[Ow
     if not before:
         return []
     others = f" and {len(before) - 1} more" if len(before) > 1 else ""
-    return [f"It waits for {before[0]}{others}, of a higher priority, to leave workers free."]
+    first = before[0] if is_seen(records[before[0]].operation) else "another operation"
+    return [f"It waits for {first}{others}, of a higher priority, to leave workers free."]
 
 
 def _why_queued(

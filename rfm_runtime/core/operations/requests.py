@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rfm_runtime.core.operations.ownership import in_hand, push_pause
-from rfm_runtime.core.operations.queries import check, explain, list_page, page_of
+from rfm_runtime.core.operations.queries import explain, list_page, page_of
 from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
+from rfm_runtime.core.permissions import narrowed, require, require_kind, require_parent, sight, unknown
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
     DrainingError,
     TooLargeError,
-    UnknownOperationError,
     UnsupportedError,
 )
 from rfm_runtime.protocol.internal import (
@@ -53,7 +53,7 @@ from rfm_runtime.protocol.internal import (
     Submitted,
 )
 from rfm_runtime.protocol.limits import PAGE_LIMIT, PARAMS_LIMIT_BYTES
-from rfm_runtime.protocol.messages import CancelReply, Kind, OperationReply, SubmitReply, SubmitRequest
+from rfm_runtime.protocol.messages import CancelReply, Kind, ListReply, OperationReply, SubmitReply, SubmitRequest
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent, error_info
 
 if TYPE_CHECKING:
@@ -68,13 +68,12 @@ def _answer(asked: Asked, message: msgspec.Struct) -> Send:
     return Send(asked.routing, asked.request_id, message)
 
 
-def _find(hub: Hub, principal: Principal, operation_id: str, action: str) -> Record:
+def _find(hub: Hub, principal: Principal, operation_id: str, request: str) -> Record:
+    """The operation, if the principal may make this request of it. Raises ForbiddenError, UnknownOperationError."""
     record = hub.records.get(operation_id)
-    check(principal, "see")
+    require(principal, request, operation_id, None if record is None else record.operation)
     if record is None:
-        raise UnknownOperationError(f"no operation {operation_id}")
-    if action != "see":
-        check(principal, action, record.operation.owner)
+        raise unknown(operation_id)
     return record
 
 
@@ -97,7 +96,8 @@ def named(message: msgspec.Struct) -> tuple[str, list[str], list[str]]:
 
 def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Command]:
     """All submissions are accepted in one batch, or the first bad one refuses all."""
-    check(message.principal, "submit")
+    for submission in message.submissions:
+        require_kind(message.principal, "submit", submission.kind)
     if hub.draining:
         raise DrainingError("the runtime is shutting down and takes nothing new", hint="submit again after its start")
     hub.writable()
@@ -169,15 +169,16 @@ def _validate(hub: Hub, principal: Principal, submission: SubmitRequest, togethe
     if validator is not None:
         validator(submission.params)
     elif submission.kind not in (known := {kind.kind for kind in _kinds(hub)} | set(hub.validators)):
+        granted = known if principal.kinds is None else known & set(principal.kinds)
         raise BadRequestError(
             f"unknown kind {submission.kind[:64]!r}",
-            hint=f"known kinds: {', '.join(sorted(known)) or 'none'}",
+            hint=f"known kinds: {', '.join(sorted(granted)) or 'none'}",
         )
     if submission.parent_id is not None and submission.parent_id not in together:
         parent = hub.records.get(submission.parent_id)
+        require_parent(principal, submission.parent_id, None if parent is None else parent.operation)
         if parent is None:
-            raise UnknownOperationError(f"no operation {submission.parent_id} to be the parent")
-        check(principal, "change", parent.operation.owner)
+            raise unknown(submission.parent_id)
         # A cancel of the parent has passed its children already: this one would be missed.
         if parent.terminal or parent.operation.state == "cancelling":
             raise ConflictError(
@@ -215,7 +216,7 @@ def _accept(
 def on_cancel(hub: Hub, asked: Asked, message: DoCancel, now: Now) -> list[Command]:
     """The set goes out at once; the event and the reply after the commit."""
     request = message.request
-    record = _find(hub, message.principal, request.operation_id, "change")
+    record = _find(hub, message.principal, request.operation_id, "cancel_operation")
     if record.terminal:
         hub.writable(outcome=True)
         return [hub.log.commit((), (), [_answer(asked, CancelReply(state="already_terminal"))])]
@@ -286,7 +287,7 @@ def cancel_tree(
 
 def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command]:
     """Without an owner it is done at once; an owner is asked and its confirmation makes the event."""
-    record = _find(hub, message.principal, message.operation_id, "change")
+    record = _find(hub, message.principal, message.operation_id, "pause" if message.paused else "resume")
     state = record.operation.state
     if record.terminal or state == "cancelling":
         hint = "only what runs or waits can be paused or resumed"
@@ -312,7 +313,7 @@ def on_pause(hub: Hub, asked: Asked, message: DoPause, now: Now) -> list[Command
 
 def on_priority(hub: Hub, asked: Asked, message: DoPriority, now: Now) -> list[Command]:
     """A higher priority runs first; what runs already is told."""
-    record = _find(hub, message.principal, message.operation_id, "change")
+    record = _find(hub, message.principal, message.operation_id, "set_priority")
     if record.terminal:
         raise ConflictError(
             f"{message.operation_id} is {record.operation.state}", hint="only what has not ended has a priority"
@@ -343,24 +344,29 @@ def _kinds(hub: Hub) -> list[Kind]:
     return [kinds[name] for name in sorted(kinds)]
 
 
-def on_kinds(hub: Hub, asked: Asked, _message: DoKinds, _now: Now) -> list[Command]:
-    """What engines offer now."""
-    return [_answer(asked, KindsKnown(tuple(_kinds(hub))))]
+def on_kinds(hub: Hub, asked: Asked, message: DoKinds, _now: Now) -> list[Command]:
+    """What engines offer now, of what is granted."""
+    require(message.principal, "kinds")
+    granted = message.principal.kinds
+    return [_answer(asked, KindsKnown(tuple(k for k in _kinds(hub) if granted is None or k.kind in granted)))]
 
 
 def on_list(hub: Hub, asked: Asked, message: DoList, _now: Now) -> list[Command]:
     """A page of committed operations."""
-    check(message.principal, "see")
-    page = list_page(hub.log.committed, message.request, lambda operation: with_progress(hub, operation))
-    return [_answer(asked, page)]
+    require(message.principal, "list_operations")
+    wanted = narrowed(message.principal, message.request.filter)
+    if wanted is None:
+        return [_answer(asked, ListReply(operations=[]))]
+    request = msgspec.structs.replace(message.request, filter=wanted)
+    return [_answer(asked, list_page(hub.log.committed, request, lambda operation: with_progress(hub, operation)))]
 
 
 def on_get(hub: Hub, asked: Asked, message: DoGet, _now: Now) -> list[Command]:
     """One committed operation with its parameters."""
-    record = _find(hub, message.principal, message.operation_id, "see")
+    record = _find(hub, message.principal, message.operation_id, "get_operation")
     committed = hub.log.committed.get(message.operation_id)
     if committed is None:
-        raise UnknownOperationError(f"no operation {message.operation_id}")
+        raise unknown(message.operation_id)
     operation = with_progress(hub, committed)
     return [_answer(asked, OperationReply(operation=operation, params=record.row.params))]
 
@@ -379,14 +385,15 @@ def with_progress(hub: Hub, operation: Operation) -> Operation:
 
 def on_explain(hub: Hub, asked: Asked, message: DoExplain, now: Now) -> list[Command]:
     """Why is it in this state?"""
-    record = _find(hub, message.principal, message.operation_id, "see")
+    record = _find(hub, message.principal, message.operation_id, "explain")
     if message.operation_id not in hub.log.committed:
-        raise UnknownOperationError(f"no operation {message.operation_id}")
-    return [_answer(asked, Explained(explain_lines(hub, record, now)))]
+        raise unknown(message.operation_id)
+    return [_answer(asked, Explained(explain_lines(hub, record, now, message.principal)))]
 
 
-def explain_lines(hub: Hub, record: Record, now: Now) -> tuple[str, ...]:
-    """The explanation from the hub's tables."""
+def explain_lines(hub: Hub, record: Record, now: Now, who: Principal | None = None) -> tuple[str, ...]:
+    """The explanation from the hub's tables. who: names of what he may not see are left out; None: of nothing."""
+    seen = None if who is None else sight(who)
     return explain(
         record,
         hub.log.committed.get(record.operation.operation_id),
@@ -398,6 +405,7 @@ def explain_lines(hub: Hub, record: Record, now: Now) -> tuple[str, ...]:
         now.mono_s,
         draining=hub.draining,
         journal_failing=hub.log.failing,
+        is_seen=lambda other: seen is None or seen.has(other),
     )
 
 

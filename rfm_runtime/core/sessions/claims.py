@@ -7,10 +7,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from rfm_runtime.core.permissions import KINDS_LIMIT
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.protocol.internal import Principal
+from rfm_runtime.protocol.limits import NAME_LIMIT
 
-__all__ = ["REQUIRED", "ROLES", "USER_LIMIT", "ClaimNames", "granted", "is_access_token", "is_user"]
+__all__ = ["REQUIRED", "ROLES", "USER_LIMIT", "ClaimNames", "are_kinds", "granted", "is_access_token", "is_user"]
 
 ROLES = ("viewer", "operator", "admin", "reporter")
 REQUIRED = ("exp", "iat", "aud", "iss", "sub", "jti")
@@ -61,8 +63,12 @@ def granted(claims: Mapping[str, Any], names: ClaimNames) -> Grant | None:
         roles = []
     if not isinstance(roles, list):
         return None
+    kinds = claims.get("kinds", [])
+    if not are_kinds(kinds):
+        return None
     held = tuple(role for role in ROLES if role in roles)
-    return Grant(Principal(str(user), held), expires_s * 1000, token_id, issued_s * 1000)
+    narrow = tuple(sorted(set(kinds))) if "kinds" in claims else None
+    return Grant(Principal(str(user), held, narrow), expires_s * 1000, token_id, issued_s * 1000)
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:
@@ -81,6 +87,15 @@ def _seconds(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e300:
         return None
     return min(int(value), YEARS_S)
+
+
+def are_kinds(kinds: object) -> bool:
+    """Whether that says which kinds of operations are granted; a claim that says something else, null too, is none."""
+    return (
+        isinstance(kinds, list)
+        and len(kinds) <= KINDS_LIMIT
+        and all(isinstance(kind, str) and 0 < len(kind) <= NAME_LIMIT for kind in kinds)
+    )
 
 
 def is_user(user: object) -> bool:

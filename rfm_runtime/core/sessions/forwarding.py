@@ -40,7 +40,7 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     ListOperations: internal.DoList,
     GetOperation: lambda who, request: internal.DoGet(who, request.operation_id),
     Explain: lambda who, request: internal.DoExplain(who, request.operation_id),
-    Kinds: lambda _who, _request: internal.DoKinds(),
+    Kinds: lambda who, _request: internal.DoKinds(who),
     History: internal.DoHistory,
     GetPerformance: lambda who, request: internal.DoPerformance(who, request.operation_id),
 }

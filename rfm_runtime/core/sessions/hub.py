@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
-from rfm_runtime.core.operations.queries import check
+from rfm_runtime.core.permissions import require, unknown
 from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Authenticate, Grant
 from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.costs import cost_of
@@ -25,12 +25,10 @@ from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
-    ForbiddenError,
     RateLimitedError,
     RfmError,
     TooLargeError,
     UnavailableError,
-    UnknownOperationError,
 )
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
@@ -98,6 +96,10 @@ LOOK_AGAIN_S = 0.5
 """A socket that something was written to is looked at again after this, although nothing follows: has it drained?"""
 
 CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
+
+NOBODY = Principal("", ())
+
+REQUEST_TYPES = {request: name for name, request in REQUESTS.items()}
 
 PASSED_LIMIT = 256
 """Words of one program that wait for the broker's answer; our own client has 64 under way."""
@@ -340,6 +342,7 @@ class GatewayCore:
             if session.reporting is not None:
                 session.reporting.heard()
             self._limit(session, request, now_s)
+            require(session.principal, envelope.type)
             return self._request(session, envelope.id, request, now_s, now_ms)
         except RfmError as error:
             self._error(session, error, envelope.id, now_ms)
@@ -399,7 +402,7 @@ class GatewayCore:
             self._reply(session, self._welcome(session), session.hello_id, now_ms)
 
     def _welcome(self, session: Session) -> Welcome:
-        principal = session.principal or Principal("", ())
+        principal = session.principal or NOBODY
         session.epoch = self.replica.epoch
         return Welcome(
             session=f"s{session.number}",
@@ -424,10 +427,11 @@ class GatewayCore:
     def _request(
         self, session: Session, request_id: int | None, request: Struct, now_s: float, now_ms: int
     ) -> list[Command]:
-        who = session.principal or Principal("", ())
+        who = session.principal or NOBODY
         match request:
             case Subscribe():
-                check(who, "see")
+                if request.metrics:
+                    require(who, "get_metrics")
                 return self._subscribe(session, request_id, request, now_s, now_ms)
             case Unsubscribe():
                 self._replace_waiting(session, now_ms)
@@ -445,27 +449,22 @@ class GatewayCore:
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact() | FetchTiles() | Recolour():
-                # A picture takes the machine's time and room, as a render does.
-                check(who, "submit" if isinstance(request, Recolour) else "see")
                 return [self._fetch(session, request_id, request)]
             case GetMetrics():
-                check(who, "see")
                 self._reply(session, MetricsReply(self.resources), request_id, now_ms)
                 return []
             case Alive():
                 return []
             case _ if isinstance(request, REPORTS):
-                check(who, "report")
                 return self._report(session, request_id, request, now_ms)
             case _:
                 return [Forward(session.number, request_id, forwarded(who, request))]
 
     def _fetch(self, session: Session, request_id: int | None, request: Fetched) -> Fetch:
         operation = self.replica.operations.get(request.operation_id)
+        require(session.principal or NOBODY, REQUEST_TYPES[type(request)], request.operation_id, operation)
         if operation is None:
-            raise UnknownOperationError(
-                f"no operation {request.operation_id} here", hint="list operations with `list_operations`"
-            )
+            raise unknown(request.operation_id)
         if isinstance(request, FetchTiles):
             pixels = -(-request.width // request.step) * -(-request.height // request.step)
             if pixels > PIXELS_LIMIT:
@@ -485,9 +484,7 @@ class GatewayCore:
         session.warned = False
         if session.reporting is not None:
             session.reporting.principal = grant.principal
-        try:
-            check(grant.principal, "see")
-        except ForbiddenError:
+        if session.sight is None:
             self._replace_waiting(session, now_ms)
             session.unsubscribe()
 
@@ -497,7 +494,7 @@ class GatewayCore:
         if session.reporting is None:
             # ~ is in no name that a program can choose, and the gateway's is its own.
             name = f"~{self.identity.name}-s{session.number}"
-            session.reporting = Reporting(session.principal or Principal("", ()), name)
+            session.reporting = Reporting(session.principal or NOBODY, name)
             session.reporting.heard()
         reporting = session.reporting
         if session.passed_on >= PASSED_LIMIT and not isinstance(request, ReportProgress):
@@ -596,6 +593,8 @@ class GatewayCore:
             return []
         self._greet(session, now_ms)
         recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
+        if recovered and resume is not None and not session.can_replay(replica, resume.seq):
+            recovered = False
         if recovered and resume is not None and resume.seq > replica.position:
             # A snapshot of this gateway would be older than what the watcher knows already.
             if session.asked_ahead is None or replica.confirmed < session.asked_ahead:

@@ -8,6 +8,7 @@ everything is read again. `GatewayCore` owns it; the shell carries out `Ask…`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -88,6 +89,13 @@ class Replica:
         """The `index`-th event after `seq`, None beyond the position; seq must not be below the floor."""
         place = seq - self.floor + index
         return self.ring[place] if place < len(self.ring) else None
+
+    def after(self, seq: int) -> Iterator[EncodedEvent]:
+        """The events after `seq`, which must not be below the floor."""
+        index = 0
+        while (entry := self.since(seq, index)) is not None:
+            index += 1
+            yield entry
 
     # --- asking -----------------------------------------------------------------------------
 

@@ -7,14 +7,13 @@ state (the newest progress of each operation), bulk (chunks of files).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from rfm_runtime.core.operations.queries import matches
+from rfm_runtime.core.permissions import Sight, reach, sight
 from rfm_runtime.core.sessions.access import Grant
-from rfm_runtime.core.sessions.encoded import EncodedEvent
 from rfm_runtime.core.sessions.pace import STEPS_HZ, Pace, flushed, skipped
 from rfm_runtime.core.sessions.replica import Replica
 from rfm_runtime.core.sessions.reporting import Reporting
@@ -42,6 +41,9 @@ PAGE_OPERATIONS = 50
 FINISHED_SHOWN = 200
 """Finished operations in the default snapshot."""
 
+NO_GENERATION = -1
+"""Of the replica that nobody was sent yet: the next flush begins with a list."""
+
 CONTROL_LIMIT = 1000
 """Replies waiting for one watcher; above its command burst by far."""
 
@@ -68,7 +70,8 @@ class Session:
         self.bucket = bucket
         self.inbound = inbound
         self.connected_s = now_s
-        self.grant: Grant | None = None
+        self._grant: Grant | None = None
+        self.sight: Sight | None = None
         # Told that its token expires.
         self.warned = False
         self.metrics_due = False
@@ -112,9 +115,34 @@ class Session:
         self._ids: frozenset[str] | None = None
 
     @property
+    def grant(self) -> Grant | None:
+        """What its token grants; None before it has shown one."""
+        return self._grant
+
+    @grant.setter
+    def grant(self, grant: Grant) -> None:
+        """Another token applies at once: who sees something else from now on gets a list that has that alone."""
+        before, self._grant = self.sight, grant
+        # Made here and not at each word, of which there are thousands a second.
+        self.sight = sight(grant.principal)
+        if self.sight != before and self.mode in ("snapshot", "events"):
+            self.mode = "events"
+            self.generation = NO_GENERATION
+            self.slots.clear()
+            self._flushing.clear()
+            self._pages.clear()
+            self._sent_at.clear()
+        if not self._may_observe:
+            self.metrics_due = False
+
+    @property
     def principal(self) -> Principal | None:
         """Who it is; None before it has shown a token."""
-        return None if self.grant is None else self.grant.principal
+        return None if self._grant is None else self._grant.principal
+
+    @property
+    def _may_observe(self) -> bool:
+        return self._grant is not None and reach(self._grant.principal, "observe") is not None
 
     # --- subscribing ------------------------------------------------------------------------
 
@@ -127,7 +155,8 @@ class Session:
 
     def wants_metrics(self) -> None:
         """There is something new of what the runtime uses."""
-        self.metrics_due = self.subscription is not None and self.subscription.metrics and self.closing is None
+        wanted = self.subscription is not None and self.subscription.metrics and self.closing is None
+        self.metrics_due = wanted and self._may_observe
 
     def unsubscribe(self) -> None:
         """See nothing any more."""
@@ -138,6 +167,12 @@ class Session:
         self._flushing.clear()
         self._pages.clear()
         self._sent_at.clear()
+
+    def can_replay(self, replica: Replica, seq: int) -> bool:
+        """Whether it can be told whom each event after `seq` is about: otherwise who may not see all may miss some."""
+        if self.sight is None or self.sight.everything:
+            return True
+        return all(entry.about is not None for entry in replica.after(seq))
 
     def begin_replay(self, replica: Replica, seq: int) -> None:
         """Everything after `seq`, which the ring has."""
@@ -176,19 +211,25 @@ class Session:
     def _lists(self, operation: Operation) -> bool:
         wanted = None if self.subscription is None else self.subscription.operations
         if isinstance(wanted, OperationFilter):
-            return matches(operation, wanted)
+            return self._may_see(operation) and matches(operation, wanted)
         return self.sees(operation)
+
+    def _may_see(self, operation: Operation) -> bool:
+        return self.sight is not None and self.sight.has(operation)
 
     def sees_event(self, event: OperationEvent, about: Operation | None) -> bool:
         """Whether an event is for this watcher. about: its operation, None if that is not known here any more."""
         if about is not None:
             return self.sees(about)
+        if self.sight is None or not self.sight.everything:
+            # Whose it is nobody knows any more.
+            return False
         wanted = None if self.subscription is None else self.subscription.operations
         return wanted in ("active", "all") or (self._ids is not None and event.operation_id in self._ids)
 
     def sees(self, operation: Operation) -> bool:
         """Whether its events and progress are for this watcher; a filter's states only choose the first list."""
-        if self.subscription is None or self.principal is None:
+        if self.subscription is None or self.principal is None or not self._may_see(operation):
             return False
         wanted = self.subscription.operations
         if self._ids is not None:
@@ -285,7 +326,7 @@ class Session:
             return left
         tiles = self.subscription is not None and self.subscription.detail == "tiles"
         binary = self.encoding != "json"
-        for entry in self._events_after(replica):
+        for entry in replica.after(self.cursor):
             if left <= 0:
                 return left
             event = entry.event
@@ -304,13 +345,6 @@ class Session:
             out.append(Payload(data, binary))
             left -= len(data)
         return left
-
-    def _events_after(self, replica: Replica) -> Iterator[EncodedEvent]:
-        start = self.cursor
-        index = 0
-        while (entry := replica.since(start, index)) is not None:
-            index += 1
-            yield entry
 
     def _pull_state(
         self, replica: Replica, out: list[Payload], left: int, now_s: float, ts_ms: int, limit_bytes: int
@@ -361,7 +395,8 @@ class Session:
         if self.mode not in ("events", "snapshot"):
             return
         self.slots -= ended
-        if self.subscription is not None and self.subscription.operations in ("active", "all"):
+        everything = self.sight is not None and self.sight.everything
+        if everything and self.subscription is not None and self.subscription.operations in ("active", "all"):
             # Most watchers see everything, and this is done for each of them at each tick.
             self.superseded += len(self.slots & changed)
             self.slots |= changed

@@ -960,7 +960,7 @@ def test_what_is_asked_about_everything_is_answered(world):
     world.report(assign.handle, 1, measure(assign, 1, 10.0))
     world.tick()
     assert world.call(G, ProgressState(), ProgressStateReply).progress[0].done == 10.0
-    assert [kind.kind for kind in world.call(G, DoKinds(), KindsKnown).kinds] == [KIND]
+    assert [kind.kind for kind in world.call(G, DoKinds(ANN), KindsKnown).kinds] == [KIND]
     status = world.call(G, Status(), StatusReply)
     assert (status.states, status.peers[0].operations) == ({"running": 1}, 1)
     assert world.refused(G, OwnerHeartbeat(owner_hello().source, 0)).code == "unsupported"

@@ -457,7 +457,7 @@ FORWARDED = [
     (LIST, DoList(ANN, LIST)),
     (GetOperation("a"), DoGet(ANN, "a")),
     (Explain("a"), DoExplain(ANN, "a")),
-    (Kinds(), DoKinds()),
+    (Kinds(), DoKinds(ANN)),
     (PAST, DoHistory(ANN, PAST)),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
