@@ -18,7 +18,7 @@ from websockets.http11 import Request, Response
 
 from rfm_runtime.config import Settings
 from rfm_runtime.config.origins import LOCAL_HOSTS
-from rfm_runtime.core.operations.queries import check
+from rfm_runtime.core.permissions import require
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.origin import Reach, foreign
@@ -157,7 +157,7 @@ class Http:
                 if not self._is_open:
                     if grant is None:
                         return _unauthorized()
-                    check(grant.principal, "see")
+                    require(grant.principal, "get_metrics")
                 return await self._metrics() if what == "metrics" else self._readiness()
             case ["v1", "operations", *rest]:
                 self._limit(connection, grant, 1.0 if rest else LIST_COST)
