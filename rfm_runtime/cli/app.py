@@ -24,6 +24,7 @@ from rfm_runtime.cli import (
     fetch,
     formulas,
     history,
+    keys,
     logs,
     pause,
     permissions,
@@ -133,6 +134,7 @@ for command in (
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
 
 
 def _version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.config.endpoints import BROKER_PORTS, KEY_DIGITS, Endpoints, address, is_key, is_node
 from rfm_runtime.config.origins import LOCAL_HOSTS, host_of, origin_of
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.errors import ConfigError, InsecureBindError
@@ -126,6 +127,16 @@ class Folders(Struct, frozen=True):
         """The ipc endpoint of a socket, e.g. `command`."""
         return f"ipc://{self.runtime / (name + '.sock')}"
 
+    @property
+    def endpoints(self) -> Endpoints:
+        """The broker's, on its own host."""
+        return Endpoints(**{name: self.endpoint(name) for name in Endpoints.__struct_fields__})
+
+    @property
+    def keys(self) -> Path:
+        """This host's key pair, and whose keys it lets in."""
+        return self.state / "keys"
+
     def temporaries(self, name: str) -> Path:
         """The link to a process's temporary folder."""
         return self.runtime / f"{name}.tmp"
@@ -208,6 +219,7 @@ def load(
     _check_folders(settings)
     _check_host(settings)
     _check_retention(settings)
+    _check_hosts(settings)
     return Loaded(settings, origin)
 
 
@@ -320,4 +332,25 @@ def _check_host(settings: Settings) -> None:
         raise InsecureBindError(
             f"{settings.host} is not a loopback address, and this server speaks plain text",
             hint="listen on 127.0.0.1 and reach it through an SSH tunnel: ssh -L 8765:127.0.0.1:8765 HOST",
+        )
+
+
+def _check_hosts(settings: Settings) -> None:
+    """That each can be what it is to be; what goes with what depends on the part that is started."""
+    if settings.broker_address:
+        address(settings.broker_address, "broker_address", BROKER_PORTS)
+    if settings.data_address and address(settings.data_address, "data_address").is_wildcard:
+        raise ConfigError(
+            f"setting data_address = {settings.data_address!r}: nobody can connect to that",
+            hint="name the address of this host that gateways reach it at, e.g. data_address = '10.0.0.2:8780'",
+        )
+    if settings.broker_key and not is_key(settings.broker_key):
+        raise ConfigError(
+            f"setting broker_key = {settings.broker_key[:80]!r}: Expected {KEY_DIGITS} hexadecimal digits",
+            hint="`rfm-runtime keys show` on the broker's host prints it",
+        )
+    if settings.node and not is_node(settings.node):
+        raise ConfigError(
+            f"setting node = {settings.node[:80]!r}: Expected a short name",
+            hint="1 to 64 letters, digits, points, hyphens and underscores",
         )

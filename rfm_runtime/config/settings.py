@@ -30,6 +30,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Operations the engine has in hand at once."""
     start_timeout_s: Positive = 60.0
     drain_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
+    # several hosts
+    parts: Literal["all", "broker", "broker+engine", "broker+gateway", "engine", "gateway"] = "all"
+    """Which processes of the runtime this host has."""
+    node: str = ""
+    """Name of this host among the runtime's; "" is its host name, and nothing where the broker is."""
+    broker_address: str = ""
+    """HOST:PORT. Where the broker is: also listen there for other hosts. Elsewhere: connect to it there."""
+    broker_key: str = ""
+    """Public key of the broker's host, elsewhere."""
+    data_address: str = ""
+    """HOST:PORT of this host at which gateways on other hosts fetch what its engine has computed."""
     # broker
     tick_s: Positive = 0.05
     feed_keepalive_s: Positive = 0.25
@@ -95,3 +106,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often each process says what it uses."""
     # logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether the broker is among the parts of this host."""
+        return self.parts == "all" or self.parts.startswith("broker")
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine is."""
+        return self.parts == "all" or self.parts.endswith("engine")
+
+    @property
+    def has_gateways(self) -> bool:
+        """Whether gateways are."""
+        return self.parts == "all" or self.parts.endswith("gateway")
+
+    @property
+    def is_away_from_broker(self) -> bool:
+        """Whether the broker is reached over the network."""
+        return not self.has_broker

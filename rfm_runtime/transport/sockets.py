@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import zmq
 
+from rfm_runtime.config.endpoints import is_loopback
+from rfm_runtime.errors import InsecureBindError, PortTakenError, StartError
+from rfm_runtime.protocol.keys import KeyPair, Towards
 from rfm_runtime.protocol.limits import INTERNAL_LIMIT_BYTES, PROGRESS_LIMIT_BYTES
 
 __all__ = [
@@ -24,8 +27,10 @@ __all__ = [
     "data_router",
     "feed_publisher",
     "feed_subscriber",
+    "guard",
     "ingest_pull",
     "ingest_push",
+    "listen",
 ]
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -49,6 +54,23 @@ DATA_HWM = 64
 HEARTBEAT_MS = 1_000
 """ZMTP heartbeats on tcp, where a vanished peer would otherwise hold its queue for hours."""
 
+SILENT_MS = 5_000
+"""Without a heartbeat a connection is given up: long for a network that stutters, short for a watcher that waits. What
+is lost with it is asked for again, and no operation is given up for it (`lease_s` is for that)."""
+
+HANDSHAKE_MS = 3_000
+"""Three round trips and some arithmetic, at most a second on any network that can be worked with. Whoever connects and
+says nothing has a descriptor no longer; whoever was refused tries again so soon."""
+
+CONNECT_MS = 2_000
+"""Of one try. The system's own would be two minutes, its second and third packet later and later: with the network back
+nobody would know for as long as it was away."""
+
+AWAY_AGAIN_MS, AWAY_AGAIN_MAX_MS = 50, 1_000
+"""Between tries to connect to another host: a second behind its return is soon enough, and costs it nothing."""
+
+ZAP_DOMAIN = b"rfm"
+
 
 def _make(
     context: Context,
@@ -66,21 +88,68 @@ def _make(
     return socket
 
 
-def _attach(socket: Socket, attach: Callable[[str], object], endpoint: str) -> Socket:
-    if endpoint.startswith("tcp://"):
-        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5 * HEARTBEAT_MS)
-        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+def _attach(socket: Socket, attach: Callable[[str], object], endpoint: str, towards: Towards | None = None) -> Socket:
     # A peer that restarts is back within milliseconds; the default of 100 ms would be the slowest
     # part of a broker's recovery.
     socket.setsockopt(zmq.RECONNECT_IVL, 10)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
     try:
+        if endpoint.startswith("tcp://"):
+            if towards is None and not is_loopback(endpoint):
+                raise InsecureBindError(
+                    f"{endpoint} is on another host, and this host has no key to speak to it with",
+                    hint="make one with `rfm-runtime keys init`, and allow it there: `rfm-runtime keys allow`",
+                )
+            _over_the_network(socket)
+            socket.setsockopt(zmq.RECONNECT_IVL, AWAY_AGAIN_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, AWAY_AGAIN_MAX_MS)
+        if towards is not None:
+            socket.setsockopt(zmq.CURVE_SECRETKEY, towards.own.secret)
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, towards.own.public)
+            socket.setsockopt(zmq.CURVE_SERVERKEY, towards.peer)
         attach(endpoint)
-    except zmq.ZMQError:
+    except (zmq.ZMQError, InsecureBindError):
         socket.close(0)
         raise
     return socket
+
+
+def _over_the_network(socket: Socket) -> None:
+    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MS)
+    # Told to the other end, which then gives us up as soon.
+    socket.setsockopt(zmq.HEARTBEAT_TTL, SILENT_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+    # Behind a firewall that forgets connections on which nothing is said; heartbeats are lost with the process.
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+
+
+def guard(socket: Socket, own: KeyPair) -> None:
+    """Whoever comes to what this socket listens on from now on needs a key that is allowed: see `transport.hosts`.
+
+    What it listens on already is left as it is: ZeroMQ takes the options of that moment.
+    """
+    _over_the_network(socket)
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret)
+    socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+    # Without anybody who knows the list nobody is let in; the default would be everybody.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def listen(socket: Socket, endpoint: str) -> None:
+    """Bind a guarded socket to a tcp endpoint as well. Raises PortTakenError, StartError."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EADDRINUSE:
+            raise PortTakenError(f"{endpoint} is taken", hint="choose another port for it") from None
+        raise StartError(
+            f"cannot listen on {endpoint}: {error}",
+            hint="name an address of this host by its number, as `ip addr` does",
+        ) from None
 
 
 def command_router(context: Context, endpoint: str) -> Socket:
@@ -92,11 +161,11 @@ def command_router(context: Context, endpoint: str) -> Socket:
     return _attach(socket, socket.bind, endpoint)
 
 
-def command_dealer(context: Context, endpoint: str) -> Socket:
+def command_dealer(context: Context, endpoint: str, towards: Towards | None = None) -> Socket:
     """A gateway's, engine's or reporter's side of `command`."""
     # Requests that were not answered are repeated by a later incarnation: nothing to linger for.
     socket = _make(context, zmq.DEALER, hwm=COMMAND_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
-    return _attach(socket, socket.connect, endpoint)
+    return _attach(socket, socket.connect, endpoint, towards)
 
 
 def control_publisher(context: Context, endpoint: str) -> Socket:
@@ -107,11 +176,11 @@ def control_publisher(context: Context, endpoint: str) -> Socket:
     return _attach(socket, socket.bind, endpoint)
 
 
-def control_subscriber(context: Context, endpoint: str) -> Socket:
+def control_subscriber(context: Context, endpoint: str, towards: Towards | None = None) -> Socket:
     """An owner's (and each worker's) side of `control`."""
     socket = _make(context, zmq.SUB, hwm=CONTROL_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
     socket.setsockopt(zmq.SUBSCRIBE, b"")
-    return _attach(socket, socket.connect, endpoint)
+    return _attach(socket, socket.connect, endpoint, towards)
 
 
 def feed_publisher(context: Context, endpoint: str) -> Socket:
@@ -120,11 +189,11 @@ def feed_publisher(context: Context, endpoint: str) -> Socket:
     return _attach(socket, socket.bind, endpoint)
 
 
-def feed_subscriber(context: Context, endpoint: str) -> Socket:
+def feed_subscriber(context: Context, endpoint: str, towards: Towards | None = None) -> Socket:
     """A gateway's side of `feed`."""
     socket = _make(context, zmq.SUB, hwm=FEED_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
     socket.setsockopt(zmq.SUBSCRIBE, b"")
-    return _attach(socket, socket.connect, endpoint)
+    return _attach(socket, socket.connect, endpoint, towards)
 
 
 def ingest_pull(context: Context, endpoint: str) -> Socket:
@@ -133,12 +202,12 @@ def ingest_pull(context: Context, endpoint: str) -> Socket:
     return _attach(socket, socket.bind, endpoint)
 
 
-def ingest_push(context: Context, endpoint: str) -> Socket:
+def ingest_push(context: Context, endpoint: str, towards: Towards | None = None) -> Socket:
     """A reporter's side of `ingest`; send with NOBLOCK and drop on EAGAIN."""
     socket = _make(context, zmq.PUSH, hwm=INGEST_HWM, linger_ms=0, message_limit_bytes=PROGRESS_LIMIT_BYTES)
     # Queue only towards a broker that is there: after its restart old progress is worth nothing.
     socket.setsockopt(zmq.IMMEDIATE, 1)
-    return _attach(socket, socket.connect, endpoint)
+    return _attach(socket, socket.connect, endpoint, towards)
 
 
 def data_router(context: Context, endpoint: str) -> Socket:
@@ -148,7 +217,7 @@ def data_router(context: Context, endpoint: str) -> Socket:
     return _attach(socket, socket.bind, endpoint)
 
 
-def data_dealer(context: Context, endpoint: str) -> Socket:
+def data_dealer(context: Context, endpoint: str, towards: Towards | None = None) -> Socket:
     """A gateway's side of `data`."""
     socket = _make(context, zmq.DEALER, hwm=DATA_HWM, linger_ms=0, message_limit_bytes=INTERNAL_LIMIT_BYTES)
-    return _attach(socket, socket.connect, endpoint)
+    return _attach(socket, socket.connect, endpoint, towards)

@@ -27,6 +27,11 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
 } | {
     "host": ("::1", "localhost", "127.0.0.1"),
     "log_level": ("debug", "error", "warning"),
+    "parts": ("broker", "engine", "broker+gateway"),
+    "node": ("left", "right", "middle"),
+    "broker_address": ("10.0.0.1:8770", "[::1]:8770", "broker.example:65532"),
+    "broker_key": ("a" * 64, "b" * 64, "0" * 64),
+    "data_address": ("10.0.0.2:8780", "10.0.0.3:1", "localhost:65535"),
     "interrupted": ("fail", "resume", "fail"),
     "gateways": (2, 3, 4),
     "cancel_deadline_s": (2, 3, 4),
