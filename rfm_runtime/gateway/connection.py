@@ -179,8 +179,13 @@ class Connection(ServerConnection):
         response = answers.plain(status, f"{why}\n")
         answers.harden(response, secure=self.secure)
         self.transport.write(response.serialize())
-        self.transport.close()
-        self.loop.call_later(FLUSH_S, self.transport.abort)
+        if self.transport.can_write_eof():
+            # What it goes on to send is thrown away: closed at once, the system would throw away the answer as well.
+            self.transport.write_eof()
+            self.transport.resume_reading()
+            self.loop.call_later(FLUSH_S, self.transport.abort)
+        else:
+            self.transport.close()
 
     def answers(self, body_bytes: int) -> None:
         """An answer of that length is about to be sent: how long it may take to be read."""
@@ -193,8 +198,6 @@ class Connection(ServerConnection):
         """As asyncio says."""
         if self._refused:
             return
-        if self.request is None:
-            self._head_bytes += len(data)
         self._read, self._at = (self._read[self._at :] + data, 0) if self._read else (data, 0)
         if self._next is None:
             self._take()
@@ -229,6 +232,8 @@ class Connection(ServerConnection):
         self._at = end
         if end >= len(self._read):
             self._read, self._at = b"", 0
+        if self.request is None:
+            self._head_bytes += len(piece)
         before = self.transport.get_write_buffer_size()
         super().data_received(piece)
         # Whatever else is written is not written from here.

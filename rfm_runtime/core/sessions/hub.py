@@ -95,6 +95,9 @@ FETCHES_LIMIT = 8
 LOOK_AGAIN_S = 0.5
 """A socket that something was written to is looked at again after this, although nothing follows: has it drained?"""
 
+REQUESTS_OF_A_COMMAND = 4.0
+"""Plain requests for one: who looks at a page has it all asked for at once, and each pays for a connection besides."""
+
 CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
 
 NOBODY = Principal("", ())
@@ -198,7 +201,9 @@ class GatewayCore:
         self._authenticate = authenticate
         self._door = Door(settings, self.counts, now_s)
         self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
-        self._askers = Askers(settings.commands_per_s, settings.commands_burst)
+        self._askers = Askers(
+            REQUESTS_OF_A_COMMAND * settings.commands_per_s, REQUESTS_OF_A_COMMAND * settings.commands_burst
+        )
 
     # --- the feed ---------------------------------------------------------------------------
 
