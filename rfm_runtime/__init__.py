@@ -12,6 +12,7 @@ from rfm_runtime._version import __version__
 
 if TYPE_CHECKING:
     from rfm_runtime.app.embedded import ProgressReportingServer
+    from rfm_runtime.app.secure import SecureProgressServer
     from rfm_runtime.client.async_client import AsyncClient
     from rfm_runtime.client.handle import AsyncOperation, Operation, RenderResult
     from rfm_runtime.client.reporting.manager import ProgressManager
@@ -43,6 +44,7 @@ __all__ = [
     "ResilientWebSocketClient",
     "ResourceMonitor",
     "RfmError",
+    "SecureProgressServer",
     "__version__",
     "current_operation",
     "operation",
@@ -69,6 +71,7 @@ _HOMES = {
     "ResilientWebSocketClient": "rfm_runtime.client.resilient",
     "ResourceMonitor": "rfm_runtime.observe.resources",
     "RfmError": "rfm_runtime.errors",
+    "SecureProgressServer": "rfm_runtime.app.secure",
     "current_operation": "rfm_runtime.client.reporting.tracking",
     "operation": "rfm_runtime.client.reporting.tracking",
     "progress": "rfm_runtime.client.reporting.tracking",

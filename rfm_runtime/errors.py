@@ -29,6 +29,8 @@
         ├── AlreadyRunningError      already_running
         ├── PortTakenError           port_taken
         ├── InsecureBindError        insecure_bind      plain text off loopback
+        ├── InsecureUrlError         insecure_url       a token would travel in plain text
+        ├── CertificateError         certificate        a certificate or key that cannot be used or trusted
         ├── OutputExistsError        output_exists
         ├── StartError               start_failed       a process did not come up
         ├── StillStoppingError       still_stopping     its end takes longer than was to be waited for
@@ -51,11 +53,13 @@ __all__ = [
     "AccessError",
     "AlreadyRunningError",
     "BadRequestError",
+    "CertificateError",
     "ConfigError",
     "ConflictError",
     "DrainingError",
     "ForbiddenError",
     "InsecureBindError",
+    "InsecureUrlError",
     "InternalError",
     "JournalError",
     "MissingExtraError",
@@ -377,6 +381,20 @@ class InsecureBindError(SetupError):
 
     code = "insecure_bind"
     default_hint = "listen on 127.0.0.1 and come from elsewhere through a tunnel"
+
+
+class InsecureUrlError(SetupError):
+    """A token would travel in plain text to another host; it was not sent."""
+
+    code = "insecure_url"
+    default_hint = "use a wss:// address, or a tunnel: ssh -L 8765:127.0.0.1:8765 HOST"
+
+
+class CertificateError(SetupError):
+    """A certificate or key that cannot be used, or a peer's that cannot be trusted; nothing was sent in plain text."""
+
+    code = "certificate"
+    default_hint = "see `rfm-runtime certs show`, or make one with `rfm-runtime certs init`"
 
 
 class OutputExistsError(SetupError):

@@ -9,18 +9,19 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rfm_runtime.app.address import PLAIN_WARNING, plain_off_loopback
 from rfm_runtime.client.reporting.session import session
 from rfm_runtime.client.reporting.where import serve_here, serve_here_no_more
-from rfm_runtime.config import Settings, load
+from rfm_runtime.config import Settings, is_loopback, load
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import BadRequestError, InsecureBindError, MissingExtraError, StartError
-from rfm_runtime.security.authority import LOOPBACK
 from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
 
 if TYPE_CHECKING:
@@ -53,9 +54,14 @@ class ProgressReportingServer:
     resource_monitor: started and stopped with the server. state_dir: where its journal is kept; by default a folder of
     the user's state that belongs to the port. memory: keep nothing on disk, and forget everything at `stop`.
 
+    certificate, key: PEM files; with them everything is TLS (wss://). client_ca: PEM of the authorities whose client
+    certificates are taken; client_crl: which of those they have revoked; users: TOML that says who they are;
+    client_auth: nobody comes in without one. Newer files are used as they come. allow_insecure: plain text for others
+    to read, without TLS.
+
     Several may run in one process. `ProgressReporter`, `track` and `progress` of this process and of its forked
     children report to the first that runs. Usable as a context manager, and within a running event loop. Raises
-    InsecureBindError for an address that others can reach, BadRequestError, ConfigError.
+    InsecureBindError for plain text on an address that others can reach, BadRequestError, ConfigError.
     """
 
     def __init__(
@@ -68,24 +74,47 @@ class ProgressReportingServer:
         *,
         state_dir: str | Path | None = None,
         memory: bool = False,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+        client_ca: str | Path | None = None,
+        client_crl: str | Path | None = None,
+        client_auth: bool = False,
+        users: str | Path | None = None,
+        allow_insecure: bool | None = None,
     ) -> None:
         if memory and state_dir is not None:
             raise BadRequestError("memory and state_dir exclude each other", hint="leave one of them out")
+        files = {
+            "tls_certificate": certificate,
+            "tls_key": key,
+            "tls_client_ca": client_ca,
+            "tls_client_crl": client_crl,
+            "tls_users": users,
+        }
+        self._options: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            **{name: str(path) for name, path in files.items() if path is not None},
+            **({"tls_client_auth": "required"} if client_auth else {}),
+            **({} if allow_insecure is None else {"allow_insecure": allow_insecure}),
+        }
+        is_weak = isinstance(authenticator, JWTAuthenticator) and authenticator.is_weak
         try:
-            _settings(host=host, port=port)
+            resolved = _settings(**self._options)
         except InsecureBindError as error:
-            if isinstance(authenticator, JWTAuthenticator) and authenticator.is_weak:
+            if is_weak:
                 raise InsecureBindError(
                     f"{error.message}; and the secret of its tokens is too short to face others",
                     hint=f"{error.hint}; make a secret of 32 bytes with secrets.token_hex(32)",
                 ) from None
             raise
-        if host not in LOOPBACK and isinstance(authenticator, JWTAuthenticator) and authenticator.is_weak:
+        if is_weak and not is_loopback(host):
             raise InsecureBindError(
                 f"the secret of its tokens is too short for a server on {host}, which others can reach",
                 hint="make a secret of 32 bytes with secrets.token_hex(32)",
             )
-        self._options = {"host": host, "port": port}
+        if plain_off_loopback(resolved):
+            warnings.warn(PLAIN_WARNING, stacklevel=2)
         self._authenticator = authenticator
         self._rate_limiter = rate_limiter
         self._monitor = resource_monitor
@@ -103,7 +132,7 @@ class ProgressReportingServer:
 
     @property
     def url(self) -> str:
-        """Where watchers connect, e.g. ws://127.0.0.1:8765. Raises StartError before `start`."""
+        """Where watchers on this machine connect, e.g. ws://127.0.0.1:8765. Raises StartError before `start`."""
         return self._now().url
 
     @property
@@ -124,7 +153,8 @@ class ProgressReportingServer:
     def start(self) -> None:
         """Serve from now on; returns once watchers can connect. Idempotent.
 
-        Raises PortTakenError, AlreadyRunningError if the state folder is in use, StartError, JournalError.
+        Raises PortTakenError, AlreadyRunningError if the state folder is in use, CertificateError for files of TLS
+        that cannot be used, StartError, JournalError.
         """
         with self._lock:
             if self.is_running:

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from rfm_runtime import __version__
+from rfm_runtime.app.address import certified, make_known, url_of
 from rfm_runtime.app.folders import Claim, claim, listen, prepare, remove_run_files
 from rfm_runtime.broker.broker import Broker
 from rfm_runtime.broker.broker import Endpoints as BrokerEndpoints
-from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders, load
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError
 from rfm_runtime.gateway.gateway import Endpoints as GatewayEndpoints
 from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
-from rfm_runtime.observe.alive import source, start_time_s
+from rfm_runtime.observe.alive import source
 from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
 from rfm_runtime.security import token as tokens
@@ -131,23 +130,16 @@ class Run:
         self._stopping = asyncio.Event()
         # Before there is a loop to be told.
         self._ends = False
+        self._tls = certified(settings)
         self._listener = listen(settings)
         self._served: Listener | None = None
-        host, port = self._listener.getsockname()[:2]
-        self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+        self.url = url_of(self._listener, settings)
         self.thread = threading.Thread(target=self._run, name="rfm-server", daemon=True)
         try:
             remove_run_files(self.folders)
             self.thread.start()
             self._await_ready()
-            ConnectionInfo(
-                url=self.url,
-                token=self.token,
-                pid=self.pid,
-                start_time=start_time_s(self.pid) or 0.0,
-                version=__version__,
-                state_dir=settings.state_dir,
-            ).write(self.folders.connection)
+            make_known(self._listener, settings, self.token, self._tls)
         except BaseException:
             self._stop()
             raise
@@ -248,6 +240,7 @@ class Run:
             authenticate=self.authenticate,
             endpoints=GatewayEndpoints(*endpoints),
             context=context,
+            tls=self._tls,
         )
         # Its own descriptor: `end` closes the other one whatever became of the server.
         self._served = Listener(self._listener.dup())

@@ -187,7 +187,7 @@ def holder(port: int) -> str:
 
 def run_files(folders: Folders) -> list[Path]:
     """What a runtime has in its folder and leaves there when it is killed: sockets, secrets, links."""
-    names = ("*.sock", "*.tmp", ".token.*", ".settings.json.*", ".connection.json.*", "*troubles.json*")
+    names = ("*.sock", "*.tmp", "*server.pem*", ".token.*", ".settings.json.*", ".connection.json.*", "*troubles.json*")
     found = [path for name in names for path in sorted(folders.runtime.glob(name))]
     return found + [path for path in (folders.connection, folders.token, folders.settings) if path.exists()]
 

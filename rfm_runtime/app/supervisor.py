@@ -16,21 +16,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rfm_runtime import __version__
+from rfm_runtime.app.address import PLAIN_WARNING, certified, make_known, plain_off_loopback, url_of
 from rfm_runtime.app.child import Child
 from rfm_runtime.app.folders import claim, listen, prepare, remove_run_files
 from rfm_runtime.app.restarts import Restarts, ended, recent
-from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe import logs, troubles
-from rfm_runtime.observe.alive import start_time_s
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 from rfm_runtime.security import token
 from rfm_runtime.security.authority import weakness
+
+if TYPE_CHECKING:
+    from rfm_runtime.security.server_tls import ServerTls
 
 __all__ = ["CAUSE_CHARS", "OnStatus", "cause", "run"]
 
@@ -57,9 +59,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: bool = False) -> int:
     """Run a runtime in the foreground until a signal stops it; its exit code.
 
-    The first SIGINT or SIGTERM drains, a second one stops at once. `on_status(text, ready)` is told
+    The first SIGINT or SIGTERM drains, a second one stops at once. SIGHUP says that certificate files are others; where
+    there is a terminal it says that this is gone, and drains. `on_status(text, ready)` is told
     how starting goes. ephemeral: the state and runtime folders are removed at the end.
-    Raises AlreadyRunningError, PortTakenError, JournalError, StartError, SetupError. Call it in the main thread.
+    Raises AlreadyRunningError, PortTakenError, CertificateError, JournalError, StartError, SetupError. Call it in the
+    main thread.
     """
     # Journal, frames, pictures and logs are nobody else's, whatever the mode of the folders that were there before.
     os.umask(0o077)
@@ -68,6 +72,8 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
     prepare(where)
     lock = claim(where)
     try:
+        # Before anything listens: without what it takes to encrypt, nothing is served.
+        tls = certified(settings)
         listener = listen(settings)
         with listener:
             with _system_refusals():
@@ -77,7 +83,7 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
                 logging.raiseExceptions = False
                 if weak is not None:
                     logs.get("supervisor").warning("weak_secret", what=weak)
-            supervisor = _Supervisor(settings, listener, on_status or _silent)
+            supervisor = _Supervisor(settings, listener, tls, on_status or _silent)
             try:
                 return supervisor.run()
             finally:
@@ -111,6 +117,15 @@ def cause(how: str, error: RfmError | None, tail: str) -> str:
     return f"{cut.rpartition(' ')[0] or cut} …"
 
 
+def _has_terminal() -> bool:
+    """Whether there is a terminal whose end would be told by SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _silent(_text: str, _ready: bool) -> None:
     """Nobody asked how starting goes."""
 
@@ -118,8 +133,9 @@ def _silent(_text: str, _ready: bool) -> None:
 class _Supervisor:
     """State of the one running supervisor; used by the main thread alone."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, on_status: OnStatus) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, tls: ServerTls | None, on_status: OnStatus) -> None:
         self._settings = settings
+        self._tls = tls
         self._folders = folders(settings)
         self._listener = listener
         self._on_status = on_status
@@ -134,6 +150,8 @@ class _Supervisor:
         self._oom_kills = OomKills()
         self._starts = 0
         self._stops = 0
+        self._reloads = 0
+        self._has_terminal = _has_terminal()
         self._announced = False
         self._serving = False
         self._told = ""
@@ -200,24 +218,15 @@ class _Supervisor:
         if self._announced or not all(watched):
             return
         self._announced = True
-        ConnectionInfo(
-            url=self._url,
-            token=token.read(self._folders.token),
-            pid=os.getpid(),
-            start_time=start_time_s(os.getpid()) or 0.0,
-            version=__version__,
-            state_dir=self._settings.state_dir,
-        ).write(self._folders.connection)
-
-    @property
-    def _url(self) -> str:
-        host, port = self._listener.getsockname()[:2]
-        return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+        make_known(self._listener, self._settings, token.read(self._folders.token), self._tls)
 
     def _serve(self) -> None:
         self._serving = True
-        self._log.info("ready", url=self._url)
-        self._on_status(self._url, True)
+        url = url_of(self._listener, self._settings)
+        self._log.info("ready", url=url)
+        if plain_off_loopback(self._settings):
+            self._log.warning("insecure", host=self._settings.host, warning=PLAIN_WARNING)
+        self._on_status(url, True)
         while not self._stops:
             self._turn(until_s=self._until_s())
             self._start_due()
@@ -275,6 +284,7 @@ class _Supervisor:
             child, what = key.data
             if what == "signal":
                 self._wake.recv(64)
+                self._reload()
             elif what == "said" and key.fd == child.ready_fd:
                 child.read(self._selector)
                 if not self._serving and child.status != self._told:
@@ -333,8 +343,22 @@ class _Supervisor:
             write.close()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and not self._has_terminal:
+            self._reloads += 1
+            return
         self._stops += 1
         self._log.info("stop_requested", signal=signal.Signals(number).name, times=self._stops)
+
+    def _reload(self) -> None:
+        """Somebody says that certificate files are others: the gateways read them."""
+        if not self._reloads:
+            return
+        self._reloads = 0
+        self._log.info("reload_requested")
+        for name, child in self._children.items():
+            # One that is starting reads them anyway, and has no ear for the signal yet.
+            if name.startswith("gateway") and child.ready:
+                child.signal(signal.SIGHUP)
 
     # --- stopping ---------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from rfm_runtime import __version__
 from rfm_runtime.cli import (
     cancel,
+    certs,
     chaos,
     clean,
     config,
@@ -132,6 +133,7 @@ for command in (
 ):
     # `priority ID -5`: a number and no option.
     app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)
+app.add_typer(certs.app, name="certs")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")

@@ -150,7 +150,7 @@ def _runtime(resolved: Settings) -> Iterator[Finding]:
     except SetupError as error:
         yield _check("runtime", False, error.message, error.hint or "")
     else:
-        ready, why = readiness(info.url)
+        ready, why = readiness(info)
         yield _check("runtime", ready, f"{info.url}, pid {info.pid}: {why}", "see `rfm-runtime logs`")
 
 

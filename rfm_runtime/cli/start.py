@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -21,8 +22,9 @@ from rfm_runtime.cli.common import (
     settings,
 )
 from rfm_runtime.cli.status import NOT_READY, readiness
-from rfm_runtime.config import Folders, folders
-from rfm_runtime.errors import BadRequestError
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Folders, Settings, folders
+from rfm_runtime.errors import BadRequestError, NoRuntimeError
 
 if TYPE_CHECKING:
     from rfm_runtime.app.supervisor import OnStatus
@@ -32,10 +34,20 @@ __all__ = ["start", "starting"]
 
 def start(
     daemon: Annotated[bool, typer.Option("--daemon", "-d", help="Run in the background.")] = False,
-    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to listen (loopback only).")] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to listen; off loopback with TLS.")] = None,
     port: Annotated[int | None, typer.Option(metavar="NUMBER", help="Where to listen; 0 for any free port.")] = None,
     workers: Annotated[int | None, typer.Option(metavar="NUMBER", help="Worker processes; 0 for one a core.")] = None,
     gateways: Annotated[int | None, typer.Option(metavar="NUMBER", help="Gateway processes on the port.")] = None,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Encrypt: the server's certificate, PEM (see `certs init`).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM, mode 0600.")] = None,
+    tls_client_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Authorities of client certificates that are taken, PEM.")
+    ] = None,
+    allow_insecure: Annotated[
+        bool | None, typer.Option("--allow-insecure", help="Plain text off loopback, for others to read.")
+    ] = None,
     state_dir: StateDirOption = None,
     runtime_dir: RuntimeDirOption = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
@@ -67,6 +79,10 @@ def start(
         port=port,
         workers=workers,
         gateways=gateways,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        allow_insecure=allow_insecure,
         state_dir=state_dir,
         runtime_dir=runtime_dir,
         log_level=log_level,
@@ -75,13 +91,14 @@ def start(
     weak = weakness(resolved)
     if weak is not None:
         console(stderr=True).print(f"warning: {weak}; make one: openssl rand -hex 32", style="yellow")
+    _warn(resolved)
     if new_journal:
         _begin_anew(folders(resolved))
     if daemon:
         with starting("starting a runtime") as tell:
             info = start_daemon(resolved, on_status=tell)
         # It runs, whatever the answer: on a full disk it is watched and steered, and takes nothing new.
-        ready, why = readiness(info.url)
+        ready, why = readiness(info)
         if as_json:
             fields = msgspec.structs.asdict(info)
             named = {name: fields[name] for name in ("url", "pid", "version", "state_dir")}
@@ -98,13 +115,20 @@ def start(
             if ready:
                 _ready(f"{text}; Ctrl-C stops it")
                 # Beside it: whoever watches over the processes waits for none of them.
-                threading.Thread(target=_say_why_not, args=(text,), daemon=True).start()
+                threading.Thread(target=_say_why_not, args=(folders(resolved).connection,), daemon=True).start()
             elif text.startswith("stopping"):
                 out.print(text, style="dim", markup=False)
 
         code = run(resolved, on_status=tell)
     out.print("stopped", style="dim")
     raise typer.Exit(code)
+
+
+def _warn(resolved: Settings) -> None:
+    from rfm_runtime.app.address import PLAIN_WARNING, plain_off_loopback
+
+    if plain_off_loopback(resolved):
+        console(stderr=True).print(f"warning: {PLAIN_WARNING}", style="bold red", markup=False)
 
 
 def _begin_anew(where: Folders) -> None:
@@ -132,8 +156,12 @@ def _ready(where: str, why_not: str | None = None) -> None:
     console(stderr=True).print(why_not.removeprefix(NOT_READY), style="yellow", markup=False)
 
 
-def _say_why_not(url: str) -> None:
-    ready, why = readiness(url)
+def _say_why_not(connection: Path) -> None:
+    try:
+        ready, why = readiness(ConnectionInfo.read(connection))
+    except NoRuntimeError:
+        # It is stopped again already.
+        return
     if not ready:
         console(stderr=True).print(f"degraded: {why.removeprefix(NOT_READY)}", style="yellow", markup=False)
 

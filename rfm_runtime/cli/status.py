@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
 from rfm_runtime.cli.text import Column, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.config import destination, folders
+from rfm_runtime.client.verifying import Verifier
+from rfm_runtime.config import Destination, Trust, destination, folders, is_loopback
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import UnavailableError
 from rfm_runtime.observe import troubles
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = ["HEALTH_COLOURS", "NOT_READY", "readiness", "status", "told"]
+
+ANSWER_S = 5.0
 
 NOT_READY = "not ready: "
 """What /readyz begins with where something is the matter."""
@@ -47,7 +51,8 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
     named = destination() if runtime_dir is None else None
     info = None if named is not None else ConnectionInfo.read(folders(settings(runtime_dir=runtime_dir)).connection)
     url = named.url if named is not None else info.url if info is not None else ""
-    ready, why = readiness(url)
+    server_meant = named or info
+    ready, why = readiness(server_meant) if server_meant is not None else (False, "")
     # What is not ready is not asked: it would only make the user wait.
     server, states, resources = _ask(runtime_dir) if ready else (None, None, None)
     where = folders(settings(runtime_dir=runtime_dir)).troubles if named is None else None
@@ -127,14 +132,23 @@ def _row(report: ResourceReport) -> list[str | Text]:
     return [process.name, cpu, size(process.memory_bytes), str(process.threads), files, lag, workers]
 
 
-def readiness(url: str) -> tuple[bool, str]:
-    """What /readyz says."""
+def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:
+    """What /readyz says. Raises CertificateError for files that cannot be used."""
     import http.client
 
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=5)
+    parts = urlsplit(server.url)
+    host = parts.hostname or "127.0.0.1"
+    # Asked for by a server that others can reach; in plain text to another host it stays here.
+    tells = parts.scheme == "wss" or is_loopback(host) or isinstance(server, ConnectionInfo)
+    headers = {"Authorization": f"Bearer {server.token}"} if tells and server.token else {}
+    connection = http.client.HTTPConnection(host, parts.port, timeout=ANSWER_S)
     try:
-        connection.request("GET", "/readyz")
+        if parts.scheme == "wss":
+            trust = server.trust if isinstance(server, Destination) else Trust(ca_file=server.ca_file).resolved()
+            name = host if isinstance(server, Destination) else server.server_name or host
+            plain = socket.create_connection((host, parts.port or 443), timeout=ANSWER_S)
+            connection.sock = Verifier().context(trust).wrap_socket(plain, server_hostname=name)
+        connection.request("GET", "/readyz", headers=headers)
         response = connection.getresponse()
         return response.status == 200, response.read().decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:

@@ -7,6 +7,7 @@ in `mirror` (what is known) and `outbox` (what waits to be sent).
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from rfm_runtime.client.link import Link, LinkState
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox, Pending
 from rfm_runtime.client.requests import REQUEST_S, Requests
-from rfm_runtime.config import Settings, destination, folders, load
+from rfm_runtime.config import Settings, Trust, destination, folders, load
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.errors import (
     BadRequestError,
@@ -63,6 +64,7 @@ from rfm_runtime.protocol.operation import (
 )
 from rfm_runtime.protocol.resources import Resources
 from rfm_runtime.protocol.wire import type_of
+from rfm_runtime.security.tls import ClientCert
 
 __all__ = ["AsyncClient", "Notice", "OnState"]
 
@@ -83,8 +85,11 @@ class AsyncClient(Requests):
     which is found through its connection file.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token when the server refuses the present one. on_state: told every change of
-    the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json". Use it as
-    `async with AsyncClient() as client`.
+    the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json".
+    ca_file: PEM with the authorities of a wss:// server, without it the system's. client_cert: PEM with certificate and
+    key, or (certificate, key), where the server knows its clients by certificates. allow_insecure: send a token in
+    plain text (ws://) to another host. These three default to what RFM_CA_FILE, RFM_CLIENT_CERT with RFM_CLIENT_KEY,
+    and RFM_ALLOW_INSECURE say. Use it as `async with AsyncClient() as client`.
     """
 
     def __init__(
@@ -103,12 +108,16 @@ class AsyncClient(Requests):
         detail: str = "summary",
         metrics: bool = False,
         encoding: str = "msgpack",
+        ca_file: str | os.PathLike[str] | None = None,
+        client_cert: ClientCert | None = None,
+        allow_insecure: bool | None = None,
     ) -> None:
         if encoding not in ("json", "msgpack"):
             raise BadRequestError(f"encoding is {encoding!r}", hint='choose "msgpack" or "json"')
         chosen: Any = encoding
         if url is None and settings is None and (named := destination()) is not None:
             url, token = named.url, named.token
+        trust = Trust(ca_file, client_cert, allow_insecure)
         self._connection_file = None if url is not None else _connection_file(settings)
         self._on_state = on_state
         self._detail = detail
@@ -133,6 +142,7 @@ class AsyncClient(Requests):
             get_token=get_token,
             name=name,
             encoding=chosen,
+            trust=trust,
         )
         self._answers: dict[int, asyncio.Future[Struct]] = {}
         # Of what nobody has a handle any more, nothing is kept.
@@ -166,7 +176,11 @@ class AsyncClient(Requests):
         return [type_of(pending.message) for pending in self._outbox.to_send()]
 
     async def connect(self, timeout_s: float | None = OPEN_S) -> None:
-        """Wait until the list of operations is there. Raises NoRuntimeError, UnauthorizedError, UnavailableError."""
+        """Wait until the list of operations is there.
+
+        Raises NoRuntimeError, UnauthorizedError, UnavailableError; CertificateError if the server is not one to trust,
+        InsecureUrlError if others could read the token.
+        """
         if self._task is None:
             if self._connection_file is not None:
                 # Nobody there is said at once; later the file is awaited, since a restart writes it anew.

@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -40,7 +40,17 @@ from rfm_runtime.client.link import (
     silent,
 )
 from rfm_runtime.client.outbox import Pending
-from rfm_runtime.errors import BadRequestError, NoRuntimeError, RfmError, UnauthorizedError, UnavailableError
+from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
+from rfm_runtime.config import Trust, check_url, is_loopback
+from rfm_runtime.errors import (
+    BadRequestError,
+    CertificateError,
+    InsecureUrlError,
+    NoRuntimeError,
+    RfmError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from rfm_runtime.protocol.limits import BATCH_LIMIT as SEND_LIMIT
 from rfm_runtime.protocol.limits import INBOUND_LIMIT_BYTES, OUTBOUND_LIMIT_BYTES
 from rfm_runtime.protocol.messages import ClientInfo, Goodbye, Hello, ResumeFrom, Welcome
@@ -65,8 +75,6 @@ SILENT_HEARTBEATS = 4.0
 """A server that is not heard for so many is taken for gone: another gateway may be there, or another way to it."""
 
 log = logging.getLogger("rfm_runtime")
-
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +111,7 @@ class _Hearing(ClientConnection):
 class Connection:
     """url, token: of the server; with a connection file both are read from it before each try.
 
-    link: state, and how lost connections are made again.
+    link: state, and how lost connections are made again. trust: how a server is known that no connection file names.
     """
 
     def __init__(
@@ -117,6 +125,7 @@ class Connection:
         get_token: GetToken | None,
         name: str,
         encoding: Encoding,
+        trust: Trust,
     ) -> None:
         self._speaker = speaker
         self.link = link
@@ -126,6 +135,8 @@ class Connection:
         self._get_token = get_token
         self._name = name
         self._encoding = encoding
+        self._trust = trust.resolved()
+        self._verifier = Verifier()
         self._socket: ClientConnection | None = None
         self._heard_s = 0.0
         self._closing = False
@@ -137,7 +148,11 @@ class Connection:
     # --- life -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep it until it is closed. Raises UnauthorizedError and UnavailableError once there is no other try."""
+        """Keep it until it is closed.
+
+        Once there is no other try raises UnauthorizedError, UnavailableError; CertificateError or InsecureUrlError
+        where nothing was said, since it would not have been secret, or not to whom it was meant for.
+        """
         self._closing = False
         while True:
             failure = await self._try()
@@ -149,6 +164,8 @@ class Connection:
             self.link, wait_s = failed(self.link, failure, time.monotonic(), random, can_refresh=can_refresh)
             if wait_s is None:
                 self._speaker.told({"reason": failure.reason})
+                if failure.error is not None:
+                    raise failure.error
                 unauthorised = self.link.state == "unauthorised"
                 raise UnauthorizedError(failure.reason) if unauthorised else UnavailableError(failure.reason)
             self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
@@ -208,7 +225,7 @@ class Connection:
         self._goodbye = None
         self._gave_up_s = None
         try:
-            url, token = self._where()
+            url, token, options = self._where()
             self._used_token = token
             async with connect(
                 url,
@@ -221,37 +238,50 @@ class Connection:
                 close_timeout=1.0,
                 proxy=None,
                 create_connection=_Hearing,
+                **options,
             ) as connection:
                 await self._converse(connection, token)
                 return Failure("closed", retry=True)
+        except (CertificateError, InsecureUrlError) as unsafe:
+            return Failure(unsafe.message, retry=False, error=unsafe)
         except ConnectionClosed as closed:
-            return self._closed(closed)
+            return refused_by_tls(closed) or self._closed(closed)
         except InvalidStatus as refused:
             return _refused(refused.response)
         except InvalidURI as bad:
             return Failure(f"not a WebSocket address: {bad.uri}", retry=False)
         except ssl.SSLCertVerificationError as bad_certificate:
-            return Failure(f"the server's certificate is not trusted: {bad_certificate.verify_message}", retry=False)
+            # Of a runtime of this machine the file by which it is known is written anew with each certificate.
+            return distrusted(
+                bad_certificate, urlsplit(self.url or "").hostname, again=self._connection_file is not None
+            )
         except BadRequestError as garbage:
             return Failure(f"what listens there does not speak rfm.v1: {garbage.message}", retry=False)
         except NoRuntimeError as nobody:
             return Failure(nobody.message, retry=True, nearby=True)
         except ConnectionRefusedError as nobody:
-            nearby = urlsplit(self.url or "").hostname in LOOPBACK
+            nearby = is_loopback(urlsplit(self.url or "").hostname or "")
             # asyncio's own words would be "Connect call failed ('127.0.0.1', 8765)".
             reason = os.strerror(nobody.errno or errno.ECONNREFUSED)
             return Failure(f"no connection: {reason}", retry=True, nearby=nearby)
         except socket.gaierror as unknown:
             return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
         except (OSError, TimeoutError, InvalidHandshake) as broken:
-            return Failure(f"no connection: {str(broken) or type(broken).__name__}", retry=True)
+            return refused_by_tls(broken) or Failure(
+                f"no connection: {str(broken) or type(broken).__name__}", retry=True
+            )
 
-    def _where(self) -> tuple[str, str]:
+    def _where(self) -> tuple[str, str, dict[str, Any]]:
+        """Address, token, and what TLS takes. Raises CertificateError, InsecureUrlError, NoRuntimeError."""
         if self._connection_file is None:
-            return self.url or "", self._token or ""
+            url, token = self.url or "", self._token or ""
+            check_url(url, token, self._trust)
+            return url, token, self._verifier.options(url, self._trust)
         info = ConnectionInfo.read(self._connection_file)
         self.url = info.url
-        return info.url, info.token
+        # Whoever listens there is known by what it has written, in a folder that is ours alone.
+        known = replace(self._trust, ca_file=info.ca_file or self._trust.ca_file)
+        return info.url, info.token, self._verifier.options(info.url, known, info.server_name)
 
     def _closed(self, closed: ConnectionClosed) -> Failure:
         if self._gave_up_s is not None:

@@ -18,7 +18,11 @@ __all__ = ["ConnectionInfo"]
 
 
 class ConnectionInfo(Struct, frozen=True, kw_only=True):
-    """pid, start_time: of the supervisor; together they name its process."""
+    """pid, start_time: of the supervisor; together they name its process.
+
+    ca_file: with wss://, what the server's certificate is verified by. server_name: the name that it must have, if that
+    is not the url's host.
+    """
 
     url: str
     token: str
@@ -26,6 +30,8 @@ class ConnectionInfo(Struct, frozen=True, kw_only=True):
     start_time: float
     version: str
     state_dir: str
+    ca_file: str = ""
+    server_name: str = ""
 
     @classmethod
     def read(cls, path: Path) -> ConnectionInfo:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rfm_runtime.core.timing import Backoff, Uniform
+from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.codes import CloseCode, reconnects
 
 __all__ = [
@@ -35,7 +36,7 @@ class Failure:
     """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token.
 
     nearby: nobody listens on this very host, which costs nothing to find out. retry_after_s: the server's word for when
-    to come back; up to spread_s later, where it told many the same.
+    to come back; up to spread_s later, where it told many the same. error: what is raised where there is no other try.
     """
 
     reason: str
@@ -45,6 +46,7 @@ class Failure:
     draining: bool = False
     nearby: bool = False
     spread_s: float = 0.0
+    error: RfmError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +28,7 @@ from rfm_runtime.client.reporting.carrier import Listener
 from rfm_runtime.client.reporting.clerk import Clerk
 from rfm_runtime.client.reporting.elsewhere import Elsewhere
 from rfm_runtime.client.reporting.values import text_of
-from rfm_runtime.config import Destination
+from rfm_runtime.config import Destination, Trust
 from rfm_runtime.core.reporting import wording
 from rfm_runtime.core.reporting.desk import Begin, End, Measure, Tell, Tick
 from rfm_runtime.core.reporting.hearing import Heard, announced, ended
@@ -45,6 +47,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 from rfm_runtime.protocol.wire import encode, type_of
+from rfm_runtime.security.tls import ClientCert
 
 __all__ = ["ResilientWebSocketClient"]
 
@@ -78,7 +81,8 @@ class ResilientWebSocketClient:
     """A connection to the server at `url` that is made again whenever it drops, and forgets nothing meanwhile.
 
     reconnect_options: max_retries (None: for ever), initial_delay and max_delay in seconds, jitter 0–1. auth_token: or
-    a function, also a coroutine, that gives a fresh one whenever the server wants another.
+    a function, also a coroutine, that gives a fresh one whenever the server wants another. ca_file, client_cert,
+    allow_insecure: as of `AsyncClient`.
 
     on_message(message) is called with everything that happens, as a flat dictionary with `type`: first the list of
     operations, then events, progress, and `asked` if somebody wants an operation of this client to stop.
@@ -92,6 +96,10 @@ class ResilientWebSocketClient:
         url: str,
         reconnect_options: Mapping[str, Any] | None = None,
         auth_token: str | GetToken | None = None,
+        *,
+        ca_file: str | os.PathLike[str] | None = None,
+        client_cert: ClientCert | None = None,
+        allow_insecure: bool | None = None,
     ) -> None:
         options = dict(reconnect_options or {})
         if unknown := sorted(set(options) - set(OPTIONS)):
@@ -99,7 +107,8 @@ class ResilientWebSocketClient:
         self.on_message: OnMessage | None = None
         self.on_connection_change: OnConnectionChange | None = None
         token = auth_token if isinstance(auth_token, str) else ""
-        self._destination = Destination(url, token.strip())
+        trust = Trust(ca_file, client_cert, allow_insecure)
+        self._destination = Destination(url, token.strip(), trust)
         self._get_token = auth_token if callable(auth_token) else None
         self._client = AsyncClient(
             url,
@@ -107,6 +116,9 @@ class ResilientWebSocketClient:
             get_token=None if self._get_token is None else self._fresh,
             on_state=self._changed,
             name="resilient",
+            ca_file=ca_file,
+            client_cert=client_cert,
+            allow_insecure=allow_insecure,
             **options,
         )
         self._listening: asyncio.Task[None] | None = None
@@ -161,7 +173,7 @@ class ResilientWebSocketClient:
             raise UnauthorizedError("the server wants another token")
         token = self._get_token()
         token = token if isinstance(token, str) else await token
-        self._destination = Destination(self._destination.url, token.strip())
+        self._destination = replace(self._destination, token=token.strip())
         return self._destination.token
 
     # --- what comes in ----------------------------------------------------------------------

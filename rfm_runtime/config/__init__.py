@@ -1,21 +1,27 @@
 """Settings, folders and servers: `settings` is the value, `loading` and `destination` resolve what is meant."""
 
-from rfm_runtime.config.destination import Destination, destination
+from rfm_runtime.config.destination import Destination, Trust, check_url, destination
 from rfm_runtime.config.endpoints import Address, Endpoints, address
-from rfm_runtime.config.loading import Folders, Loaded, cache_home, config_file, folders, load
+from rfm_runtime.config.loading import TLS_FILES, Folders, Loaded, cache_home, config_file, folders, load
+from rfm_runtime.config.loopback import is_loopback, is_wildcard
 from rfm_runtime.config.settings import Settings
 
 __all__ = [
+    "TLS_FILES",
     "Address",
     "Destination",
     "Endpoints",
     "Folders",
     "Loaded",
     "Settings",
+    "Trust",
     "address",
     "cache_home",
+    "check_url",
     "config_file",
     "destination",
     "folders",
+    "is_loopback",
+    "is_wildcard",
     "load",
 ]

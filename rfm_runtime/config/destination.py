@@ -1,6 +1,6 @@
-"""Which server elsewhere is meant: `RFM_URL` with `RFM_TOKEN_FILE` or `RFM_TOKEN`.
+"""Which server elsewhere is meant: `RFM_URL` with `RFM_TOKEN_FILE` or `RFM_TOKEN`, and how it is known.
 
-Never an argument of a command: others see those.
+A token is never an argument of a command: others see those.
 """
 
 from __future__ import annotations
@@ -11,9 +11,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rfm_runtime.errors import ConfigError
+from rfm_runtime.config.loopback import is_loopback
+from rfm_runtime.errors import ConfigError, InsecureUrlError
 
-__all__ = ["Destination", "destination"]
+__all__ = ["Destination", "Trust", "check_url", "destination"]
+
+PlainPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How a client knows its server, and shows who it is itself. What is None is as the environment says.
+
+    ca_file: PEM with the only authorities that are taken; without one, the system's. client_cert: PEM with certificate
+    and key, or (certificate, key). allow_insecure: a token may travel in plain text to other hosts.
+    """
+
+    ca_file: PlainPath | None = None
+    client_cert: PlainPath | tuple[PlainPath, PlainPath] | None = None
+    allow_insecure: bool | None = None
+
+    def resolved(self, environ: Mapping[str, str] | None = None) -> Trust:
+        """With what RFM_CA_FILE, RFM_CLIENT_CERT (and RFM_CLIENT_KEY) and RFM_ALLOW_INSECURE say of the rest."""
+        environ = os.environ if environ is None else environ
+        client_cert, allow = self.client_cert, self.allow_insecure
+        if client_cert is None and (certificate := environ.get("RFM_CLIENT_CERT")):
+            client_cert = (certificate, environ.get("RFM_CLIENT_KEY") or certificate)
+        if allow is None:
+            allow = environ.get("RFM_ALLOW_INSECURE", "").lower() in ("1", "true")
+        return Trust(self.ca_file or environ.get("RFM_CA_FILE") or None, client_cert, allow)
+
+
+def check_url(url: str, token: str, trust: Trust) -> None:
+    """Raise InsecureUrlError if others could read a token on its way."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if token and parts.scheme == "ws" and not is_loopback(host) and not trust.allow_insecure:
+        raise InsecureUrlError(
+            f"ws://{parts.netloc.rpartition('@')[2]} is plain text: whoever is on the way could read the token",
+            hint="use wss://, or a tunnel (ssh -L 8765:127.0.0.1:8765 HOST); or, where nobody can listen in, "
+            "allow_insecure=True, RFM_ALLOW_INSECURE=1",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +60,7 @@ class Destination:
 
     url: str
     token: str = field(repr=False)
+    trust: Trust = Trust()
 
     def __post_init__(self) -> None:
         if not _is_address(self.url):
@@ -54,6 +93,10 @@ def destination(environ: Mapping[str, str] | None = None) -> Destination | None:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise ConfigError(f"cannot read the token in {file} (RFM_TOKEN_FILE): {reason}", hint="check it") from None
-    if not token:
-        raise ConfigError(f"{url} wants a token (RFM_URL)", hint="set RFM_TOKEN_FILE to a file that has it")
-    return Destination(url, token)
+    trust = Trust().resolved(environ)
+    if not token and trust.client_cert is None:
+        raise ConfigError(
+            f"{url} wants a token (RFM_URL)",
+            hint="set RFM_TOKEN_FILE to a file that has it, or RFM_CLIENT_CERT to a client certificate",
+        )
+    return Destination(url, token or "", trust)

@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.endpoints import BROKER_PORTS, KEY_DIGITS, Endpoints, address, is_key, is_node
-from rfm_runtime.config.origins import LOCAL_HOSTS, host_of, origin_of
+from rfm_runtime.config.loopback import is_loopback
+from rfm_runtime.config.origins import host_of, origin_of
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.errors import ConfigError, InsecureBindError
 
@@ -34,7 +35,10 @@ __all__ = [
 SOCKET_PATH_LIMIT_BYTES = 107
 """`sun_path` has 108 bytes with its terminator (unix(7))."""
 
-FILES = frozenset({"token_secret_file", "token_previous_secret_file", "token_public_keys"})
+
+TLS_FILES = ("tls_certificate", "tls_key", "tls_client_ca", "tls_client_crl", "tls_users")
+FILES = frozenset({*TLS_FILES, "token_secret_file", "token_previous_secret_file", "token_public_keys"})
+"""Settings that name a file, or nothing."""
 
 
 class Folders(Struct, frozen=True):
@@ -108,6 +112,16 @@ class Folders(Struct, frozen=True):
     def troubles(self) -> Path:
         """Which processes end by themselves again and again."""
         return self.runtime / "troubles.json"
+
+    @property
+    def served_certificate(self) -> Path:
+        """What the gateways show to TLS clients, for those of this machine to know them by."""
+        return self.runtime / "server.pem"
+
+    @property
+    def certificates(self) -> Path:
+        """The local authority of `rfm-runtime certs`, and what it has issued; 0700."""
+        return self.state / "certs"
 
     @property
     def lock(self) -> Path:
@@ -217,6 +231,7 @@ def load(
             origin[key] = source
     settings = msgspec.convert(values, Settings)
     _check_folders(settings)
+    _check_tls(settings)
     _check_host(settings)
     _check_retention(settings)
     _check_hosts(settings)
@@ -262,11 +277,11 @@ def _checked(key: str, value: Any, source: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         # The processes get the settings as JSON, which has no word for it.
         raise ConfigError(f"setting {key} = {value} ({source}): Expected a finite number", hint=hint)
-    if key in FILES and value:
-        return _path(key, value, source)
     if key in _NAMES:
         _check_names(key, value, source)
-    return _folder(key, value, source) if key.endswith("_dir") else value
+    if key.endswith("_dir") or (key in FILES and value):
+        return _path(key, value, source, "folder" if key.endswith("_dir") else "file")
+    return value
 
 
 def _is_name(text: str) -> bool:
@@ -287,22 +302,18 @@ def _check_names(key: str, names: tuple[str, ...], source: str) -> None:
             raise ConfigError(f"setting {key} = {name!r} ({source}): a browser never says that", hint=hint)
 
 
-def _folder(key: str, value: str, source: str) -> str:
-    # An empty variable would otherwise mean the folder that the program happens to be started in.
+def _path(key: str, value: str, source: str, what: str) -> str:
+    # Processes of ours have another folder than the user, and an empty variable would mean the one that the program
+    # happens to be started in.
     if not value or "\0" in value:
         raise ConfigError(
-            f"setting {key} = {value!r} ({source}): Expected a folder", hint="name a folder, or leave it out"
+            f"setting {key} = {value!r} ({source}): Expected a {what}", hint=f"name a {what}, or leave it out"
         )
-    return _path(key, value, source)
-
-
-def _path(key: str, value: str, source: str) -> str:
-    # The runtime's processes need not be where the program was that started them.
     try:
         return str(Path(value).expanduser().absolute())
     except RuntimeError:
         raise ConfigError(
-            f"setting {key} = {value!r} ({source}): no such user", hint="write the path from / on"
+            f"setting {key} = {value!r} ({source}): no such user", hint=f"write the {what} from / on"
         ) from None
 
 
@@ -327,12 +338,33 @@ def _check_retention(settings: Settings) -> None:
             )
 
 
-def _check_host(settings: Settings) -> None:
-    if settings.host not in LOCAL_HOSTS:
-        raise InsecureBindError(
-            f"{settings.host} is not a loopback address, and this server speaks plain text",
-            hint="listen on 127.0.0.1 and reach it through an SSH tunnel: ssh -L 8765:127.0.0.1:8765 HOST",
+def _check_tls(settings: Settings) -> None:
+    """What belongs together; the files themselves are read by who serves."""
+    for given, needed, why in (
+        ("tls_key", "tls_certificate", "a key is of no use without its certificate"),
+        ("tls_certificate", "tls_key", "a certificate is of no use without its key"),
+        ("tls_client_ca", "tls_certificate", "only TLS has client certificates"),
+        ("tls_client_crl", "tls_client_ca", "without it no client certificate is taken"),
+        ("tls_users", "tls_client_ca", "without it no client certificate is taken"),
+    ):
+        if getattr(settings, given) and not getattr(settings, needed):
+            raise ConfigError(f"{given} is set, and {needed} is not: {why}", hint=f"set {needed} to a PEM file")
+    if settings.tls_client_auth == "required" and not settings.tls_client_ca:
+        raise ConfigError(
+            "tls_client_auth is required, and tls_client_ca is not set: nobody could come in",
+            hint="set tls_client_ca to the certificates of the authorities whose clients may",
         )
+
+
+def _check_host(settings: Settings) -> None:
+    if is_loopback(settings.host) or settings.uses_tls or settings.allow_insecure:
+        return
+    raise InsecureBindError(
+        f"{settings.host} is not a loopback address, and this server speaks plain text",
+        hint="encrypt it: `rfm-runtime certs init`, then --tls-certificate and --tls-key (tls_certificate, tls_key); "
+        "or listen on 127.0.0.1 and reach it through an SSH tunnel: ssh -L 8765:127.0.0.1:8765 HOST; or, where nobody "
+        "can listen in, --allow-insecure (allow_insecure)",
+    )
 
 
 def _check_hosts(settings: Settings) -> None:

@@ -22,6 +22,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_dir: str
     host: str = "127.0.0.1"
     port: Port = 8765
+    allow_insecure: bool = False
+    """Plain text off loopback. Whoever is on the way reads tokens and everything else."""
+    # TLS; files in PEM
+    tls_certificate: str = ""
+    """Of this server, then those of the authorities in between. With it everything on the port is TLS."""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    """Authorities whose client certificates are taken, those in between included."""
+    tls_client_crl: str = ""
+    """Certificates that these have revoked."""
+    tls_client_auth: Literal["optional", "required"] = "optional"
+    """required: nobody comes in without a client certificate, whatever token there is."""
+    tls_users: str = ""
+    """TOML: which user a client certificate is, and with which roles."""
     # processes
     gateways: Annotated[int, Meta(ge=1, le=64)] = 1
     workers: Annotated[int, Meta(ge=0, le=1024)] = 0
@@ -106,6 +120,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often each process says what it uses."""
     # logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether everything on the port is TLS."""
+        return bool(self.tls_certificate)
 
     @property
     def has_broker(self) -> bool:

@@ -31,6 +31,12 @@ async def serve(boot: Boot) -> None:
         raise StartError("a gateway needs its listening socket", hint="it is started by `rfm-runtime start`")
     own = token.RuntimeToken(token.read(boot.folders.token))
     authority = Authority(own, authenticator_of(boot.settings))
+    tls = None
+    if boot.settings.uses_tls:
+        # Only then: it takes its time to load.
+        from rfm_runtime.security.server_tls import ServerTls
+
+        tls = ServerTls(boot.settings)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gateway = Gateway(
         boot.settings,
@@ -39,7 +45,9 @@ async def serve(boot: Boot) -> None:
         endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
         context=context,
         gateways=_gateways(boot),
+        tls=tls,
     )
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
     await gateway.start(Listener(socket.socket(fileno=boot.listen_fd)))
     stop = asyncio.create_task(stopped.wait())
     ready = asyncio.create_task(gateway.ready.wait())

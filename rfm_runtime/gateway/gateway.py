@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 from msgspec import Struct
@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Settings, folders
-from rfm_runtime.core.sessions.access import Authenticate
+from rfm_runtime.core.sessions.access import Authenticate, Grant
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
     Beat,
@@ -41,6 +41,7 @@ from rfm_runtime.core.sessions.hub import (
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.errors import RfmError, UnavailableError
+from rfm_runtime.gateway.certificates import Certificates
 from rfm_runtime.gateway.connection import Connection, Threshold
 from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.listener import Listener
@@ -85,6 +86,9 @@ from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
 from rfm_runtime.transport.rpc import Rpc
 
+if TYPE_CHECKING:
+    from rfm_runtime.security.server_tls import ServerTls
+
 __all__ = ["Endpoints", "Gateway"]
 
 log = logs.get("gateway")
@@ -99,6 +103,9 @@ PONG_LEAST_S = 10.0
 """For the answer to a ping, however often there is one: on a narrow network it waits for what was sent before it."""
 
 CLOSE_S = 1.0
+
+LOOK_S = 2.0
+"""How often it is looked whether certificate files are others; SIGHUP says so at once."""
 
 _ANSWERS: dict[type[Any], type[Any]] = {
     internal.DoSubmit: internal.Submitted,
@@ -129,8 +136,9 @@ class Gateway:
         endpoints: Endpoints,
         context: zmq.Context[zmq.Socket[bytes]],
         gateways: Mapping[str, str] | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
-        """gateways: endpoints of all on the port, by name; None where there is only this one."""
+        """gateways: endpoints of all on the port, by name; None where there is only this one. tls: None: plain text."""
         self._settings = settings
         self._source = source
         self.authenticate = authenticate
@@ -141,12 +149,14 @@ class Gateway:
             settings, Identity(__version__, _now_ms(), secrets.token_hex(8)), self.authenticate, self._loop.time()
         )
         self.metrics = Metrics(self.core)
+        self.certificates = Certificates(tls, folders(settings).served_certificate)
         self._siblings = Siblings(context, source.name, gateways or {}, lambda: self.metrics.text(self.core))
         self.ready = asyncio.Event()
         self._connections: dict[int, ServerConnection] = {}
         self._engines: dict[str, Rpc] = {}
         self._reporters = Reporters(context, endpoints, on_push=self._on_push, on_control=self._on_control)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._following: asyncio.Task[None] | None = None
         self._prefilling = False
         self.core.filled = False
         self._closed = False
@@ -159,7 +169,14 @@ class Gateway:
     def troubles(self) -> tuple[str, bool]:
         """What ends again and again, for people, and whether the runtime does without it now."""
         found = troubles.read(folders(self._settings).troubles)
-        return "; ".join(trouble.said(_now_ms()) for trouble in found), any(trouble.down for trouble in found)
+        said = [*(trouble.said(_now_ms()) for trouble in found), self.certificates.trouble]
+        return "; ".join(filter(None, said)), any(trouble.down for trouble in found)
+
+    def granted(self, connection: ServerConnection, token: str | None) -> Grant | None:
+        """What a connection may: a token that is shown decides, without one its client certificate."""
+        if token is not None:
+            return self.authenticate(token)
+        return self.certificates.grant(connection)
 
     # --- life -------------------------------------------------------------------------------
 
@@ -174,6 +191,7 @@ class Gateway:
         self._server: Server = await serve(
             self._connection,
             sock=listener,
+            ssl=self.certificates.context,
             subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS],
             select_subprotocol=_select,
             process_request=self._http.process,
@@ -190,6 +208,9 @@ class Gateway:
             write_limit=self._settings.write_limit_bytes,
             server_header=None,
         )
+        if self.certificates.context is not None:
+            self._following = self._loop.create_task(self._follow_certificates())
+            self._following.add_done_callback(self._finished)
         self._tick_due_s = self._loop.time() + TICK_S
         self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
         self._ask_again_s = self._loop.time() + ASK_S
@@ -199,6 +220,8 @@ class Gateway:
         if self._closed:
             return
         self._closed = True
+        if self._following is not None:
+            self._following.cancel()
         self._tick_handle.cancel()
         self._carry_out(self.core.drain(_now_ms()))
         self._server.close(close_connections=False)
@@ -415,6 +438,22 @@ class Gateway:
                 log.info("metrics_missing", error=error.message)
         return "".join(parts)
 
+    # --- certificates -----------------------------------------------------------------------
+
+    async def _follow_certificates(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.reload(again=False)
+
+    def reload(self, *, again: bool = True) -> None:
+        """Use newer certificate files from now on; who may not be here by them is told goodbye. again: in any case."""
+        if not self.certificates.look(again=again):
+            return
+        for number, connection in list(self._connections.items()):
+            refusal, grant = self.certificates.refusal(connection), self.certificates.grant(connection)
+            self._carry_out(self.core.certified(number, grant, refusal, _now_ms()))
+        self._flush_all()
+
     # --- connections ------------------------------------------------------------------------
 
     async def _connection(self, connection: ServerConnection) -> None:
@@ -423,7 +462,7 @@ class Gateway:
         encoding: Encoding = SUBPROTOCOLS.get(connection.subprotocol or "", "json")
         request = connection.request
         offered = bearer(request.headers) if request is not None else None
-        grant = None if offered is None else self.authenticate(offered)
+        grant = self.granted(connection, offered)
         address = str(connection.remote_address[0]) if connection.remote_address else "local"
         if connection.subprotocol is None and request is not None and _is_of_another_version(request.headers):
             # Nothing it said would mean what it means here.

@@ -99,23 +99,27 @@ class Http:
             self._gateway.core.counts["refused_origin"] += 1
             return plain(http.HTTPStatus.FORBIDDEN, f"{why}\n")
         path = urlsplit(request.path).path
+        refused = self._gateway.certificates.refusal(connection)
+        if refused is not None:
+            self._gateway.core.counts["refused_certificate"] += 1
+            return plain(http.HTTPStatus.FORBIDDEN, f"{refused}\n")
         if request.headers.get("Upgrade", "").lower() == "websocket":
             if path not in ("/", "/v1/ws"):
                 return plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
-            return self._knock(bearer(request.headers))
+            return self._knock(connection, bearer(request.headers))
         try:
             return await self._answer(connection, request, path)
         except RfmError as error:
             log.info("http_error", path=path[:128], code=error.code, error=error.message)
             return refusal(error)
 
-    def _knock(self, token: str | None) -> Response | None:
+    def _knock(self, connection: ServerConnection, token: str | None) -> Response | None:
         """None lets a handshake go on; too many at once are told when to come back, before they cost a session.
 
         Who shows no token, or a wrong one, is told by `goodbye`: a browser does not see what is answered here.
         """
         gateway = self._gateway
-        grant = None if token is None else gateway.authenticate(token)
+        grant = gateway.granted(connection, token)
         if grant is None:
             return None
         wait_s = gateway.core.knock(grant, gateway.now_s)
@@ -145,8 +149,7 @@ class Http:
         return foreign(reach, headers.get_all("Host"), headers.get_all("Origin"), fetched)
 
     async def _answer(self, connection: ServerConnection, request: Request, path: str) -> Response:
-        token = bearer(request.headers)
-        grant = None if token is None else self._gateway.authenticate(token)
+        grant = self._gateway.granted(connection, bearer(request.headers))
         match path.strip("/").split("/"):
             case [""]:
                 return plain(http.HTTPStatus.OK, POINTER)

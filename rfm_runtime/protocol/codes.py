@@ -53,7 +53,7 @@ CLOSE_REASONS: dict[int, str] = {
     CloseCode.PROTOCOL: "a message that is not rfm.v1",
     CloseCode.INVALID_TOKEN: "the token is not valid here",
     CloseCode.AUTH_TIMEOUT: "no hello in time",
-    CloseCode.REVOKED: "the token was revoked",
+    CloseCode.REVOKED: "the token or certificate was revoked",
     CloseCode.CONNECTION_LIMIT: "too many connections of this user or address",
     CloseCode.VERSION: "no common protocol version: this server speaks rfm.v1 (rfm.v1.json, rfm.v1.msgpack)",
 }

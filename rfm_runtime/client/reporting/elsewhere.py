@@ -94,6 +94,7 @@ class Elsewhere:
             get_token=get_token,
             name="reporter",
             encoding="msgpack",
+            trust=found.trust,
         )
         self._tasks = [loop.create_task(self._keep()), loop.create_task(self._send())]
         for task in self._tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,8 @@ from typing import ClassVar
 import msgspec
 
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.config import Destination, Folders, destination, folders, load
+from rfm_runtime.config import Destination, Folders, Trust, check_url, destination, folders, load
+from rfm_runtime.security.tls import ClientCert
 
 __all__ = ["prepare", "report_to", "serve_here", "serve_here_no_more", "where"]
 
@@ -23,20 +25,34 @@ class _Chosen:
     here: ClassVar[list[Folders]] = []
 
 
-def report_to(url: str | None, token: str | None = None) -> None:
+def report_to(
+    url: str | None,
+    token: str | None = None,
+    *,
+    ca_file: str | os.PathLike[str] | None = None,
+    client_cert: ClientCert | None = None,
+    allow_insecure: bool | None = None,
+) -> None:
     """Report all operations of this process, present ones too, to the server at `url`; None: where it was before.
 
     url: e.g. wss://render.example.org:8765. token: for it; without one, what RFM_TOKEN or RFM_TOKEN_FILE say.
-    Raises ConfigError for an address that is none, and without a token.
+    ca_file, client_cert, allow_insecure: as of `AsyncClient`. Raises ConfigError for an address that is none, and
+    without a token and a client certificate; InsecureUrlError if others could read the token.
     """
     prepare()
     if url is None:
         _Chosen.by_program = None
-    elif token is not None:
+        return
+    trust = Trust(ca_file, client_cert, allow_insecure).resolved()
+    if token is not None or client_cert is not None:
         # As it was read from a file, with the end of its line.
-        _Chosen.by_program = Destination(url, token.strip())
+        chosen: Destination | None = Destination(url, (token or "").strip(), trust)
     else:
-        _Chosen.by_program = destination({**os.environ, "RFM_URL": url})
+        chosen = destination({**os.environ, "RFM_URL": url})
+        chosen = None if chosen is None else replace(chosen, trust=trust)
+    if chosen is not None:
+        check_url(chosen.url, chosen.token, trust)
+    _Chosen.by_program = chosen
 
 
 def prepare() -> None:

@@ -1,4 +1,4 @@
-"""Who a token lets in, and until when."""
+"""Who a token or a certificate lets in, and until when."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class Grant(Struct, frozen=True):
     """principal: whose token it is. expires_at_ms: ms since 1970; None: never.
 
     token_id, issued_at_ms: which token it is, so that it can be revoked; "" and 0 of one that cannot be.
+    by_certificate: a client certificate said so, and no token.
     """
 
     principal: Principal
     expires_at_ms: int | None = None
     token_id: str = ""
     issued_at_ms: int = 0
+    by_certificate: bool = False
 
 
 Authenticate = Callable[[str], Grant | None]

@@ -98,6 +98,13 @@ class Door:
         self.by_user[grant.principal.user] += 1
         self.by_address[session.address] -= 1
 
+    def exchange(self, session: Session, grant: Grant) -> None:
+        """It came in by its certificate, and shows a token, which may be another user's: it counts for that one."""
+        if session.principal is not None:
+            self.by_user[session.principal.user] -= 1
+        session.grant = grant
+        self.by_user[grant.principal.user] += 1
+
     def leave(self, session: Session) -> None:
         """Its connection is gone."""
         if session.principal is None:

@@ -305,6 +305,26 @@ class GatewayCore:
         self.superseded += session.superseded
         self._door.leave(session)
 
+    def certified(self, number: int, grant: Grant | None, refusal: str | None, now_ms: int) -> list[Command]:
+        """What the server's files now say of the certificate of a session's connection; others have none.
+
+        grant: what it grants by itself. refusal: why a connection with it has to end, whoever it is.
+        """
+        session = self.sessions.get(number)
+        if session is None or session.closing is not None:
+            return []
+        was = session.grant if session.grant is not None and session.grant.by_certificate else None
+        if refusal is not None or (was is not None and grant is None):
+            self.counts["revoked_certificates"] += 1
+            return [self._close(session, CloseCode.REVOKED, now_ms)]
+        if was is None or grant is None or grant == was:
+            return []
+        if grant.principal.user != was.principal.user:
+            # Somebody else from now on: what it was shown, and what it reports, is not that one's.
+            return [self._close(session, CloseCode.RESYNC, now_ms)]
+        self._renew(session, grant, now_ms)
+        return []
+
     # --- what watchers say ------------------------------------------------------------------
 
     def wait_s(self, number: int, now_s: float) -> float:
@@ -392,6 +412,13 @@ class GatewayCore:
             if refused is not None:
                 return [self._close(session, refused.code, now_ms)]
             self._door.admit(session, grant)
+        elif hello.token and session.grant is not None and session.grant.by_certificate:
+            # A browser has no header for it. A token that is shown decides, whoever the certificate is.
+            grant = self._authenticate(hello.token)
+            if grant is None:
+                self.counts["refused_token"] += 1
+                return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
+            self._door.exchange(session, grant)
         session.resume = hello.resume
         session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
         session.client = hello.client.name

@@ -41,6 +41,7 @@ NAMES = [
     "ResilientWebSocketClient",
     "ResourceMonitor",
     "RfmError",
+    "SecureProgressServer",
     "__version__",
     "current_operation",
     "operation",

@@ -33,6 +33,8 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "broker_key": ("a" * 64, "b" * 64, "0" * 64),
     "data_address": ("10.0.0.2:8780", "10.0.0.3:1", "localhost:65535"),
     "interrupted": ("fail", "resume", "fail"),
+    "allow_insecure": (True, False, True),
+    "tls_client_auth": ("optional", "required", "optional"),
     "gateways": (2, 3, 4),
     "cancel_deadline_s": (2, 3, 4),
     "stale_after_s": (1, 2, 4),
@@ -96,6 +98,10 @@ def test_the_command_line_wins_then_the_environment_then_the_file_then_the_defau
     def layer(place: str, index: int) -> dict[str, Any]:
         return {key: VALUES[key][index] for key, places in given_in.items() if place in places}
 
+    if any(places and key.startswith("tls_") for key, places in given_in.items()):
+        # One alone is refused.
+        given_in = {**{key: {"file"} for key in ("tls_certificate", "tls_key", "tls_client_ca")}, **given_in}
+        given_in = {key: places or {"file"} for key, places in given_in.items()}
     settings_file.write_text(toml(**layer("file", 0)))
     environ = {f"RFM_{key.upper()}": in_a_variable(value) for key, value in layer("environment", 1).items()}
     loaded = load(layer("option", 2), file=settings_file, environ=environ)
@@ -291,7 +297,32 @@ def test_plain_text_off_loopback_is_refused(host: str) -> None:
     assert "ssh -L" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+@pytest.mark.parametrize("options", [{"tls_certificate": "/c", "tls_key": "/k"}, {"allow_insecure": True}])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.org"])
+def test_off_loopback_it_is_tls_or_what_was_asked_for(host: str, options: dict[str, Any]) -> None:
+    loaded = load({"host": host, **options}, environ={}).settings
+    assert (loaded.host, loaded.uses_tls) == (host, "tls_key" in options)
+
+
+@pytest.mark.scenario("G5")
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"tls_certificate": "/c"}, "tls_key"),
+        ({"tls_key": "/k"}, "tls_certificate"),
+        ({"tls_client_ca": "/a"}, "tls_certificate"),
+        ({"tls_certificate": "/c", "tls_key": "/k", "tls_client_crl": "/r"}, "tls_client_ca"),
+        ({"tls_certificate": "/c", "tls_key": "/k", "tls_users": "/u"}, "tls_client_ca"),
+        ({"tls_client_auth": "required"}, "tls_client_ca"),
+    ],
+)
+def test_half_of_tls_is_refused_and_never_plain_text(given: dict[str, Any], needed: str) -> None:
+    with pytest.raises(ConfigError, match=f"{needed} is not") as caught:
+        load(given, environ={})
+    assert needed in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_is_accepted(host: str) -> None:
     assert load({"host": host}, environ={}).settings.host == host
 
