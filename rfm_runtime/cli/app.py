@@ -44,6 +44,7 @@ from rfm_runtime.cli import (
     stop,
     watch,
 )
+from rfm_runtime.cli.reaching import reaching
 from rfm_runtime.cli.text import fault
 from rfm_runtime.errors import (
     MissingExtraError,
@@ -124,6 +125,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+TO_A_SERVER = {
+    *(status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel, pause.pause, resume.resume),
+    *(priority.priority, explain.explain, recolour.recolour, show.show, history.history, report.report),
+    simulate.simulate,
+}
+
 for command in (
     *(start.start, stop.stop, status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel),
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
@@ -131,8 +138,9 @@ for command in (
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     *(chaos.chaos, permissions.permissions),
 ):
+    run_command = reaching(command) if command in TO_A_SERVER else command
     # `priority ID -5`: a number and no option.
-    app.command(context_settings={"ignore_unknown_options": command is priority.priority})(command)
+    app.command(context_settings={"ignore_unknown_options": command is priority.priority})(run_command)
 app.add_typer(certs.app, name="certs")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")

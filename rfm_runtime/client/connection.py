@@ -15,8 +15,9 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -101,11 +102,21 @@ class _Hearing(ClientConnection):
 
     on_bytes: Callable[[], None] | None = None
 
+    def __init__(self, *arguments: Any, on_lost: Callable[[Exception], None], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._on_lost = on_lost
+
     def data_received(self, data: bytes) -> None:
         """As the library says."""
         if self.on_bytes is not None:
             self.on_bytes()
         super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As the library says, which keeps to itself what TLS says of a handshake that seemed to be over."""
+        if exc is not None:
+            self._on_lost(exc)
+        super().connection_lost(exc)
 
 
 class Connection:
@@ -224,6 +235,8 @@ class Connection:
         """One connection, from opening to its end; why it ended."""
         self._goodbye = None
         self._gave_up_s = None
+        faults: list[Exception] = []
+        options: dict[str, Any] = {}
         try:
             url, token, options = self._where()
             self._used_token = token
@@ -237,7 +250,7 @@ class Connection:
                 open_timeout=OPEN_S,
                 close_timeout=1.0,
                 proxy=None,
-                create_connection=_Hearing,
+                create_connection=cast("type[ClientConnection]", partial(_Hearing, on_lost=faults.append)),
                 **options,
             ) as connection:
                 await self._converse(connection, token)
@@ -245,7 +258,7 @@ class Connection:
         except (CertificateError, InsecureUrlError) as unsafe:
             return Failure(unsafe.message, retry=False, error=unsafe)
         except ConnectionClosed as closed:
-            return refused_by_tls(closed) or self._closed(closed)
+            return refused_by_tls(closed, *faults) or self._closed(closed)
         except InvalidStatus as refused:
             return _refused(refused.response)
         except InvalidURI as bad:
@@ -267,9 +280,10 @@ class Connection:
         except socket.gaierror as unknown:
             return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
         except (OSError, TimeoutError, InvalidHandshake) as broken:
-            return refused_by_tls(broken) or Failure(
-                f"no connection: {str(broken) or type(broken).__name__}", retry=True
-            )
+            said = str(broken) or type(broken).__name__
+            if isinstance(broken, ConnectionResetError) and "ssl" in options:
+                said = "closed while TLS was begun; does that port speak it?"
+            return refused_by_tls(broken, *faults) or Failure(f"no connection: {said}", retry=True)
 
     def _where(self) -> tuple[str, str, dict[str, Any]]:
         """Address, token, and what TLS takes. Raises CertificateError, InsecureUrlError, NoRuntimeError."""

@@ -90,11 +90,12 @@ def distrusted(error: ssl.SSLCertVerificationError, host: str | None, *, again: 
     return Failure(reason, retry=again, nearby=again, error=CertificateError(reason, hint=hint))
 
 
-def refused_by_tls(error: BaseException) -> Failure | None:
-    """What ends every try, found among the causes of a broken connection; None: another one may succeed."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, ssl.SSLError):
-        found = found.__cause__ or found.__context__
+def refused_by_tls(*errors: BaseException) -> Failure | None:
+    """What ends every try, found among what broke a connection, or caused that; None: another try may succeed."""
+    found = next((error for error in errors if isinstance(error, ssl.SSLError)), None)
+    if found is None:
+        causes = (error.__cause__ or error.__context__ for error in errors)
+        found = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if found is None:
         return None
     reason = (found.reason or "").upper()

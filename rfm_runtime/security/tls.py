@@ -22,6 +22,8 @@ T = TypeVar("T")
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2. Those of 1.3 are OpenSSL's three, all of them authenticated and with forward secrecy."""
 
+NO_TLS = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL")
+
 OTHERS = 0o037
 """Mode bits that a key must not have: a group may read it, others nothing."""
 
@@ -42,6 +44,32 @@ class Newest(ssl.SSLContext):
         return self.current.wrap_bio(*arguments, **options)
 
 
+class _Telling(ssl.SSLObject):
+    """Has the peer told why a handshake failed, before the connection is closed.
+
+    asyncio closes at once, with the alert unsent: a client could not tell a certificate that is not taken from a
+    network that broke, and would try again. So a failure is said to want more data first, for which what waits is
+    sent; the peer's end, or the handshake's time-out, ends it then.
+    """
+
+    _failed: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        """As the library says."""
+        if self._failed is not None:
+            raise self._failed
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError, ssl.SSLEOFError):
+            raise
+        except ssl.SSLError as error:
+            if error.reason in NO_TLS:
+                # Who speaks plain text understands no alert.
+                raise
+            self._failed = error
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "the alert is not sent yet") from error
+
+
 def server_context(
     certificate: Path, key: Path, *, client_ca: Path | None = None, client_crl: Path | None = None, required: bool
 ) -> ssl.SSLContext:
@@ -54,6 +82,7 @@ def server_context(
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
+    context.sslobject_class = _Telling
     _load(lambda: context.load_cert_chain(certificate, key, password=_no_password), certificate)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
