@@ -27,6 +27,7 @@ from rfm_runtime.gateway.gateway import Endpoints as GatewayEndpoints
 from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
+from rfm_runtime.observe.audit import audited
 from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
 from rfm_runtime.security import token as tokens
@@ -225,7 +226,8 @@ class Run:
             context.destroy(linger=0)
             raise
         try:
-            await self._serve_watchers(broker, context)
+            with audited(self.settings, "server"):
+                await self._serve_watchers(broker, context)
         finally:
             try:
                 await broker.stop()

@@ -27,6 +27,7 @@ from rfm_runtime.app.restarts import Restarts, ended, recent
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe import logs, troubles
+from rfm_runtime.observe.audit import audited
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 from rfm_runtime.security import token
 from rfm_runtime.security.authority import weakness
@@ -84,10 +85,11 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
                 if weak is not None:
                     logs.get("supervisor").warning("weak_secret", what=weak)
             supervisor = _Supervisor(settings, listener, tls, on_status or _silent)
-            try:
-                return supervisor.run()
-            finally:
-                remove_run_files(where)
+            with audited(settings, "supervisor"):
+                try:
+                    return supervisor.run()
+                finally:
+                    remove_run_files(where)
     finally:
         if ephemeral:
             shutil.rmtree(where.state, ignore_errors=True)

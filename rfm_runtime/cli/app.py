@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from rfm_runtime import __version__
 from rfm_runtime.cli import (
+    audit,
     cancel,
     certs,
     chaos,
@@ -136,7 +137,7 @@ for command in (
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
     *(formulas.formulas, probe.probe, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
-    *(chaos.chaos, permissions.permissions),
+    *(chaos.chaos, permissions.permissions, audit.audit),
 ):
     run_command = reaching(command) if command in TO_A_SERVER else command
     # `priority ID -5`: a number and no option.

@@ -11,10 +11,10 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, reader_gone, settings
 from rfm_runtime.cli.text import printable
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.config import folders
+from rfm_runtime.config import Folders, folders
 from rfm_runtime.errors import BadRequestError, NoRuntimeError
 
-__all__ = ["line", "logs"]
+__all__ = ["line", "logs", "new_entries", "where_it_is"]
 
 POLL_S = 0.2
 TAIL_BYTES = 1024 * 1024
@@ -38,7 +38,7 @@ def logs(
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
     """Show what the runtime's processes logged, in order."""
-    folder = _folder(state_dir, runtime_dir)
+    folder = where_it_is(state_dir, runtime_dir).logs
     there = sorted(folder.glob("*.log"))
     paths = [path for path in there if component is None or path.stem.startswith(component)]
     if not there:
@@ -47,26 +47,26 @@ def logs(
         known = ", ".join(path.stem for path in there)
         raise BadRequestError(f"there is no component {component!r}", hint=f"choose one of: {known}")
     offsets = {path: max(0, path.stat().st_size - TAIL_BYTES) for path in paths}
-    _show(_wanted(_new(offsets), operation)[-lines:], as_json)
+    _show(_wanted(new_entries(offsets), operation)[-lines:], as_json)
     while follow:
         if reader_gone(POLL_S):
             raise BrokenPipeError
-        _show(_wanted(_new(offsets), operation), as_json)
+        _show(_wanted(new_entries(offsets), operation), as_json)
 
 
-def _folder(state_dir: str | None, runtime_dir: str | None) -> Path:
-    """Of the running runtime, wherever its state is; else of the settings."""
+def where_it_is(state_dir: str | None, runtime_dir: str | None) -> Folders:
+    """The folders of the running runtime, wherever its state is; else of the settings."""
     where = folders(settings(state_dir=state_dir, runtime_dir=runtime_dir))
     if state_dir is None:
         try:
             state = ConnectionInfo.read(where.connection).state_dir
         except NoRuntimeError:
-            return where.logs
-        return folders(settings(state_dir=state, runtime_dir=runtime_dir)).logs
-    return where.logs
+            return where
+        return folders(settings(state_dir=state, runtime_dir=runtime_dir))
+    return where
 
 
-def _new(offsets: dict[Path, int]) -> list[dict[str, Any]]:
+def new_entries(offsets: dict[Path, int]) -> list[dict[str, Any]]:
     """What was logged since; the offsets move on."""
     entries = []
     for path, start in offsets.items():

@@ -94,6 +94,11 @@ class Folders(Struct, frozen=True):
         return self.state / "logs"
 
     @property
+    def audit(self) -> Path:
+        """Who came in, was refused, and did what to whom: a file a process; 0700."""
+        return self.state / "audit"
+
+    @property
     def connection(self) -> Path:
         """Where, and with which token, a client of this user connects; 0600."""
         return self.runtime / "connection.json"

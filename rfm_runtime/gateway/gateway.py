@@ -49,6 +49,7 @@ from rfm_runtime.gateway.metrics import Metrics
 from rfm_runtime.gateway.reporters import Endpoints, Reporters
 from rfm_runtime.gateway.siblings import Siblings
 from rfm_runtime.observe import logs, troubles
+from rfm_runtime.observe.audit import AuditLog
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
 from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
@@ -150,6 +151,7 @@ class Gateway:
         )
         self.metrics = Metrics(self.core)
         self.certificates = Certificates(tls, folders(settings).served_certificate)
+        self._audit = AuditLog(folders(settings).audit, source.name)
         self._siblings = Siblings(context, source.name, gateways or {}, lambda: self.metrics.text(self.core))
         self.ready = asyncio.Event()
         self._connections: dict[int, ServerConnection] = {}
@@ -241,6 +243,8 @@ class Gateway:
             rpc.close()
         self._reporters.close()
         self._siblings.close()
+        self._audit.write(self.core.notes.take(all_of_it=True))
+        self._audit.close()
         log.info("gateway_stopped")
 
     def used(self, report: ResourceReport) -> None:
@@ -349,7 +353,8 @@ class Gateway:
         except RfmError as error:
             answer = error_info(error)
         self.metrics.request.observe(self._loop.time() - begin_s)
-        self.core.replied(command.session, command.request_id, answer, _now_ms())
+        self.core.replied(command.session, command.request_id, answer, _now_ms(), command.message)
+        self._write_down()
         self._flush(command.session)
 
     def _on_push(self, session: int, message: Struct) -> None:
@@ -524,6 +529,12 @@ class Gateway:
                     self._spawn(self._close(command))
                 case Ask():
                     self._ask([command])
+        self._write_down()
+
+    def _write_down(self) -> None:
+        """What happened just now is on disk before anybody is told of it."""
+        if self.core.notes.has_lines:
+            self._audit.write(self.core.notes.take())
 
     async def _close(self, command: Close) -> None:
         connection = self._connections.get(command.session)
@@ -590,6 +601,7 @@ class Gateway:
             self._ask(self.core.ask_again(now_s))
         self._reporters.push_again()
         self._carry_out(self.core.tick(now_s, _now_ms()))
+        self._audit.write(self.core.notes.take())
         self._flush_all()
 
 

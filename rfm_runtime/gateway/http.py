@@ -45,6 +45,9 @@ SINGLE = ("Host", "Origin", "Authorization", "Upgrade", "Sec-WebSocket-Key", "Se
 BODIES_LIMIT_BYTES = 8 * ARTIFACT_HTTP_LIMIT_BYTES
 """Of files that are being read by all; a quarter of it by one user."""
 
+NOTED = frozenset({"no token", "wrong token", "forbidden", "not to be seen", "rate_limited", "quota_exceeded"})
+"""Reasons that the audit log has."""
+
 LIST_COST = 5.0
 READY_COST = 0.2
 """Of commands; anything else is one."""
@@ -97,21 +100,39 @@ class Http:
         why = self._foreign(connection, request.headers)
         if why is not None:
             self._gateway.core.counts["refused_origin"] += 1
+            self._gateway.core.notes.refused_request(_address(connection), None, "foreign origin")
             return plain(http.HTTPStatus.FORBIDDEN, f"{why}\n")
         path = urlsplit(request.path).path
         refused = self._gateway.certificates.refusal(connection)
         if refused is not None:
             self._gateway.core.counts["refused_certificate"] += 1
+            self._gateway.core.notes.refused_request(_address(connection), None, "certificate")
             return plain(http.HTTPStatus.FORBIDDEN, f"{refused}\n")
         if request.headers.get("Upgrade", "").lower() == "websocket":
             if path not in ("/", "/v1/ws"):
                 return plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
             return self._knock(connection, bearer(request.headers))
+        token = bearer(request.headers)
+        grant = self._gateway.granted(connection, token)
         try:
-            return await self._answer(connection, request, path)
+            answered = await self._answer(connection, grant, path)
         except RfmError as error:
             log.info("http_error", path=path[:128], code=error.code, error=error.message)
+            self._note(connection, grant, path, error.code)
             return refusal(error)
+        if answered.status_code == http.HTTPStatus.UNAUTHORIZED:
+            self._note(connection, None, path, "no token" if token is None else "wrong token")
+        return answered
+
+    def _note(self, connection: ServerConnection, grant: Grant | None, path: str, reason: str) -> None:
+        """For the audit log, if it was for want of a token, a right or room."""
+        core = self._gateway.core
+        parts = path.strip("/").split("/")
+        known = core.replica.operations.get(unquote(parts[2])) if len(parts) > 2 else None
+        if reason == "unknown_operation" and known is not None:
+            reason = "not to be seen"
+        if reason in NOTED:
+            core.notes.refused_request(_address(connection), grant, reason, known.operation_id if known else "")
 
     def _knock(self, connection: ServerConnection, token: str | None) -> Response | None:
         """None lets a handshake go on; too many at once are told when to come back, before they cost a session.
@@ -148,8 +169,7 @@ class Http:
         fetched = (headers.get("Sec-Fetch-Site", ""), headers.get("Sec-Fetch-Mode", ""))
         return foreign(reach, headers.get_all("Host"), headers.get_all("Origin"), fetched)
 
-    async def _answer(self, connection: ServerConnection, request: Request, path: str) -> Response:
-        grant = self._gateway.granted(connection, bearer(request.headers))
+    async def _answer(self, connection: ServerConnection, grant: Grant | None, path: str) -> Response:
         match path.strip("/").split("/"):
             case [""]:
                 return plain(http.HTTPStatus.OK, POINTER)
@@ -171,8 +191,7 @@ class Http:
 
     def _limit(self, connection: ServerConnection, grant: Grant | None, cost: float) -> None:
         # No user is called so: a name has no / in it.
-        address = connection.address if isinstance(connection, Connection) else ""
-        name = f"/{address}" if grant is None else grant.principal.user
+        name = f"/{_address(connection)}" if grant is None else grant.principal.user
         wait_s = self._gateway.core.asked(name, cost, self._gateway.now_s)
         if wait_s > 0.0:
             raise RateLimitedError("too many requests", retry_after_s=wait_s)
@@ -239,6 +258,10 @@ class Http:
             self._bodies += Counter()
 
         connection.on_lost.append(release)
+
+
+def _address(connection: ServerConnection) -> str:
+    return connection.address if isinstance(connection, Connection) else ""
 
 
 def _unauthorized() -> Response:

@@ -394,7 +394,7 @@ class Gate:
     def replied(self, answer: Any) -> None:
         """The broker answers the oldest request that waits."""
         forward = self.forwards.pop(0)
-        self.core.replied(forward.session, forward.request_id, answer, self.now_ms)
+        self.core.replied(forward.session, forward.request_id, answer, self.now_ms, forward.message)
         self._flush_number(forward.session)
 
     def fetched(self, answer: Any) -> None:

@@ -19,6 +19,7 @@ from rfm_runtime.core.sessions.costs import cost_of
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.sessions.forwarding import forwarded
+from rfm_runtime.core.sessions.notes import Notes, named
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
 from rfm_runtime.core.sessions.session import Payload, Session
@@ -199,6 +200,7 @@ class GatewayCore:
         self._asked_ahead_s = now_s - ASK_AHEAD_S
         self.journal: str | None = None
         self._authenticate = authenticate
+        self.notes = Notes(now_s)
         self._door = Door(settings, self.counts, now_s)
         self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
         self._askers = Askers(
@@ -274,7 +276,12 @@ class GatewayCore:
 
     def knock(self, grant: Grant, now_s: float) -> float:
         """Somebody with a valid token asks for a handshake: seconds after which to ask again, 0.0 for now."""
-        return DRAINING_S if self.draining else self._door.knock(grant.principal.user, now_s)
+        if self.draining:
+            return DRAINING_S
+        wait_s = self._door.knock(grant.principal.user, now_s)
+        if wait_s > 0.0:
+            self.notes.refused("", CloseCode.RATE_LIMITED, user=grant.principal.user)
+        return wait_s
 
     def connected(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
         """A WebSocket handshake was made; `grant` if it carried a valid token already."""
@@ -283,6 +290,8 @@ class GatewayCore:
         session = self._door.enter(address, encoding, grant, now_s)
         if isinstance(session, Session):
             self.sessions[session.number] = session
+        else:
+            self.notes.refused(address, session.code, user="" if grant is None else grant.principal.user)
         return session
 
     def asked(self, name: str, cost: float, now_s: float) -> float:
@@ -295,7 +304,9 @@ class GatewayCore:
     def wrong_token(self, address: str, now_s: float) -> Refused:
         """A handshake was made with a token that is none."""
         self.counts["refused_token"] += 1
-        return self._door.stranger(address, now_s) or Refused(CloseCode.INVALID_TOKEN, None)
+        refused = self._door.stranger(address, now_s) or Refused(CloseCode.INVALID_TOKEN, None)
+        self.notes.refused(address, refused.code)
+        return refused
 
     def disconnected(self, number: int) -> None:
         """The connection is gone."""
@@ -330,10 +341,16 @@ class GatewayCore:
     def wait_s(self, number: int, now_s: float) -> float:
         """How long the next message of this session waits before it is taken; 0.0: take it."""
         session = self.sessions.get(number)
-        return 0.0 if session is None else self._door.wait_s(session, now_s)
+        if session is None:
+            return 0.0
+        wait_s = self._door.wait_s(session, now_s)
+        if wait_s > 0.0:
+            self.notes.limited(session, "messages")
+        return wait_s
 
     def received(self, number: int, message: bytes | str, now_s: float, now_ms: int) -> list[Command]:
         """A WebSocket message. Errors of a request are answered; what is not the protocol closes."""
+        self.notes.clock(now_s, now_ms)
         session = self.sessions.get(number)
         if session is None or session.closing is not None:
             return []
@@ -358,6 +375,7 @@ class GatewayCore:
     ) -> list[Command]:
         # Only known types: a name that a client made up must not become a counter.
         self.counts[f"received_{envelope.type}" if envelope.type in REQUESTS else "received_unknown"] += 1
+        request: Struct | None = None
         try:
             request = decode_request(envelope, encoding)
             if isinstance(request, Hello):
@@ -371,6 +389,8 @@ class GatewayCore:
             return self._request(session, envelope.id, request, now_s, now_ms)
         except RfmError as error:
             self._error(session, error, envelope.id, now_ms)
+            if session.principal is not None and request is not None:
+                self.notes.failed(session, envelope.type, named(request), error.code, self.replica.operations)
             if session.principal is None or not session.max_hz:
                 return [self._close(session, CloseCode.PROTOCOL, now_ms)]
             return []
@@ -424,6 +444,7 @@ class GatewayCore:
         session.client = hello.client.name
         session.hello_id = envelope.id
         session.welcome_due = True
+        self.notes.signed_in(session)
         self._greet(session, now_ms)
         return []
 
@@ -476,6 +497,7 @@ class GatewayCore:
             case AuthRefresh():
                 grant = self._authenticate(request.token)
                 if grant is None or grant.principal.user != who.user:
+                    self.notes.refused(session.address, CloseCode.INVALID_TOKEN, user=who.user)
                     raise BadRequestError("the token is not a fresh one of the same user")
                 self._renew(session, grant, now_ms)
                 self._reply(session, Ok(), request_id, now_ms)
@@ -514,6 +536,7 @@ class GatewayCore:
         """Another token of the same user: what it allows no more ends at once."""
         session.grant = grant
         session.warned = False
+        self.notes.renewed(session)
         if session.reporting is not None:
             session.reporting.principal = grant.principal
         if session.sight is None:
@@ -564,6 +587,7 @@ class GatewayCore:
             # Its own hello is no business of a program that has not said any.
             if asked.request_id is not None or not isinstance(asked.message, OwnerHello):
                 self._error(session, answer, asked.request_id, now_ms)
+                self.notes.reported(session, asked.message, answer.code)
             return []
         reply = session.reporting.answered(asked.message, answer)
         if asked.request_id is not None:
@@ -660,11 +684,15 @@ class GatewayCore:
 
     # --- sending ----------------------------------------------------------------------------
 
-    def replied(self, number: int, request_id: int | None, answer: Struct | ErrorInfo, now_ms: int) -> None:
-        """The answer to a `Forward`."""
+    def replied(
+        self, number: int, request_id: int | None, answer: Struct | ErrorInfo, now_ms: int, asked: Struct | None = None
+    ) -> None:
+        """The answer to a `Forward`. asked: its message."""
         session = self.sessions.get(number)
         if session is not None:
             self._reply(session, answer, request_id, now_ms)
+            if asked is not None:
+                self.notes.answered(session, asked, answer, self.replica.operations)
 
     def fetched(self, number: int, request_id: int | None, answer: Struct, now_ms: int) -> None:
         """The answer to a `Fetch`."""
@@ -688,6 +716,7 @@ class GatewayCore:
 
     def _close(self, session: Session, code: int, now_ms: int, retry_after_ms: int | None = None) -> Close:
         session.closing = code
+        self.notes.ended(session, code)
         self._reply(session, goodbye(code, retry_after_ms), None, now_ms)
         self.counts[f"closed_{code}"] += 1
         return Close(session.number, code)
@@ -720,6 +749,7 @@ class GatewayCore:
     def tick(self, now_s: float, now_ms: int) -> list[Command]:
         """Deadlines of sessions: hello, waiting places, stalled writes, heartbeats."""
         commands: list[Command] = []
+        self.notes.clock(now_s, now_ms)
         self.replica.forget(self.settings.finished_keep)
         for session in list(self.sessions.values()):
             if session.closing is not None:
@@ -807,6 +837,7 @@ class GatewayCore:
         """Raise AssertionError if counts and tables disagree."""
         self.replica.sanity_check()
         self.doorstep.sanity_check()
+        self.notes.sanity_check()
         by_address = Counter(session.address for session in self.sessions.values() if session.principal is None)
         if by_address != +self._door.by_address:
             raise AssertionError(f"connections by address: {self._door.by_address} against {by_address}")

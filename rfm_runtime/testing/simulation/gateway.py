@@ -116,7 +116,7 @@ class Gateway(Gate):
                 answer = self.core.unavailable("the broker")
             elif not isinstance(answer, ErrorInfo):
                 answer = translated(answer, forward.message)
-            self.core.replied(forward.session, forward.request_id, answer, self.now_ms)
+            self.core.replied(forward.session, forward.request_id, answer, self.now_ms, forward.message)
             self.flush_all()
 
         return answered
