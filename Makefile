@@ -6,14 +6,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+PYTHON27 ?= python2.7
+WSTEST := $(VENV)/.wstest
 # Unit and property tests first, then what starts whole runtimes, then what has seconds to keep and runs by itself.
 JOBS ?= auto
 ONLY ?=
 SEEDS ?= 50000
 FIRST ?= 0
 MINUTES ?= 60
+COUNT ?= 1000000
+SEED ?= 0
 
-.PHONY: help install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden
+.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +50,9 @@ faults: $(STAMP) ## kill, freeze and starve real processes, the long way too; th
 simulation: $(STAMP) ## SEEDS simulated histories of the whole system, from seed FIRST on; failing ones are made small
 	$(BIN)/python -P -m rfm_runtime.testing.simulation run --seeds $(SEEDS) --first $(FIRST)
 
+fuzz: $(STAMP) ## COUNT=1000000 hostile inputs for both codecs and the gateway's core, from SEED on; does anything grow?
+	$(BIN)/python -P -m tests.fuzz --count $(COUNT) --seed $(SEED)
+
 endurance: $(STAMP) ## a render of MINUTES=60 survives the death of everything
 	ENDURANCE_MINUTES=$(MINUTES) $(BIN)/pytest -q -s tests/integration/test_endurance.py
 
@@ -62,6 +69,17 @@ cov: $(STAMP) ## coverage, jitted code interpreted
 $(PEERS): requirements/bench.lock $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.lock
 	@touch $@
+
+# virtualenv, since Python 2.7 has no venv; the suite's packages stay out of ours.
+$(WSTEST): requirements/autobahn.lock $(STAMP)
+	@$(PYTHON27) -m pip --version >/dev/null 2>&1 || { echo "a Python 2.7 with pip is needed: make autobahn PYTHON27=/path/to/python2.7"; exit 1; }
+	$(PYTHON27) -m pip install --quiet --upgrade --target $(WSTEST).virtualenv virtualenv==20.15.1
+	PYTHONPATH=$(WSTEST).virtualenv $(PYTHON27) -m virtualenv --quiet $(WSTEST)
+	$(WSTEST)/bin/pip install --quiet --no-deps -r requirements/autobahn.lock
+	@touch $@
+
+autobahn: $(WSTEST) ## the outside conformance suite for WebSocket servers (Python 2.7); DOCS=1 for the table in the docs
+	$(BIN)/python -P loadtests/autobahn/run.py --wstest $(WSTEST)/bin/wstest $(if $(DOCS),--docs)
 
 bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)

@@ -23,13 +23,19 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
+from rfm_runtime.config import Settings
 from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.gateway import answers
 
-__all__ = ["Connection", "Threshold"]
+__all__ = ["CLOSE_S", "Connection", "Threshold", "options"]
+
+CLOSE_S = 1.0
+
+PONG_LEAST_S = 10.0
+"""For the answer to a ping, however often there is one: on a narrow network it waits for what was sent before it."""
 
 HEAD_LIMIT_BYTES = 16 * 1024
 """A request line and its headers: a token, and the cookies of other servers that a browser has for localhost."""
@@ -55,6 +61,23 @@ SLOWEST_BYTES_PER_S = 10_000
 """Who reads an answer more slowly is cut off."""
 
 _COUNTED = (Opcode.PING, Opcode.PONG, Opcode.CONT)
+
+
+def options(settings: Settings, threshold: Threshold) -> dict[str, Any]:
+    """How a gateway uses the library, as arguments of `websockets.asyncio.server.serve`."""
+    return {
+        "compression": None,
+        "max_size": settings.inbound_limit_bytes,
+        "ping_interval": settings.heartbeat_s,
+        "ping_timeout": max(settings.heartbeat_s, PONG_LEAST_S),
+        "close_timeout": CLOSE_S,
+        # Each has a timer of its own until its request is there, and one for the answer to be read.
+        "open_timeout": None,
+        "create_connection": partial(Connection, threshold),
+        # Writes are paced by the core; this is only where the transport begins to say "full".
+        "write_limit": settings.write_limit_bytes,
+        "server_header": None,
+    }
 
 
 class Threshold:
@@ -191,6 +214,19 @@ class Connection(ServerConnection):
         """An answer of that length is about to be sent: how long it may take to be read."""
         self.close_timeout = FLUSH_S + body_bytes / SLOWEST_BYTES_PER_S
         self._late = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def put(self, data: bytes, *, text: bool) -> None:
+        """A message into its buffer, without waiting: what `websockets.broadcast` does for one connection.
+
+        Nothing if it is closing: a peer may do that at any moment.
+        """
+        if self.protocol.state is not State.OPEN:
+            return
+        if text:
+            self.protocol.send_text(data)
+        else:
+            self.protocol.send_binary(data)
+        self.send_data()
 
     # --- reading ----------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import Coroutine, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import zmq
@@ -42,7 +41,7 @@ from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.gateway.certificates import Certificates
-from rfm_runtime.gateway.connection import Connection, Threshold
+from rfm_runtime.gateway.connection import CLOSE_S, Connection, Threshold, options
 from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.gateway.metrics import Metrics
@@ -100,11 +99,6 @@ PAINT_S = 65.0
 """Longer than an engine gives a process that colours a frame."""
 ASK_S = 2.0
 ENGINES_LIMIT = 64
-PONG_LEAST_S = 10.0
-"""For the answer to a ping, however often there is one: on a narrow network it waits for what was sent before it."""
-
-CLOSE_S = 1.0
-
 LOOK_S = 2.0
 """How often it is looked whether certificate files are others; SIGHUP says so at once."""
 
@@ -154,7 +148,7 @@ class Gateway:
         self._audit = AuditLog(folders(settings).audit, source.name)
         self._siblings = Siblings(context, source.name, gateways or {}, lambda: self.metrics.text(self.core))
         self.ready = asyncio.Event()
-        self._connections: dict[int, ServerConnection] = {}
+        self._connections: dict[int, Connection] = {}
         self._engines: dict[str, Rpc] = {}
         self._reporters = Reporters(context, endpoints, on_push=self._on_push, on_control=self._on_control)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,17 +192,7 @@ class Gateway:
             select_subprotocol=_select,
             process_request=self._http.process,
             process_response=self._http.harden,
-            compression=None,
-            max_size=self._settings.inbound_limit_bytes,
-            ping_interval=self._settings.heartbeat_s,
-            ping_timeout=max(self._settings.heartbeat_s, PONG_LEAST_S),
-            close_timeout=CLOSE_S,
-            # Each has a timer of its own until its request is there, and one for the answer to be read.
-            open_timeout=None,
-            create_connection=cast("type[ServerConnection]", partial(Connection, threshold)),
-            # Writes are paced by the core; this is only where the transport begins to say "full".
-            write_limit=self._settings.write_limit_bytes,
-            server_header=None,
+            **options(self._settings, threshold),
         )
         if self.certificates.context is not None:
             self._following = self._loop.create_task(self._follow_certificates())
@@ -461,8 +445,9 @@ class Gateway:
 
     # --- connections ------------------------------------------------------------------------
 
-    async def _connection(self, connection: ServerConnection) -> None:
+    async def _connection(self, accepted: ServerConnection) -> None:
         """Handler of one WebSocket, from handshake to close."""
+        connection = cast(Connection, accepted)
         now_s = self._loop.time()
         encoding: Encoding = SUBPROTOCOLS.get(connection.subprotocol or "", "json")
         request = connection.request
@@ -494,12 +479,12 @@ class Gateway:
             self._reporters.drop(session.number)
             bound.info("disconnected", client=session.client, code=connection.close_code, hz=session.pace.hz)
 
-    async def _refuse(self, connection: ServerConnection, encoding: Encoding, refused: Refused) -> None:
+    async def _refuse(self, connection: Connection, encoding: Encoding, refused: Refused) -> None:
         farewell = encode(goodbye(refused.code, refused.retry_after_ms), encoding, ts=_now_ms())
         self._write(connection, farewell, text=encoding == "json")
         await connection.close(refused.code, CLOSE_REASONS.get(refused.code, ""))
 
-    async def _read(self, connection: ServerConnection, session: Session) -> None:
+    async def _read(self, connection: Connection, session: Session) -> None:
         welcomed = False
         async for message in connection:
             wait_s = self.core.wait_s(session.number, self._loop.time())
@@ -579,13 +564,8 @@ class Gateway:
             self._write(connection, join([payload.data for payload in binary], "msgpack"), text=False)
         self.metrics.messages.inc(len(payloads))
 
-    def _write(self, connection: ServerConnection, data: bytes, *, text: bool) -> None:
-        """Into the connection's buffer, without waiting: what `websockets.broadcast` does for one connection."""
-        if text:
-            connection.protocol.send_text(data)
-        else:
-            connection.protocol.send_binary(data)
-        connection.send_data()
+    def _write(self, connection: Connection, data: bytes, *, text: bool) -> None:
+        connection.put(data, text=text)
         self.metrics.written.inc(len(data))
 
     # --- time -------------------------------------------------------------------------------
