@@ -80,7 +80,9 @@ async def ours() -> Server:
     step = Doorstep(settings.handshakes_open, settings.connections_per_address)
     threshold = Threshold(step, Counter(), settings.hello_timeout_s)
     handler: Any = echo_as_a_gateway_writes
-    return await serve(handler, sock=Listener(listen(settings)), **options(settings, threshold))
+    listener = Listener(listen(settings))
+    listener.on_accept = threshold.came
+    return await serve(handler, sock=listener, **options(settings, threshold))
 
 
 async def tested(wstest: Path, cases: list[str], reports: Path) -> dict[str, dict[str, dict[str, Any]]]:

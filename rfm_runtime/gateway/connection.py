@@ -12,7 +12,10 @@ Owned by the gateway's loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
+import socket
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -88,22 +91,35 @@ class Threshold:
         self.timeout_s = timeout_s
         self._doorstep = doorstep
         self._numbers = count()
-        self._silent: dict[int, Connection] = {}
+        self._silent: dict[int, weakref.ref[socket.socket]] = {}
+        self._number_of: dict[int, int] = {}
 
-    def came(self, connection: Connection, address: str) -> int:
-        """Its number here. Another one may have to go for it."""
+    def came(self, accepted: socket.socket, address: str) -> None:
+        """It waits here from its TLS handshake on. Another one may have to go for it."""
         number = next(self._numbers)
-        self._silent[number] = connection
+        self._silent[number] = weakref.ref(accepted)
+        self._number_of[accepted.fileno()] = number
+        # A TLS handshake that fails is told to nobody: the socket is let go of, and that is all.
+        weakref.finalize(accepted, self.left, number).atexit = False
         gone = self._doorstep.came(number, address)
-        if gone is not None:
-            self.counts["refused_silent"] += 1
-            self._silent.pop(gone).transport.abort()
-        return number
+        if gone is None:
+            return
+        self.counts["refused_silent"] += 1
+        oldest = self._silent.pop(gone)()
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
 
-    def left(self, number: int) -> None:
+    def number_of(self, transport: asyncio.BaseTransport) -> int | None:
+        """Of a connection whose TLS handshake is made, or that needs none."""
+        accepted = transport.get_extra_info("socket")
+        return None if accepted is None else self._number_of.pop(accepted.fileno(), None)
+
+    def left(self, number: int | None) -> None:
         """It has said what it wants, or is gone. Idempotent."""
-        self._doorstep.left(number)
-        self._silent.pop(number, None)
+        if number is not None:
+            self._doorstep.left(number)
+            self._silent.pop(number, None)
 
 
 class Connection(ServerConnection):
@@ -113,7 +129,7 @@ class Connection(ServerConnection):
         super().__init__(*args, **kwargs)
         self.on_lost: list[Callable[[], None]] = []
         self._threshold = threshold
-        self._number = -1
+        self._number: int | None = None
         self._head_bytes = 0
         self._refused = False
         self._late: asyncio.TimerHandle | None = None
@@ -144,7 +160,7 @@ class Connection(ServerConnection):
         self._late = self.loop.call_later(
             self._threshold.timeout_s, self._refuse, http.HTTPStatus.REQUEST_TIMEOUT, "no request in time"
         )
-        self._number = self._threshold.came(self, self.address)
+        self._number = self._threshold.number_of(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As asyncio says."""

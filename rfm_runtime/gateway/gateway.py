@@ -183,11 +183,15 @@ class Gateway:
         self._spawn(self._introduce())
         self._ask(self.core.replica.restart())
         self._http = Http(self, self._settings)
+        context = self.certificates.context
         threshold = Threshold(self.core.doorstep, self.core.counts, self._settings.hello_timeout_s)
+        listener.on_accept = threshold.came
         self._server: Server = await serve(
             self._connection,
             sock=listener,
-            ssl=self.certificates.context,
+            ssl=context,
+            ssl_handshake_timeout=None if context is None else self._settings.hello_timeout_s,
+            ssl_shutdown_timeout=None if context is None else CLOSE_S,
             subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS],
             select_subprotocol=_select,
             process_request=self._http.process,

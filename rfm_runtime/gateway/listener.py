@@ -7,6 +7,7 @@ gateways are woken by a connection; the first to accept has it.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Listener"]
@@ -22,6 +23,8 @@ class Listener(socket.socket):
     def __init__(self, shared: socket.socket) -> None:
         super().__init__(fileno=shared.detach())
         self._accepted = 0
+        self.on_accept: Callable[[socket.socket, str], None] | None = None
+        """Told of each connection and its address, before anything was read of it, or a TLS handshake begun."""
 
     def listen(self, backlog: int = 0, /) -> None:
         """It listens already. Asyncio says it again with a backlog of its own, and that would be everybody's."""
@@ -32,9 +35,11 @@ class Listener(socket.socket):
             self._accepted = 0
             raise BlockingIOError
         try:
-            connection = super().accept()
+            connection, address = super().accept()
         except OSError:
             self._accepted = 0
             raise
         self._accepted += 1
-        return connection
+        if self.on_accept is not None:
+            self.on_accept(connection, str(address[0]))
+        return connection, address
