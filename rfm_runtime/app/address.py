@@ -38,8 +38,10 @@ def certified(settings: Settings) -> ServerTls | None:
     return ServerTls(settings)
 
 
-def url_of(listener: socket.socket, settings: Settings) -> str:
-    """The address for clients of this machine; one that listens everywhere is met on loopback."""
+def url_of(listener: socket.socket | None, settings: Settings) -> str:
+    """The address for clients of this machine; one that listens everywhere is met on loopback. "": nobody listens."""
+    if listener is None:
+        return ""
     host, port = listener.getsockname()[:2]
     if is_wildcard(host):
         host = "::1" if ":" in host else "127.0.0.1"
@@ -47,7 +49,7 @@ def url_of(listener: socket.socket, settings: Settings) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def make_known(listener: socket.socket, settings: Settings, token: str, tls: ServerTls | None) -> None:
+def make_known(listener: socket.socket | None, settings: Settings, token: str, tls: ServerTls | None) -> None:
     """Write the connection file, and with TLS what its server is known by. Raises OSError."""
     where: Folders = folders(settings)
     url = url_of(listener, settings)

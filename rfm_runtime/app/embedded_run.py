@@ -19,11 +19,9 @@ import zmq
 from rfm_runtime.app.address import certified, make_known, url_of
 from rfm_runtime.app.folders import Claim, claim, listen, prepare, remove_run_files
 from rfm_runtime.broker.broker import Broker
-from rfm_runtime.broker.broker import Endpoints as BrokerEndpoints
 from rfm_runtime.config import Settings, folders, load
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError
-from rfm_runtime.gateway.gateway import Endpoints as GatewayEndpoints
 from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
@@ -211,10 +209,9 @@ class Run:
             return
         journal = self._journal()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        endpoint = self.folders.endpoint
         broker = Broker(
             self.settings,
-            BrokerEndpoints(*(endpoint(name) for name in ("command", "control", "feed", "ingest"))),
+            self.folders.endpoints,
             journal,
             validators={"render.escape_time": validate},
             context=context,
@@ -235,12 +232,11 @@ class Run:
                 context.destroy(linger=0)
 
     async def _serve_watchers(self, broker: Broker, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        endpoints = (self.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))
         gateway = Gateway(
             self.settings,
             source=source("gateway-0", 1),
             authenticate=self.authenticate,
-            endpoints=GatewayEndpoints(*endpoints),
+            endpoints=self.folders.endpoints,
             context=context,
             tls=self._tls,
         )

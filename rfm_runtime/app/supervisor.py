@@ -7,6 +7,7 @@ socket, so that the port stays open while a gateway restarts. It never speaks Ze
 from __future__ import annotations
 
 import logging
+import math
 import os
 import selectors
 import shutil
@@ -14,12 +15,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from rfm_runtime.app import parts
 from rfm_runtime.app.address import PLAIN_WARNING, certified, make_known, plain_off_loopback, url_of
 from rfm_runtime.app.child import Child
 from rfm_runtime.app.folders import claim, listen, prepare, remove_run_files
@@ -70,13 +72,13 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
     os.umask(0o077)
     where = folders(settings)
     weak = weakness(settings)
+    parts.check(settings)
     prepare(where)
     lock = claim(where)
     try:
         # Before anything listens: without what it takes to encrypt, nothing is served.
-        tls = certified(settings)
-        listener = listen(settings)
-        with listener:
+        tls = certified(settings) if settings.has_gateways else None
+        with listen(settings) if settings.has_gateways else nullcontext() as listener:
             with _system_refusals():
                 remove_run_files(where)
                 logs.configure("supervisor", settings.log_level, where.logs)
@@ -135,7 +137,9 @@ def _silent(_text: str, _ready: bool) -> None:
 class _Supervisor:
     """State of the one running supervisor; used by the main thread alone."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, tls: ServerTls | None, on_status: OnStatus) -> None:
+    def __init__(
+        self, settings: Settings, listener: socket.socket | None, tls: ServerTls | None, on_status: OnStatus
+    ) -> None:
         self._settings = settings
         self._tls = tls
         self._folders = folders(settings)
@@ -165,7 +169,7 @@ class _Supervisor:
             try:
                 with _system_refusals():
                     self._write_run_files()
-                    for name in self._names():
+                    for name in parts.names(self._settings):
                         self._start(name)
                 self._await_ready()
                 if not self._stops:
@@ -173,9 +177,6 @@ class _Supervisor:
             finally:
                 self._shut_down()
         return 0
-
-    def _names(self) -> list[str]:
-        return ["engine-0", "broker", *(f"gateway-{i}" for i in range(self._settings.gateways))]
 
     def _write_run_files(self) -> None:
         token.write_private(self._folders.token, token.mint() + "\n")
@@ -190,7 +191,7 @@ class _Supervisor:
             self._starts,
             settings=self._folders.settings,
             logs=self._folders.logs,
-            listen_fd=self._listener.fileno() if component == "gateway" else None,
+            listen_fd=self._listener.fileno() if self._listener is not None and component == "gateway" else None,
             first=name not in self._known,
         )
         self._known.add(name)
@@ -203,10 +204,13 @@ class _Supervisor:
         deadline_s = time.monotonic() + self._settings.start_timeout_s
         while not self._stops and not all(child.ready for child in self._children.values()):
             before = [child.status for child in self._children.values()]
-            self._turn(until_s=deadline_s)
+            self._turn(until_s=None if math.isinf(deadline_s) else deadline_s)
             self._let_in()
             if before != [child.status for child in self._children.values()]:
                 deadline_s = time.monotonic() + self._settings.start_timeout_s
+            elif self._settings.is_away_from_broker:
+                # Whether a broker elsewhere is there is not known here: its host may start after this one.
+                deadline_s = math.inf
             elif time.monotonic() >= deadline_s:
                 late = ", ".join(c.name for c in self._children.values() if not c.ready)
                 raise StartError(
@@ -222,13 +226,19 @@ class _Supervisor:
         self._announced = True
         make_known(self._listener, self._settings, token.read(self._folders.token), self._tls)
 
+    @property
+    def _elsewhere(self) -> str:
+        """What there is on this host instead of a gateway."""
+        where = self._settings.broker_address or self._settings.runtime_dir
+        return f"{self._settings.parts} at {where}"
+
     def _serve(self) -> None:
         self._serving = True
         url = url_of(self._listener, self._settings)
         self._log.info("ready", url=url)
-        if plain_off_loopback(self._settings):
+        if plain_off_loopback(self._settings) and self._settings.has_gateways:
             self._log.warning("insecure", host=self._settings.host, warning=PLAIN_WARNING)
-        self._on_status(url, True)
+        self._on_status(url or self._elsewhere, True)
         while not self._stops:
             self._turn(until_s=self._until_s())
             self._start_due()
@@ -372,7 +382,10 @@ class _Supervisor:
         self._stops = max(self._stops, 1)
         if broker := self._children.get("broker"):
             broker.signal(signal.SIGUSR1)
-        self._stop(["engine-0"], self._settings.drain_timeout_s + STOP_GRACE_S)
+        self._stop(
+            [name for name in self._children if name.startswith("engine")],
+            self._settings.drain_timeout_s + STOP_GRACE_S,
+        )
         self._stop([name for name in self._children if name.startswith("gateway")], STOP_GRACE_S)
         self._stop(["broker"], STOP_GRACE_S)
 

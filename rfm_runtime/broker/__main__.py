@@ -11,30 +11,34 @@ from rfm_runtime.observe.loading import loading
 with loading():
     import zmq
 
-    from rfm_runtime.broker.broker import Broker, Endpoints
-    from rfm_runtime.config import Settings
+    from rfm_runtime.broker.broker import Broker
+    from rfm_runtime.config import Settings, away
     from rfm_runtime.core.counts import counted
     from rfm_runtime.errors import RfmError
     from rfm_runtime.observe import logs
     from rfm_runtime.observe.bootstrap import Boot, bootstrap
     from rfm_runtime.render.request import validate
+    from rfm_runtime.security import curve_keys
     from rfm_runtime.store.journal import open_journal
+    from rfm_runtime.transport.hosts import Entrance
 
 
 async def serve(boot: Boot) -> None:
     """Until SIGTERM or SIGINT; SIGUSR1 begins to drain."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    endpoints = Endpoints(*(boot.folders.endpoint(name) for name in ("command", "control", "feed", "ingest")))
+    elsewhere = away(boot.settings)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     broker = Broker(
         boot.settings,
-        endpoints,
+        boot.folders.endpoints,
         open_journal(boot.settings),
         validators={"render.escape_time": validate},
         context=context,
         shown=boot.folders.shown,
         last_words=boot.folders.last_words,
+        away=elsewhere,
+        entrance=None if elsewhere is None else Entrance(*curve_keys.entrance(boot.folders.keys)),
         first=boot.first,
     )
     for number in (signal.SIGTERM, signal.SIGINT):

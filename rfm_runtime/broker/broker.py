@@ -26,7 +26,7 @@ from msgspec import Struct
 from rfm_runtime.broker.ingest import Ingest
 from rfm_runtime.broker.left import Left, Reading
 from rfm_runtime.broker.metrics import Metrics
-from rfm_runtime.config import Settings
+from rfm_runtime.config import Endpoints, Settings
 from rfm_runtime.core.operations.feed import Feed
 from rfm_runtime.core.operations.hub import Hub, Validator
 from rfm_runtime.core.operations.queries import history_page
@@ -94,8 +94,9 @@ from rfm_runtime.store.journal import Journal as Store
 from rfm_runtime.store.shown import Shown
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain as SocketDrain
+from rfm_runtime.transport.hosts import Entrance, Hosts
 
-__all__ = ["Broker", "Endpoints"]
+__all__ = ["Broker"]
 
 log = logs.get("broker")
 
@@ -120,20 +121,12 @@ WATCH_AGAIN_S = 1.0
 """After a failure to watch a process for a reason that is not its death."""
 
 
-class Endpoints(Struct, frozen=True):
-    """Where the broker binds."""
-
-    command: str
-    control: str
-    feed: str
-    ingest: str
-
-
 class Broker:
     """One broker. Everything happens in the loop's thread except the journal's writing.
 
     shown: the file that keeps what watchers were shown; without it a killed broker goes on with the journal's word.
     last_words: the folder in which programs leave outcomes that they could not tell.
+    away, entrance: where other hosts connect, and who may; None: nobody does.
     """
 
     def __init__(
@@ -146,12 +139,17 @@ class Broker:
         context: zmq.Context[zmq.Socket[bytes]],
         shown: Path | None = None,
         last_words: Path | None = None,
+        away: Endpoints | None = None,
+        entrance: Entrance | None = None,
         first: bool = False,
     ) -> None:
         self._settings = settings
         self._first = first
         self.unfinished = 0
         self._endpoints = endpoints
+        self._away = away
+        self._entrance = entrance
+        self._hosts: Hosts | None = None
         self._store = store
         self._shown_file = shown
         self._left = Left(last_words)
@@ -209,6 +207,7 @@ class Broker:
         self._feed = sockets.feed_publisher(self._context, self._endpoints.feed)
         pull = sockets.ingest_pull(self._context, self._endpoints.ingest)
         self._ingest = Ingest(self._loop, pull, self.hub.handles)
+        self._let_hosts_in(pull)
         self._carry_out(self.hub.start(self._now()))
         # After the owners that are found dead at once, each of which is asked what it left.
         self._loop.call_soon(self._look_for_last_words)
@@ -221,6 +220,22 @@ class Broker:
             operations=len(loaded.rows),
             seq=loaded.head,
         )
+
+    def _let_hosts_in(self, pull: zmq.Socket[bytes]) -> None:
+        if self._away is None or self._entrance is None:
+            return
+        self._hosts = Hosts(
+            self._loop,
+            self._context,
+            self._entrance,
+            on_count=lambda what: self.metrics.connections.labels(what).inc(),
+            on_say=lambda event, fields: log.warning(event, **fields),
+        )
+        self._hosts.open(self._router, self._away.command, self._command.kick)
+        self._hosts.open(self._publisher, self._away.control, self._control.kick)
+        # Nothing is received there, so that there is nothing to look for.
+        self._hosts.open(self._feed, self._away.feed, lambda: None)
+        self._hosts.open(pull, self._away.ingest, self._ingest.kick)
 
     def _load(self) -> Loaded:
         loaded = self._store.load(
@@ -257,6 +272,8 @@ class Broker:
         self._closed = True
         if self._tick_handle is not None:
             self._tick_handle.cancel()
+        if self._hosts is not None:
+            self._hosts.close()
         self._ingest.close()
         self._readers.shutdown(wait=True, cancel_futures=True)
         await self._close_store()

@@ -43,7 +43,7 @@ class Ingest:
         self.received = 0
         self.unknown = 0
         loop.add_reader(self._fd, self._turn)
-        self._again()
+        self.kick()
 
     def take(self) -> Iterator[tuple[int, int, bytes]]:
         """(handle, source, message) for each key with something new; what names no known handle is counted.
@@ -69,7 +69,8 @@ class Ingest:
             self._scheduled.cancel()
         self._socket.close()
 
-    def _again(self) -> None:
+    def kick(self) -> None:
+        """Look again soon, whatever the descriptor says."""
         if self._scheduled is None and not self._closed:
             self._scheduled = self._loop.call_soon(self._turn)
 
@@ -90,7 +91,7 @@ class Ingest:
         self.received += count
         if len(latest) > KEYS_LIMIT:
             self._forget_unknown()
-        self._again()
+        self.kick()
 
     def _forget_unknown(self) -> None:
         """Invented handles must not fill memory between two ticks."""

@@ -47,6 +47,12 @@ class Metrics:
             ["socket"],
             registry=self.registry,
         )
+        self.connections = Counter(
+            "rfm_broker_connections",
+            "Connections of other hosts: accepted, welcomed, failed (no CURVE), refused (key not allowed), ended",
+            ["what"],
+            registry=self.registry,
+        )
         self.undeliverable = Counter(
             "rfm_broker_undeliverable_messages", "Replies to peers that are gone", registry=self.registry
         )

@@ -28,6 +28,7 @@ from rfm_runtime.cli import (
     history,
     keys,
     logs,
+    parts,
     pause,
     permissions,
     presets,
@@ -137,6 +138,7 @@ for command in (
     *(pause.pause, resume.resume, priority.priority, explain.explain, presets.presets, logs.logs),
     *(formulas.formulas, probe.probe, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
+    *(parts.broker, parts.engine, parts.gateway),
     *(chaos.chaos, permissions.permissions, audit.audit),
 ):
     run_command = reaching(command) if command in TO_A_SERVER else command

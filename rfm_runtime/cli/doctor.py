@@ -140,7 +140,7 @@ def _journal(resolved: Settings) -> Iterator[Finding]:
 
 
 def _runtime(resolved: Settings) -> Iterator[Finding]:
-    from rfm_runtime.cli.status import readiness
+    from rfm_runtime.cli.status import standing
 
     try:
         info = ConnectionInfo.read(folders(resolved).connection)
@@ -150,8 +150,8 @@ def _runtime(resolved: Settings) -> Iterator[Finding]:
     except SetupError as error:
         yield _check("runtime", False, error.message, error.hint or "")
     else:
-        ready, why = readiness(info)
-        yield _check("runtime", ready, f"{info.url}, pid {info.pid}: {why}", "see `rfm-runtime logs`")
+        ready, why = standing(info)
+        yield _check("runtime", ready, f"{info.url or 'no gateway'}, pid {info.pid}: {why}", "see `rfm-runtime logs`")
 
 
 def _port(resolved: Settings) -> Iterator[Finding]:

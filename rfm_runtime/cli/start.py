@@ -21,7 +21,7 @@ from rfm_runtime.cli.common import (
     print_json,
     settings,
 )
-from rfm_runtime.cli.status import NOT_READY, readiness
+from rfm_runtime.cli.status import NOT_READY, readiness, standing
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.errors import BadRequestError, NoRuntimeError
@@ -29,7 +29,7 @@ from rfm_runtime.errors import BadRequestError, NoRuntimeError
 if TYPE_CHECKING:
     from rfm_runtime.app.supervisor import OnStatus
 
-__all__ = ["start", "starting"]
+__all__ = ["serve", "start", "starting", "warn"]
 
 
 def start(
@@ -65,10 +65,6 @@ def start(
     In the foreground the first Ctrl-C lets tiles in hand finish, a second one stops at once. Running renders are kept
     either way and go on at the next start, or have failed with it (--interrupted fail).
     """
-    from rfm_runtime.app.daemon import start_daemon
-    from rfm_runtime.app.supervisor import run
-    from rfm_runtime.security.authority import weakness
-
     if as_json and not daemon:
         raise BadRequestError(
             "--json belongs to --daemon", hint="add --daemon, or ask with `rfm-runtime status --json`"
@@ -88,34 +84,42 @@ def start(
         log_level=log_level,
         interrupted=interrupted,
     )
-    weak = weakness(resolved)
-    if weak is not None:
-        console(stderr=True).print(f"warning: {weak}; make one: openssl rand -hex 32", style="yellow")
-    _warn(resolved)
+    warn(resolved)
     if new_journal:
         _begin_anew(folders(resolved))
+    serve(resolved, daemon=daemon, as_json=as_json, runtime_dir=runtime_dir)
+
+
+def serve(resolved: Settings, *, daemon: bool, as_json: bool, runtime_dir: str | None) -> None:
+    """Start what the settings say, in the foreground or not, and say where it is. Raises what the supervisor raises."""
+    from rfm_runtime.app.daemon import start_daemon
+    from rfm_runtime.app.supervisor import run
+
+    what = "starting a runtime" if resolved.parts == "all" else f"starting: {resolved.parts}"
     if daemon:
-        with starting("starting a runtime") as tell:
+        with starting(what) as tell:
             info = start_daemon(resolved, on_status=tell)
         # It runs, whatever the answer: on a full disk it is watched and steered, and takes nothing new.
-        ready, why = readiness(info)
+        ready, why = standing(info)
         if as_json:
             fields = msgspec.structs.asdict(info)
             named = {name: fields[name] for name in ("url", "pid", "version", "state_dir")}
             print_json({**named, "ready": ready, "detail": why})
         else:
             where = "" if runtime_dir is None else f" --runtime-dir {shlex.quote(runtime_dir)}"
-            _ready(f"{info.url}, pid {info.pid}; stop it with `rfm-runtime stop{where}`", None if ready else why)
+            place = info.url or resolved.broker_address or "this host"
+            _ready(f"{place}, pid {info.pid}; stop it with `rfm-runtime stop{where}`", None if ready else why)
         return
     out = console(stderr=True)
-    with starting("starting a runtime") as tell_start:
+    with starting(what) as tell_start:
 
         def tell(text: str, ready: bool) -> None:
             tell_start(text, ready)
             if ready:
                 _ready(f"{text}; Ctrl-C stops it")
-                # Beside it: whoever watches over the processes waits for none of them.
-                threading.Thread(target=_say_why_not, args=(folders(resolved).connection,), daemon=True).start()
+                if resolved.has_gateways:
+                    # Beside it: whoever watches over the processes waits for none of them.
+                    threading.Thread(target=_say_why_not, args=(folders(resolved).connection,), daemon=True).start()
             elif text.startswith("stopping"):
                 out.print(text, style="dim", markup=False)
 
@@ -124,9 +128,14 @@ def start(
     raise typer.Exit(code)
 
 
-def _warn(resolved: Settings) -> None:
+def warn(resolved: Settings) -> None:
+    """Say what is weaker than it should be. Raises InsecureBindError where that is not to be."""
     from rfm_runtime.app.address import PLAIN_WARNING, plain_off_loopback
+    from rfm_runtime.security.authority import weakness
 
+    weak = weakness(resolved)
+    if weak is not None:
+        console(stderr=True).print(f"warning: {weak}; make one: openssl rand -hex 32", style="yellow")
     if plain_off_loopback(resolved):
         console(stderr=True).print(f"warning: {PLAIN_WARNING}", style="bold red", markup=False)
 
@@ -182,6 +191,8 @@ def starting(text: str) -> Iterator[OnStatus]:
             if not sys.stderr.isatty() and doing not in said:
                 said.add(doing)
                 print(doing, file=sys.stderr, flush=True)
+        elif "waiting for the broker" in what:
+            out.print(what, style="dim", markup=False)
         elif " unfinished " in what:
             out.print(what.partition(", ")[2], style="dim", markup=False)
 

@@ -23,7 +23,7 @@ from rfm_runtime.protocol.resources import ResourceReport, Resources
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["HEALTH_COLOURS", "NOT_READY", "readiness", "status", "told"]
+__all__ = ["HEALTH_COLOURS", "NOT_READY", "readiness", "standing", "status", "told"]
 
 ANSWER_S = 5.0
 
@@ -51,10 +51,12 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
     named = destination() if runtime_dir is None else None
     info = None if named is not None else ConnectionInfo.read(folders(settings(runtime_dir=runtime_dir)).connection)
     url = named.url if named is not None else info.url if info is not None else ""
-    server_meant = named or info
-    ready, why = readiness(server_meant) if server_meant is not None else (False, "")
+    if info is not None:
+        ready, why = standing(info)
+    else:
+        ready, why = readiness(named) if named is not None else (False, "")
     # What is not ready is not asked: it would only make the user wait.
-    server, states, resources = _ask(runtime_dir) if ready else (None, None, None)
+    server, states, resources = _ask(runtime_dir) if ready and url else (None, None, None)
     where = folders(settings(runtime_dir=runtime_dir)).troubles if named is None else None
     known = () if where is None else troubles.read(where)
     report: dict[str, Any] = {
@@ -72,7 +74,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         print_json(report)
     else:
         pid = "" if info is None else f", pid {info.pid}"
-        typer.echo(f"rfm-runtime {report['version'] or ''} at {url}{pid}")
+        typer.echo(f"rfm-runtime {report['version'] or ''} at {url or 'this host'}{pid}")
         console().print(why, style="green" if ready else "red", markup=False)
         if not ready and info is not None:
             typer.echo("what was accepted is kept, and what runs goes on; `rfm-runtime logs` says more")
@@ -130,6 +132,11 @@ def _row(report: ResourceReport) -> list[str | Text]:
     workers = f"{below.processes}: {below.cpu_percent:.0f} %, {size(below.memory_bytes)}" if below.processes else ""
     cpu = f"{process.cpu_percent:.1f} %"
     return [process.name, cpu, size(process.memory_bytes), str(process.threads), files, lag, workers]
+
+
+def standing(info: ConnectionInfo) -> tuple[bool, str]:
+    """What /readyz of this host's gateways says; that nobody can be asked where there are none."""
+    return readiness(info) if info.url else (True, "running; ask a gateway on another host how it is")
 
 
 def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:

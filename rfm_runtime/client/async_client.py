@@ -184,7 +184,7 @@ class AsyncClient(Requests):
         if self._task is None:
             if self._connection_file is not None:
                 # Nobody there is said at once; later the file is awaited, since a restart writes it anew.
-                ConnectionInfo.read(self._connection_file)
+                ConnectionInfo.read(self._connection_file).serving()
             self._live = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._keep(), name="rfm-client")
             self._task.add_done_callback(self._ended)

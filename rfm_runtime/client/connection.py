@@ -291,7 +291,7 @@ class Connection:
             url, token = self.url or "", self._token or ""
             check_url(url, token, self._trust)
             return url, token, self._verifier.options(url, self._trust)
-        info = ConnectionInfo.read(self._connection_file)
+        info = ConnectionInfo.read(self._connection_file).serving()
         self.url = info.url
         # Whoever listens there is known by what it has written, in a folder that is ours alone.
         known = replace(self._trust, ca_file=info.ca_file or self._trust.ca_file)

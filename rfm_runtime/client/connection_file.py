@@ -18,7 +18,7 @@ __all__ = ["ConnectionInfo"]
 
 
 class ConnectionInfo(Struct, frozen=True, kw_only=True):
-    """pid, start_time: of the supervisor; together they name its process.
+    """pid, start_time: of the supervisor; together they name its process. url: "" where no gateway is.
 
     ca_file: with wss://, what the server's certificate is verified by. server_name: the name that it must have, if that
     is not the url's host.
@@ -53,6 +53,15 @@ class ConnectionInfo(Struct, frozen=True, kw_only=True):
         if not is_alive(info.pid, info.start_time):
             raise NoRuntimeError(f"the runtime that wrote {path} (pid {info.pid}) is gone")
         return info
+
+    def serving(self) -> ConnectionInfo:
+        """Itself, if watchers can connect. Raises NoRuntimeError where this host has other parts of a runtime alone."""
+        if self.url:
+            return self
+        raise NoRuntimeError(
+            "no gateway is running here, only other parts of a runtime",
+            hint="connect to a gateway on another host: RFM_URL, and RFM_TOKEN_FILE with a token of it",
+        )
 
     def write(self, path: Path) -> None:
         """Replace the file, mode 0600, in one step."""

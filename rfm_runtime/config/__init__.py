@@ -2,7 +2,7 @@
 
 from rfm_runtime.config.destination import Destination, Trust, check_url, destination
 from rfm_runtime.config.endpoints import Address, Endpoints, address
-from rfm_runtime.config.loading import TLS_FILES, Folders, Loaded, cache_home, config_file, folders, load
+from rfm_runtime.config.loading import TLS_FILES, Folders, Loaded, away, cache_home, config_file, folders, load
 from rfm_runtime.config.loopback import is_loopback, is_wildcard
 from rfm_runtime.config.settings import Settings
 
@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "Trust",
     "address",
+    "away",
     "cache_home",
     "check_url",
     "config_file",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from rfm_runtime.config import loopback
 from rfm_runtime.errors import ConfigError
 
 __all__ = ["BROKER_PORTS", "KEY_DIGITS", "Address", "Endpoints", "address", "is_key", "is_loopback", "is_node"]
@@ -54,7 +55,7 @@ class Address:
     @property
     def is_wildcard(self) -> bool:
         """Whether it means all addresses of a host: one can listen there, and not connect."""
-        return self.host in {"*", "0.0.0.0", "::"}
+        return self.host == "*" or loopback.is_wildcard(self.host)
 
 
 def address(text: str, key: str, ports: int = 1) -> Address:
@@ -74,8 +75,7 @@ def address(text: str, key: str, ports: int = 1) -> Address:
 
 def is_loopback(endpoint: str) -> bool:
     """Whether nobody else than this host is at the other end of a tcp endpoint."""
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    return host in {"127.0.0.1", "::1", "localhost"}
+    return loopback.is_loopback(endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]"))
 
 
 def is_key(text: str) -> bool:

@@ -26,6 +26,7 @@ __all__ = [
     "SOCKET_PATH_LIMIT_BYTES",
     "Folders",
     "Loaded",
+    "away",
     "cache_home",
     "config_file",
     "folders",
@@ -208,6 +209,13 @@ def config_file(environ: Mapping[str, str] | None = None) -> Path:
 def folders(settings: Settings) -> Folders:
     """The paths that follow from the settings."""
     return Folders(Path(settings.state_dir), Path(settings.runtime_dir), Path(settings.cache_dir))
+
+
+def away(settings: Settings) -> Endpoints | None:
+    """Where the broker is reached from other hosts; None: it is not."""
+    if not settings.broker_address:
+        return None
+    return address(settings.broker_address, "broker_address", BROKER_PORTS).endpoints()
 
 
 def load(

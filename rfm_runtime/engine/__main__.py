@@ -36,7 +36,7 @@ async def serve(boot: Boot) -> None:
         loop.add_signal_handler(number, stops.put_nowait, number)
     await _use_cache(boot)
     # multiprocessing binds its forkserver's socket in a temporary folder, which a killed engine would leave behind.
-    keep_temporaries(boot.folders.temporaries(boot.source.name))
+    keep_temporaries(boot.folders.temporaries(boot.name))
     # Loading the kernels takes longest of all that a start needs, so it begins before our own imports go on.
     begin_forkserver()
     with loading():
@@ -48,6 +48,8 @@ async def serve(boot: Boot) -> None:
     shell = EngineShell(boot, context)
     shell.start()
     boot.tell("starting workers")
+    if boot.settings.is_away_from_broker:
+        boot.tell(f"waiting for the broker at {boot.settings.broker_address}")
     stop = asyncio.create_task(stops.get())
     up = asyncio.create_task(_until_up(shell))
     await asyncio.wait([stop, up], return_when=asyncio.FIRST_COMPLETED)

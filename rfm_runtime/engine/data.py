@@ -73,6 +73,10 @@ class DataServer:
             task.cancel()
         self._drain.close()
 
+    def kick(self) -> None:
+        """Look again soon, whatever the descriptor says."""
+        self._drain.kick()
+
     def _received(self, frames: list[bytes]) -> None:
         try:
             request = unpack(frames[1:])

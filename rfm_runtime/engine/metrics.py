@@ -15,6 +15,12 @@ class Metrics:
         self.tasks = Counter(
             "rfm_engine_tasks", "Tasks by phase and how they ended", ["phase", "end"], registry=self.registry
         )
+        self.connections = Counter(
+            "rfm_engine_connections",
+            "Connections of other hosts: accepted, welcomed, failed (no CURVE), refused (key not allowed), ended",
+            ["what"],
+            registry=self.registry,
+        )
         self.iterations = Counter("rfm_engine_iterations", "Nominal iterations", registry=self.registry)
         self.cpu = Counter("rfm_engine_cpu_seconds", "CPU time of finished tasks", registry=self.registry)
         self.deaths = Counter(

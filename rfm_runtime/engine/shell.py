@@ -22,6 +22,7 @@ import msgspec
 import zmq
 from msgspec import Struct
 
+from rfm_runtime.config import address
 from rfm_runtime.core.tiles import messages as core
 from rfm_runtime.core.tiles.engine import EngineCore
 from rfm_runtime.core.tiles.order import grid_of
@@ -58,12 +59,15 @@ from rfm_runtime.protocol.internal import (
     pack_progress,
     unpack,
 )
+from rfm_runtime.protocol.keys import located
 from rfm_runtime.protocol.messages import Kind, OperationReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, TileGrid, error_info
 from rfm_runtime.protocol.resources import ResourceReport, Usage
 from rfm_runtime.render.request import RenderRequest, validate
+from rfm_runtime.security import curve_keys
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
+from rfm_runtime.transport.hosts import Entrance, Hosts
 from rfm_runtime.transport.rpc import Rpc
 
 __all__ = ["EngineShell"]
@@ -121,13 +125,17 @@ class EngineShell:
         self.pool_ready = asyncio.Event()
         self.given_back = asyncio.Event()
         self._closed = False
+        self._hosts: Hosts | None = None
         self._memory_bytes = 0
 
     # --- life -------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the pool, connect, begin to tick."""
-        self._location = self._folders.endpoint(f"data-{self._boot.source.name}")
+        self._nearby = self._folders.endpoint(f"data-{self._boot.name}")
+        self._location = self._nearby
+        endpoints = self._boot.endpoints
+        towards = curve_keys.towards_broker(self._settings, self._folders)
         self._pool = Pool(
             self._loop,
             self._workers,
@@ -140,28 +148,46 @@ class EngineShell:
         self._pool.start()
         self._rpc = Rpc(
             self._loop,
-            sockets.command_dealer(self._context, self._folders.endpoint("command")),
+            sockets.command_dealer(self._context, endpoints.command, towards),
             on_push=self._pushed,
             on_garbage=lambda error: log.warning("garbage", socket="command", error=error.message),
         )
         self._control = Drain(
             self._loop,
-            sockets.control_subscriber(self._context, self._folders.endpoint("control")),
+            sockets.control_subscriber(self._context, endpoints.control, towards),
             self._on_control,
         )
-        self._push = sockets.ingest_push(self._context, self._folders.endpoint("ingest"))
+        self._push = sockets.ingest_push(self._context, endpoints.ingest, towards)
         self._unbind()
+        data = sockets.data_router(self._context, self._nearby)
         self._data = DataServer(
             self._loop,
-            sockets.data_router(self._context, self._location),
+            data,
             self._folders.artifacts,
             self.metrics_text,
             self._helpers,
             self._under_way,
         )
+        self._let_hosts_in(data)
         self._spawn(self._come_up())
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
         self._heartbeat_s = self._loop.time()
+
+    def _let_hosts_in(self, data: zmq.Socket[bytes]) -> None:
+        """Gateways on other hosts, where there may be some."""
+        if not self._settings.data_address:
+            return
+        entrance = Entrance(*curve_keys.entrance(self._folders.keys))
+        self._hosts = Hosts(
+            self._loop,
+            self._context,
+            entrance,
+            on_count=lambda what: self.metrics.connections.labels(what).inc(),
+            on_say=lambda event, fields: log.warning(event, **fields),
+        )
+        endpoint = address(self._settings.data_address, "data_address").endpoint()
+        self._hosts.open(data, endpoint, self._data.kick)
+        self._location = located(endpoint, entrance.own.public)
 
     def used(self, report: ResourceReport) -> None:
         """What this process and its workers use. From any thread."""
@@ -177,15 +203,17 @@ class EngineShell:
 
     def _unbind(self) -> None:
         """A socket file that a killed predecessor left would make the bind fail."""
-        Path(self._location.removeprefix("ipc://")).unlink(missing_ok=True)
+        Path(self._nearby.removeprefix("ipc://")).unlink(missing_ok=True)
 
     def _worker_settings(self, number: int, start: int) -> WorkerSettings:
         return WorkerSettings(
             number=number,
             # The engine's own measures have source 0. A successor counts anew, so it is another source.
             source=start,
-            control=self._folders.endpoint("control"),
-            ingest=self._folders.endpoint("ingest"),
+            control=self._boot.endpoints.control,
+            ingest=self._boot.endpoints.ingest,
+            keys=str(self._folders.keys),
+            broker_key=self._settings.broker_key if self._settings.is_away_from_broker else "",
             logs=str(self._folders.logs),
             log_level=self._settings.log_level,
         )
@@ -212,6 +240,8 @@ class EngineShell:
         await asyncio.gather(*self._running, return_exceptions=True)
         self._rpc.close()
         self._control.close()
+        if self._hosts is not None:
+            self._hosts.close()
         self._data.close()
         self._push.close()
         self._unbind()
@@ -272,6 +302,8 @@ class EngineShell:
             location=self._location,
             slots=self._settings.slots,
             workers=self._pool.count,
+            # On another host nobody can see whether its process is there: it has a lease.
+            local=not self._settings.is_away_from_broker,
             resumable=(KIND,),
             held=self.core.held(_now_ms()),
         )

@@ -38,6 +38,7 @@ from rfm_runtime.protocol.internal import ControlFrame, TileMeasure, pack_progre
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.render.plan import plan
 from rfm_runtime.render.request import RenderRequest
+from rfm_runtime.security import curve_keys
 from rfm_runtime.transport import sockets
 
 __all__ = ["run"]
@@ -119,8 +120,9 @@ class Worker:
     def serve(self) -> None:
         """Until the engine closes the pipe."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        control = sockets.control_subscriber(context, self._settings.control)
-        push = sockets.ingest_push(context, self._settings.ingest)
+        towards = curve_keys.towards(Path(self._settings.keys), self._settings.broker_key)
+        control = sockets.control_subscriber(context, self._settings.control, towards)
+        push = sockets.ingest_push(context, self._settings.ingest, towards)
         compute = threading.Thread(target=self._compute, name="compute", daemon=True)
         compute.start()
         self._clock = time.pthread_getcpuclockid(compute.ident or 0)

@@ -13,11 +13,11 @@ with loading():
     import zmq
 
     from rfm_runtime.errors import RfmError, StartError
-    from rfm_runtime.gateway.gateway import Endpoints, Gateway
+    from rfm_runtime.gateway.gateway import Gateway
     from rfm_runtime.gateway.listener import Listener
     from rfm_runtime.observe import logs
     from rfm_runtime.observe.bootstrap import Boot, bootstrap
-    from rfm_runtime.security import token
+    from rfm_runtime.security import curve_keys, token
     from rfm_runtime.security.authority import Authority, authenticator_of
 
 
@@ -42,15 +42,19 @@ async def serve(boot: Boot) -> None:
         boot.settings,
         source=boot.source,
         authenticate=authority.authenticate,
-        endpoints=Endpoints(*(boot.folders.endpoint(name) for name in ("command", "feed", "control", "ingest"))),
+        endpoints=boot.endpoints,
         context=context,
         gateways=_gateways(boot),
         tls=tls,
+        towards=curve_keys.towards_broker(boot.settings, boot.folders),
+        own=curve_keys.pair_if_any(boot.folders.keys),
     )
     loop.add_signal_handler(signal.SIGHUP, gateway.reload)
     await gateway.start(Listener(socket.socket(fileno=boot.listen_fd)))
     stop = asyncio.create_task(stopped.wait())
     ready = asyncio.create_task(gateway.ready.wait())
+    if boot.settings.is_away_from_broker:
+        boot.tell(f"waiting for the broker at {boot.settings.broker_address}")
     await asyncio.wait([stop, ready], return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         boot.tell("ready", ready=True)
@@ -65,7 +69,7 @@ def _gateways(boot: Boot) -> dict[str, str]:
     """Endpoints of all gateways by name; none where there is only one, which asks nobody."""
     count = boot.settings.gateways
     names = [f"gateway-{number}" for number in range(count)] if count > 1 else []
-    return {name: boot.folders.endpoint(name) for name in names}
+    return {boot.named(name): boot.folders.endpoint(name) for name in names}
 
 
 def main() -> int:

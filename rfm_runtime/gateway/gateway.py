@@ -22,7 +22,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
-from rfm_runtime.config import Settings, folders
+from rfm_runtime.config import Endpoints, Settings, folders
 from rfm_runtime.core.sessions.access import Authenticate, Grant
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
@@ -39,13 +39,13 @@ from rfm_runtime.core.sessions.hub import (
 )
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
-from rfm_runtime.errors import RfmError, UnavailableError
+from rfm_runtime.errors import RfmError, UnavailableError, UnsupportedError
 from rfm_runtime.gateway.certificates import Certificates
 from rfm_runtime.gateway.connection import CLOSE_S, Connection, Threshold, options
 from rfm_runtime.gateway.http import Http, bearer
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.gateway.metrics import Metrics
-from rfm_runtime.gateway.reporters import Endpoints, Reporters
+from rfm_runtime.gateway.reporters import Reporters
 from rfm_runtime.gateway.siblings import Siblings
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.audit import AuditLog
@@ -68,6 +68,7 @@ from rfm_runtime.protocol.internal import (
     Source,
     unpack,
 )
+from rfm_runtime.protocol.keys import KeyPair, Towards, place
 from rfm_runtime.protocol.messages import (
     ArtifactChunk,
     CancelReply,
@@ -89,7 +90,7 @@ from rfm_runtime.transport.rpc import Rpc
 if TYPE_CHECKING:
     from rfm_runtime.security.server_tls import ServerTls
 
-__all__ = ["Endpoints", "Gateway"]
+__all__ = ["Gateway"]
 
 log = logs.get("gateway")
 
@@ -132,12 +133,19 @@ class Gateway:
         context: zmq.Context[zmq.Socket[bytes]],
         gateways: Mapping[str, str] | None = None,
         tls: ServerTls | None = None,
+        towards: Towards | None = None,
+        own: KeyPair | None = None,
     ) -> None:
-        """gateways: endpoints of all on the port, by name; None where there is only this one. tls: None: plain text."""
+        """gateways: endpoints of all on the port, by name; None where there is only this one. tls: None: plain text.
+
+        towards: for a broker on another host. own: this host's keys, for engines on others; None: it has none.
+        """
         self._settings = settings
         self._source = source
         self.authenticate = authenticate
         self._endpoints = endpoints
+        self._towards = towards
+        self._own = own
         self._context = context
         self._loop = asyncio.get_running_loop()
         self.core = GatewayCore(
@@ -150,7 +158,7 @@ class Gateway:
         self.ready = asyncio.Event()
         self._connections: dict[int, Connection] = {}
         self._engines: dict[str, Rpc] = {}
-        self._reporters = Reporters(context, endpoints, on_push=self._on_push, on_control=self._on_control)
+        self._reporters = Reporters(context, endpoints, towards, on_push=self._on_push, on_control=self._on_control)
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
         self._prefilling = False
@@ -178,8 +186,10 @@ class Gateway:
 
     async def start(self, listener: Listener) -> None:
         """Follow the feed, then accept connections on `listener`."""
-        self.rpc = Rpc(self._loop, sockets.command_dealer(self._context, self._endpoints.command))
-        self._feed = Drain(self._loop, sockets.feed_subscriber(self._context, self._endpoints.feed), self._on_feed)
+        command = sockets.command_dealer(self._context, self._endpoints.command, self._towards)
+        self.rpc = Rpc(self._loop, command)
+        feed = sockets.feed_subscriber(self._context, self._endpoints.feed, self._towards)
+        self._feed = Drain(self._loop, feed, self._on_feed)
         self._spawn(self._introduce())
         self._ask(self.core.replica.restart())
         self._http = Http(self, self._settings)
@@ -375,7 +385,20 @@ class Gateway:
         if rpc is None:
             if len(self._engines) >= ENGINES_LIMIT:
                 self._engines.pop(next(iter(self._engines))).close()
-            rpc = self._engines[location] = Rpc(self._loop, sockets.data_dealer(self._context, location))
+            endpoint, key = place(location)
+            if key is None and self._endpoints.are_remote:
+                raise UnsupportedError(
+                    "the engine that has the files can be reached on its own host alone",
+                    hint="give it an address for gateways on other hosts: the setting data_address there",
+                )
+            if key is not None and self._own is None:
+                raise UnsupportedError(
+                    "the engine that has the files is on another host, and this gateway's has no keys",
+                    hint="make them with `rfm-runtime keys init`, allow them there, and restart",
+                )
+            towards = None if key is None or self._own is None else Towards(self._own, key)
+            dealer = sockets.data_dealer(self._context, endpoint, towards)
+            rpc = self._engines[location] = Rpc(self._loop, dealer)
         return rpc
 
     async def _fetch(self, command: Fetch) -> None:
@@ -424,8 +447,9 @@ class Gateway:
         """The gateways', the broker's and the engines' exposition text; who does not answer is left out."""
         parts = [await self._siblings.metrics_text(), self.metrics.resources_text()]
         locations = {o.location for o in self.core.replica.operations.values() if o.location} | self._engines.keys()
-        for rpc in (self.rpc, *(self._engine(location) for location in sorted(locations))):
+        for location in (None, *sorted(locations)):
             try:
+                rpc = self.rpc if location is None else self._engine(location)
                 parts.append((await rpc.request(internal.Metrics(), internal.MetricsText, timeout_s=1.0)).text)
             except RfmError as error:
                 log.info("metrics_missing", error=error.message)

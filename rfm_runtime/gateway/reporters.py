@@ -12,6 +12,7 @@ from functools import partial
 import zmq
 from msgspec import Struct
 
+from rfm_runtime.config import Endpoints
 from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import (
@@ -27,26 +28,18 @@ from rfm_runtime.protocol.internal import (
     pack_progress,
     unpack,
 )
+from rfm_runtime.protocol.keys import Towards
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
 from rfm_runtime.transport.rpc import Rpc
 
-__all__ = ["Endpoints", "Reporters"]
+__all__ = ["Reporters"]
 
 log = logs.get("gateway")
 
 REQUEST_S = 5.0
 
 _ANSWERS: dict[type[Struct], type[Struct]] = {OwnerHello: OwnerWelcome, Announce: Assign}
-
-
-class Endpoints(Struct, frozen=True):
-    """The broker's, as a gateway uses them."""
-
-    command: str
-    feed: str
-    control: str
-    ingest: str
 
 
 class Reporters:
@@ -56,12 +49,14 @@ class Reporters:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoints: Endpoints,
+        towards: Towards | None,
         *,
         on_push: Callable[[int, Struct], None],
         on_control: Callable[[ControlFrame], None],
     ) -> None:
         self._context = context
         self._endpoints = endpoints
+        self._towards = towards
         self._on_push = on_push
         self._on_control = on_control
         self._loop = asyncio.get_running_loop()
@@ -74,10 +69,10 @@ class Reporters:
         line = self._lines.get(session)
         if line is None:
             if self._control is None:
-                control = sockets.control_subscriber(self._context, self._endpoints.control)
+                control = sockets.control_subscriber(self._context, self._endpoints.control, self._towards)
                 self._control = Drain(self._loop, control, self._controlled)
-                self._ingest = sockets.ingest_push(self._context, self._endpoints.ingest)
-            dealer = sockets.command_dealer(self._context, self._endpoints.command)
+                self._ingest = sockets.ingest_push(self._context, self._endpoints.ingest, self._towards)
+            dealer = sockets.command_dealer(self._context, self._endpoints.command, self._towards)
             line = self._lines[session] = Rpc(
                 self._loop, dealer, on_push=partial(self._on_push, session), on_garbage=_garbage
             )

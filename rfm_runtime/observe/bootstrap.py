@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from rfm_runtime.config import Folders, Settings, folders
+from rfm_runtime.config import Endpoints, Folders, Settings, away, folders
 from rfm_runtime.errors import RfmError, fields_of
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import source
@@ -31,17 +32,30 @@ __all__ = ["Boot", "bootstrap"]
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process knows of itself. listen_fd: the gateway's inherited listening socket.
+    """What a process knows of itself. name: among those of its host; `source.name` is among all of the runtime.
+
+    listen_fd: the gateway's inherited listening socket.
 
     first: its runtime was just started; it does not follow one of its name that ended.
     """
 
     settings: Settings
     folders: Folders
+    name: str
     source: Source
     ready_fd: int | None
     listen_fd: int | None
     first: bool = False
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the broker is, for this process."""
+        elsewhere = away(self.settings) if self.settings.is_away_from_broker else None
+        return self.folders.endpoints if elsewhere is None else elsewhere
+
+    def named(self, name: str) -> str:
+        """What a process of this host is called among all of the runtime."""
+        return _named(self.settings, name)
 
     def tell(self, status: str, *, ready: bool = False, error: RfmError | None = None) -> None:
         """One line to the supervisor; a supervisor that is gone is noticed elsewhere. error: why this process ends."""
@@ -84,8 +98,14 @@ def bootstrap(component: str, argv: Sequence[str] | None = None) -> Boot:
     return Boot(
         settings=settings,
         folders=where,
-        source=source(arguments.name, arguments.incarnation),
+        name=arguments.name,
+        source=source(_named(settings, arguments.name), arguments.incarnation),
         ready_fd=arguments.ready_fd,
         listen_fd=arguments.listen_fd,
         first=arguments.first,
     )
+
+
+def _named(settings: Settings, name: str) -> str:
+    node = settings.node or (socket.gethostname() if settings.is_away_from_broker else "")
+    return f"{name}@{node}" if node else name

@@ -22,7 +22,7 @@ from rfm_runtime.errors import ConfigError, SetupError
 from rfm_runtime.protocol.keys import KEY_BYTES, KeyPair, Towards, key_of
 from rfm_runtime.security.token import write_private
 
-__all__ = ["AllowList", "allow", "init", "own_pair", "revoke", "towards_broker"]
+__all__ = ["AllowList", "allow", "entrance", "init", "own_pair", "pair_if_any", "revoke", "towards", "towards_broker"]
 
 OWN = "own.secret"
 ALLOWED = "allowed"
@@ -72,15 +72,28 @@ def own_pair(folder: Path) -> KeyPair:
     return _pair(raw)
 
 
+def pair_if_any(folder: Path) -> KeyPair | None:
+    """This host's, if it has one. Raises ConfigError, SetupError for one that cannot be used."""
+    return own_pair(folder) if (folder / OWN).exists() else None
+
+
 def _pair(secret: bytes) -> KeyPair:
     return KeyPair(z85.decode(zmq.curve_public(z85.encode(secret))), secret)
 
 
+def entrance(folder: Path) -> tuple[KeyPair, AllowList]:
+    """This host's keys, and whom it lets in. Raises ConfigError, SetupError."""
+    return own_pair(folder), AllowList(folder)
+
+
 def towards_broker(settings: Settings, folders: Folders) -> Towards | None:
     """What connections to the broker take; None where it is on this host. Raises ConfigError, SetupError."""
-    if not settings.is_away_from_broker:
-        return None
-    return Towards(own_pair(folders.keys), key_of(settings.broker_key))
+    return towards(folders.keys, settings.broker_key if settings.is_away_from_broker else "")
+
+
+def towards(folder: Path, peer: str) -> Towards | None:
+    """What connections to the host with the public key `peer` take; "" is this one. Raises ConfigError, SetupError."""
+    return Towards(own_pair(folder), key_of(peer)) if peer else None
 
 
 class AllowList:

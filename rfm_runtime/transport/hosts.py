@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
@@ -21,7 +21,7 @@ from rfm_runtime.protocol.keys import KEY_BYTES, KeyPair
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
 
-__all__ = ["Allowed", "Hosts"]
+__all__ = ["Allowed", "Entrance", "Hosts"]
 
 ZAP = "inproc://zeromq.zap.01"
 VERSION = b"1.0"
@@ -56,25 +56,30 @@ class Allowed(Protocol):
         ...
 
 
+class Entrance(NamedTuple):
+    """With which keys other hosts are let in: this host's own, and those of the list."""
+
+    own: KeyPair
+    allowed: Allowed
+
+
 class Hosts:
-    """own: this host's keys. on_count: told what became of a connection; on_say: what a log should have."""
+    """on_count: told what became of a connection; on_say: what a log should have."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         context: zmq.Context[zmq.Socket[bytes]],
-        own: KeyPair,
-        allowed: Allowed,
+        entrance: Entrance,
         *,
         on_count: Callable[[str], None],
         on_say: Say,
     ) -> None:
         self._loop = loop
-        self._own = own
-        self._allowed = allowed
+        self._own, self._allowed = entrance
         self._on_count = on_count
         self._on_say = on_say
-        self._keeper = Doorkeeper(own.public, allowed.allowed)
+        self._keeper = Doorkeeper(self._own.public, self._allowed.allowed)
         self._problem: str | None = None
         self._open: dict[str, tuple[zmq.Socket[bytes], Callable[[], None]]] = {}
         self._monitors: list[tuple[zmq.Socket[bytes], Drain]] = []

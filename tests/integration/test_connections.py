@@ -22,8 +22,9 @@ from websockets.sync.client import connect
 from rfm_runtime import Client
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Endpoints
 from rfm_runtime.errors import UnauthorizedError, UnknownOperationError
-from rfm_runtime.gateway.gateway import Endpoints, Gateway
+from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.internal import Ack, Assign, OperationMeasure, Outcome, Started
@@ -358,7 +359,9 @@ async def _watch_through(broker: BrokerProcess, feed: str, act: Any, count: int)
         broker.settings,
         source=source("gateway-0", 1),
         authenticate=RuntimeToken("t").authenticate,
-        endpoints=Endpoints(endpoint("command"), feed, endpoint("control"), endpoint("ingest")),
+        endpoints=Endpoints(
+            command=endpoint("command"), control=endpoint("control"), feed=feed, ingest=endpoint("ingest")
+        ),
         context=context,
     )
     await gateway.start(Listener(listener))

@@ -21,7 +21,7 @@ from rfm_runtime.testing.hosts import free_ports
 from rfm_runtime.testing.runtime import eventually
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
-from rfm_runtime.transport.hosts import Hosts
+from rfm_runtime.transport.hosts import Entrance, Hosts
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("G9", "J65")]
 
@@ -56,8 +56,7 @@ class Echo:
         hosts = Hosts(
             loop,
             self.context,
-            self.own,
-            curve_keys.AllowList(self.folder / "keys"),
+            Entrance(self.own, curve_keys.AllowList(self.folder / "keys")),
             on_count=self.count,
             on_say=lambda event, _: self.said.append(event),
         )

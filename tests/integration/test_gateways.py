@@ -17,7 +17,8 @@ import zmq
 from websockets.asyncio.client import connect
 
 from rfm_runtime import Client
-from rfm_runtime.gateway.gateway import Endpoints, Gateway
+from rfm_runtime.config import Endpoints
+from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
 from rfm_runtime.protocol.operation import OperationEvent
@@ -213,7 +214,9 @@ async def gateway(broker: BrokerProcess, name: str, feed: str) -> Any:
         broker.settings,
         source=source(name, 1),
         authenticate=RuntimeToken("t").authenticate,
-        endpoints=Endpoints(endpoint("command"), feed, endpoint("control"), endpoint("ingest")),
+        endpoints=Endpoints(
+            command=endpoint("command"), control=endpoint("control"), feed=feed, ingest=endpoint("ingest")
+        ),
         context=context,
     )
     await started.start(listener)
