@@ -362,20 +362,21 @@ class Gate:
     # --- connections ------------------------------------------------------------------------
 
     def try_connect(
-        self, encoding: Encoding = "json", *, address: str = "a", principal: Principal | None = None
+        self, encoding: Encoding = "json", *, address: str = "a", principal: Principal | None = None, grant: Grant | None = None
     ) -> Watcher | Refused:
-        """A WebSocket handshake."""
-        session = self.core.connected(address, encoding, None if principal is None else Grant(principal), self.now_s)
+        """A WebSocket handshake. principal, grant: of a token in its header, or of a certificate."""
+        granted = grant if grant is not None or principal is None else Grant(principal)
+        session = self.core.connected(address, encoding, granted, self.now_s)
         if isinstance(session, Refused):
             return session
         watcher = self.watchers[session.number] = Watcher(self, session.number, encoding)
         return watcher
 
     def connect(
-        self, encoding: Encoding = "json", *, address: str = "a", principal: Principal | None = None
+        self, encoding: Encoding = "json", *, address: str = "a", principal: Principal | None = None, grant: Grant | None = None
     ) -> Watcher:
         """A WebSocket handshake that must not be refused."""
-        watcher = self.try_connect(encoding, address=address, principal=principal)
+        watcher = self.try_connect(encoding, address=address, principal=principal, grant=grant)
         if isinstance(watcher, Refused):
             raise AssertionError(f"refused: {watcher}")
         return watcher
