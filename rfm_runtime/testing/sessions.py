@@ -362,7 +362,12 @@ class Gate:
     # --- connections ------------------------------------------------------------------------
 
     def try_connect(
-        self, encoding: Encoding = "json", *, address: str = "a", principal: Principal | None = None, grant: Grant | None = None
+        self,
+        encoding: Encoding = "json",
+        *,
+        address: str = "a",
+        principal: Principal | None = None,
+        grant: Grant | None = None,
     ) -> Watcher | Refused:
         """A WebSocket handshake. principal, grant: of a token in its header, or of a certificate."""
         granted = grant if grant is not None or principal is None else Grant(principal)
@@ -373,7 +378,12 @@ class Gate:
         return watcher
 
     def connect(
-        self, encoding: Encoding = "json", *, address: str = "a", principal: Principal | None = None, grant: Grant | None = None
+        self,
+        encoding: Encoding = "json",
+        *,
+        address: str = "a",
+        principal: Principal | None = None,
+        grant: Grant | None = None,
     ) -> Watcher:
         """A WebSocket handshake that must not be refused."""
         watcher = self.try_connect(encoding, address=address, principal=principal, grant=grant)

@@ -40,7 +40,9 @@ def test_what_a_network_does_is_tried_again(reason: str) -> None:
     assert refused_by_tls() is None
 
 
-@pytest.mark.parametrize(("code", "word"), [(9, "clock"), (10, "renewed"), (18, "RFM_CA_FILE"), (62, "name"), (64, "name")])
+@pytest.mark.parametrize(
+    ("code", "word"), [(9, "clock"), (10, "renewed"), (18, "RFM_CA_FILE"), (62, "name"), (64, "name")]
+)
 def test_a_certificate_that_is_not_trusted_says_what_to_do(code: int, word: str) -> None:
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_code, error.verify_message = code, "so it is"
