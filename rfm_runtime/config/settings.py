@@ -11,6 +11,7 @@ __all__ = ["Settings"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Quota = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +69,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Claims of one operation before losing its owner fails it."""
     operations_per_user: Count = 20_000
     """That have not ended."""
+    quota_running: Quota = 0
+    """Of each user's operations that have not ended; 0, as for those that follow: none but operations_per_user."""
+    quota_pixels: Quota = 0
+    """Of each user's renders that have not ended, together."""
+    quota_iterations: Quota = 0
+    """The same of pixels times max_iter, which is the most that they may take."""
+    quota_stored_bytes: Quota = 0
+    """Of files of each user's renders, as long as these are listed (finished_keep_s): with so many no more is taken."""
     progress_per_s: Positive = 100.0
     history_events: Count = 10_000
     finished_keep: Count = 10_000

@@ -10,14 +10,14 @@ import numpy as np
 from rfm_runtime.engine.frames import PENDING
 from rfm_runtime.engine.renderer import Renderer
 from rfm_runtime.render.plan import plan
-from rfm_runtime.render.request import RenderRequest
+from rfm_runtime.render.request import AUTO_MAX_ITER, RenderRequest
 
 __all__ = ["FEWEST", "MOST", "iterations_for"]
 
 COLUMNS = 48
 ROWS = range(4, 97)
 
-FEWEST, MOST = 500, 10_000_000
+FEWEST, MOST = 500, AUTO_MAX_ITER
 FEWEST_BY_PERIOD = 5000
 
 QUIET = 2

@@ -56,6 +56,9 @@ FRAME_LIMIT_PX = 400_000_000
 """16 bytes a pixel on disk, with image and raw data: 6.4 GB."""
 SAMPLES_LIMIT = 8
 MAX_ITER_LIMIT = 2**31 - 1
+AUTO_MAX_ITER = 10_000_000
+"""The most that a render finds out to need, where nobody says: `max_iter` 0."""
+
 BAILOUT_LIMIT = 1e10
 GROWTH_LIMIT = 300.0
 """Decimal exponent that |z|² may reach in the step that escapes: float64 has numbers up to 1e308."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rfm_runtime.core.operations.assigning import assignment, mint
 from rfm_runtime.core.operations.ownership import start
+from rfm_runtime.core.operations.quotas import Charge
 from rfm_runtime.core.operations.record import Asked, Command, Now, Record, Send, StoredOperation
 from rfm_runtime.core.permissions import require_kind, require_parent
 from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
@@ -36,7 +37,7 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         return [hub.log.commit((), (), [Send(asked.routing, asked.request_id, assignment(record))])]
     if hub.draining:
         raise DrainingError("the runtime is shutting down and takes nothing new", retry_after_s=1.0)
-    hub.check_quota(message.principal.user, 1)
+    hub.check_quota(message.principal.user, [Charge()])
     parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
     if parent is not None:
         require_parent(message.principal, parent.operation.operation_id, parent.operation)

@@ -7,7 +7,7 @@ shell is its only caller, from one thread. What users ask is in `requests`, what
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from rfm_runtime.core.operations.claims import Owner, Owners
 from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.keeping import Keeping, checkpoint, forget_old
 from rfm_runtime.core.operations.log import Log
+from rfm_runtime.core.operations.quotas import Charge, Quotas
 from rfm_runtime.core.operations.record import (
     Asked,
     Command,
@@ -106,6 +107,7 @@ class Hub:
         self.usage = Usage()
         self.waiting = Waiting()
         self.live_of: Counter[str] = Counter()
+        self.quotas = Quotas(settings)
         self.cancel_set: dict[str, Cancellation] = {}
         self.cancel_version = 0
         self.draining = False
@@ -134,12 +136,14 @@ class Hub:
             record.merge.pace.course = self.experience.course(operation.kind, operation.name)
             self.live.add(operation.operation_id)
             self.live_of[operation.owner] += 1
+            self.quotas.began(row)
             self.index(record)
             record.merge.generation = operation.generation
             if row.cancellation is not None:
                 self.cancel_set[operation.operation_id] = row.cancellation
         else:
             self.keeping.finished[operation.operation_id] = None
+            self.quotas.kept(operation)
         return record
 
     def index(self, record: Record) -> None:
@@ -304,10 +308,11 @@ class Hub:
         if self.log.failing is not None and not (outcome and self.log.outcomes_only):
             raise self.unavailable()
 
-    def check_quota(self, user: str, more: int) -> None:
-        """Raise QuotaExceededError if `user` cannot have so many more operations that have not ended."""
+    def check_quota(self, user: str, more: Sequence[Charge]) -> None:
+        """Raise QuotaExceededError if `user` cannot have these operations besides those that have not ended."""
+        self.quotas.check(user, more)
         live, limit = self.live_of[user], self.settings.operations_per_user
-        if more and live + more > limit:
+        if more and live + len(more) > limit:
             raise QuotaExceededError(
                 f"{user} has {live} operations that have not ended, {limit} are allowed",
                 hint="wait for some to end, or cancel some",
@@ -360,6 +365,7 @@ class Hub:
             self._went(record, then)
         if final:
             record.change(claim=None, cancellation=None, pause_wanted=False)
+            self.quotas.kept(record.operation)
         self.index(record)
         operation = record.operation
         if event_type in ("operation_accepted", "operation_started"):
@@ -391,6 +397,7 @@ class Hub:
         fields["final"] = final
         self.live.discard(operation_id)
         self.live_of[record.operation.owner] -= 1
+        self.quotas.ended(record.row)
         # What has ended first is forgotten first, here as by every gateway.
         self.keeping.finished[operation_id] = None
         self.release_claim(record)
@@ -459,6 +466,7 @@ class Hub:
         operation = record.operation
         self.forgetful = True
         del self.records[operation.operation_id]
+        self.quotas.forgotten(operation)
         self.keys.pop((operation.owner, record.row.request_key), None)
         self.log.forget(operation.operation_id)
         if operation.parent_id is not None and (siblings := self.children.get(operation.parent_id)):

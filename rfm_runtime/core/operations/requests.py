@@ -14,6 +14,7 @@ import msgspec
 
 from rfm_runtime.core.operations.ownership import in_hand, push_pause
 from rfm_runtime.core.operations.queries import explain, list_page, page_of
+from rfm_runtime.core.operations.quotas import charge
 from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
 from rfm_runtime.core.permissions import narrowed, require, require_kind, require_parent, sight, unknown
 from rfm_runtime.errors import (
@@ -111,7 +112,7 @@ def on_submit(hub: Hub, asked: Asked, message: DoSubmit, now: Now) -> list[Comma
         else:
             _validate(hub, message.principal, submission, {new.operation_id for new, _ in fresh})
             fresh.append((submission, digest))
-    hub.check_quota(message.principal.user, len(fresh))
+    hub.check_quota(message.principal.user, [charge(new.kind, new.params) for new, _ in fresh])
     rows: list[StoredOperation] = []
     events: list[OperationEvent] = []
     for submission, digest in fresh:

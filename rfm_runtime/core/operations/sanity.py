@@ -29,6 +29,10 @@ def sanity_check(hub: Hub) -> None:
         _require(candidate == hub.records[operation_id].candidate(), "waits as something else", operation_id)
     by_user = Counter(hub.records[operation_id].operation.owner for operation_id in live)
     _require(by_user == hub.live_of, "live operations of users", hub.live_of)
+    hub.quotas.sanity_check(
+        [hub.records[operation_id].row for operation_id in live],
+        [record.operation for record in hub.records.values() if record.terminal],
+    )
     _require(set(hub.cancel_set) <= live, "cancel set of live operations", set(hub.cancel_set) - live)
     _check_owners(hub)
     seqs = [event.seq for event in hub.log.events]
