@@ -47,6 +47,7 @@ from rfm_runtime.core.operations.record import (
     Now,
     Publish,
     Push,
+    Revoked,
     Send,
     Tick,
     Told,
@@ -90,6 +91,7 @@ from rfm_runtime.protocol.operation import (
     error_info,
 )
 from rfm_runtime.protocol.resources import ResourceReport, Resources, Usage
+from rfm_runtime.protocol.revocation import Revocations
 from rfm_runtime.store.journal import Journal as Store
 from rfm_runtime.store.shown import Shown
 from rfm_runtime.transport import sockets
@@ -191,7 +193,7 @@ class Broker:
         if self._shown is not None:
             for operation_id in self._shown.before.keys() - self.hub.live:
                 self._shown.drop(operation_id)
-        self._frames = Feed(loaded.epoch, loaded.incarnation, loaded.head)
+        self._frames = Feed(loaded.epoch, loaded.incarnation, loaded.head, self.hub.revocations.committed.version)
         self._store.start(self._on_written, self._on_failed)
         for endpoint in (
             self._endpoints.command,
@@ -444,6 +446,8 @@ class Broker:
                     self._deliver([command.routing, *pack(command.message)])
                 case Publish():
                     self._publish(command.events)
+                case Revoked():
+                    self._revoke(command.revocations)
                 case Control():
                     self._send_control(command.frame)
                 case Watch():
@@ -454,7 +458,7 @@ class Broker:
                     self._left.forget(command.name)
 
     def _journal(self, batch: Batch, queue: deque[Command]) -> None:
-        if batch.rows or batch.events or batch.performance:
+        if not batch.is_empty:
             self._store.append(batch)
         elif self.hub.log.pending == 1:
             # Nothing to write and nothing before it: what hangs on it may leave now.
@@ -487,13 +491,29 @@ class Broker:
         return None if operation is None else operation.correlation_id
 
     def _send_frame(
-        self, events: tuple[OperationEvent, ...], progress: tuple[Any, ...], resources: Resources | None = None
+        self,
+        events: tuple[OperationEvent, ...],
+        progress: tuple[Any, ...],
+        resources: Resources | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         now = self._now()
-        frame = self._frames.frame(now.wall_ms, events, progress, resources=resources, journal=self._journal_trouble)
+        frame = self._frames.frame(
+            now.wall_ms,
+            events,
+            progress,
+            resources=resources,
+            journal=self._journal_trouble,
+            revocations=revocations,
+        )
         self._frame_sent_s = now.mono_s
         self._feed.send_multipart(pack(frame), zmq.NOBLOCK)
         self.metrics.feed_frames.inc()
+
+    def _revoke(self, revocations: Revocations) -> None:
+        newest = max(revocations.entries, key=lambda entry: entry.version)
+        log.info("revoked", by=newest.by, user=newest.user, token=newest.token_id, version=revocations.version)
+        self._send_frame((), (), revocations=revocations)
 
     def _send_control(self, frame: Struct) -> None:
         self._control.send(pack(frame))

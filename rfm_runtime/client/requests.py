@@ -29,6 +29,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.operation import Operation, OperationFilter, OperationState
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
+from rfm_runtime.protocol.revocation import Revoke, RevokeReply
 
 __all__ = ["REQUEST_S", "Requests"]
 
@@ -128,6 +129,25 @@ class Requests(ABC):
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""
         return (await self.request(Kinds(), KindsReply)).kinds
+
+    async def revoke(
+        self,
+        *,
+        token_id: str = "",
+        user: str = "",
+        issued_before_ms: int | None = None,
+        expires_at_ms: int | None = None,
+        reason: str = "",
+    ) -> int:
+        """Refuse a token by its id (`jti`), or all of a user's that were issued before a moment (ms since 1970).
+
+        issued_before_ms: None: now. expires_at_ms: of the token, after which nothing of this is kept. Sessions of such
+        tokens end. The version of the set that has it. Raises ForbiddenError: for administrators.
+        """
+        request = Revoke(
+            token_id=token_id, user=user, issued_before=issued_before_ms, expires_at=expires_at_ms, reason=reason
+        )
+        return (await self.request(request, RevokeReply)).version
 
 
 async def _all_pages(

@@ -190,6 +190,10 @@ class Client:
         """Cancel it: "cancelling", or "already_terminal". Options: mode, deadline_ms, reason."""
         return self.call(self._async.cancel(operation_id, **options))
 
+    def revoke(self, **wanted: Any) -> int:
+        """Refuse a token, or a user's: token_id, or user and issued_before_ms; expires_at_ms, reason. For admins."""
+        return self.call(self._async.revoke(**wanted))
+
     def pause(self, operation_id: str) -> None:
         """Have it stop where it is and keep what it has."""
         self.call(self._async.pause(operation_id))

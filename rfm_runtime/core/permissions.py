@@ -96,6 +96,7 @@ NEEDS: dict[str, Need] = {
     "history": Need("see", "list"),
     "performance": Need("see", "operation"),
     "auth_refresh": Need(None),
+    "revoke": Need("administer"),
     "ping": Need(None),
     "heartbeat": Need(None),
     "report": Need("report", "program"),

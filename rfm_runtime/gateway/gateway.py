@@ -82,6 +82,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.operation import error_info
 from rfm_runtime.protocol.resources import ResourceReport
+from rfm_runtime.protocol.revocation import Revocations, RevokeReply
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -117,6 +118,8 @@ _ANSWERS: dict[type[Any], type[Any]] = {
     internal.Snapshot: internal.SnapshotPage,
     internal.EventsSince: internal.Events,
     internal.ProgressState: internal.ProgressStateReply,
+    internal.DoRevoke: RevokeReply,
+    internal.GetRevocations: Revocations,
 }
 
 
@@ -163,6 +166,7 @@ class Gateway:
         self._following: asyncio.Task[None] | None = None
         self._prefilling = False
         self.core.filled = False
+        self.core.informed = False
         self._closed = False
 
     @property

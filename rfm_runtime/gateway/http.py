@@ -114,6 +114,8 @@ class Http:
             return self._knock(connection, bearer(request.headers))
         token = bearer(request.headers)
         grant = self._gateway.granted(connection, token)
+        if grant is not None and self._gateway.core.revoked.covers(grant):
+            grant = None
         try:
             answered = await self._answer(connection, grant, path)
         except RfmError as error:
@@ -180,12 +182,14 @@ class Http:
                 if not self._is_open:
                     if grant is None:
                         return _unauthorized()
+                    self._gateway.core.require_feed(self._gateway.now_s)
                     require(grant.principal, "get_metrics")
                 return await self._metrics() if what == "metrics" else self._readiness()
             case ["v1", "operations", *rest]:
                 self._limit(connection, grant, 1.0 if rest else LIST_COST)
                 if grant is None:
                     return _unauthorized()
+                self._gateway.core.require_feed(self._gateway.now_s)
                 return await self._operations(connection, grant.principal, [unquote(part) for part in rest])
         return plain(http.HTTPStatus.NOT_FOUND, "not found\n")
 

@@ -42,6 +42,7 @@ from rfm_runtime.protocol.operation import (
     TileGrid,
 )
 from rfm_runtime.protocol.resources import Resources, Usage
+from rfm_runtime.protocol.revocation import Revocations, Revoke, RevokeReply
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "DoPause",
     "DoPerformance",
     "DoPriority",
+    "DoRevoke",
     "DoSubmit",
     "Events",
     "EventsSince",
@@ -74,6 +76,7 @@ __all__ = [
     "FeedFrame",
     "GatewayHello",
     "GatewayWelcome",
+    "GetRevocations",
     "HeldOperation",
     "HelloAsked",
     "KindsKnown",
@@ -240,6 +243,17 @@ class DoPerformance(Struct, frozen=True):
     operation_id: str
 
 
+class DoRevoke(Struct, frozen=True):
+    """→ `RevokeReply`"""
+
+    principal: Principal
+    request: Revoke
+
+
+class GetRevocations(Struct, frozen=True):
+    """The set of tokens that are valid no more. → `Revocations`"""
+
+
 class KindsKnown(Struct, frozen=True):
     """What the engines connected now offer."""
 
@@ -277,7 +291,8 @@ class SnapshotPage(Struct, frozen=True, kw_only=True):
     """Operations, each with its own `at_seq`; `seq` is the log's head when the page was read.
 
     A receiver that starts the first page at head s and then applies every event after s, skipping
-    for each operation those up to its `at_seq`, has the state. `cursor` is "" on the last page.
+    for each operation those up to its `at_seq`, has the state. `cursor` is "" on the last page. The first page has the
+    tokens that are valid no more.
     """
 
     epoch: str
@@ -285,6 +300,7 @@ class SnapshotPage(Struct, frozen=True, kw_only=True):
     seq: int
     operations: tuple[Operation, ...]
     cursor: str
+    revocations: Revocations | None = None
 
 
 class ProgressState(Struct, frozen=True):
@@ -531,7 +547,8 @@ class ControlFrame(Struct, frozen=True, kw_only=True):
 class FeedFrame(Struct, frozen=True, kw_only=True):
     """Apply only if `prev_seq` is your position and `frame_no` follows the last one of `incarnation`.
 
-    head_seq: position after `events`. journal: why it cannot be written, and what to do; None: it can.
+    head_seq: position after `events`. journal: why it cannot be written, and what to do; None: it can. revoked: version
+    of the set of tokens that are valid no more; revocations: that set, in the frame that follows its change.
     """
 
     epoch: str
@@ -544,6 +561,8 @@ class FeedFrame(Struct, frozen=True, kw_only=True):
     progress: tuple[ProgressUpdate, ...] = ()
     resources: Resources | None = None
     journal: str | None = None
+    revoked: int = 0
+    revocations: Revocations | None = None
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -733,6 +752,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoPause,
         DoPerformance,
         DoPriority,
+        DoRevoke,
         DoSubmit,
         Events,
         EventsSince,
@@ -740,6 +760,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         FeedFrame,
         GatewayHello,
         GatewayWelcome,
+        GetRevocations,
         KindsKnown,
         ListReply,
         Metrics,
@@ -760,6 +781,8 @@ _MESSAGES: dict[str, type[Struct]] = {
         Release,
         Reply,
         Request,
+        Revocations,
+        RevokeReply,
         Snapshot,
         SnapshotPage,
         Started,

@@ -41,6 +41,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
+from rfm_runtime.protocol.revocation import Revoke, RevokeReply
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -476,6 +477,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "history": History,
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
+    "revoke": Revoke,
     "ping": Ping,
     "heartbeat": Alive,
     "report": Report,
@@ -509,6 +511,7 @@ REPLIES: dict[str, type[Struct]] = {
     "performance_reply": PerformanceReply,
     "report_reply": ReportReply,
     "reported": Reported,
+    "revoke_reply": RevokeReply,
     "error": ErrorInfo,
 }
 """Envelope type → data, server to client, with `re`."""

@@ -324,6 +324,7 @@ def _loaded(connection: Connection, epoch: str, incarnation: int, history_events
         events=tuple(events),
         performance=series,
         past=tuple(reversed(past)),
+        revocations=schema.known_revocations(connection),
     )
 
 

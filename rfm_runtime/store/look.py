@@ -147,6 +147,10 @@ class Look:
             self._decoded(checked, f"performance of {operation_id}", schema.decode_performance, blob)
             if operation_id not in ids:
                 checked.rows.append(f"performance of {operation_id}: no such operation")
+        try:
+            schema.known_revocations(self._connection)
+        except msgspec.DecodeError as error:
+            checked.rows.append(f"a revoked token: {error}")
         audit.end(self._head())
         checked.log, checked.operations, checked.events = audit.found, sum(audit.operations.values()), audit.events
         checked.count += audit.count

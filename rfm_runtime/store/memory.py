@@ -10,6 +10,7 @@ from rfm_runtime.core.operations.queries import matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.protocol.history import History, Performance
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
+from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.store.journal import EVENTS_LIMIT, LEARNED, OnFailed, OnWritten, Past
 
 __all__ = ["MemoryJournal"]
@@ -30,6 +31,7 @@ class MemoryJournal:
         self._rows: dict[str, StoredOperation] = {}
         self._events: list[OperationEvent] = []
         self._performance: dict[str, Performance] = {}
+        self._revocations: dict[str, Revocation] = {}
         self._on_written: OnWritten | None = None
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
@@ -57,6 +59,7 @@ class MemoryJournal:
                 for row in ended[-LEARNED:]
                 if row.operation.state == "completed" and row.operation.operation_id in self._performance
             ),
+            revocations=tuple(self._revocations.values()),
         )
 
     def renew(self) -> None:
@@ -73,6 +76,9 @@ class MemoryJournal:
                 self._ended.setdefault(row.operation.operation_id)
         self._events += batch.events
         self._performance.update(batch.performance)
+        self._revocations.update({entry.key: entry for entry in batch.revocations})
+        for key in batch.unrevoked:
+            self._revocations.pop(key, None)
         if self._keep is not None and len(self._ended) > self._keep + self._keep // 10:
             self._forget(len(self._ended) - self._keep)
         if self._on_written is not None:

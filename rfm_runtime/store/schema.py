@@ -18,14 +18,17 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    delete,
     insert,
     select,
+    text,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rfm_runtime.core.operations.record import Batch, StoredOperation
 from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.operation import OperationEvent
+from rfm_runtime.protocol.revocation import Revocation
 
 __all__ = [
     "APPLICATION_ID",
@@ -33,19 +36,23 @@ __all__ = [
     "SCHEMA_VERSION",
     "decode_event",
     "decode_performance",
+    "decode_revocation",
     "decode_row",
     "events",
     "forgotten_seq",
     "known_meta",
+    "known_revocations",
     "meta",
     "metadata",
     "operations",
     "performance",
     "put_meta",
+    "revocations",
     "write_batches",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+REVOCATIONS_SINCE = 3
 APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
 
 BACKUP = "backup"
@@ -91,9 +98,19 @@ performance = Table(
     Column("performance", LargeBinary, nullable=False),
 )
 
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("revocation", LargeBinary, nullable=False),
+    # One page instead of two, of a table that is mostly empty.
+    sqlite_with_rowid=False,
+)
+
 _encoder = msgspec.msgpack.Encoder()
 decode_row = msgspec.msgpack.Decoder(StoredOperation).decode
 decode_event = msgspec.msgpack.Decoder(OperationEvent).decode
+decode_revocation = msgspec.msgpack.Decoder(Revocation).decode
 decode_performance = msgspec.msgpack.Decoder(Performance).decode
 
 _put_performance = upsert(performance)
@@ -110,6 +127,10 @@ _put_operation = _put_operation.on_conflict_do_update(
     },
 )
 _put_event = insert(events)
+_put_revocation = upsert(revocations)
+_put_revocation = _put_revocation.on_conflict_do_update(
+    index_elements=["key"], set_={"revocation": _put_revocation.excluded.revocation}
+)
 
 
 def write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
@@ -130,6 +151,13 @@ def write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
             _put_event,
             [{"seq": e.seq, "operation_id": e.operation_id, "event": _encoder.encode(e)} for e in happened],
         )
+    for batch in batches:
+        # In their order: what is forgotten by one may come again with the next.
+        if batch.unrevoked:
+            connection.execute(delete(revocations).where(revocations.c.key.in_(batch.unrevoked)))
+        if batch.revocations:
+            entries = [{"key": entry.key, "revocation": _encoder.encode(entry)} for entry in batch.revocations]
+            connection.execute(_put_revocation, entries)
 
 
 def _values(row: StoredOperation) -> dict[str, Any]:
@@ -145,6 +173,15 @@ def _values(row: StoredOperation) -> dict[str, Any]:
         "row": _encoder.encode(row),
         "parent_id": operation.parent_id,
     }
+
+
+def known_revocations(connection: Connection) -> tuple[Revocation, ...]:
+    """Of tokens; none in a file of an older schema, which is not migrated yet."""
+    version: int = connection.execute(text("PRAGMA user_version")).scalar_one()
+    if version < REVOCATIONS_SINCE:
+        return ()
+    found = connection.execute(select(revocations.c.revocation))
+    return tuple(decode_revocation(blob) for (blob,) in found)
 
 
 def known_meta(connection: Connection) -> dict[str, str]:

@@ -29,6 +29,7 @@ from rfm_runtime.core.operations.record import (
     Now,
     Publish,
     Push,
+    Revoked,
     Send,
     StoredOperation,
     Tick,
@@ -57,6 +58,7 @@ from rfm_runtime.protocol.internal import (
 )
 from rfm_runtime.protocol.messages import CancelOperation, CancelReply, Kind, SubmitRequest
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.revocation import Revocation, Revocations
 
 __all__ = ["ADMIN", "KIND", "World", "owner_hello"]
 
@@ -90,6 +92,8 @@ class World:
         self.rows: dict[str, StoredOperation] = {}
         self.events: list[OperationEvent] = []
         self.performance: dict[str, Performance] = {}
+        self.revocations: dict[str, Revocation] = {}
+        self.revoked: list[Revocations] = []
         self.waiting: list[Batch] = []
         self.feed: list[OperationEvent] = []
         self.replies: dict[int, Struct] = {}
@@ -135,6 +139,7 @@ class World:
                 for oid, row in self.rows.items()
                 if row.operation.state == "completed"
             ),
+            revocations=tuple(self.revocations.values()),
         )
         self.hub = Hub(
             loaded,
@@ -224,6 +229,9 @@ class World:
                 self.rows[row.operation.operation_id] = row
             self.events += batch.events
             self.performance.update(batch.performance)
+            self.revocations.update({entry.key: entry for entry in batch.revocations})
+            for key in batch.unrevoked:
+                del self.revocations[key]
             for event in batch.events:
                 went = event.operation_id in dict(batch.performance)
                 _require(went or event.state not in TERMINAL_STATES, "an outcome without how it went", event)
@@ -261,6 +269,8 @@ class World:
                     self._pushed(command)
                 case Publish():
                     self._published(command.events)
+                case Revoked():
+                    self._revoked(command.revocations)
                 case Control():
                     self._controlled(command.frame)
                 case Watch():
@@ -282,6 +292,10 @@ class World:
 
     def _kill(self, source: Source) -> None:
         self.killed.append(source)
+
+    def _revoked(self, revocations: Revocations) -> None:
+        """Every gateway is told."""
+        self.revoked.append(revocations)
 
     def _forgotten(self, name: str) -> None:
         self.forgotten.append(name)

@@ -19,6 +19,7 @@ import pytest
 from rfm_runtime import Client
 from rfm_runtime.errors import JournalError, RfmError, UnavailableError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
+from rfm_runtime.store.schema import SCHEMA_VERSION
 from rfm_runtime.testing.disk import CANNOT_MOUNT, SmallDisk, can_mount, small_disk
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.commands import cli, document, output, two_lines
@@ -361,7 +362,7 @@ def test_check_finds_what_contradicts_itself(tmp_path: Path) -> None:
     shutil.copy(GOLDEN, state / "journal.db")
     assert document("db", "migrate", env=env)["kept"] == str(state / "journal.db.schema-1")
     assert document("db", "check", env=env)["fine"]
-    assert document("db", "status", env=env)["schema"] == 2
+    assert document("db", "status", env=env)["schema"] == SCHEMA_VERSION
 
 
 @pytest.mark.scenario("D13", "B9")

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
+import zmq
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from rfm_runtime import Client, JWTAuthenticator
+from rfm_runtime.errors import ForbiddenError, UnavailableError
 from rfm_runtime.protocol.codes import CloseCode
-from rfm_runtime.testing.runtime import Runtime, runtime
+from rfm_runtime.protocol.internal import DoRevoke, Principal, Reply, pack_request, unpack
+from rfm_runtime.protocol.revocation import Revoke
+from rfm_runtime.testing.crowd import metrics
+from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from rfm_runtime.transport import sockets
 from tests.tokens import SECRET, crafted, jwks, key_pair, signed
 
 pytestmark = pytest.mark.integration
@@ -28,7 +35,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     secret.write_text(SECRET)
     secret.chmod(0o600)
     public.write_text(PUBLIC)
-    options = {"token_secret_file": str(secret), "token_public_keys": str(public), "gateways": 2, "workers": 1}
+    options = {
+        "token_secret_file": str(secret),
+        "token_public_keys": str(public),
+        "gateways": 2,
+        "workers": 1,
+        "connections_per_user": 64,
+    }
     with runtime(folder, drain_timeout_s=1.0, **options) as started:
         yield started
         assert {"gateway-0", "gateway-1"} <= set(started.processes()), started.logs()
@@ -116,3 +129,135 @@ def test_whoever_shows_a_token_of_the_keys_is_who_it_says(running: Runtime, toke
 def test_the_runtimes_own_token_stays_valid(running: Runtime) -> None:
     with Client(url=running.url, token=running.info.token) as client:
         assert client.server.roles == ["admin"]
+
+
+# --- revocation -------------------------------------------------------------------------------
+
+
+class Session:
+    """A client of one token. ended: why it does not try any more."""
+
+    def __init__(self, running: Runtime, token: str) -> None:
+        self.states: list[tuple[str, str]] = []
+        note = lambda state, details: self.states.append((state, details.get("reason", "")))  # noqa: E731
+        self.client = Client(url=running.url, token=token, on_state=note, initial_delay=0.05)
+
+    @property
+    def is_live(self) -> bool:
+        return self.client.state == "live"
+
+    def ended(self) -> str:
+        """Waits for it."""
+        eventually(lambda: self.client.state in ("unauthorised", "closed"), what="its end")
+        return self.states[-1][1]
+
+
+@contextmanager
+def sessions(running: Runtime, token: str, count: int) -> Iterator[list[Session]]:
+    """So many of one token, at both gateways."""
+    with ExitStack() as stack:
+        opened = [Session(running, token) for _ in range(count)]
+        for session in opened:
+            stack.callback(session.client.close)
+        yield opened
+
+
+@pytest.fixture
+def admin(running: Runtime) -> Iterator[Client]:
+    with Client(url=running.url, token=running.info.token, initial_delay=0.05) as client:
+        yield client
+
+
+def sessions_of(running: Runtime) -> list[int]:
+    """How many each gateway has."""
+    found = metrics(running.url)
+    return [round(found[f'rfm_gateway_sessions{{gateway="{name}"}}']) for name in ("gateway-0", "gateway-1")]
+
+
+@pytest.mark.scenario("G2", "J56")
+def test_a_token_revoked_while_it_is_used_ends_its_sessions_at_both_gateways_and_no_other(
+    running: Runtime, admin: Client
+) -> None:
+    with sessions(running, signed(jti="lost"), 12) as lost, sessions(running, signed(jti="kept"), 4) as kept:
+        assert min(sessions_of(running)) > 0
+        version = admin.revoke(token_id="lost", reason="left in a train")
+        began_s = time.monotonic()
+        assert all("revoked" in session.ended() for session in lost)
+        assert time.monotonic() - began_s < 2.0
+        assert all(session.is_live for session in kept)
+        assert admin.revoke(token_id="lost") == version
+        for header in (True, False):
+            assert closed_with(running, signed(jti="lost"), header=header) == CloseCode.REVOKED
+
+
+@pytest.mark.scenario("G2", "J56")
+def test_a_user_whose_tokens_are_revoked_comes_in_with_a_new_one_alone(running: Runtime, admin: Client) -> None:
+    now_s = int(time.time())
+    old, new = signed(sub="una", iat=now_s - 60, jti="1"), signed(sub="una", iat=now_s, jti="2")
+    admin.revoke(user="una", issued_before_ms=now_s * 1000 - 30_000)
+    for header in (True, False):
+        assert closed_with(running, old, header=header) == CloseCode.REVOKED
+    with Client(url=running.url, token=new) as client:
+        assert client.server.user == "una"
+
+
+@pytest.mark.scenario("G2", "G3", "J56")
+def test_who_may_not_revoke_is_told_so(running: Runtime) -> None:
+    with Client(url=running.url, token=signed(jti="plain")) as client, pytest.raises(ForbiddenError):
+        client.revoke(user="eve")
+
+
+@pytest.mark.scenario("G2", "J56")
+def test_revoked_between_two_connections_it_does_not_resume(running: Runtime, admin: Client) -> None:
+    """Its gateways are killed and the token revoked meanwhile: successors, which know of it, close it with 4503."""
+    with sessions(running, signed(jti="away"), 6) as away:
+        for name in ("gateway-0", "gateway-1"):
+            running.processes()[name].suspend()
+        broker = running.folders.endpoint("command")
+        with Peer(broker) as peer:
+            peer.revoke(token_id="away")
+        for name in ("gateway-0", "gateway-1"):
+            running.kill(name)
+        assert all("revoked" in session.ended() for session in away)
+    eventually(lambda: admin.state == "live", what="the administrator is back")
+
+
+@pytest.mark.scenario("G2", "J56", "F2")
+def test_what_was_revoked_stays_so_when_the_broker_and_everything_is_killed(running: Runtime, admin: Client) -> None:
+    token = signed(jti="forever")
+    admin.revoke(token_id="forever")
+    running.kill("broker")
+    eventually(lambda: running.processes().get("broker") is not None, what="another broker")
+    eventually(lambda: closed_with(running, token, header=False) == CloseCode.REVOKED, what="it is known")
+    with sessions(running, signed(jti="after"), 2) as after:
+        eventually(lambda: closes(lambda: admin.revoke(token_id="after")), what="it is revoked")
+        assert all("revoked" in session.ended() for session in after)
+
+
+def closes(action: Callable[[], object]) -> bool:
+    """Whether it was done; while the broker is away it is not."""
+    try:
+        action()
+    except UnavailableError:
+        return False
+    return True
+
+
+class Peer:
+    """Somebody at the broker's own socket, as a gateway is."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = sockets.command_dealer(self._context, endpoint)
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._context.term()
+
+    def revoke(self, **wanted: str) -> None:
+        self._socket.send_multipart(pack_request(1, DoRevoke(Principal("local", ("admin",)), Revoke(**wanted))))
+        assert self._socket.poll(10_000)
+        assert isinstance(unpack(self._socket.recv_multipart()), Reply)

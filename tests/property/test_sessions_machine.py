@@ -15,9 +15,11 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rfm_runtime.client.mirror import Mirror
-from rfm_runtime.core.sessions.hub import FETCHES_LIMIT
+from rfm_runtime.core.sessions.door import Refused
+from rfm_runtime.core.sessions.hub import FEED_LOST_S, FETCHES_LIMIT
 from rfm_runtime.core.sessions.replica import BUFFER_LIMIT
 from rfm_runtime.core.sessions.session import CONTROL_LIMIT
+from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.internal import (
     Assign,
     DoPriority,
@@ -214,7 +216,13 @@ class Viewer:
 
     def connect(self, gate):
         if self.connection is None:
-            self.connection = gate.connect(self.encoding)
+            found = gate.try_connect(self.encoding)
+            if isinstance(found, Refused):
+                # It has heard nothing for too long to know who may come in.
+                assert found.code == CloseCode.RESYNC
+                assert gate.now_s - gate.core.last_frame_s > FEED_LOST_S
+                return
+            self.connection = found
             self.connection.hello("ann", resume=self.known.resume)
             self.subscribe()
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 from rfm_runtime.protocol.internal import FeedFrame
 from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.resources import Resources
+from rfm_runtime.protocol.revocation import Revocations
 
 __all__ = ["Feed"]
 
 
 class Feed:
-    """number: of the last frame, 0 before the first. head: of the log, as far as it was published."""
+    """number: of the last frame, 0 before the first. head: of the log, as far as it was published.
 
-    def __init__(self, epoch: str, incarnation: int, head: int) -> None:
+    revoked: version of the set of tokens that are valid no more, as far as that was.
+    """
+
+    def __init__(self, epoch: str, incarnation: int, head: int, revoked: int = 0) -> None:
         self.epoch = epoch
         self.incarnation = incarnation
         self.head = head
         self.number = 0
+        self.revoked = revoked
 
     def frame(
         self,
@@ -29,10 +34,13 @@ class Feed:
         *,
         resources: Resources | None = None,
         journal: str | None = None,
+        revocations: Revocations | None = None,
     ) -> FeedFrame:
         """The next frame. events: those that follow the last ones, in order; without any it is a sign of life."""
         self.number += 1
         before = self.head
+        if revocations is not None:
+            self.revoked = revocations.version
         if events:
             self.head = events[-1].seq
         return FeedFrame(
@@ -46,4 +54,6 @@ class Feed:
             progress=progress,
             resources=resources,
             journal=journal,
+            revoked=self.revoked,
+            revocations=revocations,
         )

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
-from rfm_runtime.core.operations import announcing, last_words, ownership, requests, sanity
+from rfm_runtime.core.operations import announcing, last_words, ownership, requests, revoking, sanity
 from rfm_runtime.core.operations.claims import Owner, Owners
 from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.keeping import Keeping, checkpoint, forget_old
@@ -56,6 +56,7 @@ __all__ = ["Hub", "Validator"]
 HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = {
     **requests.HANDLERS,
     **ownership.HANDLERS,
+    **revoking.HANDLERS,
     Announce: announcing.on_announce,
 }
 
@@ -93,6 +94,7 @@ class Hub:
         self.validators = validators
         self.mint_handle = mint_handle
         self.log = Log(loaded, settings.history_events)
+        self.revocations = revoking.RevocationList(loaded.revocations)
         self.records: dict[str, Record] = {}
         self.live: set[str] = set()
         self.moved: dict[str, None] = {}
@@ -197,6 +199,7 @@ class Hub:
             case Told():
                 return ownership.told(self, message, now)
             case Journalled():
+                self.revocations.journalled(message.number)
                 return [*self.log.journalled(message.number), *ownership.assign(self, now, overbook=False)]
             case JournalFailed():
                 self.log.failing, self.log.failing_hint = message.reason, message.hint

@@ -14,6 +14,7 @@ from rfm_runtime.core.operations.committed import Committed
 from rfm_runtime.core.operations.record import Batch, Command, Journal, Loaded, Publish, StoredOperation
 from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
+from rfm_runtime.protocol.revocation import Revocation
 
 __all__ = ["Log"]
 
@@ -62,8 +63,11 @@ class Log:
         events: Iterable[OperationEvent],
         then: Iterable[Command] = (),
         performance: Iterable[tuple[str, Performance]] = (),
+        *,
+        revocations: Iterable[Revocation] = (),
+        unrevoked: Iterable[str] = (),
     ) -> Journal:
-        """Have rows and events written; `then` follows the commit, after the events' publication.
+        """Have rows, events and revocations written; `then` follows the commit, after the events' publication.
 
         With an outcome goes how its operation went.
         """
@@ -71,7 +75,7 @@ class Log:
         happened = tuple(events)
         ids = [event.operation_id for event in happened if event.type in TERMINAL_EVENTS]
         ended = ((operation_id, self.ended.pop(operation_id)) for operation_id in ids)
-        batch = Batch(self._number, tuple(rows), happened, (*performance, *ended))
+        batch = Batch(self._number, tuple(rows), happened, (*performance, *ended), tuple(revocations), tuple(unrevoked))
         self._held.append((batch, list(then)))
         return Journal(batch)
 

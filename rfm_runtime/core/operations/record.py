@@ -13,6 +13,7 @@ from rfm_runtime.core.operations.series import Series
 from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, LastWord, Source
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
+from rfm_runtime.protocol.revocation import Revocation, Revocations
 
 __all__ = [
     "Asked",
@@ -32,6 +33,7 @@ __all__ = [
     "Publish",
     "Push",
     "Record",
+    "Revoked",
     "Send",
     "StoredOperation",
     "Tick",
@@ -231,12 +233,22 @@ class Tick(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """Rows that changed and events that happened together. performance: of some, by id, as it is now."""
+    """Rows that changed and events that happened together. performance: of some, by id, as it is now.
+
+    revocations: of tokens, new or changed; unrevoked: keys of those that are forgotten.
+    """
 
     number: int
     rows: tuple[StoredOperation, ...]
     events: tuple[OperationEvent, ...]
     performance: tuple[tuple[str, Performance], ...] = ()
+    revocations: tuple[Revocation, ...] = ()
+    unrevoked: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.rows or self.events or self.performance or self.revocations or self.unrevoked)
 
 
 class Journal(Struct, frozen=True):
@@ -266,6 +278,12 @@ class Publish(Struct, frozen=True):
     events: tuple[OperationEvent, ...]
 
 
+class Revoked(Struct, frozen=True):
+    """Tell every gateway which tokens are valid no more, now."""
+
+    revocations: Revocations
+
+
 class Control(Struct, frozen=True):
     """Publish the cancel set on `control`, now."""
 
@@ -290,7 +308,7 @@ class Forget(Struct, frozen=True):
     name: str
 
 
-Command = Journal | Send | Push | Publish | Control | Watch | Kill | Forget
+Command = Journal | Send | Push | Publish | Revoked | Control | Watch | Kill | Forget
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -308,3 +326,4 @@ class Loaded(Struct, frozen=True, kw_only=True):
     events: tuple[OperationEvent, ...]
     performance: dict[str, Performance] = {}
     past: tuple[tuple[str, str, Performance], ...] = ()
+    revocations: tuple[Revocation, ...] = ()

@@ -451,6 +451,7 @@ def on_snapshot(hub: Hub, asked: Asked, message: Snapshot, _now: Now) -> list[Co
         seq=hub.log.head,
         operations=tuple(page),
         cursor=page[-1].operation_id if len(found) > len(page) else "",
+        revocations=None if message.cursor else hub.revocations.committed,
     )
     return [_answer(asked, answer)]
 

@@ -40,6 +40,7 @@ def sanity_check(hub: Hub) -> None:
     _require(not seqs or seqs[-1] == hub.log.head, "head", hub.log.head)
     hub.log.committed.sanity_check()
     hub.keeping.sanity_check(hub)
+    hub.revocations.sanity_check()
 
 
 def _check_owners(hub: Hub) -> None:

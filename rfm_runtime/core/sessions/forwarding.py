@@ -27,6 +27,7 @@ from rfm_runtime.protocol.messages import (
     SubmitMany,
     SubmitManyReply,
 )
+from rfm_runtime.protocol.revocation import Revoke
 
 __all__ = ["forwarded", "translated"]
 
@@ -42,6 +43,7 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     Explain: lambda who, request: internal.DoExplain(who, request.operation_id),
     Kinds: lambda who, _request: internal.DoKinds(who),
     History: internal.DoHistory,
+    Revoke: internal.DoRevoke,
     GetPerformance: lambda who, request: internal.DoPerformance(who, request.operation_id),
 }
 

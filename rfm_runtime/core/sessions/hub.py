@@ -13,15 +13,17 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.permissions import require, unknown
-from rfm_runtime.core.sessions.access import EXPIRING_MS, GRACE_MS, Authenticate, Grant
+from rfm_runtime.core.sessions.access import Authenticate, Grant
 from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.costs import cost_of
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.doorstep import Doorstep
+from rfm_runtime.core.sessions.expiry import Expiries
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.notes import Notes, named
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
+from rfm_runtime.core.sessions.revoked import Revoked
 from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.errors import (
     BadRequestError,
@@ -68,6 +70,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceReport, Resources, Usage
+from rfm_runtime.protocol.revocation import Revocations
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
 __all__ = ["Beat", "Close", "Fetch", "Forward", "GatewayCore", "Identity", "PassOn", "Push", "Refused", "goodbye"]
@@ -90,6 +93,13 @@ COME_BACK_MS = 500
 FEED_SILENT_S = 2.0
 """The broker sends a frame at least every 250 ms: after this the feed is broken, whatever ZeroMQ thinks of it."""
 
+FEED_LOST_S = 10.0
+"""Without a word for so long a gateway does not know who may still come in: it lets nobody in, and does nothing for
+those who are."""
+
+REVOCATIONS_AGAIN_S = 1.0
+"""Until the broker is asked again for the tokens that are valid no more."""
+
 FETCHES_LIMIT = 8
 """Chunks of 256 KiB asked for or waiting for one watcher: 2 MiB is all it can make this process hold."""
 
@@ -104,6 +114,10 @@ CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
 NOBODY = Principal("", ())
 
 REQUEST_TYPES = {request: name for name, request in REQUESTS.items()}
+
+NEEDS_NO_FEED = (Subscribe, Unsubscribe, Ping, Alive, ReportProgress, AuthRefresh)
+"""Nothing is done or told for whoever says this: a subscription waits, and of a measure nobody hears. A token that was
+revoked meanwhile is found when the feed is back, before anything else."""
 
 PASSED_LIMIT = 256
 """Words of one program that wait for the broker's answer; our own client has 64 under way."""
@@ -182,6 +196,7 @@ class GatewayCore:
     """State of one gateway.
 
     filled: the ring has the older events that the broker has; before that nobody can resume from them.
+    informed: it is known which tokens are valid no more; before that nothing is done for anybody.
     journal: why the broker takes nothing new, as its last frame said.
     """
 
@@ -194,11 +209,16 @@ class GatewayCore:
         self.last_frame_s = now_s
         self.durable = True
         self.filled = True
+        self.informed = True
         self.counts: Counter[str] = Counter()
         self.superseded = 0
         self.resources: Resources | None = None
         self._asked_ahead_s = now_s - ASK_AHEAD_S
         self.journal: str | None = None
+        self.revoked = Revoked()
+        self._recheck = False
+        self._revocations_asked_s = now_s - REVOCATIONS_AGAIN_S
+        self._expiries = Expiries()
         self._authenticate = authenticate
         self.notes = Notes(now_s)
         self._door = Door(settings, self.counts, now_s)
@@ -214,12 +234,39 @@ class GatewayCore:
         self.last_frame_s = now_s
         self.journal = frame.journal
         asks = self.replica.frame(frame)
+        if frame.revocations is not None:
+            self._adopt(frame.revocations)
+        elif frame.revoked != self.revoked.version and frame.epoch == self.replica.epoch:
+            asks += self._ask_for_revocations(now_s)
         if frame.resources is not None:
             self.resources = frame.resources
             for session in self.sessions.values():
                 session.wants_metrics()
         self._spread()
         return asks
+
+    def _adopt(self, revocations: Revocations) -> None:
+        """Other tokens are valid no more; whoever has shown one is closed before he is heard again."""
+        self.revoked = Revoked(revocations)
+        self.informed = True
+        self._recheck = True
+
+    def _ask_for_revocations(self, now_s: float) -> list[Ask]:
+        """The frame that had them was lost."""
+        if now_s - self._revocations_asked_s < REVOCATIONS_AGAIN_S:
+            return []
+        self._revocations_asked_s = now_s
+        return [Ask(internal.GetRevocations(), self.replica.attempt)]
+
+    def _close_revoked(self, now_ms: int) -> list[Command]:
+        if not self._recheck:
+            return []
+        self._recheck = False
+        return [
+            self._close(session, CloseCode.REVOKED, now_ms)
+            for session in self.sessions.values()
+            if session.closing is None and session.grant is not None and self.revoked.covers(session.grant)
+        ]
 
     def usage(self, report: ResourceReport) -> Usage:
         """What this gateway says of itself."""
@@ -230,7 +277,11 @@ class GatewayCore:
         """The broker's answer to an `Ask`."""
         asks: list[Ask] = []
         match answer:
+            case Revocations():
+                self._adopt(answer)
             case internal.SnapshotPage():
+                if answer.revocations is not None:
+                    self._adopt(answer.revocations)
                 asks = self.replica.page(answer, attempt)
             case internal.Events():
                 asks = self.replica.events(answer, attempt)
@@ -274,6 +325,26 @@ class GatewayCore:
 
     # --- connections ------------------------------------------------------------------------
 
+    def identify(self, token: str) -> Grant | None:
+        """What a token grants that was not revoked, as far as is known here."""
+        grant = self._authenticate(token)
+        return None if grant is None or self.revoked.covers(grant) else grant
+
+    def require_feed(self, now_s: float) -> None:
+        """Raise UnavailableError if it is not known here who may come in: not yet, or no longer."""
+        if not self.informed:
+            raise UnavailableError("this gateway has not heard of the broker yet", retry_after_s=0.5)
+        if self._is_cut_off(now_s):
+            raise UnavailableError(
+                f"this gateway has not heard of the broker for {self._silent_s(now_s):.0f} s",
+                kept="what was accepted is on disk, and what runs goes on",
+                hint="repeat it when `rfm-runtime status` says ready; `rfm-runtime logs broker` says why it is not",
+                retry_after_s=1.0,
+            )
+
+    def _is_cut_off(self, now_s: float) -> bool:
+        return self._silent_s(now_s) > FEED_LOST_S
+
     def knock(self, grant: Grant, now_s: float) -> float:
         """Somebody with a valid token asks for a handshake: seconds after which to ask again, 0.0 for now."""
         if self.draining:
@@ -287,9 +358,17 @@ class GatewayCore:
         """A WebSocket handshake was made; `grant` if it carried a valid token already."""
         if self.draining:
             return Refused(CloseCode.DRAINING, round(DRAINING_S * 1000))
+        if self._is_cut_off(now_s):
+            self.counts["refused_cut_off"] += 1
+            return Refused(CloseCode.RESYNC, round(FEED_SILENT_S * 1000))
+        if grant is not None and self.revoked.covers(grant):
+            self.counts["refused_revoked"] += 1
+            self.notes.refused(address, CloseCode.REVOKED, user=grant.principal.user)
+            return Refused(CloseCode.REVOKED, None)
         session = self._door.enter(address, encoding, grant, now_s)
         if isinstance(session, Session):
             self.sessions[session.number] = session
+            self._expiries.put(session)
         else:
             self.notes.refused(address, session.code, user="" if grant is None else grant.principal.user)
         return session
@@ -352,19 +431,22 @@ class GatewayCore:
         """A WebSocket message. Errors of a request are answered; what is not the protocol closes."""
         self.notes.clock(now_s, now_ms)
         session = self.sessions.get(number)
-        if session is None or session.closing is not None:
+        if session is None:
             return []
+        closed = self._close_revoked(now_ms)
+        if session.closing is not None:
+            return closed
         encoding: Encoding = "json" if isinstance(message, str) else "msgpack"
         try:
             envelopes = decode_batch(message, encoding)
         except TooLargeError as error:
             self._error(session, error, None, now_ms)
-            return []
+            return closed
         except BadRequestError as error:
             self._error(session, error, None, now_ms)
-            return [self._close(session, CloseCode.PROTOCOL, now_ms)]
+            return [*closed, self._close(session, CloseCode.PROTOCOL, now_ms)]
         self._door.spoke(session, sum(envelope.type != "heartbeat" for envelope in envelopes), now_s)
-        commands: list[Command] = []
+        commands = closed
         for envelope in envelopes:
             if session.closing is None:
                 commands += self._envelope(session, envelope, encoding, now_s, now_ms)
@@ -379,13 +461,15 @@ class GatewayCore:
         try:
             request = decode_request(envelope, encoding)
             if isinstance(request, Hello):
-                return self._hello(session, envelope, request, now_ms)
+                return self._hello(session, envelope, request, now_s, now_ms)
             if session.principal is None or not session.max_hz:
                 raise BadRequestError("the first message has to be `hello`", hint="see docs/protocol.md, Connecting")
             if session.reporting is not None:
                 session.reporting.heard()
             self._limit(session, request, now_s)
             require(session.principal, envelope.type)
+            if not isinstance(request, NEEDS_NO_FEED):
+                self.require_feed(now_s)
             return self._request(session, envelope.id, request, now_s, now_ms)
         except RfmError as error:
             self._error(session, error, envelope.id, now_ms)
@@ -420,25 +504,35 @@ class GatewayCore:
             return False
         return session.reporting.has(request.operation_id)
 
-    def _hello(self, session: Session, envelope: Envelope, hello: Hello, now_ms: int) -> list[Command]:
+    def _hello(self, session: Session, envelope: Envelope, hello: Hello, now_s: float, now_ms: int) -> list[Command]:
         if session.max_hz:
             raise BadRequestError("`hello` was said already")
+        if self._is_cut_off(now_s):
+            return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=round(FEED_SILENT_S * 1000))]
         if session.principal is None:
             grant = self._authenticate(hello.token or "")
             if grant is None:
                 self.counts["refused_token"] += 1
                 return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
+            if self.revoked.covers(grant):
+                self.counts["refused_revoked"] += 1
+                return [self._close(session, CloseCode.REVOKED, now_ms)]
             refused = self._door.too_many(grant)
             if refused is not None:
                 return [self._close(session, refused.code, now_ms)]
             self._door.admit(session, grant)
+            self._expiries.put(session)
         elif hello.token and session.grant is not None and session.grant.by_certificate:
             # A browser has no header for it. A token that is shown decides, whoever the certificate is.
             grant = self._authenticate(hello.token)
             if grant is None:
                 self.counts["refused_token"] += 1
                 return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
+            if self.revoked.covers(grant):
+                self.counts["refused_revoked"] += 1
+                return [self._close(session, CloseCode.REVOKED, now_ms)]
             self._door.exchange(session, grant)
+            self._expiries.put(session)
         session.resume = hello.resume
         session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
         session.client = hello.client.name
@@ -495,7 +589,7 @@ class GatewayCore:
                 self._reply(session, Pong(), request_id, now_ms)
                 return []
             case AuthRefresh():
-                grant = self._authenticate(request.token)
+                grant = self.identify(request.token)
                 if grant is None or grant.principal.user != who.user:
                     self.notes.refused(session.address, CloseCode.INVALID_TOKEN, user=who.user)
                     raise BadRequestError("the token is not a fresh one of the same user")
@@ -534,8 +628,10 @@ class GatewayCore:
 
     def _renew(self, session: Session, grant: Grant, now_ms: int) -> None:
         """Another token of the same user: what it allows no more ends at once."""
-        session.grant = grant
-        session.warned = False
+        before, session.grant = session.grant, grant
+        # One that lasts no longer is no reason to say so again.
+        session.warned = session.warned and before is not None and not _lasts_longer(grant, before)
+        self._expiries.put(session)
         self.notes.renewed(session)
         if session.reporting is not None:
             session.reporting.principal = grant.principal
@@ -647,6 +743,11 @@ class GatewayCore:
         replica, resume = self.replica, session.resume
         if not replica.is_live or session.is_lost(replica) or (resume is not None and not self.filled):
             return []
+        if self._is_cut_off(now_s):
+            waited_s = now_s - (session.waiting_since_s or now_s)
+            if waited_s < RESUME_LIMIT_S:
+                return []
+            return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=COME_BACK_MS)]
         self._greet(session, now_ms)
         recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
         if recovered and resume is not None and not session.can_replay(replica, resume.seq):
@@ -748,21 +849,19 @@ class GatewayCore:
 
     def tick(self, now_s: float, now_ms: int) -> list[Command]:
         """Deadlines of sessions: hello, waiting places, stalled writes, heartbeats."""
-        commands: list[Command] = []
         self.notes.clock(now_s, now_ms)
+        commands = self._close_revoked(now_ms)
         self.replica.forget(self.settings.finished_keep)
+        expiring, expired = self._expiries.due(self.sessions, now_ms)
+        for session in expiring:
+            session.warned = True
+            if session.grant is not None and session.grant.expires_at_ms is not None:
+                self._reply(session, TokenExpiring(session.grant.expires_at_ms), None, now_ms)
+        commands += [self._close(session, CloseCode.TOKEN_EXPIRED, now_ms) for session in expired]
         for session in list(self.sessions.values()):
             if session.closing is not None:
                 continue
             self._greet(session, now_ms)
-            expires_at_ms = None if session.grant is None else session.grant.expires_at_ms
-            if expires_at_ms is not None and now_ms > expires_at_ms - EXPIRING_MS:
-                if now_ms > expires_at_ms + GRACE_MS:
-                    commands.append(self._close(session, CloseCode.TOKEN_EXPIRED, now_ms))
-                    continue
-                if not session.warned and session.max_hz:
-                    session.warned = True
-                    self._reply(session, TokenExpiring(expires_at_ms), None, now_ms)
             reporting = session.reporting
             if reporting is not None and reporting.source is not None and reporting.beats(now_s):
                 commands.append(Beat(session.number, reporting.source, reporting.operations))
@@ -847,3 +946,9 @@ class GatewayCore:
             current = session.mode == "events" and session.generation == self.replica.generation
             if current and session.cursor > self.replica.position:
                 raise AssertionError(f"s{session.number} is ahead of the replica")
+
+
+def _lasts_longer(grant: Grant, than: Grant) -> bool:
+    if than.expires_at_ms is None or grant.expires_at_ms is None:
+        return grant.expires_at_ms is None
+    return grant.expires_at_ms > than.expires_at_ms

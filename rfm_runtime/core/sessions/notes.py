@@ -37,6 +37,7 @@ ENDED = {CloseCode.TOKEN_EXPIRED: "expired token", CloseCode.REVOKED: "revoked t
 LIMITED = frozenset({"rate_limited", "quota_exceeded"})
 
 REQUESTED: dict[type[Struct], str] = {
+    internal.DoRevoke: "revoke",
     internal.DoSubmit: "submit",
     internal.DoCancel: "cancel_operation",
     internal.DoPause: "pause",

@@ -19,6 +19,7 @@ from rfm_runtime.protocol.internal import (
     Events,
     EventsSince,
     FeedFrame,
+    GetRevocations,
     ProgressState,
     ProgressStateReply,
     Snapshot,
@@ -44,7 +45,7 @@ Phase = Literal["empty", "snapshot", "events", "live"]
 class Ask(Struct, frozen=True):
     """Ask the broker; `attempt` comes back with the answer, so that one to an older question is ignored."""
 
-    message: Snapshot | EventsSince | ProgressState
+    message: Snapshot | EventsSince | ProgressState | GetRevocations
     attempt: int
 
 

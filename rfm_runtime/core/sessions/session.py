@@ -74,6 +74,8 @@ class Session:
         self.sight: Sight | None = None
         # Told that its token expires.
         self.warned = False
+        # When it is looked whether it has to be, in ms since 1970.
+        self.expiry_due_ms: int | None = None
         self.metrics_due = False
         self.reporting: Reporting | None = None
         self.passed_on = 0

@@ -29,6 +29,7 @@ from rfm_runtime.protocol.internal import (
     unpack_progress,
 )
 from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.revocation import Revocations
 from rfm_runtime.testing.operations import World
 from rfm_runtime.testing.simulation.network import BROKER, Channel, Frames, Lane, Network
 
@@ -90,7 +91,8 @@ class Broker(World):
         self._look_s = 0.0
         self._measures.clear()
         super().boot(first=first)
-        self._feed = Feed(self.hub.log.epoch, self.hub.incarnation, self.hub.log.head)
+        log = self.hub.log
+        self._feed = Feed(log.epoch, self.hub.incarnation, log.head, self.hub.revocations.committed.version)
 
     # --- what comes in ----------------------------------------------------------------------
 
@@ -194,8 +196,17 @@ class Broker(World):
         self.on_events(events)
         self._frame(events, ())
 
-    def _frame(self, events: tuple[OperationEvent, ...], progress: tuple[ProgressUpdate, ...]) -> None:
-        frame = self._feed.frame(self.wall_ms, events, progress)
+    def _revoked(self, revocations: Revocations) -> None:
+        super()._revoked(revocations)
+        self._frame((), (), revocations)
+
+    def _frame(
+        self,
+        events: tuple[OperationEvent, ...],
+        progress: tuple[ProgressUpdate, ...],
+        revocations: Revocations | None = None,
+    ) -> None:
+        frame = self._feed.frame(self.wall_ms, events, progress, revocations=revocations)
         self._spread(self.feeds, "feed", frame)
 
     def _spread(self, addresses: Iterable[str], channel: Channel, frame: Struct) -> None:

@@ -134,12 +134,12 @@ def permissions_not_checked_at_resume() -> Iterator[None]:
     """Who resumes is let in by what the token was once good for."""
     hello = GatewayCore._hello
 
-    def trusting(self: GatewayCore, session: Any, envelope: Any, request: Any, now_ms: int) -> list[Any]:
+    def trusting(self: GatewayCore, session: Any, envelope: Any, request: Any, *now: Any) -> list[Any]:
         authenticate = self._authenticate
         if request.resume is not None:
             self._authenticate = lambda token: Grant(TOKENS[token]) if token in TOKENS else None
         try:
-            return list(hello(self, session, envelope, request, now_ms))
+            return list(hello(self, session, envelope, request, *now))
         finally:
             self._authenticate = authenticate
 

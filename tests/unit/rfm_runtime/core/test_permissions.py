@@ -64,6 +64,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 from rfm_runtime.protocol.resources import GetMetrics
+from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.testing.operations import KIND, World
 from rfm_runtime.testing.sessions import Gate, Story
 
@@ -94,6 +95,7 @@ MEANT = {
     "pause": "oA",
     "resume": "oA",
     "set_priority": "oA",
+    "revoke": "A",
     "report": "OAR",
     "operation_started": "OAR",
     "progress_update": "OAR",
@@ -138,6 +140,7 @@ REQUEST = {
     "history": History(),
     "performance": GetPerformance(OP),
     "auth_refresh": AuthRefresh("ann"),
+    "revoke": Revoke(token_id="x"),
     "ping": Ping(),
     "heartbeat": Alive(),
     "report": Report(reporter="program"),

@@ -11,6 +11,7 @@ from rfm_runtime.core.operations.record import Batch, JournalFailed, StoredOpera
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.internal import Source
 from rfm_runtime.protocol.operation import Operation, OperationEvent
+from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.store.journal import SqliteJournal
 from rfm_runtime.store.memory import MemoryJournal
 from rfm_runtime.store.schema import APPLICATION_ID
@@ -289,3 +290,25 @@ def test_ten_thousand_operations_take_few_statements_and_load_completely(tmp_pat
     again.close()
     assert len(loaded.rows) == 10_000
     assert len(loaded.events) == 10_000
+
+
+@pytest.mark.scenario("J56")
+def test_revoked_tokens_are_kept_as_they_were_last_and_forgotten_when_told(place):
+    def revoked(version, token_id="t", **fields):
+        return Revocation(version=version, token_id=token_id, **fields)
+
+    journal = place.open()
+    put(
+        journal,
+        Batch(1, (), (), revocations=(revoked(1), revoked(2, "u", expires_at_ms=9))),
+        # Of one commit, in their order.
+        Batch(2, (), (), unrevoked=("token:u",)),
+        Batch(3, (), (), revocations=(revoked(3, reason="lost"), revoked(4, "u"), revoked(5, "", user="ann"))),
+        Batch(4, (), (), unrevoked=("token:nobody",)),
+    )
+    journal.close()
+    again = place.open()
+    loaded = again.load(**LIMITS)
+    again.close()
+    expected = [revoked(3, reason="lost"), revoked(4, "u"), revoked(5, "", user="ann")]
+    assert sorted(loaded.revocations, key=lambda entry: entry.version) == expected

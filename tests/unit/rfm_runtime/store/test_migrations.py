@@ -8,13 +8,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from rfm_runtime.core.operations.record import Batch
 from rfm_runtime.errors import JournalError
+from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.store import schema
 from rfm_runtime.store.journal import SqliteJournal
+from rfm_runtime.store.look import looked_at
 from rfm_runtime.store.migrate import backup_of
 from rfm_runtime.testing.disk import CANNOT_MOUNT, can_mount, small_disk
 
@@ -33,6 +37,14 @@ def old(tmp_path):
         connection.execute("UPDATE meta SET value = ? WHERE key = 'inode'", (str(path.stat().st_ino),))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
+    return path
+
+
+@pytest.fixture
+def newer(tmp_path):
+    """A journal of the second schema."""
+    path = tmp_path / "journal.db"
+    shutil.copy(GOLDEN.with_name("schema-2.db"), path)
     return path
 
 
@@ -74,6 +86,34 @@ def test_the_first_schema_opens_with_all_that_it_had_and_its_name(old):
         ("op-child-2", "op-parent"),
     ]
     is_whole(old)
+
+
+@pytest.mark.scenario("J56")
+def test_the_second_schema_opens_with_all_that_it_had_and_tokens_can_be_revoked_in_it(newer):
+    journal = SqliteJournal(newer)
+    loaded = journal.load(**LIMITS)
+    assert (loaded.head, len(loaded.rows), len(loaded.events), loaded.revocations) == (81, 21, 81, ())
+    done = threading.Event()
+    journal.start(lambda *_: done.set(), lambda _: None)
+    revoked = Revocation(version=1, token_id="t-1", at_ms=5, by="root")
+    journal.append(Batch(1, (), (), revocations=(revoked,)))
+    assert done.wait(10)
+    journal.close()
+    is_whole(newer)
+    assert asked(newer, "SELECT count(*) FROM performance") == [(16,)]
+    assert asked(backup_of(newer, 2), "PRAGMA user_version") == [(2,)]
+    again = SqliteJournal(newer)
+    assert again.load(**LIMITS).revocations == (revoked,)
+    again.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_journal_that_is_not_migrated_yet_is_looked_at_as_it_is(tmp_path, version):
+    path = tmp_path / "journal.db"
+    shutil.copy(GOLDEN.with_name(f"schema-{version}.db"), path)
+    with looked_at(path) as look:
+        assert look.figures().schema == version
+        assert look.check().count == 0
 
 
 def test_it_is_kept_as_it_was_beside_the_new_one_and_is_never_taken_for_it(old):
@@ -147,7 +187,7 @@ def test_without_room_it_says_how_much_is_needed_and_leaves_the_old_one(old, tmp
         path = disk.path / "journal.db"
         shutil.copy(old, path)
         before = path.read_bytes()
-        with pytest.raises(JournalError, match=r"schema 1 to 2") as caught:
+        with pytest.raises(JournalError, match=r"schema 1 to 3") as caught:
             SqliteJournal(path)
         assert "make room" in caught.value.hint
         assert path.read_bytes() == before
@@ -155,7 +195,7 @@ def test_without_room_it_says_how_much_is_needed_and_leaves_the_old_one(old, tmp
         is_whole(path)
         disk.resize(4 * 1024 * 1024)
         SqliteJournal(path).close()
-        assert asked(path, "PRAGMA user_version") == [(2,)]
+        assert asked(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
         is_whole(path)
 
 
@@ -219,12 +259,12 @@ def test_killed_at_any_moment_there_is_the_old_one_or_the_new_one(old, tmp_path)
             told = select.select([process.stdout], [], [], wait_s)[0]
             process.kill()
         version = asked(path, "PRAGMA user_version")[0][0]
-        assert bool(told) <= (version == 2)
-        assert version == 2 or path.read_bytes() == source
+        assert bool(told) <= (version == schema.SCHEMA_VERSION)
+        assert version == schema.SCHEMA_VERSION or path.read_bytes() == source
         ends.add("new" if told else "old")
         assert asked(path, "SELECT count(*) FROM operations") == [(21 * 301,)]
         SqliteJournal(path).close()
-        assert asked(path, "PRAGMA user_version; ") == [(2,)]
+        assert asked(path, "PRAGMA user_version; ") == [(schema.SCHEMA_VERSION,)]
         assert asked(path, "PRAGMA integrity_check") == [("ok",)]
         assert asked(path, "SELECT count(*) FROM operations") == [(21 * 301,)]
         assert {"journal.db", "journal.db.schema-1"} == set(files_of(path))

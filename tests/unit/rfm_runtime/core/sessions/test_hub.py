@@ -19,6 +19,7 @@ from rfm_runtime.protocol.internal import (
     DoPause,
     DoPerformance,
     DoPriority,
+    DoRevoke,
     DoSubmit,
 )
 from rfm_runtime.protocol.messages import (
@@ -59,6 +60,7 @@ from rfm_runtime.protocol.messages import (
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, TileGrid
 from rfm_runtime.protocol.reports import Alive
 from rfm_runtime.protocol.resources import GetMetrics
+from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.testing.sessions import TOKENS, Gate, Story
 
 FILE = Artifact(name="f", media_type="x/y", size_bytes=1, sha256="0")
@@ -466,7 +468,8 @@ ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, Recolour}
 
 
 def test_every_request_of_the_protocol_is_known_here():
-    assert {type(request) for request, _ in FORWARDED} | ANSWERED_HERE | ANSWERED_BY_ENGINES == set(REQUESTS.values())
+    forwarded = {type(request) for request, _ in FORWARDED} | {Revoke}
+    assert forwarded | ANSWERED_HERE | ANSWERED_BY_ENGINES == set(REQUESTS.values())
 
 
 @pytest.mark.parametrize(("request_", "forwarded"), FORWARDED)
@@ -475,6 +478,13 @@ def test_what_the_broker_decides_is_forwarded_with_who_asks(scene, request_, for
     watcher.say(request_, request_id=9)
     (forward,) = scene.gate.forwards
     assert (forward.session, forward.request_id, forward.message) == (watcher.number, 9, forwarded)
+
+
+def test_what_an_administrator_alone_may_is_forwarded_too(scene):
+    watcher = scene.gate.connect().hello("root")
+    watcher.say(Revoke(user="ann"), request_id=9)
+    (forward,) = scene.gate.forwards
+    assert forward.message == DoRevoke(TOKENS["root"], Revoke(user="ann"))
 
 
 def test_the_brokers_answer_goes_to_who_asked_and_says_to_what(scene):
