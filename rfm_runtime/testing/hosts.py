@@ -78,6 +78,11 @@ class Host:
                         process.kill()
 
     @property
+    def is_running(self) -> bool:
+        """Whether anything was started there, and not stopped."""
+        return self._running is not None
+
+    @property
     def running(self) -> Runtime:
         """What runs there."""
         if self._running is None:
