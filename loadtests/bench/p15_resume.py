@@ -1,20 +1,24 @@
 """P15: a connection that resumes against one that begins, replay, a list of 10,000 operations; event → disk → watcher.
 
 Raw watchers over real sockets, timed from opening the connection to `live`. 10,000 operations of one reporting program
-are alive all the while.
+are alive all the while. The way of an event and of progress is taken twice, once as on a laptop and once as it faces a
+network: TLS, a token for each watcher, and the limits that there are by default.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -24,12 +28,17 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.messages import Hello, Live, OperationList, ResumeFrom, Subscribe
 from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.wire import Encoding, decode_batch, decode_message, encode
+from rfm_runtime.security.certificate_authority import CertificateAuthority
+from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
+from rfm_runtime.security.tls import client_context
+from rfm_runtime.security.token import write_private
 from rfm_runtime.testing.crowd import metrics, percentile
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 
 OPERATIONS = 10_000
 REPORTING = 100
 WATCHERS = 100
+AT_ONCE = 32
 HZ = 10.0
 
 RUNNING = 'rfm_operations{state="running"}'
@@ -52,15 +61,33 @@ while not over.wait(1 / hz):
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    operations, rounds = (500, 5) if quick else (OPERATIONS, 30)
+    operations, rounds, count = (500, 5, 20) if quick else (OPERATIONS, 30, 400)
     with tempfile.TemporaryDirectory(prefix="rfm-") as folder:
         limits = {"connections_per_user": 2 * WATCHERS, "handshakes_per_s": 1e6}
-        with runtime(Path(folder), workers=1, **limits) as running:
+        with runtime(Path(folder) / "plain", workers=1, **limits) as running:
             with program(running, operations, 0):
                 rows = asyncio.run(_resume(running, operations, rounds))
-            with program(running, REPORTING, REPORTING), sinks(running):
-                rows += asyncio.run(_latency(running, 20 if quick else 400))
-    return rows
+            plain = _latencies(running, [running.info.token] * WATCHERS, count)
+        with secured(Path(folder)) as (running, authenticator):
+            tokens = [authenticator.issue(f"watcher-{number}", ["viewer"]) for number in range(WATCHERS)]
+            safe = _latencies(running, tokens, count)
+    return rows + _compared(plain, safe)
+
+
+@contextmanager
+def secured(folder: Path) -> Iterator[tuple[Runtime, JWTAuthenticator]]:
+    """A runtime with TLS and tokens of a secret, and who signs them; all limits are as they are by default."""
+    authority = CertificateAuthority(folder / "certs", datetime.now(UTC))
+    authority.init(["127.0.0.1"])
+    key = secrets.token_hex(32)
+    write_private(folder / "secret", key)
+    settings = {
+        "tls_certificate": str(authority.server),
+        "tls_key": str(authority.server_key),
+        "token_secret_file": str(folder / "secret"),
+    }
+    with runtime(folder / "secured", workers=1, **settings) as running:
+        yield running, JWTAuthenticator(key)
 
 
 @contextmanager
@@ -72,7 +99,8 @@ def program(running: Runtime, count: int, moving: int) -> Iterator[subprocess.Po
         try:
             if started.stdout is None or started.stdout.readline().strip() != "ready":
                 raise RuntimeError("the program did not start")
-            eventually(lambda: metrics(running.url)[RUNNING] >= count, timeout_s=60.0, what="all are announced")
+            url, ca_file = running.url, running.info.ca_file
+            eventually(lambda: metrics(url, ca_file)[RUNNING] >= count, timeout_s=60.0, what="all are announced")
             yield started
         finally:
             started.kill()
@@ -107,9 +135,10 @@ async def watch(running: Runtime, encoding: Encoding, resume: ResumeFrom | None)
     raise RuntimeError("closed before it was live")
 
 
-def _open(url: str, token: str, encoding: Encoding) -> connect:
+def _open(url: str, token: str, encoding: Encoding, ca_file: str = "") -> connect:
     return connect(
         url,
+        ssl=client_context(ca_file, None) if ca_file else None,
         subprotocols=[Subprotocol(f"rfm.v1.{encoding}")],
         additional_headers={"Authorization": f"Bearer {token}"},
         compression=None,
@@ -154,7 +183,19 @@ async def _resume(running: Runtime, operations: int, rounds: int) -> list[dict[s
     return rows
 
 
-async def _latency(running: Runtime, count: int) -> list[dict[str, Any]]:
+class Latencies(NamedTuple):
+    """From a request to its event at another watcher, and the age of progress when it comes: ms."""
+
+    event_ms: list[float]
+    progress_ms: list[float]
+
+
+def _latencies(running: Runtime, tokens: list[str], count: int) -> Latencies:
+    with program(running, REPORTING, REPORTING), sinks(running, tokens):
+        return asyncio.run(_latency(running, count))
+
+
+async def _latency(running: Runtime, count: int) -> Latencies:
     """Beside programs that report at 10 Hz and watchers that only take: how late events and progress come."""
     event_ms: list[float] = []
     progress_ms: list[float] = []
@@ -167,9 +208,10 @@ async def _latency(running: Runtime, count: int) -> list[dict[str, Any]]:
             elif isinstance(notice, OperationEvent) and notice.type == "operation_priority":
                 seen.put_nowait(notice)
 
+    ca_file = running.info.ca_file or None
     async with (
-        AsyncClient(running.url, running.info.token) as watcher,
-        AsyncClient(running.url, running.info.token) as client,
+        AsyncClient(running.url, running.info.token, ca_file=ca_file) as watcher,
+        AsyncClient(running.url, running.info.token, ca_file=ca_file) as client,
     ):
         listening = asyncio.create_task(listen(watcher))
         moving = (await client.operations(states=["running"], limit=1))[0]
@@ -181,44 +223,57 @@ async def _latency(running: Runtime, count: int) -> list[dict[str, Any]]:
             await asked
             await asyncio.sleep(0.025)
         listening.cancel()
+    return Latencies(event_ms, progress_ms)
+
+
+def _compared(plain: Latencies, safe: Latencies) -> list[dict[str, Any]]:
+    """Rows of both, those of a runtime that faces a network beside the others."""
     beside = f"{WATCHERS} watchers, {REPORTING} operations at {HZ:g} Hz"
     rows = []
-    for name, times_ms, limit_ms in (
-        ("request → disk → event at another", event_ms, 15.0),
-        ("progress", progress_ms, 165.0),
+    for name, field, limit_ms in (
+        ("request → disk → event at another", "event_ms", 15.0),
+        ("progress", "progress_ms", 165.0),
     ):
         for share in (0.5, 0.99):
-            value = percentile(times_ms, share)
-            what = f"{name}, p{100 * share:.0f} of {len(times_ms)}, {beside}"
-            rows.append(_row(what, value, None, "ms", f"≤ {limit_ms:g} ms", value <= limit_ms))
+            plain_ms, safe_ms = (percentile(getattr(one, field), share) for one in (plain, safe))
+            what = f"{name}, p{100 * share:.0f} of {len(getattr(plain, field))}, {beside}"
+            rows.append(_row(what, plain_ms, None, "ms", f"≤ {limit_ms:g} ms", plain_ms <= limit_ms))
+            what = f"{name}, p{100 * share:.0f}, with TLS, tokens and limits, against without"
+            rows.append(_row(what, safe_ms, plain_ms, "ms", f"≤ {limit_ms:g} ms", safe_ms <= limit_ms))
     return rows
 
 
 @contextmanager
-def sinks(running: Runtime) -> Iterator[None]:
-    """Watchers that take everything and look at nothing, in a process of their own."""
-    command = [sys.executable, "-P", __file__, "--sinks", running.url, running.info.token]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+def sinks(running: Runtime, tokens: list[str]) -> Iterator[None]:
+    """Watchers that take everything and look at nothing, one a token, in a process of their own."""
+    command = [sys.executable, "-P", __file__, "--sinks"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         try:
-            if started.stdout is None or started.stdout.readline().strip() != "ready":
+            if started.stdin is None or started.stdout is None:
+                raise RuntimeError("the watchers have no pipes")
+            print(json.dumps([running.url, running.info.ca_file, tokens]), file=started.stdin, flush=True)
+            if started.stdout.readline().strip() != "ready":
                 raise RuntimeError("the watchers did not start")
             yield
         finally:
             started.kill()
 
 
-async def _be_sinks(url: str, token: str) -> None:
-    ready = asyncio.Barrier(WATCHERS + 1)
+async def _be_sinks(url: str, ca_file: str, tokens: list[str]) -> None:
+    # Fewer at once than an address may have before it has shown a token.
+    ready, entrance = asyncio.Barrier(len(tokens) + 1), asyncio.Semaphore(AT_ONCE)
 
-    async def sink() -> None:
-        async with _open(url, token, "msgpack") as connection:
-            await _say(connection, "msgpack", Hello(token=token), Subscribe())
-            await connection.recv()
+    async def sink(token: str) -> None:
+        async with AsyncExitStack() as open_ones:
+            async with entrance:
+                connection = await open_ones.enter_async_context(_open(url, token, "msgpack", ca_file))
+                await _say(connection, "msgpack", Hello(token=token), Subscribe())
+                await connection.recv()
             await ready.wait()
             async for _ in connection:
                 pass
 
-    watching = [asyncio.create_task(sink()) for _ in range(WATCHERS)]
+    watching = [asyncio.create_task(sink(token)) for token in tokens]
     await ready.wait()
     print("ready", flush=True)
     await asyncio.gather(*watching)
@@ -239,7 +294,7 @@ def _row(what: str, ours: float, peer: float | None, unit: str, target: str, met
 
 if __name__ == "__main__":
     if "--sinks" in sys.argv:
-        asyncio.run(_be_sinks(*sys.argv[-2:]))
+        asyncio.run(_be_sinks(*json.loads(sys.stdin.readline())))
     try:
         for row in run(quick="--quick" in sys.argv):
             print(row)

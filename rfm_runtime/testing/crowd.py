@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.config import Settings
+from rfm_runtime.security.tls import client_context
 
 __all__ = ["Comings", "Crowd", "Wave", "comings", "metrics", "percentile", "total"]
 
@@ -127,9 +128,11 @@ def comings(logs: Path, since: datetime) -> Comings:
     return Comings(peak_per_s=peak, sessions_max=max(accumulate(step for _, step in sorted(steps)), default=0))
 
 
-def metrics(url: str) -> dict[str, float]:
+def metrics(url: str, ca_file: str = "") -> dict[str, float]:
     """What `/metrics` of a runtime says, by name with labels. Raises OSError while nobody answers."""
-    with urllib.request.urlopen(url.replace("ws://", "http://") + "/metrics", timeout=10) as answer:
+    context = client_context(ca_file, None) if ca_file else None
+    address = "http" + url.removeprefix("ws") + "/metrics"
+    with urllib.request.urlopen(address, timeout=10, context=context) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
