@@ -84,7 +84,8 @@ class AsyncClient(Requests):
     url, token: of the runtime; without them, and without `settings`, the one that RFM_URL names, or the local one,
     which is found through its connection file.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
-    get_token: called for a fresh token when the server refuses the present one. on_state: told every change of
+    get_token: called for a fresh token a minute before the present one expires, and when the server refuses it; it may
+    be a coroutine. on_state: told every change of
     the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json".
     ca_file: PEM with the authorities of a wss:// server, without it the system's. client_cert: PEM with certificate and
     key, or (certificate, key), where the server knows its clients by certificates. allow_insecure: send a token in

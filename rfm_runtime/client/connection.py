@@ -54,7 +54,7 @@ from rfm_runtime.errors import (
 )
 from rfm_runtime.protocol.limits import BATCH_LIMIT as SEND_LIMIT
 from rfm_runtime.protocol.limits import INBOUND_LIMIT_BYTES, OUTBOUND_LIMIT_BYTES
-from rfm_runtime.protocol.messages import ClientInfo, Goodbye, Hello, ResumeFrom, Welcome
+from rfm_runtime.protocol.messages import AuthRefresh, ClientInfo, Goodbye, Hello, ResumeFrom, TokenExpiring, Welcome
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.wire import decode_batch, decode_message, encode, join
 
@@ -71,6 +71,9 @@ BATCH_LIMIT = 1_000_000
 
 SEND_LIMIT_BYTES = INBOUND_LIMIT_BYTES // 2
 """In one message to a server, which may be configured to take less than it does by default."""
+
+REFRESH = 2**52
+"""Number of the request that shows a fresh token: no other one is that high."""
 
 SILENT_HEARTBEATS = 4.0
 """A server that is not heard for so many is taken for gone: another gateway may be there, or another way to it."""
@@ -154,6 +157,7 @@ class Connection:
         self._has_lived = False
         self._used_token = ""
         self._goodbye: Goodbye | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._gave_up_s: float | None = None
 
     # --- life -------------------------------------------------------------------------------
@@ -369,15 +373,48 @@ class Connection:
                             await self._send(connection, first)
                         self._socket = connection
                         await self.send_waiting()
+                    elif number == REFRESH:
+                        self._refreshed(data)
                     elif number > 0:
                         self._speaker.answered(number, data)
-                    elif isinstance(data, Goodbye):
-                        self._goodbye = data
-                    elif self._socket is not None:
-                        self._speaker.noticed(data)
+                    else:
+                        self._notice(connection, data)
         finally:
-            if silence is not None:
-                silence.cancel()
+            for task in (silence, self._refreshing):
+                if task is not None:
+                    task.cancel()
+            self._refreshing = None
+
+    def _notice(self, connection: ClientConnection, data: Struct) -> None:
+        """What nobody asked for."""
+        if isinstance(data, Goodbye):
+            self._goodbye = data
+        elif isinstance(data, TokenExpiring):
+            going = self._refreshing is not None and not self._refreshing.done()
+            if self._get_token is not None and not going:
+                self._refreshing = asyncio.create_task(self._refresh(connection, self._get_token))
+        elif self._socket is not None:
+            self._speaker.noticed(data)
+
+    async def _refresh(self, connection: ClientConnection, get_token: GetToken) -> None:
+        """Show a fresh token before the present one has expired, so that the connection goes on with it."""
+        try:
+            await self._renew(get_token)
+            if self._token and self._token != self._used_token:
+                self._used_token = self._token
+                await self._send(connection, AuthRefresh(self._token), REFRESH)
+        except ConnectionClosed:
+            # The next connection shows it.
+            return
+        except RfmError as error:
+            log.info("no fresh token: %s", error.message)
+        except Exception:
+            # Once the token has expired it is asked for again, and then it counts.
+            log.warning("no fresh token could be had", exc_info=True)
+
+    def _refreshed(self, answer: Struct) -> None:
+        if isinstance(answer, ErrorInfo):
+            log.warning("the fresh token was refused: %s", answer.message)
 
     def _decode(self, message: str | bytes) -> Iterator[tuple[int, Struct]]:
         """(number of the request that it answers, or 0; what is said), without what this version does not know."""

@@ -20,12 +20,29 @@ from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.testing.crowd import metrics
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from rfm_runtime.transport import sockets
+from tests.programs import Script, elsewhere, ended, named
 from tests.tokens import SECRET, crafted, jwks, key_pair, signed
+from tests.whole import KIND, QUICK
 
 pytestmark = pytest.mark.integration
 
+STEPS = """
+from rfm_runtime import ProgressReporter
+with ProgressReporter("test", "outlives") as reporter:
+    reporter.report_progress(10)
+    print("begun")
+    input()
+    reporter.report_progress(90)
+"""
+
 RSA, EDWARDS = key_pair("rsa"), key_pair("ed25519")
 PUBLIC = jwks(main=RSA, other=EDWARDS)
+
+
+@pytest.fixture(autouse=True)
+def no_script_is_left() -> Iterator[None]:
+    yield
+    Script.kill_all()
 
 
 @pytest.fixture(scope="module")
@@ -261,3 +278,87 @@ class Peer:
         self._socket.send_multipart(pack_request(1, DoRevoke(Principal("local", ("admin",)), Revoke(**wanted))))
         assert self._socket.poll(10_000)
         assert isinstance(unpack(self._socket.recv_multipart()), Reply)
+
+
+# --- refresh ----------------------------------------------------------------------------------
+
+
+def dying(**changes: object) -> str:
+    """A token that is still taken, and whose sessions are closed in three seconds."""
+    return signed(exp=int(time.time()) - 22, **changes)
+
+
+@pytest.mark.scenario("G2", "D10", "J57")
+def test_a_client_shows_a_fresh_token_before_the_present_one_is_over_and_stays_connected(running: Runtime) -> None:
+    asked: list[float] = []
+
+    async def fresh() -> str:
+        asked.append(time.monotonic())
+        return signed(jti="fresh", roles=["viewer"])
+
+    states: list[str] = []
+    note = lambda state, _: states.append(state)  # noqa: E731
+    with Client(url=running.url, token=dying(), get_token=fresh, on_state=note) as client:
+        began_s = time.monotonic()
+        eventually(lambda: asked, what="a fresh token is asked for")
+        # Its rights are narrower, at once.
+        eventually(lambda: refused(client), timeout_s=3.0, what="the narrower rights apply")
+        assert states == ["live"]
+        eventually(lambda: time.monotonic() - began_s > 4.5, what="the old one is over")
+        assert client.operations() is not None
+        assert states == ["live"]
+    assert len(asked) == 1
+
+
+def refused(client: Client) -> bool:
+    try:
+        client.submit(KIND, QUICK)
+    except ForbiddenError:
+        return True
+    return False
+
+
+@pytest.mark.scenario("G2", "D10", "J57")
+def test_without_a_fresh_token_it_ends_and_is_not_tried_again(running: Runtime) -> None:
+    with sessions(running, dying(), 2) as ending:
+        for session in ending:
+            assert "4003" in session.ended()
+            assert [state for state, _ in session.states] == ["live", "unauthorised"]
+
+
+@pytest.mark.scenario("G2", "D10", "J57")
+@pytest.mark.parametrize("first", ["the same", "another user's", "none"])
+def test_what_is_no_fresh_token_costs_nothing_until_there_is_one(running: Runtime, first: str) -> None:
+    """The callback gives nothing new at first: the session goes on until its end, and then with what there is."""
+    token, asked = dying(), []
+
+    def fresh() -> str:
+        asked.append("")
+        if len(asked) > 1:
+            return signed(jti="late")
+        if first == "none":
+            raise OSError("nobody gives out tokens now")
+        return token if first == "the same" else signed(sub="bob")
+
+    states: list[str] = []
+    note = lambda state, _: states.append(state)  # noqa: E731
+    with Client(url=running.url, token=token, get_token=fresh, on_state=note, initial_delay=0.05) as client:
+        eventually(lambda: states == ["live", "reconnecting", "live"], what="it is back with the fresh one")
+        assert client.server.user == "ann"
+    assert len(asked) == 2
+
+
+@pytest.mark.scenario("G2", "J57")
+def test_a_program_elsewhere_outlives_its_first_token(running: Runtime) -> None:
+    file = running.folders.state / "ann.token"
+    file.write_text(dying(roles=["reporter"], jti="p1"))
+    program = Script(STEPS, elsewhere(running) | {"RFM_TOKEN_FILE": str(file)})
+    assert program.line() == "begun"
+    file.write_text(signed(roles=["reporter"], jti="p2"))
+    with Client(url=running.url, token=running.info.token) as client:
+        named(client, "outlives")
+        began_s = time.monotonic()
+        eventually(lambda: time.monotonic() - began_s > 4.5, what="the first token is over")
+        program.go_on()
+        assert program.end()[0::2] == (0, "")
+        assert ended(client, "outlives").state == "completed"
