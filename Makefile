@@ -17,10 +17,10 @@ MINUTES ?= 60
 COUNT ?= 1000000
 SEED ?= 0
 
-.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden
+.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden tls-scan
 
 help: ## print this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## create .venv from the locked dependencies
 
@@ -83,6 +83,9 @@ autobahn: $(WSTEST) ## the outside conformance suite for WebSocket servers (Pyth
 
 bench: $(PEERS) ## measure the targets against their peers; ONLY=P4 for one, DOCS=1 for the table in the docs
 	$(BIN)/python -P loadtests/bench/run.py $(if $(ONLY),--only "$(ONLY)") $(if $(DOCS),--docs)
+
+tls-scan: $(STAMP) ## an outside scanner (sslscan) against a server of ours; the table in docs/security.md
+	$(BIN)/python -P loadtests/tls_scan.py --docs
 
 docs: $(STAMP) ## write what is made from the code: docs/errors.md, docs/permissions.md, docs/gallery.md
 	$(BIN)/rfm-runtime errors --markdown > docs/errors.md.new && mv docs/errors.md.new docs/errors.md

@@ -542,8 +542,8 @@ def test_commands_and_programs_know_their_server(tmp_path: Path, ca: Certificate
         script = Script(
             "import rfm_runtime\nfor _ in rfm_runtime.track(range(3), 'far away'): pass",
             {
-                # Names are resolved by a thread, which the end of so short a program does not wait for.
-                **environment(tmp_path, RFM_URL=server.url),
+                # By a name, which is looked up while so short a program ends.
+                **by_certificate,
                 "PYTHONPATH": os.pathsep.join(sys.path),
                 "RFM_CA_FILE": str(ca.certificate),
                 "RFM_CLIENT_CERT": str(certificate),

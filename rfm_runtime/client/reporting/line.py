@@ -17,6 +17,7 @@ import weakref
 from rfm_runtime.client.reporting.bars import Bars
 from rfm_runtime.client.reporting.carrier import Carrier, Listener
 from rfm_runtime.client.reporting.clerk import Clerk
+from rfm_runtime.client.reporting.loop import Loop
 from rfm_runtime.client.reporting.nearby import Nearby
 from rfm_runtime.client.reporting.session import Reported, Session
 from rfm_runtime.client.reporting.where import prepare, where
@@ -66,7 +67,8 @@ class Line:
 
     def run(self) -> None:
         """Until the program ends."""
-        asyncio.run(self._serve())
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
