@@ -125,8 +125,9 @@ def row(name: str, found: ET.Element) -> str:
 def table(found: dict[str, ET.Element], version: str) -> str:
     """With its head."""
     heads = ("key", "offered", "refused", "suites of 1.3", "suites of 1.2", "groups", "renegotiation")
+    ours, today = ssl.OPENSSL_VERSION.split()[1], f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     lines = [
-        f"sslscan {version}, a server with OpenSSL {ssl.OPENSSL_VERSION.split()[1]}, {dt.datetime.now(dt.UTC):%Y-%m-%d}:",
+        f"sslscan {version}, a server with OpenSSL {ours}, {today}:",
         "",
         f"| {' | '.join(heads)} | wrong |",
         "| --- " * (len(heads) + 1) + "|",

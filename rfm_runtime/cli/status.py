@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import typer
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
 from rfm_runtime.cli.text import Column, printable
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.client.verifying import Verifier
+from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
 from rfm_runtime.config import Destination, Trust, destination, folders, is_loopback
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import UnavailableError
@@ -159,6 +160,9 @@ def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:
         response = connection.getresponse()
         return response.status == 200, response.read().decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        return False, f"the gateway does not answer: {error}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return False, distrusted(error, host, again=False).reason
+        fault = refused_by_tls(error)
+        return False, f"the gateway does not answer: {error if fault is None else fault.reason}"
     finally:
         connection.close()

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
@@ -284,10 +284,7 @@ class Connection:
         except socket.gaierror as unknown:
             return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
         except (OSError, TimeoutError, InvalidHandshake) as broken:
-            said = str(broken) or type(broken).__name__
-            if isinstance(broken, ConnectionResetError) and "ssl" in options:
-                said = "closed while TLS was begun; does that port speak it?"
-            return refused_by_tls(broken, *faults) or Failure(f"no connection: {said}", retry=True)
+            return refused_by_tls(broken, *faults) or _broken(broken, tls="ssl" in options)
 
     def _where(self) -> tuple[str, str, dict[str, Any]]:
         """Address, token, and what TLS takes. Raises CertificateError, InsecureUrlError, NoRuntimeError."""
@@ -459,6 +456,15 @@ def _batches(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 def _fits_header(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable()
+
+
+def _broken(error: BaseException, *, tls: bool) -> Failure:
+    said = str(error) or type(error).__name__
+    if tls and isinstance(error, ConnectionResetError):
+        said = "closed while TLS was begun; does that port speak it?"
+    elif not tls and isinstance(error, InvalidMessage):
+        said += "; does that port speak TLS (wss://)?"
+    return Failure(f"no connection: {said}", retry=True)
 
 
 def _refused(response: Response) -> Failure:

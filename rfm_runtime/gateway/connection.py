@@ -141,6 +141,13 @@ class Connection(ServerConnection):
         self._counted = 0
         self._frames = TokenBucket.full(FRAMES_PER_S, FRAMES_BURST, self.loop.time())
         self._pong_bytes = 0
+        self._below: asyncio.WriteTransport | None = None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits in this process for the peer to read. Below TLS there is another buffer, of 64 KiB and more."""
+        below = self._below
+        return self.transport.get_write_buffer_size() + (0 if below is None else below.get_write_buffer_size())
 
     @property
     def address(self) -> str:
@@ -155,6 +162,8 @@ class Connection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As asyncio says."""
         super().connection_made(transport)
+        # Asyncio counts only what TLS has not taken yet, and names the transport below nowhere else.
+        self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         self.recv_messages.pause = partial(self._hold, "messages")
         self.recv_messages.resume = partial(self._release, "messages")
         self._late = self.loop.call_later(
@@ -286,10 +295,10 @@ class Connection(ServerConnection):
             self._read, self._at = b"", 0
         if self.request is None:
             self._head_bytes += len(piece)
-        before = self.transport.get_write_buffer_size()
+        before = self.unsent_bytes
         super().data_received(piece)
         # Whatever else is written is not written from here.
-        unread = self.transport.get_write_buffer_size()
+        unread = self.unsent_bytes
         self._pong_bytes = self._pong_bytes + max(0, unread - before) if unread else 0
         if self.request is None and self._head_bytes > HEAD_LIMIT_BYTES:
             self._refuse(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers, or too long")

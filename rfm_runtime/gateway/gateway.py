@@ -584,7 +584,7 @@ class Gateway:
         connection = self._connections.get(number)
         if connection is None or connection.protocol.state is not State.OPEN:
             return
-        unsent = connection.transport.get_write_buffer_size()
+        unsent = connection.unsent_bytes
         payloads = self.core.pull(number, unsent, self._loop.time(), _now_ms())
         if not payloads:
             return

@@ -11,11 +11,13 @@ import signal
 import socket
 import ssl
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from rfm_runtime import (
     Client,
@@ -26,6 +28,8 @@ from rfm_runtime import (
     SecureProgressServer,
     report_to,
 )
+from rfm_runtime.config import load
+from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.errors import (
     BadRequestError,
     CertificateError,
@@ -37,9 +41,10 @@ from rfm_runtime.errors import (
     UnauthorizedError,
     UnavailableError,
 )
+from rfm_runtime.gateway.connection import Connection, Threshold, options
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.security.certificate_authority import CertificateAuthority
-from rfm_runtime.security.tls import client_context
+from rfm_runtime.security.tls import client_context, server_context
 from rfm_runtime.security.users import add_user
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.certificates import authority, make
@@ -272,7 +277,8 @@ def test_plain_text_and_tls_do_not_understand_each_other(ca: CertificateAuthorit
         # An alert of TLS at most, and the end.
         assert b"HTTP" not in answer
         refused = told(url=server.url.replace("wss", "ws"), token=server.token, max_retries=2, initial_delay=0.01)
-        assert isinstance(refused, CertificateError | UnavailableError)
+        assert isinstance(refused, UnavailableError)
+        assert "does that port speak TLS (wss://)?" in refused.message
         with Client(url=server.url, token=server.token, ca_file=ca.certificate) as client:
             assert client.state == "live"
     with ProgressReportingServer(port=0, memory=True) as server:
@@ -521,6 +527,39 @@ def test_commands_and_programs_from_elsewhere(served: tuple[Runtime, Certificate
     assert "certs init --host" in todo
 
 
+@pytest.mark.scenario("G5", "J60")
+def test_start_says_what_is_wrong_before_anything_listens(tmp_path: Path, ca: CertificateAuthority) -> None:
+    env = environment(tmp_path)
+    what, todo = two_lines(cli("start", "--host", "0.0.0.0", env=env), 2)
+    assert "speaks plain text" in what
+    for way in ("rfm-runtime certs init", "tls_certificate", "ssh -L", "--allow-insecure"):
+        assert way in todo
+    old, old_key = make(tmp_path / "old", "old", days=(-9, -1))
+    for arguments, words in (
+        (("--tls-certificate", str(tmp_path / "none.pem"), "--tls-key", str(ca.server_key)), "No such file"),
+        (("--tls-certificate", str(old), "--tls-key", str(old_key)), "has expired on"),
+        (("--tls-certificate", str(ca.server), "--tls-key", str(old_key)), "is not that of the certificate"),
+        (("--tls-certificate", str(ca.server)), "tls_key is not"),
+    ):
+        for daemon in ((), ("--daemon",)):
+            what, _ = two_lines(cli("start", *daemon, "--host", "0.0.0.0", *arguments, env=env), 2)
+            assert words in what
+    assert not list((tmp_path / "run").glob("*.json"))
+
+
+def test_plain_text_for_others_is_said_at_every_start(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    started = cli("start", "--daemon", "--host", "0.0.0.0", "--allow-insecure", "--workers", "1", env=env)
+    try:
+        assert started.returncode == 0, started
+        assert "warning: plain text off loopback" in started.stderr
+        assert document("status", env=env)["ready"] is True
+        log = (tmp_path / "state" / "logs" / "supervisor.log").read_text()
+        assert '"event": "insecure"' in log
+    finally:
+        assert cli("stop", "--now", env=env).returncode == 0
+
+
 @pytest.mark.scenario("J64")
 def test_commands_and_programs_know_their_server(tmp_path: Path, ca: CertificateAuthority) -> None:
     certificate, key = add_client(ca, "ann", "operator")
@@ -564,3 +603,43 @@ def test_no_key_is_in_what_is_said(served: tuple[Runtime, CertificateAuthority])
     text = running.logs() + json.dumps([process.cmdline() for process in running.tree()])
     assert secrets
     assert not any(secret in text for secret in secrets)
+
+
+@pytest.mark.scenario("D4")
+def test_what_waits_below_tls_is_counted(ca: CertificateAuthority) -> None:
+    """Asyncio has a buffer below TLS that its own count leaves out: who stands still would be seen 64 KiB too late."""
+    size = 60_000
+
+    async def run() -> tuple[int, int]:
+        counted: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+
+        async def handler(connection: ServerConnection) -> None:
+            assert isinstance(connection, Connection)
+            accepted = connection.transport.get_extra_info("socket")
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            connection.transport.write(b"x" * size)
+            counted.set_result((connection.transport.get_write_buffer_size(), connection.unsent_bytes))
+            connection.transport.abort()
+
+        settings = load({"port": 0}, environ={}).settings
+        threshold = Threshold(Doorstep(8, 8), Counter(), 5.0)
+        context = server_context(ca.server, ca.server_key, required=False)
+        async with serve(handler, "127.0.0.1", 0, ssl=context, **options(settings, threshold)) as server:
+            port = server.sockets[0].getsockname()[1]
+            with await asyncio.to_thread(_upgraded, port, client_context(ca.certificate, None)):
+                return await asyncio.wait_for(counted, 10)
+
+    above, all_of_it = asyncio.run(run())
+    assert above == 0
+    assert size // 2 < all_of_it < 2 * size
+
+
+def _upgraded(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", port))
+    secured = context.wrap_socket(plain, server_hostname="localhost")
+    head = ("GET / HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade")
+    key = ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "", "")
+    secured.sendall("\r\n".join((*head, *key)).encode())
+    return secured
