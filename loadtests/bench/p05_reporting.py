@@ -6,6 +6,7 @@ each figure is the median of the rounds. tqdm writes its bar to a file that nobo
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -21,9 +22,11 @@ from typing import Any
 from tqdm import tqdm
 
 from rfm_runtime import Client, ProgressReporter, progress, track
+from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.errors import UnavailableError
 from rfm_runtime.protocol.operation import ProgressUpdate
 from rfm_runtime.testing.runtime import Runtime, runtime
+from rfm_runtime.testing.secured import secured
 
 LOOP_STEPS = 2_000
 LOOP_STEP_S = 0.01
@@ -36,7 +39,7 @@ def run(quick: bool = False, loop_steps: int = LOOP_STEPS) -> list[dict[str, Any
     with tempfile.TemporaryDirectory(prefix="rfm-") as folder, runtime(Path(folder), workers=1) as running:
         os.environ["RFM_RUNTIME_DIR"] = str(running.folders.runtime)
         os.environ["RFM_STATE_DIR"] = str(running.folders.state)
-        with _watched(running) as seen, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        with _watched(running.url, running.info.token) as seen, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             rows = [
                 _compare("report_progress(x)", rounds, steps, _report, lambda n: _tqdm_update(n, nowhere)),
                 _compare("update() of a counter", rounds, steps, _update, lambda n: _tqdm_update(n, nowhere)),
@@ -46,13 +49,42 @@ def run(quick: bool = False, loop_steps: int = LOOP_STEPS) -> list[dict[str, Any
                 raise RuntimeError("the watcher saw nothing of it: the path was not live")
             rows += _flood(running, 3.0 if quick else FLOOD_S)
             rows += _slow_loops(running, 100 if quick else loop_steps)
+    with tempfile.TemporaryDirectory(prefix="rfm-") as folder, secured(Path(folder), workers=1) as (running, authority):
+        token = authority.issue("watcher", ["viewer"])
+        rows.append(_over_tls(running, token, rounds, steps))
     return rows
 
 
+def _over_tls(running: Runtime, token: str, rounds: int, steps: int) -> dict[str, Any]:
+    """The first row again, in a process of its own: this one reports to the runtime of before."""
+    command = [sys.executable, "-P", __file__, "--over-tls", str(rounds), str(steps)]
+    env = {
+        "RFM_RUNTIME_DIR": str(running.folders.runtime),
+        "RFM_STATE_DIR": str(running.folders.state),
+        "RFM_TOKEN": token,
+    }
+    done = subprocess.run(command, env=os.environ | env, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+    row: dict[str, Any] = json.loads(done.stdout)
+    return row
+
+
+def _be_watched(rounds: int, steps: int) -> dict[str, Any]:
+    info = ConnectionInfo.read(Path(os.environ["RFM_RUNTIME_DIR"]) / "connection.json")
+    with (
+        _watched(info.url, os.environ.pop("RFM_TOKEN"), info.ca_file) as seen,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+    ):
+        what = "report_progress(x), with TLS, tokens and limits"
+        row = _compare(what, rounds, steps, _report, lambda n: _tqdm_update(n, nowhere))
+        if not seen:
+            raise RuntimeError("the watcher saw nothing of it: the path was not live")
+    return row
+
+
 @contextmanager
-def _watched(running: Runtime) -> Iterator[list[ProgressUpdate]]:
+def _watched(url: str, token: str, ca_file: str = "") -> Iterator[list[ProgressUpdate]]:
     """A watcher that takes everything; the newest updates it saw."""
-    client = Client(url=running.url, token=running.info.token)
+    client = Client(url=url, token=token, ca_file=ca_file or None)
     seen: list[ProgressUpdate] = []
 
     def watch() -> None:
@@ -254,5 +286,9 @@ def _flooded(running: Runtime, seconds: float, what: str) -> tuple[float, float]
 
 
 if __name__ == "__main__":
-    for row in run(quick="--quick" in sys.argv, loop_steps=10_000 if "--long" in sys.argv else LOOP_STEPS):
-        print(row)
+    match sys.argv[1:]:
+        case ["--over-tls", rounds, steps]:
+            print(json.dumps(_be_watched(int(rounds), int(steps))))
+        case arguments:
+            for row in run("--quick" in arguments, loop_steps=10_000 if "--long" in arguments else LOOP_STEPS):
+                print(row)

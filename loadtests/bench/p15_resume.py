@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +26,10 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.messages import Hello, Live, OperationList, ResumeFrom, Subscribe
 from rfm_runtime.protocol.operation import OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.wire import Encoding, decode_batch, decode_message, encode
-from rfm_runtime.security.certificate_authority import CertificateAuthority
-from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
 from rfm_runtime.security.tls import client_context
-from rfm_runtime.security.token import write_private
 from rfm_runtime.testing.crowd import metrics, percentile
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from rfm_runtime.testing.secured import secured
 
 OPERATIONS = 10_000
 REPORTING = 100
@@ -68,26 +64,10 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
             with program(running, operations, 0):
                 rows = asyncio.run(_resume(running, operations, rounds))
             plain = _latencies(running, [running.info.token] * WATCHERS, count)
-        with secured(Path(folder)) as (running, authenticator):
+        with secured(Path(folder) / "secured", workers=1) as (running, authenticator):
             tokens = [authenticator.issue(f"watcher-{number}", ["viewer"]) for number in range(WATCHERS)]
             safe = _latencies(running, tokens, count)
     return rows + _compared(plain, safe)
-
-
-@contextmanager
-def secured(folder: Path) -> Iterator[tuple[Runtime, JWTAuthenticator]]:
-    """A runtime with TLS and tokens of a secret, and who signs them; all limits are as they are by default."""
-    authority = CertificateAuthority(folder / "certs", datetime.now(UTC))
-    authority.init(["127.0.0.1"])
-    key = secrets.token_hex(32)
-    write_private(folder / "secret", key)
-    settings = {
-        "tls_certificate": str(authority.server),
-        "tls_key": str(authority.server_key),
-        "token_secret_file": str(folder / "secret"),
-    }
-    with runtime(folder / "secured", workers=1, **settings) as running:
-        yield running, JWTAuthenticator(key)
 
 
 @contextmanager
