@@ -106,9 +106,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     handshakes_per_s: Positive = 200.0
     commands_per_s: Positive = 50.0
     commands_burst: Count = 100
+    user_commands_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Of all connections of a user together, with a burst of twice that; 0: four times those of a client."""
     inbound_per_s: Positive = 1000.0
     client_inbound_per_s: Annotated[float, Meta(ge=0)] = 0.0
     """Of each connection; 0: half of all."""
+    user_inbound_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Of all connections of a user, while other users are there; 0: three quarters of all."""
+    refused_sign_ins_per_s: Positive = 5.0
+    """Of each address, with a burst of twenty seconds; above it who has shown no token has to come again later."""
     # tokens beside the runtime's own; keys are in files, never here
     token_secret_file: str = ""
     """Its content signs and checks tokens (HS256); without it the environment's RFM_TOKEN_SECRET."""

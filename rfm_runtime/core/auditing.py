@@ -178,6 +178,7 @@ LIMITS = (
     "commands_per_s",
     "commands_burst",
     "inbound_per_s",
+    "refused_sign_ins_per_s",
 )
 """Settings that protect by being small."""
 

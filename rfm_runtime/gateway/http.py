@@ -112,9 +112,13 @@ class Http:
             if path not in ("/", "/v1/ws"):
                 return plain(http.HTTPStatus.NOT_FOUND, "no WebSocket here\n")
             return self._knock(connection, bearer(request.headers))
-        token = bearer(request.headers)
+        return await self._answered(connection, bearer(request.headers), path)
+
+    async def _answered(self, connection: ServerConnection, token: str | None, path: str) -> Response:
+        """The answer, or the refusal, which is noted."""
+        core = self._gateway.core
         grant = self._gateway.granted(connection, token)
-        if grant is not None and self._gateway.core.revoked.covers(grant):
+        if grant is not None and core.revoked.covers(grant):
             grant = None
         try:
             answered = await self._answer(connection, grant, path)
@@ -124,6 +128,9 @@ class Http:
             return refusal(error)
         if answered.status_code == http.HTTPStatus.UNAUTHORIZED:
             self._note(connection, None, path, "no token" if token is None else "wrong token")
+            wait_s = 0.0 if token is None else core.wrong_bearer(_address(connection), self._gateway.now_s)
+            if wait_s > 0.0:
+                return refusal(RateLimitedError("too many tokens that are none", retry_after_s=wait_s))
         return answered
 
     def _note(self, connection: ServerConnection, grant: Grant | None, path: str, reason: str) -> None:

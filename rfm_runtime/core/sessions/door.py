@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.line import FairLine
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.core.timing import TokenBucket, WaitingLine
@@ -23,6 +24,13 @@ LINE_S = 30.0
 STRANGERS_LINE_S = 2.0
 """The same for those who have shown no token. One of them who knocks all the time, waiting for nobody, keeps this line
 at its end: then luck decides who comes in, and an honest one needs some tries."""
+
+
+SHARE = 0.75
+"""Of all messages, what one user's connections may send while other users are there: these have the rest."""
+
+REFUSED_BURST_S = 20.0
+"""So many seconds' worth of refused sign-ins at once: a program that starts with an old token tries some times."""
 
 
 class Refused(Struct, frozen=True):
@@ -46,6 +54,10 @@ class Door:
         self._known = FairLine(settings.handshakes_per_s, LINE_S, now_s)
         self._strangers = WaitingLine(handshakes, STRANGERS_LINE_S)
         self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
+        share = settings.user_inbound_per_s or settings.inbound_per_s * SHARE
+        self._of_users = Askers(share, share)
+        refused = settings.refused_sign_ins_per_s
+        self._refused = Askers(refused, max(1.0, refused * REFUSED_BURST_S))
 
     def enter(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
         """A handshake was made; `grant` if it carried a valid token already."""
@@ -76,6 +88,11 @@ class Door:
 
     def stranger(self, address: str, now_s: float) -> Refused | None:
         """Whoever has not shown a token yet must not keep out those who have."""
+        wait_s = self._refused.wait_s(address, now_s)
+        if wait_s > 0.0:
+            # Before it stands in the line of all strangers: an address that only guesses keeps nobody else out.
+            self._counts["refused_guessing"] += 1
+            return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
         self._strangers, wait_s = self._strangers.knock(now_s)
         if wait_s > 0.0:
             self._counts["refused_handshakes"] += 1
@@ -84,6 +101,15 @@ class Door:
             self._counts["refused_address"] += 1
             return Refused(CloseCode.RATE_LIMITED, round(self._settings.hello_timeout_s * 1000))
         return None
+
+    def failed(self, address: str, now_s: float) -> float:
+        """A token was shown that is none: seconds after which that address may try again, if it has tried too often."""
+        wait_s = self._refused.wait_s(address, now_s)
+        if wait_s == 0.0:
+            self._refused.charge(address, 1.0, now_s)
+        else:
+            self._counts["refused_guessing"] += 1
+        return wait_s
 
     def too_many(self, grant: Grant) -> Refused | None:
         """Whether its user has all the connections that one may have."""
@@ -123,14 +149,25 @@ class Door:
         if wait_s > 0.0:
             self._counts["slowed_client"] += 1
             return wait_s
-        self._inbound, wait_s = self._inbound.take(now_s)
-        if wait_s > 0.0:
-            self._counts["slowed_global"] += 1
-            return wait_s
-        session.inbound = inbound
+        user = self._sharing(session)
+        user_wait_s = 0.0 if user is None else self._of_users.wait_s(user, now_s)
+        everybody, wait_s = self._inbound.take(now_s)
+        if wait_s > 0.0 or user_wait_s > 0.0:
+            self._counts["slowed_global" if wait_s > 0.0 else "slowed_user"] += 1
+            return max(wait_s, user_wait_s)
+        session.inbound, self._inbound = inbound, everybody
+        if user is not None:
+            self._of_users.charge(user, 1.0, now_s)
         return 0.0
+
+    def _sharing(self, session: Session) -> str | None:
+        """Its user, if there are others: who is alone may have everything."""
+        return session.principal.user if session.principal is not None and len(self.by_user) > 1 else None
 
     def spoke(self, session: Session, envelopes: int, now_s: float) -> None:
         """A message had so many envelopes that count: those beyond the first are owed for, none is paid back."""
         session.inbound = session.inbound.charge(envelopes - 1, now_s)
         self._inbound = self._inbound.charge(envelopes - 1, now_s)
+        user = self._sharing(session)
+        if user is not None:
+            self._of_users.charge(user, envelopes - 1, now_s)

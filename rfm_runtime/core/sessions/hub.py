@@ -119,6 +119,9 @@ NEEDS_NO_FEED = (Subscribe, Unsubscribe, Ping, Alive, ReportProgress, AuthRefres
 """Nothing is done or told for whoever says this: a subscription waits, and of a measure nobody hears. A token that was
 revoked meanwhile is found when the feed is back, before anything else."""
 
+USER_CLIENTS = 4.0
+"""A user may send as many commands as so many clients that do as much as each may, whatever the number of his."""
+
 PASSED_LIMIT = 256
 """Words of one program that wait for the broker's answer; our own client has 64 under way."""
 
@@ -223,6 +226,9 @@ class GatewayCore:
         self.notes = Notes(now_s)
         self._door = Door(settings, self.counts, now_s)
         self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
+        each = settings.user_commands_per_s
+        burst = 2.0 * each if each else USER_CLIENTS * settings.commands_burst
+        self._users = Askers(each or USER_CLIENTS * settings.commands_per_s, max(1.0, burst))
         self._askers = Askers(
             REQUESTS_OF_A_COMMAND * settings.commands_per_s, REQUESTS_OF_A_COMMAND * settings.commands_burst
         )
@@ -383,9 +389,17 @@ class GatewayCore:
     def wrong_token(self, address: str, now_s: float) -> Refused:
         """A handshake was made with a token that is none."""
         self.counts["refused_token"] += 1
-        refused = self._door.stranger(address, now_s) or Refused(CloseCode.INVALID_TOKEN, None)
+        refused = self._door.stranger(address, now_s)
+        if refused is None:
+            self._door.failed(address, now_s)
+            refused = Refused(CloseCode.INVALID_TOKEN, None)
         self.notes.refused(address, refused.code)
         return refused
+
+    def wrong_bearer(self, address: str, now_s: float) -> float:
+        """A plain request showed a token that is none: seconds after which to come again, if it does so too often."""
+        self.counts["refused_token"] += 1
+        return self._door.failed(address, now_s)
 
     def disconnected(self, number: int) -> None:
         """The connection is gone."""
@@ -489,12 +503,23 @@ class GatewayCore:
                 return
         if self._is_free(session, request):
             return
-        session.bucket, wait_s = session.bucket.take(now_s, cost_of(request))
+        cost = cost_of(request)
+        bucket, wait_s = session.bucket.take(now_s, cost)
         if wait_s > 0.0:
             self.counts["limited_client"] += 1
             raise RateLimitedError(
                 f"more than {self.settings.commands_per_s:g} commands a second", retry_after_s=wait_s
             )
+        user = (session.principal or NOBODY).user
+        wait_s = self._users.ask(user, cost, now_s)
+        if wait_s > 0.0:
+            self.counts["limited_user"] += 1
+            raise RateLimitedError(
+                f"more commands a second than {user} may send by all connections together",
+                hint="use fewer connections, or ask less often",
+                retry_after_s=wait_s,
+            )
+        session.bucket = bucket
 
     def _is_free(self, session: Session, request: Struct) -> bool:
         """What does not count as a command: measures, and outcomes of a session's own, none of which a limit loses."""
@@ -512,8 +537,7 @@ class GatewayCore:
         if session.principal is None:
             grant = self._authenticate(hello.token or "")
             if grant is None:
-                self.counts["refused_token"] += 1
-                return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
+                return [self._refuse_token(session, now_s, now_ms)]
             if self.revoked.covers(grant):
                 self.counts["refused_revoked"] += 1
                 return [self._close(session, CloseCode.REVOKED, now_ms)]
@@ -526,8 +550,7 @@ class GatewayCore:
             # A browser has no header for it. A token that is shown decides, whoever the certificate is.
             grant = self._authenticate(hello.token)
             if grant is None:
-                self.counts["refused_token"] += 1
-                return [self._close(session, CloseCode.INVALID_TOKEN, now_ms)]
+                return [self._refuse_token(session, now_s, now_ms)]
             if self.revoked.covers(grant):
                 self.counts["refused_revoked"] += 1
                 return [self._close(session, CloseCode.REVOKED, now_ms)]
@@ -541,6 +564,14 @@ class GatewayCore:
         self.notes.signed_in(session)
         self._greet(session, now_ms)
         return []
+
+    def _refuse_token(self, session: Session, now_s: float, now_ms: int) -> Close:
+        """A token that is none; an address that shows too many of them is told when to come again."""
+        self.counts["refused_token"] += 1
+        wait_s = self._door.failed(session.address, now_s)
+        if wait_s > 0.0:
+            return self._close(session, CloseCode.RATE_LIMITED, now_ms, retry_after_ms=round(wait_s * 1000) + 100)
+        return self._close(session, CloseCode.INVALID_TOKEN, now_ms)
 
     def _greet(self, session: Session, now_ms: int) -> None:
         """Answer `hello` once the log's name is known: a watcher that hears of another log forgets what it has."""
@@ -590,6 +621,8 @@ class GatewayCore:
                 return []
             case AuthRefresh():
                 grant = self.identify(request.token)
+                if grant is None:
+                    self._door.failed(session.address, now_s)
                 if grant is None or grant.principal.user != who.user:
                     self.notes.refused(session.address, CloseCode.INVALID_TOKEN, user=who.user)
                     raise BadRequestError("the token is not a fresh one of the same user")
@@ -648,7 +681,11 @@ class GatewayCore:
             session.reporting = Reporting(session.principal or NOBODY, name)
             session.reporting.heard()
         reporting = session.reporting
-        if session.passed_on >= PASSED_LIMIT and not isinstance(request, ReportProgress):
+        is_free = isinstance(request, ReportProgress)
+        if isinstance(request, ReportCompleted | ReportFailed | ReportCanceled):
+            # Said once it is never refused; again it waits like everything else.
+            is_free = reporting.goes_on(request.operation_id)
+        if session.passed_on >= PASSED_LIMIT and not is_free:
             self.counts["limited_reports"] += 1
             raise RateLimitedError(f"more than {PASSED_LIMIT} reports wait for an answer", retry_after_s=0.1)
         match request:

@@ -195,6 +195,11 @@ class Reporting:
         """Whether it is one of this session's."""
         return operation_id in self._own
 
+    def goes_on(self, operation_id: str) -> bool:
+        """Whether it is one of this session's, of which no outcome was said yet."""
+        own = self._own.get(operation_id)
+        return own is not None and own.state != "ended"
+
     def missed(self, asked: Struct) -> tuple[int, OperationMeasure] | None:
         """(handle, measure) to push of what was said of an operation while its announcement was under way."""
         own = self._own.get(asked.operation_id) if isinstance(asked, Announce) else None
