@@ -64,7 +64,8 @@ from rfm_runtime.errors import (
     UnavailableError,
 )
 from rfm_runtime.observe import logs
-from rfm_runtime.observe.alive import is_alive
+from rfm_runtime.observe.alive import boot_id, is_alive
+from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
 from rfm_runtime.protocol.internal import (
@@ -74,6 +75,7 @@ from rfm_runtime.protocol.internal import (
     GatewayWelcome,
     LastWord,
     MetricsText,
+    OwnerHello,
     ProgressStateReply,
     Request,
     Source,
@@ -160,6 +162,7 @@ class Broker:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self.metrics = Metrics()
+        self._garbage = Garbage(log, lambda socket: self.metrics.garbage.labels(socket).inc())
         self.board = Board(settings.resources_interval_s, settings.max_hz, settings.write_limit_bytes)
         self._frame_sent_s = 0.0
         self._watched: dict[int, Source] = {}
@@ -171,6 +174,7 @@ class Broker:
         # Commits of what was heard that are not through, by number.
         self._heard_ahead: deque[int] = deque()
         self._closed = False
+        self._boot_id = boot_id()
         self._journal_trouble: str | None = None
         self._looks = 0
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal-read")
@@ -329,8 +333,11 @@ class Broker:
                 self._carry_out(self.hub.handle(Told(routing, message), self._now()))
                 return
             body = unpack_body(message)
+            if isinstance(body, OwnerHello) and body.local and body.source.boot_id != self._boot_id:
+                # Its process is none of this machine's, whatever it says: nothing here may be taken for it, or killed.
+                body = msgspec.structs.replace(body, local=False)
         except RfmError as error:
-            self._garbage("command", error)
+            self._garbage.found("command", error)
             if isinstance(message, Request):
                 self._reply(routing, message.id, error_info(error))
             return
@@ -406,14 +413,13 @@ class Broker:
         if record is not None and record.operation.cancel_requested and not ended:
             self._cancels.setdefault(operation_id, asked_s)
 
-    def _garbage(self, socket: str, error: RfmError) -> None:
-        self.metrics.garbage.labels(socket).inc()
-        log.warning("garbage", socket=socket, error=error.message)
-
     def _on_subscription(self, frames: list[bytes]) -> None:
         """A late joiner gets the whole cancel set at once."""
-        if frames[0][:1] == b"\x01":
+        if frames[0] == b"\x01":
             self._send_control(self.hub.control_frame())
+        elif frames[0] != b"\x00":
+            # Subscriptions to everything are all that anybody has a use for.
+            self._garbage.found("control", BadRequestError(f"{len(frames)} frames that subscribe to nothing"))
 
     def _reply(self, routing: bytes, request_id: int, answer: Struct) -> None:
         if isinstance(answer, GatewayWelcome | ProgressStateReply):

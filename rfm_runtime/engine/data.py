@@ -15,6 +15,7 @@ from rfm_runtime.engine.frames import folder_name, read_artifact, read_artifacts
 from rfm_runtime.engine.helpers import Helpers
 from rfm_runtime.errors import BadRequestError, RfmError, UnknownOperationError, UnsupportedError
 from rfm_runtime.observe import logs
+from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol.internal import (
     DataChunk,
     DataFetch,
@@ -57,8 +58,10 @@ class DataServer:
         metrics_text: Callable[[], str],
         helpers: Helpers,
         under_way_of: Callable[[str], tuple[Path, bytes] | None],
+        garbage: Garbage,
     ) -> None:
         self._artifacts = artifacts
+        self._garbage = garbage
         self._metrics_text = metrics_text
         self._loop = loop
         self._under_way_of = under_way_of
@@ -83,7 +86,7 @@ class DataServer:
             if not isinstance(request, Request):
                 raise BadRequestError("only requests are answered here")
         except RfmError as error:
-            log.warning("garbage", socket="data", error=error.message)
+            self._garbage.found("data", error)
             return
         try:
             message = unpack_body(request)

@@ -15,6 +15,12 @@ class Metrics:
         self.tasks = Counter(
             "rfm_engine_tasks", "Tasks by phase and how they ended", ["phase", "end"], registry=self.registry
         )
+        self.garbage = Counter(
+            "rfm_engine_garbage_messages",
+            "Messages that are not the protocol",
+            ["socket"],
+            registry=self.registry,
+        )
         self.connections = Counter(
             "rfm_engine_connections",
             "Connections of other hosts: accepted, welcomed, failed (no CURVE), refused (key not allowed), ended",

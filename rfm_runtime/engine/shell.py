@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ from rfm_runtime.engine.settings import WorkerSettings
 from rfm_runtime.errors import ConflictError, RfmError, StartError, UnknownOperationError
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.bootstrap import Boot
+from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.observe.process import available_cores
 from rfm_runtime.protocol.causes import HOLES, NO_ARTIFACTS, NO_FRAME, NO_KERNEL
 from rfm_runtime.protocol.internal import (
@@ -107,6 +109,7 @@ class EngineShell:
         self._loop = asyncio.get_running_loop()
         self._context = context
         self.metrics = Metrics()
+        self._garbage = Garbage(log, lambda socket: self.metrics.garbage.labels(socket).inc())
         self._workers = self._settings.workers or available_cores()
         self.core = EngineCore(_grid_of_assignment, self._workers)
         self._requests: dict[str, RenderRequest] = {}
@@ -150,7 +153,7 @@ class EngineShell:
             self._loop,
             sockets.command_dealer(self._context, endpoints.command, towards),
             on_push=self._pushed,
-            on_garbage=lambda error: log.warning("garbage", socket="command", error=error.message),
+            on_garbage=partial(self._garbage.found, "command"),
         )
         self._control = Drain(
             self._loop,
@@ -167,6 +170,7 @@ class EngineShell:
             self.metrics_text,
             self._helpers,
             self._under_way,
+            self._garbage,
         )
         self._let_hosts_in(data)
         self._spawn(self._come_up())
@@ -330,7 +334,7 @@ class EngineShell:
         try:
             message = unpack(received)
         except RfmError as error:
-            log.warning("garbage", socket="control", error=error.message)
+            self._garbage.found("control", error)
             return
         if not isinstance(message, ControlFrame):
             return

@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import zmq
@@ -49,6 +50,7 @@ from rfm_runtime.gateway.reporters import Reporters
 from rfm_runtime.gateway.siblings import Siblings
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.audit import AuditLog
+from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
 from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
@@ -157,11 +159,14 @@ class Gateway:
         self.metrics = Metrics(self.core)
         self.certificates = Certificates(tls, folders(settings).served_certificate)
         self._audit = AuditLog(folders(settings).audit, source.name)
-        self._siblings = Siblings(context, source.name, gateways or {}, lambda: self.metrics.text(self.core))
+        self._garbage = Garbage(log, lambda socket: self.core.counts.update((f"garbage_{socket}",)))
+        self._siblings = Siblings(context, source.name, gateways or {}, self._own_metrics, self._garbage)
         self.ready = asyncio.Event()
         self._connections: dict[int, Connection] = {}
         self._engines: dict[str, Rpc] = {}
-        self._reporters = Reporters(context, endpoints, towards, on_push=self._on_push, on_control=self._on_control)
+        self._reporters = Reporters(
+            context, endpoints, towards, on_push=self._on_push, on_control=self._on_control, garbage=self._garbage
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
         self._prefilling = False
@@ -191,7 +196,7 @@ class Gateway:
     async def start(self, listener: Listener) -> None:
         """Follow the feed, then accept connections on `listener`."""
         command = sockets.command_dealer(self._context, self._endpoints.command, self._towards)
-        self.rpc = Rpc(self._loop, command)
+        self.rpc = Rpc(self._loop, command, on_garbage=partial(self._garbage.found, "command"))
         feed = sockets.feed_subscriber(self._context, self._endpoints.feed, self._towards)
         self._feed = Drain(self._loop, feed, self._on_feed)
         self._spawn(self._introduce())
@@ -274,7 +279,7 @@ class Gateway:
         try:
             frame = unpack(frames)
         except RfmError as error:
-            log.warning("garbage", socket="feed", error=error.message)
+            self._garbage.found("feed", error)
             return
         if isinstance(frame, FeedFrame):
             self._ask(self.core.feed(frame, self._loop.time()))
@@ -402,7 +407,7 @@ class Gateway:
                 )
             towards = None if key is None or self._own is None else Towards(self._own, key)
             dealer = sockets.data_dealer(self._context, endpoint, towards)
-            rpc = self._engines[location] = Rpc(self._loop, dealer)
+            rpc = self._engines[location] = Rpc(self._loop, dealer, on_garbage=partial(self._garbage.found, "data"))
         return rpc
 
     async def _fetch(self, command: Fetch) -> None:
@@ -446,6 +451,9 @@ class Gateway:
                 again = DataRecolour(operation_id, request.look)
                 recoloured = await self._engine(location).request(again, DataRecoloured, timeout_s=PAINT_S)
                 return RecolourReply(recoloured.artifact)
+
+    def _own_metrics(self) -> str:
+        return self.metrics.text(self.core)
 
     async def metrics_text(self) -> str:
         """The gateways', the broker's and the engines' exposition text; who does not answer is left out."""

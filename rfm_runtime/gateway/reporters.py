@@ -15,6 +15,7 @@ from msgspec import Struct
 from rfm_runtime.config import Endpoints
 from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.observe import logs
+from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
@@ -53,12 +54,14 @@ class Reporters:
         *,
         on_push: Callable[[int, Struct], None],
         on_control: Callable[[ControlFrame], None],
+        garbage: Garbage,
     ) -> None:
         self._context = context
         self._endpoints = endpoints
         self._towards = towards
         self._on_push = on_push
         self._on_control = on_control
+        self._garbage = garbage
         self._loop = asyncio.get_running_loop()
         self._lines: dict[int, Rpc] = {}
         self._unsent: dict[int, OperationMeasure] = {}
@@ -74,7 +77,10 @@ class Reporters:
                 self._ingest = sockets.ingest_push(self._context, self._endpoints.ingest, self._towards)
             dealer = sockets.command_dealer(self._context, self._endpoints.command, self._towards)
             line = self._lines[session] = Rpc(
-                self._loop, dealer, on_push=partial(self._on_push, session), on_garbage=_garbage
+                self._loop,
+                dealer,
+                on_push=partial(self._on_push, session),
+                on_garbage=partial(self._garbage.found, "reporter"),
             )
         return line
 
@@ -129,11 +135,7 @@ class Reporters:
         try:
             frame = unpack(frames)
         except RfmError as error:
-            _garbage(error)
+            self._garbage.found("control", error)
             return
         if isinstance(frame, ControlFrame):
             self._on_control(frame)
-
-
-def _garbage(error: RfmError) -> None:
-    log.warning("garbage", socket="reporter", error=error.message)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import zmq
@@ -15,8 +16,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, UnsupportedError
 from rfm_runtime.observe import logs
+from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol.internal import Metrics, MetricsText, Request, pack_reply, unpack, unpack_body
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -39,9 +41,11 @@ class Siblings:
         name: str,
         endpoints: Mapping[str, str],
         own_text: Callable[[], str],
+        garbage: Garbage,
     ) -> None:
         self._name = name
         self._own_text = own_text
+        self._garbage = garbage
         loop = asyncio.get_running_loop()
         self._answering: Drain | None = None
         if name in endpoints:
@@ -49,7 +53,7 @@ class Siblings:
             Path(endpoints[name].removeprefix("ipc://")).unlink(missing_ok=True)
             self._answering = Drain(loop, sockets.data_router(context, endpoints[name]), self._asked)
         self._others = {
-            other: Rpc(loop, sockets.data_dealer(context, endpoint))
+            other: Rpc(loop, sockets.data_dealer(context, endpoint), on_garbage=partial(garbage.found, "siblings"))
             for other, endpoint in endpoints.items()
             if other != name
         }
@@ -78,10 +82,9 @@ class Siblings:
         try:
             request = unpack(frames[1:])
             if not isinstance(request, Request) or not isinstance(unpack_body(request), Metrics):
-                log.warning("garbage", socket="siblings", error="only Metrics is answered here")
-                return
+                raise UnsupportedError("only Metrics is answered here")
         except RfmError as error:
-            log.warning("garbage", socket="siblings", error=error.message)
+            self._garbage.found("siblings", error)
             return
         if self._answering is not None:
             try:
