@@ -44,6 +44,7 @@ from rfm_runtime.cli import (
     start,
     status,
     stop,
+    token,
     watch,
 )
 from rfm_runtime.cli.reaching import reaching
@@ -147,6 +148,7 @@ for command in (
 app.add_typer(certs.app, name="certs")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
+app.add_typer(token.app, name="token")
 app.add_typer(keys.app, name="keys")
 
 

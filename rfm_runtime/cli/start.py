@@ -135,7 +135,7 @@ def warn(resolved: Settings) -> None:
 
     weak = weakness(resolved)
     if weak is not None:
-        console(stderr=True).print(f"warning: {weak}; make one: openssl rand -hex 32", style="yellow")
+        console(stderr=True).print(f"warning: {weak}; make one with `rfm-runtime token rotate`", style="yellow")
     if plain_off_loopback(resolved):
         console(stderr=True).print(f"warning: {PLAIN_WARNING}", style="bold red", markup=False)
 

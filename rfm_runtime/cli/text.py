@@ -19,6 +19,7 @@ __all__ = [
     "number",
     "period",
     "printable",
+    "seconds_of",
     "short_ids",
     "shortened",
 ]
@@ -55,6 +56,14 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes:02d} m"
     return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def seconds_of(text: str) -> float:
+    """Of a duration as somebody writes it: `30min`, `8h`, `1d12h`. Raises BadRequestError."""
+    found = _seconds(text)
+    if found is None:
+        raise BadRequestError(f"{printable(text)!r} is no duration", hint="write it like 30min, 8h or 2d")
+    return found
 
 
 def moment(text: str, now_ms: int) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rfm_runtime.config import Settings
+from rfm_runtime.config.loopback import is_loopback
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.claims import ClaimNames
 from rfm_runtime.errors import BadRequestError, ConfigError, MissingExtraError
@@ -25,7 +26,7 @@ from rfm_runtime.security.token import RuntimeToken
 if TYPE_CHECKING:
     from rfm_runtime.security.keys import Key
 
-__all__ = ["LOOPBACK", "SECRET_VARIABLE", "Authority", "authenticator_of", "previous_file", "weakness"]
+__all__ = ["SECRET_VARIABLE", "Authority", "authenticator_of", "previous_file", "weakness"]
 
 log = logging.getLogger("rfm_runtime.security")
 
@@ -35,8 +36,6 @@ SECRET_VARIABLE = "RFM_TOKEN_SECRET"
 FILE_LIMIT_BYTES = 256 * 1024
 LOOK_S = 1.0
 """How often it is looked whether a file has changed."""
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Authority:
@@ -86,10 +85,10 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
         sources.append(FileKeys((path,), lambda: _read_public(path, public)))
     names = ClaimNames(settings.token_user_claim, settings.token_roles_claim)
     made = JWTAuthenticator.of(*sources, audience=settings.token_audience, issuer=settings.token_issuer, names=names)
-    if made.is_weak and settings.host not in LOOPBACK:
+    if made.is_weak and not is_loopback(settings.host):
         raise ConfigError(
             f"the secret of tokens is shorter than {SECRET_BYTES} bytes, too short for a server that others can reach",
-            hint="make one: openssl rand -hex 32",
+            hint="make one with `rfm-runtime token rotate`, or openssl rand -hex 32",
         )
     return made
 

@@ -164,24 +164,35 @@ class JWTAuthenticator:
 
     def authenticate(self, token: str) -> Grant | None:
         """What a token grants; None for one that is expired, of another key, audience or issuer, or none."""
+        found = self.examine(token)
+        return found if isinstance(found, Grant) else None
+
+    def examine(self, token: str) -> Grant | str:
+        """What a token grants, or why it is none: for whoever has it, never for whoever shows it."""
         if not token.isascii() or len(token) > TOKEN_LIMIT:
-            return None
+            return "it is no JSON Web Token"
         try:
             header = self._jwt.get_unverified_header(token)
         except (self._jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
-            return None
+            return "it is no JSON Web Token"
         if "crit" in header or "b64" in header:
             # What must be understood, and is not (RFC 7515, 4.1.11).
-            return None
+            return "it has extensions that are critical, and not known here"
         kid, now_s = header.get("kid"), time.time()
+        why = "there is no key for its algorithm and key id"
         for key in self._keys(kid):
-            if key.is_meant(header.get("alg"), kid, now_s):
-                claims = self._decoded(token, key)
-                if claims is not None:
-                    return granted(claims, self._names) if is_access_token(header, claims) else None
-        return None
+            if not key.is_meant(header.get("alg"), kid, now_s):
+                continue
+            claims = self._decoded(token, key)
+            if isinstance(claims, str):
+                why = claims
+                continue
+            if not is_access_token(header, claims):
+                return "it is for another use than access"
+            return granted(claims, self._names) or "its claims do not say who it is"
+        return why
 
-    def _decoded(self, token: str, key: Key) -> dict[str, Any] | None:
+    def _decoded(self, token: str, key: Key) -> dict[str, Any] | str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -194,8 +205,18 @@ class JWTAuthenticator:
                     leeway=LEEWAY_S,
                     options={"require": list(REQUIRED)},
                 )
+        except self._jwt.ExpiredSignatureError:
+            return "it has expired"
+        except self._jwt.ImmatureSignatureError:
+            return "it is not valid yet"
+        except self._jwt.InvalidAudienceError:
+            return f"it is not for {self._audience} (aud)"
+        except self._jwt.InvalidIssuerError:
+            return f"it is not from {self._issuer} (iss)"
+        except self._jwt.MissingRequiredClaimError as error:
+            return f"it lacks the claim {error.claim}"
         except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            return None
+            return "it was signed with another key"
         return claims
 
 

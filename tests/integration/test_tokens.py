@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 import zmq
@@ -20,7 +23,8 @@ from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.testing.crowd import metrics
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from rfm_runtime.transport import sockets
-from tests.programs import Script, elsewhere, ended, named
+from tests.commands import COMMAND, document, output, two_lines
+from tests.programs import Script, elsewhere, ended, environment, named
 from tests.tokens import SECRET, crafted, jwks, key_pair, signed
 from tests.whole import KIND, QUICK
 
@@ -362,3 +366,100 @@ def test_a_program_elsewhere_outlives_its_first_token(running: Runtime) -> None:
         program.go_on()
         assert program.end()[0::2] == (0, "")
         assert ended(client, "outlives").state == "completed"
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def env(running: Runtime) -> dict[str, str]:
+    """Of commands of the user whose runtime it is."""
+    secret = {"RFM_TOKEN_SECRET_FILE": running.settings.token_secret_file}
+    return {**environment(running), "RFM_CACHE_DIR": running.settings.cache_dir, **secret}
+
+
+def piped(token: str, *arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command that is given a token as it should be: where no list of processes shows it."""
+    command = [*COMMAND, "token", *arguments]
+    return subprocess.run(command, env=env, input=token, capture_output=True, text=True, timeout=90, check=False)
+
+
+@pytest.mark.scenario("G2", "J58")
+def test_a_token_is_issued_looked_at_and_revoked_from_the_command_line(running: Runtime, env: dict[str, str]) -> None:
+    token = output("token", "issue", "--user", "cleo", "--roles", "operator,reporter", "--lifetime", "1h", env=env)
+    seen = json.loads(piped(token, "inspect", "-", "--json", env=env).stdout)
+    assert (seen["valid"], seen["claims"]["sub"], seen["claims"]["roles"]) == (True, "cleo", ["operator", "reporter"])
+    with sessions(running, token.strip(), 3) as cleos:
+        assert piped(token, "revoke", "-", "--reason", "test", env=env).returncode == 0
+        assert all("revoked" in session.ended() for session in cleos)
+    done = json.loads(piped("", "revoke", "--user", "cleo", "--issued-before", "1h", "--json", env=env).stdout)
+    assert done["version"] > 1
+    assert closed_with(running, token.strip(), header=True) == CloseCode.REVOKED
+    lines = [json.loads(line) for line in output("audit", "--event", "administered", "--json", env=env).splitlines()]
+    assert ("local", "revoke") in {(line["user"], line["request"]) for line in lines}
+
+
+@pytest.mark.scenario("G2", "J58", "J55")
+def test_a_rotated_secret_is_followed_by_running_gateways_and_the_one_before_is_taken_for_a_while(
+    running: Runtime, env: dict[str, str]
+) -> None:
+    file = Path(running.settings.token_secret_file)
+    previous = file.with_name("secret.previous")
+    token = signed(jti="before", sub="dora")
+    try:
+        with sessions(running, token, 2) as before:
+            assert document("token", "rotate", env=env) == {"file": str(file), "previous": str(previous)}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in (file, previous)} == {0o600}
+            fresh = output("token", "issue", "--user", "dora", env=env).strip()
+            for one in (fresh, token):
+                eventually(lambda one=one: all(comes_in(running, one) for _ in range(6)), what="both are taken")
+            output("token", "rotate", "--keep", "0s", env=env)
+            for one in (fresh, token):
+                eventually(lambda one=one: not any(comes_in(running, one) for _ in range(6)), what="none is taken")
+            assert not previous.exists()
+            # Who was let in stays until the token ends.
+            assert all(session.is_live for session in before)
+    finally:
+        file.write_text(SECRET)
+        eventually(lambda: all(comes_in(running, signed()) for _ in range(6)), what="the first secret is back")
+
+
+def comes_in(running: Runtime, token: str) -> bool:
+    with connect(running.url, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None) as socket:
+        try:
+            socket.send(hello(token))
+            return '"type":"welcome"' in str(socket.recv(timeout=10))
+        except ConnectionClosed:
+            return False
+
+
+@pytest.mark.scenario("G10", "I5")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("revoke",), "name one token, or one user"),
+        (("revoke", "--id", "a", "--user", "b"), "name one token, or one user"),
+        (("revoke", "--id", "a", "--issued-before", "1h"), "belongs to --user"),
+        (("inspect", "none"), "cannot read the token's file"),
+        (("revoke", "-"), "no JSON Web Token"),
+        (("issue", "--user", "a/b"), "user is 'a/b'"),
+        (("issue", "--user", "ann", "--roles", "root"), "roles are"),
+        (("issue", "--user", "ann", "--lifetime", "soon"), "is no duration"),
+        (("rotate", "--keep", "-5"), "is no duration"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_in_two_lines(env: dict[str, str], arguments: tuple[str, ...], said: str) -> None:
+    done = piped("not.a-token", *arguments, env=env)
+    what, hint = two_lines(done, 2)
+    assert said in what
+    assert hint
+    assert "not.a-token" not in done.stderr
+
+
+@pytest.mark.scenario("I5")
+def test_without_a_secret_nothing_is_issued_and_what_to_do_is_said(env: dict[str, str]) -> None:
+    del env["RFM_TOKEN_SECRET_FILE"]
+    what, hint = two_lines(piped("", "issue", "--user", "ann", env=env), 2)
+    assert "no secret" in what
+    assert "token_secret_file" in hint
+    assert "token_secret_file" in two_lines(piped("", "rotate", env=env), 2)[1]

@@ -1,0 +1,203 @@
+"""`rfm-runtime token`. Tokens come from files and standard input: arguments are seen by everybody."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rfm_runtime.cli.common import (
+    ConfigOption,
+    JsonOption,
+    RuntimeDirOption,
+    client,
+    print_json,
+    print_table,
+    settings,
+)
+from rfm_runtime.cli.reaching import reaching
+from rfm_runtime.cli.text import Column, moment, printable, seconds_of
+from rfm_runtime.errors import BadRequestError, ConfigError
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Tokens for others: make them, look at them, take them back.", no_args_is_help=True)
+
+FILE_LIMIT_BYTES = 64 * 1024
+
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="A file with the token; - for standard input.", show_default=True)
+]
+
+
+@app.callback()
+def options() -> None:
+    """Tokens for others: make them, look at them, take them back. See docs/security.md."""
+
+
+@app.command()
+def issue(
+    user: Annotated[str, typer.Option(metavar="NAME", help="Whose it is.")],
+    roles: Annotated[
+        str, typer.Option(metavar="ROLES", help="Of viewer, operator, admin and reporter, with commas.")
+    ] = "viewer",
+    lifetime: Annotated[str, typer.Option(metavar="DURATION", help="How long it is valid: 30min, 8h, 7d.")] = "8h",
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only for operations of this kind; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Print a token for somebody, signed with the secret that the settings name (token_secret_file)."""
+    from rfm_runtime.security.authority import authenticator_of
+
+    made = authenticator_of(settings(file=config))
+    if made is None:
+        raise ConfigError(
+            "there is no secret to sign tokens with",
+            hint="set token_secret_file, and make the secret with `rfm-runtime token rotate`",
+        )
+    chosen = [role.strip() for role in roles.split(",") if role.strip()]
+    token = made.issue(user, chosen, lifetime_s=seconds_of(lifetime), kinds=kind or None)
+    if as_json:
+        claims = _part(token, 1)
+        print_json({"token": token, "token_id": claims["jti"], "expires_at_ms": claims["exp"] * 1000})
+    else:
+        typer.echo(token)
+
+
+@app.command()
+def inspect(file: FileArgument = "-", as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show what a token says, and whether it is taken by the keys that the settings name."""
+    from rfm_runtime.security.authority import authenticator_of
+
+    token = _read(file)
+    header, claims = _part(token, 0), _part(token, 1)
+    made = authenticator_of(settings(file=config))
+    found = "the settings name no key" if made is None else made.examine(token)
+    why = found if isinstance(found, str) else None
+    if as_json:
+        print_json({"header": header, "claims": claims, "valid": why is None, "why_not": why})
+        return
+    rows = [[name, _shown(name, value)] for name, value in [*header.items(), *claims.items()]]
+    print_table([Column(""), Column("")], [*rows, ["valid", "yes" if why is None else f"no: {why}"]])
+
+
+@app.command()
+@reaching
+def revoke(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A file with the token; - for standard input.")
+    ] = None,
+    token_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="The token's id (jti).")] = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="All tokens of this user …")] = None,
+    issued_before: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="… that were issued before: 2h (ago), 2025-05-04T12:30; now.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")] = "",
+    as_json: JsonOption = False,
+    runtime_dir: RuntimeDirOption = None,
+) -> None:
+    """Have a running runtime refuse a token, or a user's, from now on: their sessions end at once."""
+    if sum(given is not None for given in (file, token_id, user)) != 1:
+        raise BadRequestError(
+            "name one token, or one user", hint="give a file with the token, or --id, or --user (see --help)"
+        )
+    if issued_before is not None and user is None:
+        raise BadRequestError("--issued-before belongs to --user", hint="leave it out, or name a user")
+    wanted: dict[str, Any] = {"reason": reason}
+    if user is not None:
+        before_ms = None if issued_before is None else moment(issued_before, time.time_ns() // 1_000_000)
+        wanted |= {"user": user, "issued_before_ms": before_ms}
+        what = f"tokens of {user}"
+    else:
+        wanted |= {"token_id": token_id} if token_id is not None else _named(_read(file or "-"))
+        what = f"token {wanted['token_id']}"
+    with client(runtime_dir) as connected:
+        version = connected.revoke(**wanted)
+    if as_json:
+        print_json({"version": version})
+    else:
+        typer.echo(f"{printable(what)}: revoked")
+
+
+@app.command()
+def rotate(
+    keep: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long tokens of the present secret are still taken; 0s: not.")
+    ] = "24h",
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The secret's file, if no setting names it yet.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Make a new secret in the file that the settings name; a running runtime follows by itself.
+
+    The present secret is kept beside it, and accepted for a while.
+    """
+    from rfm_runtime.security.rotation import rotate as rotated
+
+    keep_s = seconds_of(keep)
+    resolved = settings(file=config, token_secret_file=file)
+    until_s = time.time() + keep_s if keep_s else None
+    kept = rotated(resolved, until_s)
+    if as_json:
+        print_json({"file": resolved.token_secret_file, "previous": None if kept is None else str(kept)})
+        return
+    typer.echo(f"{resolved.token_secret_file} has a new secret")
+    if kept is not None and until_s is not None:
+        until = datetime.fromtimestamp(until_s).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+        typer.echo(f"{kept} has the one before, which is accepted until {until}")
+
+
+def _named(token: str) -> dict[str, Any]:
+    """Which token it is, and when it will be forgotten."""
+    claims = _part(token, 1)
+    token_id, expires_s = claims.get("jti"), claims.get("exp")
+    if not isinstance(token_id, str) or not token_id:
+        raise BadRequestError("the token has no id (jti), so it cannot be revoked", hint="revoke its user's: --user")
+    ends = isinstance(expires_s, int | float) and 0 <= expires_s < 1e12
+    return {"token_id": token_id, "expires_at_ms": int(expires_s) * 1000 if ends and expires_s else None}
+
+
+def _read(file: str) -> str:
+    try:
+        if file == "-":
+            text = sys.stdin.read(FILE_LIMIT_BYTES)
+        else:
+            with Path(file).open(encoding="utf-8") as opened:
+                text = opened.read(FILE_LIMIT_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        # Not what was given: somebody may have given the token itself.
+        raise BadRequestError(
+            f"cannot read the token's file: {reason}", hint="give a file that has it, or - and the token on stdin"
+        ) from None
+    return text.strip()
+
+
+def _part(token: str, number: int) -> dict[str, Any]:
+    """Header (0) or claims (1), which anybody can read."""
+    try:
+        text = token.split(".")[number]
+        found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, IndexError, RecursionError):
+        found = None
+    if token.count(".") != 2 or not isinstance(found, dict):
+        raise BadRequestError(
+            "this is no JSON Web Token", hint="the runtime's own token is none, and means this user with all rights"
+        )
+    return found
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in ("exp", "iat", "nbf") and isinstance(value, int | float) and 0 <= value < 1e11:
+        return datetime.fromtimestamp(value).astimezone().isoformat(" ", "seconds")
+    return printable(value if isinstance(value, str) else json.dumps(value))
