@@ -20,7 +20,7 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption,
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.core.counts import counted
-from rfm_runtime.errors import NoRuntimeError, RfmError, SetupError
+from rfm_runtime.errors import CertificateError, NoRuntimeError, RfmError, SetupError
 
 __all__ = ["doctor"]
 
@@ -51,7 +51,8 @@ def doctor(as_json: JsonOption = False, state_dir: StateDirOption = None, runtim
         with suppress(NoRuntimeError, SetupError):
             running = ConnectionInfo.read(folders(resolved).connection)
             resolved = msgspec.structs.replace(resolved, state_dir=running.state_dir)
-    findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_journal(resolved), *_runtime(resolved)]
+    findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_journal(resolved)]
+    findings += [*_tls(resolved), *_runtime(resolved)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -137,6 +138,21 @@ def _journal(resolved: Settings) -> Iterator[Finding]:
     )
     todo = "end the program that has the journal open to read it for long (see `fuser`): it cannot be cut back"
     yield _check("journal", found.wal_bytes <= 2 * WAL_LIMIT_BYTES, detail, todo)
+
+
+def _tls(resolved: Settings) -> Iterator[Finding]:
+    """Whether a server would start with the certificate that the settings name, and how long it lasts."""
+    if not resolved.uses_tls or importlib.util.find_spec("cryptography") is None:
+        return
+    from rfm_runtime.security.server_tls import ServerTls
+
+    try:
+        tls = ServerTls(resolved)
+    except CertificateError as error:
+        yield _check("TLS", False, error.message, error.hint or "")
+    else:
+        detail = tls.trouble or f"{resolved.tls_certificate}, valid for {tls.days_left} days"
+        yield _check("TLS", not tls.trouble, detail, "renew it: `rfm-runtime certs renew`, or as you got it")
 
 
 def _runtime(resolved: Settings) -> Iterator[Finding]:

@@ -37,6 +37,11 @@ class Certificates:
         return None if self._tls is None else self._tls.context
 
     @property
+    def ends_s(self) -> float | None:
+        """When our certificate ends, seconds since 1970; None without one."""
+        return None if self._tls is None else self._tls.ends_s
+
+    @property
     def trouble(self) -> str:
         """For people; "" if all is well."""
         return "" if self._tls is None else self._tls.trouble

@@ -471,6 +471,8 @@ class Gateway:
 
     async def _follow_certificates(self) -> None:
         while True:
+            if self.certificates.ends_s is not None:
+                self.metrics.certificate_ends(self.certificates.ends_s)
             await asyncio.sleep(LOOK_S)
             self.reload(again=False)
 

@@ -88,6 +88,7 @@ class Metrics:
         self.registry.register(_CoreCounts(core))
         self.resources = CollectorRegistry()
         self.resources.register(_Resources(core))
+        self._certificate: Gauge | None = None
         self.sessions = Gauge("rfm_gateway_sessions", "Sessions", registry=self.registry)
         self.written = Counter("rfm_gateway_written_bytes", "Bytes handed to sockets", registry=self.registry)
         self.messages = Counter("rfm_gateway_written_messages", "Envelopes sent", registry=self.registry)
@@ -104,6 +105,16 @@ class Metrics:
             registry=self.registry,
         )
         self.loop_lag = Gauge("rfm_gateway_loop_lag_seconds", "How late the last tick came", registry=self.registry)
+
+    def certificate_ends(self, ends_s: float) -> None:
+        """Of the certificate that is shown from now on, in seconds since 1970."""
+        if self._certificate is None:
+            self._certificate = Gauge(
+                "rfm_gateway_certificate_expires_timestamp_seconds",
+                "When the server's certificate ends",
+                registry=self.registry,
+            )
+        self._certificate.set(ends_s)
 
     def text(self, core: GatewayCore) -> str:
         """Of this gateway, in Prometheus' exposition format."""

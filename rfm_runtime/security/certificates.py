@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 NAMES = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
+UNREADABLE = (ValueError, OverflowError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
+"""What `cryptography` raises for certificates that others make nevertheless."""
+
 RENEW = "get a new one, or make it with `rfm-runtime certs renew`"
 
 
@@ -93,7 +96,7 @@ def names(certificate: x509.Certificate, *, common: bool = True) -> tuple[str, .
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         found = [str(name.value) for name in alternatives if isinstance(name, NAMES)]
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         found = []
     if common:
         found += [str(entry.value) for entry in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
@@ -142,7 +145,21 @@ def check_server(
     """The chain, if a server can be one with it now. host: a name that watchers are meant to use."""
     chain = read_certificates(certificate)
     secret = read_key(key)
-    leaf = chain[0]
+    try:
+        _check_leaf(certificate, chain[0], key, secret, now, host)
+    except UNREADABLE as error:
+        raise CertificateError(f"the certificate {certificate} cannot be read: {error}", hint=RENEW) from None
+    return chain
+
+
+def _check_leaf(
+    certificate: Path,
+    leaf: x509.Certificate,
+    key: Path,
+    secret: PrivateKeyTypes,
+    now: dt.datetime,
+    host: str | None,
+) -> None:
     if leaf.not_valid_before_utc > now:
         raise CertificateError(
             f"the certificate {certificate} is not valid before {_day(leaf.not_valid_before_utc)}",
@@ -174,7 +191,6 @@ def check_server(
             f"the certificate {certificate} is for {', '.join(known)}, and not for {host}",
             hint=f"make one that is: `rfm-runtime certs init --host {host}`",
         )
-    return chain
 
 
 def _public(key: PublicKeyTypes) -> bytes:
@@ -185,15 +201,21 @@ def _public(key: PublicKeyTypes) -> bytes:
 
 
 def peer_of(der: bytes, authorities: Sequence[x509.Certificate]) -> Peer:
-    """What a client certificate says, and which of the authorities has signed it."""
-    certificate = x509.load_der_x509_certificate(der)
-    authority = next((one for one in authorities if _issued(certificate, one)), None)
-    return Peer(
-        names(certificate),
-        "" if authority is None else fingerprint(authority),
-        certificate.serial_number,
-        expires_at_ms(certificate),
-    )
+    """What a client certificate says, and which of the authorities has signed it.
+
+    One that OpenSSL has taken and that cannot be read here is nobody's, as of no authority.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        authority = next((one for one in authorities if _issued(certificate, one)), None)
+        return Peer(
+            names(certificate),
+            "" if authority is None else fingerprint(authority),
+            certificate.serial_number,
+            expires_at_ms(certificate),
+        )
+    except UNREADABLE:
+        return Peer((), "", 0, 0)
 
 
 def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

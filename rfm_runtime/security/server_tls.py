@@ -116,12 +116,21 @@ class ServerTls:
         """For people; "" if all is well."""
         if self._refused:
             return self._refused
-        left = self._material.chain[0].not_valid_after_utc - self._clock()
-        if left < dt.timedelta(0):
+        if self.days_left < 0:
             return "the server's certificate has expired, no client takes it (`rfm-runtime certs renew`)"
-        if left.days < SOON_DAYS:
-            return f"the server's certificate ends in {left.days} days (`rfm-runtime certs renew`)"
+        if self.days_left < SOON_DAYS:
+            return f"the server's certificate ends in {self.days_left} days (`rfm-runtime certs renew`)"
         return ""
+
+    @property
+    def days_left(self) -> int:
+        """Whole days until the certificate that is shown ends; below 0 afterwards."""
+        return (self._material.chain[0].not_valid_after_utc - self._clock()).days
+
+    @property
+    def ends_s(self) -> float:
+        """When the certificate that is shown ends, seconds since 1970."""
+        return self._material.chain[0].not_valid_after_utc.timestamp()
 
     @property
     def fingerprint(self) -> str:

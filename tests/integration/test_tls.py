@@ -48,7 +48,7 @@ from rfm_runtime.security.tls import client_context, server_context
 from rfm_runtime.security.users import add_user
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.certificates import authority, make
-from tests.commands import cli, document, environment, two_lines
+from tests.commands import COMMAND, cli, document, environment, two_lines
 from tests.programs import Script
 
 pytestmark = pytest.mark.integration
@@ -603,6 +603,54 @@ def test_no_key_is_in_what_is_said(served: tuple[Runtime, CertificateAuthority])
     text = running.logs() + json.dumps([process.cmdline() for process in running.tree()])
     assert secrets
     assert not any(secret in text for secret in secrets)
+
+
+@pytest.mark.scenario("B11", "J64")
+def test_a_program_whose_server_cannot_be_trusted_goes_on_and_says_so_once(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    with secure(ca) as server:
+        token_file = tmp_path / "token"
+        token_file.write_text(server.token)
+        script = Script(
+            """
+            import time, rfm_runtime
+            for _ in rfm_runtime.track(range(20), "far away"):
+                time.sleep(0.1)
+            print("done")
+            """,
+            {
+                **environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token_file)),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+        )
+        code, out, err = script.end()
+        assert (code, out) == (0, "done\n")
+        assert err.count("is not trusted") == 1
+        assert "RFM_CA_FILE" in err
+        assert server.token not in err
+
+
+def test_the_end_of_a_terminal_ends_what_runs_in_it(tmp_path: Path, ca: CertificateAuthority) -> None:
+    """SIGHUP is a reload only where there is no terminal whose end it could mean."""
+    env = environment(tmp_path, RFM_TLS_CERTIFICATE=str(ca.server), RFM_TLS_KEY=str(ca.server_key))
+    code = f"""
+        import os, pty, select, sys
+        pid, terminal = pty.fork()
+        if not pid:
+            os.execv(sys.executable, {[*COMMAND, "start", "--workers", "1"]!r})
+        while 0 not in select.select([0, terminal], [], [])[0]:
+            os.read(terminal, 4096)
+        os.close(terminal)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    script = Script(code, {**env, "PYTHONPATH": os.pathsep.join(sys.path)})
+    connection = tmp_path / "run" / "connection.json"
+    eventually(connection.exists, timeout_s=60, what="the runtime")
+    assert document("status", env=env)["ready"] is True
+    script.go_on()
+    assert script.end() == (0, "0\n", "")
+    assert not connection.exists()
 
 
 @pytest.mark.scenario("D4")

@@ -37,6 +37,11 @@ class Shell:
         assert (code, err) == (0, "")
         return json.loads(out)
 
+    def doctor(self) -> Any:
+        run(["doctor", "--json", "--state-dir", str(self._folder / "state")])
+        findings = json.loads(self._capsys.readouterr().out)["findings"]
+        return next(finding for finding in findings if finding["what"] == "TLS")
+
     def refused(self, *arguments: str) -> str:
         code, out, err = self.run(*arguments)
         assert (code, out) == (2, "")
@@ -179,3 +184,16 @@ def test_a_key_of_another_authority_is_not_used(shell: Shell) -> None:
     assert "is not the key of" in shell.refused("renew")
     (shell.certs / "ca.key").chmod(0o644)
     assert "chmod 600" in shell.refused("renew")
+
+
+def test_doctor_looks_at_what_the_settings_name(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.done("init", "--days", "40")
+    monkeypatch.setenv("RFM_TLS_CERTIFICATE", str(shell.certs / "server.pem"))
+    monkeypatch.setenv("RFM_TLS_KEY", str(shell.certs / "server.key"))
+    assert "valid for 39 days" in shell.doctor()["detail"]
+    shell.done("renew", "--days", "5")
+    found = shell.doctor()
+    assert (found["fine"], "ends in 4 days" in found["detail"]) == (False, True)
+    (shell.certs / "server.key").chmod(0o604)
+    found = shell.doctor()
+    assert (found["fine"], "chmod 600" in found["todo"]) == (False, True)

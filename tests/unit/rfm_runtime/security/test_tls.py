@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import datetime as dt
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rfm_runtime.config import Settings, load
+from rfm_runtime.core.sessions.certificates import Peer
 from rfm_runtime.errors import CertificateError
 from rfm_runtime.security import certificates
 from rfm_runtime.security.server_tls import ServerTls
@@ -322,3 +327,57 @@ def test_users_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> None
     with pytest.raises(CertificateError, match=r"users\.toml") as caught:
         read_users(path)
     assert caught.value.hint
+
+
+def pem(kind: str) -> st.SearchStrategy[bytes]:
+    begin, end = f"-----BEGIN {kind}-----\n".encode(), f"\n-----END {kind}-----\n".encode()
+    inside = st.binary(max_size=300)
+    return st.one_of(inside, inside.map(base64.encodebytes)).map(lambda data: begin + data + end)
+
+
+GARBAGE = st.one_of(
+    st.binary(max_size=400),
+    st.text(max_size=200).map(str.encode),
+    *(pem(kind) for kind in ("CERTIFICATE", "X509 CRL", "PRIVATE KEY", "EC PRIVATE KEY")),
+)
+
+
+@pytest.fixture(scope="module")
+def garbage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("garbage") / "file.pem"
+    path.touch(mode=0o600)
+    return path
+
+
+@G5
+@given(GARBAGE)
+def test_whatever_is_in_a_file_it_is_named(garbage: Path, content: bytes) -> None:
+    garbage.write_bytes(content)
+    for read in (certificates.read_certificates, certificates.read_key, certificates.read_revocations, read_users):
+        # An empty file is a good list of users.
+        with contextlib.suppress(CertificateError), named(garbage):
+            read(garbage)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CertificateError as error:
+        if str(path) not in error.message or not error.hint:
+            pytest.fail(f"{error.message}; {error.hint}")
+        raise
+
+
+@given(st.binary(max_size=200))
+def test_a_client_certificate_that_cannot_be_read_is_nobodys(der: bytes) -> None:
+    assert certificates.peer_of(der, []) == Peer((), "", 0, 0)
+
+
+LABELS = st.text(alphabet="abc", min_size=1, max_size=3)
+
+
+@given(st.lists(LABELS, min_size=1, max_size=4), st.lists(LABELS, min_size=1, max_size=4))
+def test_a_wildcard_is_one_label(host: list[str], name: list[str]) -> None:
+    assert certificates.matches(".".join(host), [".".join(name)]) == (host == name)
+    assert certificates.matches(".".join(host), ["*." + ".".join(name)]) == (host[1:] == name)
