@@ -238,7 +238,7 @@ class _Supervisor:
         self._log.info("ready", url=url)
         if plain_off_loopback(self._settings) and self._settings.has_gateways:
             self._log.warning("insecure", host=self._settings.host, warning=PLAIN_WARNING)
-        self._on_status(url or self._elsewhere, True)
+        self._say(url or self._elsewhere, True)
         while not self._stops:
             self._turn(until_s=self._until_s())
             self._start_due()
@@ -301,7 +301,7 @@ class _Supervisor:
                 child.read(self._selector)
                 if not self._serving and child.status != self._told:
                     self._told = child.status
-                    self._on_status(f"{child.name}: {child.status}", False)
+                    self._say(f"{child.name}: {child.status}", False)
             elif what == "ended":
                 self._ended(child)
 
@@ -372,13 +372,21 @@ class _Supervisor:
             if name.startswith("gateway") and child.ready:
                 child.signal(signal.SIGHUP)
 
+    def _say(self, text: str, ready: bool) -> None:
+        """To whoever started us, who may be gone with the terminal: that keeps nothing from stopping in order."""
+        try:
+            self._on_status(text, ready)
+        except OSError as error:
+            self._log.info("nobody_listens", error=str(error))
+            self._on_status = _silent
+
     # --- stopping ---------------------------------------------------------------------------
 
     def _shut_down(self) -> None:
         """Broker refuses new work, the engine drains, gateways say goodbye, the broker commits and ends."""
         if self._stops:
             drains = ": finishing tiles (press Ctrl-C again to stop at once)" if self._serving else ""
-            self._on_status(f"stopping{drains}", False)
+            self._say(f"stopping{drains}", False)
         self._stops = max(self._stops, 1)
         if broker := self._children.get("broker"):
             broker.signal(signal.SIGUSR1)

@@ -6,7 +6,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,7 +124,9 @@ def serve(resolved: Settings, *, daemon: bool, as_json: bool, runtime_dir: str |
                 out.print(text, style="dim", markup=False)
 
         code = run(resolved, on_status=tell)
-    out.print("stopped", style="dim")
+    # The terminal may be what has ended.
+    with suppress(OSError):
+        out.print("stopped", style="dim")
     raise typer.Exit(code)
 
 

@@ -642,15 +642,17 @@ def test_the_end_of_a_terminal_ends_what_runs_in_it(tmp_path: Path, ca: Certific
         while 0 not in select.select([0, terminal], [], [])[0]:
             os.read(terminal, 4096)
         os.close(terminal)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        print(os.waitpid(pid, 0)[0] == pid)
         """
     script = Script(code, {**env, "PYTHONPATH": os.pathsep.join(sys.path)})
     connection = tmp_path / "run" / "connection.json"
     eventually(connection.exists, timeout_s=60, what="the runtime")
     assert document("status", env=env)["ready"] is True
     script.go_on()
-    assert script.end() == (0, "0\n", "")
+    assert script.end() == (0, "True\n", "")
     assert not connection.exists()
+    # In order: the broker has had its turn, and did not go down with the rest.
+    assert '"event": "broker_stopped"' in (tmp_path / "state" / "logs" / "broker.log").read_text()
 
 
 @pytest.mark.scenario("D4")
