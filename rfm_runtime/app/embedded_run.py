@@ -26,6 +26,7 @@ from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
 from rfm_runtime.observe.audit import audited
+from rfm_runtime.observe.redaction import hide
 from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
 from rfm_runtime.security import token as tokens
@@ -119,6 +120,7 @@ class Run:
         self._held = held
         self.folders = folders(settings)
         self.token = tokens.mint()
+        hide(self.token)
         self._memory = memory
         self._authenticator = authenticator
         self._monitor = monitor

@@ -8,7 +8,7 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -20,13 +20,21 @@ from rfm_runtime.observe.temporaries import remove_temporaries
 
 __all__ = ["Claim", "claim", "claim_state", "holder", "listen", "prepare", "remove_run_files", "run_files"]
 
+OTHERS = 0o077
+"""Of a mode: what those may who are not the owner."""
+
 BACKLOG = 4096
 """Connections that wait while a gateway restarts: the socket is the supervisor's and stays open. The system's own limit
 (net.core.somaxconn) may be lower; who does not fit tries again a second later, of the kernel's own accord."""
 
 
-def prepare(folders: Folders) -> None:
-    """Create the folders, 0700. Raises SetupError with what the system said."""
+def prepare(folders: Folders) -> tuple[Path, ...]:
+    """Create the folders, 0700, and close what of ours in them is open to others; what that was.
+
+    The state folder itself stays open if other things were in it before us: each of ours is closed by itself. Raises
+    SetupError with what the system said, or whose they are.
+    """
+    is_ours = _is_ours(folders)
     for folder in (
         folders.state,
         folders.runtime,
@@ -46,7 +54,8 @@ def prepare(folders: Folders) -> None:
     found = folders.runtime.stat()
     if found.st_uid != os.getuid():
         raise SetupError(f"{folders.runtime} belongs to another user", hint="choose another folder with --runtime-dir")
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    opened = []
+    if stat.S_IMODE(found.st_mode) & OTHERS:
         # A new one, and one of ours, is closed; a folder with other things in it may have to be open.
         if any(folders.runtime.iterdir()) and not folders.lock.exists():
             raise SetupError(
@@ -54,6 +63,40 @@ def prepare(folders: Folders) -> None:
                 hint="choose a folder of its own with --runtime-dir, or close this one: chmod 700",
             )
         folders.runtime.chmod(0o700)
+        opened.append(folders.runtime)
+    return (*opened, *_close(folders, (folders.state,) if is_ours else ()))
+
+
+def _is_ours(folders: Folders) -> bool:
+    """Whether nothing but ours is in the state folder, as far as can be told."""
+    try:
+        return folders.journal_lock.exists() or not any(folders.state.iterdir())
+    except OSError:
+        # It is not there, or about to be refused with what the system says.
+        return True
+
+
+def _close(folders: Folders, also: tuple[Path, ...]) -> Iterator[Path]:
+    """Take from others what an earlier umask, a copy or a backup has given them. Only of what is ours by its name."""
+    try:
+        for path in (*also, *folders.vital, *folders.private):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            if stat.S_IMODE(found.st_mode) & OTHERS:
+                path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
+                yield path
+        # Compiled kernels are run; that they are read harms nobody.
+        found = folders.cache.stat()
+        if stat.S_IMODE(found.st_mode) & OTHERS & 0o022 and found.st_uid == os.getuid():
+            folders.cache.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
+            yield folders.cache
+    except OSError as error:
+        raise SetupError(
+            f"{error.filename} is open to other users, and cannot be closed: {error.strerror}",
+            hint="it is somebody else's: choose another folder with --state-dir, or have them close it: chmod go=",
+        ) from None
 
 
 class Claim:

@@ -31,6 +31,7 @@ from rfm_runtime.errors import RfmError, StartError
 from rfm_runtime.observe import logs, troubles
 from rfm_runtime.observe.audit import audited
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
+from rfm_runtime.observe.redaction import hide
 from rfm_runtime.security import token
 from rfm_runtime.security.authority import weakness
 
@@ -73,7 +74,7 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
     where = folders(settings)
     weak = weakness(settings)
     parts.check(settings)
-    prepare(where)
+    opened = prepare(where)
     lock = claim(where)
     try:
         # Before anything listens: without what it takes to encrypt, nothing is served.
@@ -84,6 +85,9 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
                 logs.configure("supervisor", settings.log_level, where.logs)
                 # A log that cannot be written is reported by nobody's traceback in the user's terminal.
                 logging.raiseExceptions = False
+                if opened:
+                    # Whoever could read it may know what was in it.
+                    logs.get("supervisor").warning("was_open_to_others", paths=[str(path) for path in opened])
                 if weak is not None:
                     logs.get("supervisor").warning("weak_secret", what=weak)
             supervisor = _Supervisor(settings, listener, tls, on_status or _silent)
@@ -179,7 +183,9 @@ class _Supervisor:
         return 0
 
     def _write_run_files(self) -> None:
-        token.write_private(self._folders.token, token.mint() + "\n")
+        secret = token.mint()
+        hide(secret)
+        token.write_private(self._folders.token, secret + "\n")
         token.write_private(self._folders.settings, msgspec.json.encode(self._settings).decode())
 
     def _start(self, name: str) -> None:

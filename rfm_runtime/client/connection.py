@@ -52,6 +52,7 @@ from rfm_runtime.errors import (
     UnauthorizedError,
     UnavailableError,
 )
+from rfm_runtime.observe.wire import WIRE
 from rfm_runtime.protocol.limits import BATCH_LIMIT as SEND_LIMIT
 from rfm_runtime.protocol.limits import INBOUND_LIMIT_BYTES, OUTBOUND_LIMIT_BYTES
 from rfm_runtime.protocol.messages import AuthRefresh, ClientInfo, Goodbye, Hello, ResumeFrom, TokenExpiring, Welcome
@@ -254,6 +255,7 @@ class Connection:
                 open_timeout=OPEN_S,
                 close_timeout=1.0,
                 proxy=None,
+                logger=WIRE,
                 create_connection=cast("type[ClientConnection]", partial(_Hearing, on_lost=faults.append)),
                 **options,
             ) as connection:

@@ -143,6 +143,13 @@ class Folders(Struct, frozen=True):
         left = sorted(self.last_words.glob("*.last"))
         return (*state, *left, self.connection, self.token, self.settings, self.lock)
 
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """What of ours is nobody else's business, besides what is vital: folders, and files with keys in them."""
+        below = (self.logs, self.frames, self.artifacts, self.last_words, self.backups, self.audit)
+        keys = (*self.keys.glob("*"), *self.certificates.glob("*.key"), *self.certificates.glob("*/*.key"))
+        return (*below, self.keys, self.certificates, *sorted(keys))
+
     def endpoint(self, name: str) -> str:
         """The ipc endpoint of a socket, e.g. `command`."""
         return f"ipc://{self.runtime / (name + '.sock')}"

@@ -17,6 +17,7 @@ with loading():
     from rfm_runtime.gateway.listener import Listener
     from rfm_runtime.observe import logs
     from rfm_runtime.observe.bootstrap import Boot, bootstrap
+    from rfm_runtime.observe.redaction import hide
     from rfm_runtime.security import curve_keys, token
     from rfm_runtime.security.authority import Authority, authenticator_of
 
@@ -29,7 +30,9 @@ async def serve(boot: Boot) -> None:
         loop.add_signal_handler(number, stopped.set)
     if boot.listen_fd is None:
         raise StartError("a gateway needs its listening socket", hint="it is started by `rfm-runtime start`")
-    own = token.RuntimeToken(token.read(boot.folders.token))
+    secret = token.read(boot.folders.token)
+    hide(secret)
+    own = token.RuntimeToken(secret)
     authority = Authority(own, authenticator_of(boot.settings))
     tls = None
     if boot.settings.uses_tls:

@@ -32,6 +32,7 @@ from rfm_runtime.config import Settings
 from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.gateway import answers
+from rfm_runtime.observe.wire import WIRE
 
 __all__ = ["CLOSE_S", "Connection", "Threshold", "options"]
 
@@ -80,6 +81,7 @@ def options(settings: Settings, threshold: Threshold) -> dict[str, Any]:
         # Writes are paced by the core; this is only where the transport begins to say "full".
         "write_limit": settings.write_limit_bytes,
         "server_header": None,
+        "logger": WIRE,
     }
 
 

@@ -123,7 +123,7 @@ class Http:
         try:
             answered = await self._answer(connection, grant, path)
         except RfmError as error:
-            log.info("http_error", path=path[:128], code=error.code, error=error.message)
+            log.info("http_error", code=error.code, error=error.message)
             self._note(connection, grant, path, error.code)
             return refusal(error)
         if answered.status_code == http.HTTPStatus.UNAUTHORIZED:

@@ -18,6 +18,7 @@ import msgspec
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.core.auditing import Entry, weakened
 from rfm_runtime.observe import logs
+from rfm_runtime.observe.redaction import redacted
 
 __all__ = ["AUDIT_FILES", "AUDIT_LIMIT_BYTES", "AuditLog", "audited"]
 
@@ -125,5 +126,6 @@ def _now_ms() -> int:
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(entry)
+    # An id or a reason is what its sender chose, a token in the wrong place as well.
+    fields: dict[str, Any] = redacted(msgspec.to_builtins(entry))
     return fields

@@ -2,7 +2,8 @@
 
 Configured once at the start of a process of ours. In somebody else's, an embedded server, nothing of theirs is touched:
 events are lines of text for the loggers `rfm_runtime.…` of the standard library. Bound context (`operation_id`, …)
-travels with `structlog.contextvars`. Secrets never reach a log: what is logged is named field by field.
+travels with `structlog.contextvars`. Secrets never reach a log: what is logged is named field by field, and what has
+the shape of one is masked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import structlog
 
+from rfm_runtime.observe.redaction import redacted
+
 __all__ = ["LOG_LIMIT_BYTES", "configure", "get"]
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
@@ -26,11 +29,21 @@ NO_DESCRIPTOR = "socket.accept() out of system resource"
 
 Logger = structlog.stdlib.BoundLogger
 
+
+def _masked(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The last of them: whatever the others have made of it."""
+    for key, value in event.items():
+        if isinstance(value, str | list | tuple | dict):
+            event[key] = redacted(value)
+    return event
+
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    _masked,
 ]
 _as_text = structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True)
 
