@@ -42,7 +42,10 @@ class Authenticator(Protocol):
     """Says whose token it is: `JWTAuthenticator`, or the program's own."""
 
     def authenticate(self, token: str) -> Grant | None:
-        """What the token grants; None: nothing. Called for each connection; raises nothing."""
+        """What the token grants; None: nothing. Called for each connection.
+
+        May raise UnavailableError if it cannot say yet: whoever shows the token is told to come again.
+        """
         ...
 
 

@@ -21,7 +21,7 @@ from rfm_runtime.app.folders import Claim, claim, listen, prepare, remove_run_fi
 from rfm_runtime.broker.broker import Broker
 from rfm_runtime.config import Settings, folders, load
 from rfm_runtime.core.sessions.access import Grant
-from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError
+from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError, UnavailableError
 from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
@@ -190,6 +190,9 @@ class Run:
             return own
         try:
             return self._authenticator.authenticate(offered)
+        except UnavailableError:
+            # It cannot say yet.
+            raise
         except Exception:
             # The program's own: nobody gets in by its fault.
             log.warning("the authenticator failed, and nobody was let in", exc_info=True)

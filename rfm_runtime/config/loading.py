@@ -38,7 +38,7 @@ SOCKET_PATH_LIMIT_BYTES = 107
 
 
 TLS_FILES = ("tls_certificate", "tls_key", "tls_client_ca", "tls_client_crl", "tls_users")
-FILES = frozenset({*TLS_FILES, "token_secret_file", "token_previous_secret_file", "token_public_keys"})
+FILES = frozenset({*TLS_FILES, "token_secret_file", "token_previous_secret_file", "token_public_keys", "token_jwks"})
 """Settings that name a file, or nothing."""
 
 
@@ -299,7 +299,7 @@ def _checked(key: str, value: Any, source: str) -> Any:
         raise ConfigError(f"setting {key} = {value} ({source}): Expected a finite number", hint=hint)
     if key in _NAMES:
         _check_names(key, value, source)
-    if key.endswith("_dir") or (key in FILES and value):
+    if key.endswith("_dir") or (key in FILES and value and "://" not in value):
         return _path(key, value, source, "folder" if key.endswith("_dir") else "file")
     return value
 

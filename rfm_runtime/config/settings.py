@@ -124,6 +124,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """E.g. 2027-01-31T12:00:00Z; by default what the file of the previous secret says in its second line."""
     token_public_keys: str = ""
     """File of public keys, PEM or JSON Web Key Set."""
+    token_jwks: str = ""
+    """JSON Web Key Set of an issuer, by its address (https, or http on loopback), or a file."""
     token_algorithms: str = ""
     """Those that are allowed, with commas: HS256 for a secret; for public keys what each can be used for."""
     token_audience: str = "rfm-runtime"

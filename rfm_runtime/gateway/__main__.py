@@ -33,7 +33,10 @@ async def serve(boot: Boot) -> None:
     secret = token.read(boot.folders.token)
     hide(secret)
     own = token.RuntimeToken(secret)
-    authority = Authority(own, authenticator_of(boot.settings))
+    authenticator = authenticator_of(boot.settings)
+    if authenticator is not None:
+        authenticator.prepare()
+    authority = Authority(own, authenticator)
     tls = None
     if boot.settings.uses_tls:
         # Only then: it takes its time to load.

@@ -186,7 +186,10 @@ class Gateway:
         return "; ".join(filter(None, said)), any(trouble.down for trouble in found)
 
     def granted(self, connection: ServerConnection, token: str | None) -> Grant | None:
-        """What a connection may: a token that is shown decides, without one its client certificate."""
+        """What a connection may: a token that is shown decides, without one its client certificate.
+
+        Raises UnavailableError while nobody can say.
+        """
         if token is not None:
             return self.authenticate(token)
         return self.certificates.grant(connection)
@@ -494,8 +497,12 @@ class Gateway:
         encoding: Encoding = SUBPROTOCOLS.get(connection.subprotocol or "", "json")
         request = connection.request
         offered = bearer(request.headers) if request is not None else None
-        grant = self.granted(connection, offered)
         address = str(connection.remote_address[0]) if connection.remote_address else "local"
+        try:
+            grant = self.granted(connection, offered)
+        except UnavailableError as later:
+            await self._refuse(connection, encoding, self.core.cannot_say(later))
+            return
         if connection.subprotocol is None and request is not None and _is_of_another_version(request.headers):
             # Nothing it said would mean what it means here.
             self.core.counts["refused_version"] += 1

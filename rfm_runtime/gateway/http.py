@@ -22,7 +22,7 @@ from rfm_runtime.core.permissions import require
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.origin import Reach, foreign
-from rfm_runtime.errors import RateLimitedError, RfmError
+from rfm_runtime.errors import RateLimitedError, RfmError, UnavailableError
 from rfm_runtime.gateway.answers import answer, harden, json, plain, refusal
 from rfm_runtime.gateway.connection import PATH_LIMIT, Connection
 from rfm_runtime.observe import logs
@@ -117,10 +117,11 @@ class Http:
     async def _answered(self, connection: ServerConnection, token: str | None, path: str) -> Response:
         """The answer, or the refusal, which is noted."""
         core = self._gateway.core
-        grant = self._gateway.granted(connection, token)
-        if grant is not None and core.revoked.covers(grant):
-            grant = None
+        grant: Grant | None = None
         try:
+            grant = self._gateway.granted(connection, token)
+            if grant is not None and core.revoked.covers(grant):
+                grant = None
             answered = await self._answer(connection, grant, path)
         except RfmError as error:
             log.info("http_error", code=error.code, error=error.message)
@@ -149,7 +150,10 @@ class Http:
         Who shows no token, or a wrong one, is told by `goodbye`: a browser does not see what is answered here.
         """
         gateway = self._gateway
-        grant = gateway.granted(connection, token)
+        try:
+            grant = gateway.granted(connection, token)
+        except UnavailableError as unsure:
+            return refusal(unsure)
         if grant is None:
             return None
         wait_s = gateway.core.knock(grant, gateway.now_s)

@@ -46,7 +46,7 @@ class Authority:
         self._authenticator = authenticator
 
     def authenticate(self, offered: str) -> Grant | None:
-        """What a token grants."""
+        """What a token grants. Raises UnavailableError while keys are fetched, one of which it may be of."""
         grant = self._own.authenticate(offered)
         if grant is not None or self._authenticator is None:
             return grant
@@ -61,7 +61,7 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     given = environ.get(SECRET_VARIABLE, "")
-    if not (settings.token_secret_file or settings.token_public_keys or given):
+    if not (settings.token_secret_file or settings.token_public_keys or settings.token_jwks or given):
         _needs_a_key(settings)
         return None
     try:
@@ -70,7 +70,8 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
         raise MissingExtraError("checking tokens", "server") from None
     algorithms = _algorithms(settings, keys.ALGORITHMS)
     secrets, public = algorithms, algorithms
-    if algorithms is not None and settings.token_public_keys and (settings.token_secret_file or given):
+    is_public = bool(settings.token_public_keys or settings.token_jwks)
+    if algorithms is not None and is_public and (settings.token_secret_file or given):
         # Of one list each kind of key takes what it can be used for.
         secrets = tuple(one for one in algorithms if one in keys.SECRET_ALGORITHMS)
         public = tuple(one for one in algorithms if one not in keys.SECRET_ALGORITHMS)
@@ -81,8 +82,14 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
         with _named(SECRET_VARIABLE):
             sources.append(keys.FixedKeys(keys.secret(given.strip().encode(), secrets)))
     if settings.token_public_keys:
-        path = Path(settings.token_public_keys)
-        sources.append(FileKeys((path,), lambda: _read_public(path, public)))
+        sources.append(_public_file(settings.token_public_keys, public))
+    if "://" in settings.token_jwks:
+        from rfm_runtime.security.jwks import Jwks
+
+        with _named("token_jwks"):
+            sources.append(Jwks(settings.token_jwks, public))
+    elif settings.token_jwks:
+        sources.append(_public_file(settings.token_jwks, public))
     names = ClaimNames(settings.token_user_claim, settings.token_roles_claim)
     made = JWTAuthenticator.of(*sources, audience=settings.token_audience, issuer=settings.token_issuer, names=names)
     if made.is_weak and not is_loopback(settings.host):
@@ -119,7 +126,11 @@ class FileKeys:
         self._seen = self._look()
         self._found = read()
 
-    def keys(self, kid: object) -> Sequence[Key]:
+    def known(self) -> Sequence[Key]:
+        """As `KeySource` says."""
+        return self._found
+
+    def look(self, kid: object) -> bool:
         """As `KeySource` says."""
         del kid
         now_s = time.monotonic()
@@ -129,7 +140,7 @@ class FileKeys:
             if seen != self._seen:
                 self._seen = seen
                 self._read_again()
-        return self._found
+        return False
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         return [_identity(path) for path in self._paths]
@@ -181,6 +192,11 @@ def _until_s(settings: Settings, path: Path, line: str) -> float:
     if until.tzinfo is None:
         raise ConfigError(f"{text!r} does not say in which time zone ({path})", hint=hint)
     return until.timestamp()
+
+
+def _public_file(name: str, algorithms: Sequence[str] | None) -> FileKeys:
+    path = Path(name)
+    return FileKeys((path,), lambda: _read_public(path, algorithms))
 
 
 def _read_public(path: Path, algorithms: Sequence[str] | None) -> tuple[Key, ...]:
@@ -236,7 +252,7 @@ def _needs_a_key(settings: Settings) -> None:
         if getattr(settings, name):
             raise ConfigError(
                 f"{name} is set, and no key that tokens are checked with",
-                hint="set token_secret_file or token_public_keys as well",
+                hint="set token_secret_file, token_public_keys or token_jwks as well",
             )
 
 

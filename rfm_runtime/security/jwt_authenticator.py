@@ -23,7 +23,7 @@ from rfm_runtime.core.sessions.claims import (
     is_access_token,
     is_user,
 )
-from rfm_runtime.errors import BadRequestError, MissingExtraError
+from rfm_runtime.errors import BadRequestError, MissingExtraError, UnavailableError
 
 if TYPE_CHECKING:
     from rfm_runtime.security.keys import Key, KeySource
@@ -36,6 +36,9 @@ SECRET_BYTES = 32
 LEEWAY_S = 30.0
 """Clocks of two machines."""
 
+FETCHING_S = 1.0
+"""After which it is worth while to come again."""
+
 TOKEN_LIMIT = 16 * 1024
 """Characters. Before anything is made of it: the header of a longer one would not fit either."""
 
@@ -45,7 +48,9 @@ class JWTAuthenticator:
 
     secret_key: at least 32 random bytes; a shorter one warns, and is refused for a server that others can reach.
     previous_secret: is accepted as well until `previous_until_s` (seconds since 1970), for tokens that were issued
-    before the secret was changed. public_keys: PEM, or a JSON Web Key Set as text.
+    before the secret was changed. public_keys: PEM, or a JSON Web Key Set as text. jwks_url: where an issuer publishes
+    such a set; it is fetched in a thread, kept for an hour, and fetched again for a key that is not in it, at most once
+    a minute.
     algorithms: those that are allowed, of RS/PS/ES/EdDSA for public keys and HS for secrets; by default HS256 for a
     secret, and for a public key what it can be used for. audience, issuer: what a token must name.
     user_claim, roles_claim: where its user and the list of its roles are, of which viewer, operator, admin and
@@ -60,6 +65,7 @@ class JWTAuthenticator:
         previous_secret: str | bytes | None = None,
         previous_until_s: float | None = None,
         public_keys: str | bytes | None = None,
+        jwks_url: str | None = None,
         algorithms: Collection[str] | None = None,
         audience: str = "rfm-runtime",
         issuer: str = "rfm-runtime",
@@ -71,8 +77,8 @@ class JWTAuthenticator:
             raise BadRequestError(
                 f"no algorithms here: {', '.join(map(repr, unknown))}", hint=f"choose of {', '.join(keys.ALGORITHMS)}"
             )
-        if secret_key is None and public_keys is None:
-            raise BadRequestError("no key to check tokens with", hint="give secret_key or public_keys")
+        if secret_key is None and public_keys is None and jwks_url is None:
+            raise BadRequestError("no key to check tokens with", hint="give secret_key, public_keys or jwks_url")
         if (previous_secret is None) != (previous_until_s is None):
             raise BadRequestError(
                 "a previous secret is accepted until a stated time", hint="give both previous_secret, previous_until_s"
@@ -84,7 +90,12 @@ class JWTAuthenticator:
             found.append(keys.secret(_bytes(previous_secret), algorithms, until_s=previous_until_s))
         if public_keys is not None:
             found += keys.public_keys(public_keys, algorithms)
-        self._begin((keys.FixedKeys(*found),), audience, issuer, ClaimNames(user_claim, roles_claim))
+        sources: list[KeySource] = [keys.FixedKeys(*found)]
+        if jwks_url is not None:
+            from rfm_runtime.security.jwks import Jwks
+
+            sources.append(Jwks(jwks_url, algorithms))
+        self._begin(tuple(sources), audience, issuer, ClaimNames(user_claim, roles_claim))
         if self.is_weak:
             warnings.warn(
                 f"the secret has {self._shortest()} bytes: whoever sees a token can find it by trying; "
@@ -118,11 +129,19 @@ class JWTAuthenticator:
         return self._shortest() < SECRET_BYTES
 
     def _shortest(self) -> int:
-        secrets = [len(key.material) for key in self._keys(None) if isinstance(key.material, bytes)]
+        secrets = [len(key.material) for key in self._known() if isinstance(key.material, bytes)]
         return min(secrets, default=SECRET_BYTES)
 
-    def _keys(self, kid: object) -> list[Key]:
-        return [key for source in self._sources for key in source.keys(kid)]
+    def _known(self) -> list[Key]:
+        return [key for source in self._sources for key in source.known()]
+
+    def _look(self, kid: object) -> bool:
+        # Each of them, whatever the others say.
+        return sum(source.look(kid) for source in self._sources) > 0
+
+    def prepare(self) -> None:
+        """Begin to fetch keys that are elsewhere, before somebody shows a token of one."""
+        self._look(None)
 
     def issue(
         self,
@@ -144,7 +163,8 @@ class JWTAuthenticator:
             raise BadRequestError(f"lifetime_s is {lifetime_s!r}", hint="give seconds above 0")
         if kinds is not None and (isinstance(kinds, str) or not are_kinds(list(kinds))):
             raise BadRequestError(f"kinds is {kinds!r}", hint=f"give at most {KINDS_LIMIT} names of kinds, or None")
-        key = next((key for key in self._keys(None) if isinstance(key.material, bytes) and key.until_s is None), None)
+        self._look(None)
+        key = next((key for key in self._known() if isinstance(key.material, bytes) and key.until_s is None), None)
         if key is None:
             raise BadRequestError(
                 "with public keys tokens are checked, not issued", hint="whoever has the private key issues them"
@@ -163,12 +183,18 @@ class JWTAuthenticator:
             return self._jwt.encode(claims, key.material, algorithm=key.algorithms[0])
 
     def authenticate(self, token: str) -> Grant | None:
-        """What a token grants; None for one that is expired, of another key, audience or issuer, or none."""
+        """What a token grants; None for one that is expired, of another key, audience or issuer, or none.
+
+        Raises UnavailableError while keys are fetched, one of which it may be of.
+        """
         found = self.examine(token)
         return found if isinstance(found, Grant) else None
 
     def examine(self, token: str) -> Grant | str:
-        """What a token grants, or why it is none: for whoever has it, never for whoever shows it."""
+        """What a token grants, or why it is none: for whoever has it, never for whoever shows it.
+
+        Raises UnavailableError like `authenticate`.
+        """
         if not token.isascii() or len(token) > TOKEN_LIMIT:
             return "it is no JSON Web Token"
         try:
@@ -179,8 +205,9 @@ class JWTAuthenticator:
             # What must be understood, and is not (RFC 7515, 4.1.11).
             return "it has extensions that are critical, and not known here"
         kid, now_s = header.get("kid"), time.time()
-        why = "there is no key for its algorithm and key id"
-        for key in self._keys(kid):
+        under_way = self._look(kid)
+        why = ""
+        for key in self._known():
             if not key.is_meant(header.get("alg"), kid, now_s):
                 continue
             claims = self._decoded(token, key)
@@ -190,7 +217,9 @@ class JWTAuthenticator:
             if not is_access_token(header, claims):
                 return "it is for another use than access"
             return granted(claims, self._names) or "its claims do not say who it is"
-        return why
+        if not why and under_way:
+            raise UnavailableError("the issuer's keys are being fetched", retry_after_s=FETCHING_S)
+        return why or "there is no key for its algorithm and key id"
 
     def _decoded(self, token: str, key: Key) -> dict[str, Any] | str:
         try:

@@ -58,8 +58,12 @@ class Key:
 class KeySource(Protocol):
     """Where keys come from."""
 
-    def keys(self, kid: object) -> Sequence[Key]:
-        """Those there are now. kid: the one that a token names, of which there may be news."""
+    def known(self) -> Sequence[Key]:
+        """Those there are now."""
+        ...
+
+    def look(self, kid: object) -> bool:
+        """A token is shown that names this key, or none (None): look for news. Whether there may be some soon."""
         ...
 
 
@@ -69,10 +73,14 @@ class FixedKeys:
     def __init__(self, *keys: Key) -> None:
         self._keys = keys
 
-    def keys(self, kid: object) -> Sequence[Key]:
+    def known(self) -> Sequence[Key]:
+        """As `KeySource` says."""
+        return self._keys
+
+    def look(self, kid: object) -> bool:
         """As `KeySource` says."""
         del kid
-        return self._keys
+        return False
 
 
 def secret(value: bytes, algorithms: Collection[str] | None, *, until_s: float | None = None) -> Key:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rfm_runtime import Client, JWTAuthenticator
@@ -463,3 +465,46 @@ def test_without_a_secret_nothing_is_issued_and_what_to_do_is_said(env: dict[str
     assert "no secret" in what
     assert "token_secret_file" in hint
     assert "token_secret_file" in two_lines(piped("", "rotate", env=env), 2)[1]
+
+
+# --- keys of an issuer ------------------------------------------------------------------------
+
+
+@pytest.mark.scenario("G1", "J59")
+def test_keys_of_an_issuer_come_by_its_address_and_a_client_waits_for_them(tmp_path: Path) -> None:
+    """By both ways in: in `hello`, and in the handshake's header, which is answered before the upgrade."""
+    held = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            held.wait(20)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(PUBLIC.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Not in the output of tests."""
+
+    issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=issuer.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    address = f"http://127.0.0.1:{issuer.server_address[1]}/keys"
+    try:
+        with runtime(tmp_path, workers=1, drain_timeout_s=0.0, token_jwks=address) as running:
+            token = signed(RSA, "RS256", {"kid": "main"})
+            assert closed_with(running, token, header=False) == CloseCode.RESYNC
+            with pytest.raises(InvalidStatus) as refused:
+                connect(running.url, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None)
+            assert refused.value.response.status_code == 503
+            assert closed_with(running, signed(), header=False) == CloseCode.RESYNC
+            with Client(url=running.url, token=running.info.token) as client:
+                assert client.operations() == []
+            held.set()
+            with Client(url=running.url, token=token) as client:
+                assert client.server.user == "ann"
+            assert closed_with(running, signed(), header=False) == CloseCode.INVALID_TOKEN
+    finally:
+        held.set()
+        issuer.shutdown()
+        issuer.server_close()
+        thread.join()

@@ -32,4 +32,4 @@ class Grant(Struct, frozen=True):
 
 
 Authenticate = Callable[[str], Grant | None]
-"""What a token grants; None: nothing. Raises nothing, whatever it is given."""
+"""What a token grants; None: nothing. Raises UnavailableError if it cannot say yet, and nothing else."""

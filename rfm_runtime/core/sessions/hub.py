@@ -386,6 +386,11 @@ class GatewayCore:
             self.counts["limited_http"] += 1
         return wait_s
 
+    def cannot_say(self, later: UnavailableError) -> Refused:
+        """A handshake was made with a token of which nobody can say yet whose it is."""
+        self.counts["refused_unsure"] += 1
+        return Refused(CloseCode.RESYNC, _retry_after_ms(later))
+
     def wrong_token(self, address: str, now_s: float) -> Refused:
         """A handshake was made with a token that is none."""
         self.counts["refused_token"] += 1
@@ -489,6 +494,9 @@ class GatewayCore:
             self._error(session, error, envelope.id, now_ms)
             if session.principal is not None and request is not None:
                 self.notes.failed(session, envelope.type, named(request), error.code, self.replica.operations)
+            if isinstance(error, UnavailableError) and not session.max_hz:
+                self.counts["refused_unsure"] += 1
+                return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=_retry_after_ms(error))]
             if session.principal is None or not session.max_hz:
                 return [self._close(session, CloseCode.PROTOCOL, now_ms)]
             return []
@@ -989,3 +997,7 @@ def _lasts_longer(grant: Grant, than: Grant) -> bool:
     if than.expires_at_ms is None or grant.expires_at_ms is None:
         return grant.expires_at_ms is None
     return grant.expires_at_ms > than.expires_at_ms
+
+
+def _retry_after_ms(error: RfmError) -> int:
+    return COME_BACK_MS if error.retry_after_s is None else round(1000 * error.retry_after_s)
