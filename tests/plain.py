@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-from contextlib import ExitStack
+import time
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 __all__ = ["Plain", "get"]
 
@@ -20,15 +21,15 @@ ANSWER_S = 20.0
 class Plain:
     """One connection. heard: everything it was told, in order. code: of the close, once it is closed."""
 
-    def __init__(self, url: str, token: str | None, **hello: Any) -> None:
-        """token: None: says no hello by itself."""
-        self._open = ExitStack()
-        self._socket = self._open.enter_context(connect(url, compression=None, proxy=None, max_size=None))
+    def __init__(self, url: str, token: str | None, *, header: bool = False, **hello: Any) -> None:
+        """token: None: says no hello by itself. header: it is shown before, and not in the hello."""
+        shown = {"Authorization": f"Bearer {token}"} if header else {}
+        self._socket = _opened(url, shown)
         self.heard: list[dict[str, Any]] = []
         self.code: int | None = None
         self._number = 0
         if token is not None:
-            self.say("hello", token=token, client={"name": "plain", "version": "0"}, **hello)
+            self.say("hello", token=None if header else token, client={"name": "plain", "version": "0"}, **hello)
             self.until(lambda one: one["type"] in ("welcome", "goodbye", "error"))
 
     def say(self, type_: str, /, **data: Any) -> int:
@@ -81,7 +82,7 @@ class Plain:
 
     def close(self) -> None:
         """Leave."""
-        self._open.close()
+        self._socket.close()
 
     def __enter__(self) -> Plain:
         return self
@@ -90,6 +91,17 @@ class Plain:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _opened(url: str, headers: dict[str, str]) -> ClientConnection:
+    """Who is told to come again later does."""
+    while True:
+        try:
+            return connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None, legacy=True)
+        except InvalidStatus as refused:
+            if refused.response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            time.sleep(json.loads(refused.response.body)["retry_after_ms"] / 1000)
 
 
 def get(url: str, path: str, token: str | None = None) -> tuple[int, Any, dict[str, str]]:

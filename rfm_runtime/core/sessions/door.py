@@ -9,6 +9,7 @@ from msgspec import Struct
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.askers import Askers
+from rfm_runtime.core.sessions.inbound import Inbound
 from rfm_runtime.core.sessions.line import FairLine
 from rfm_runtime.core.sessions.session import Session
 from rfm_runtime.core.timing import TokenBucket, WaitingLine
@@ -53,9 +54,8 @@ class Door:
         handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
         self._known = FairLine(settings.handshakes_per_s, LINE_S, now_s)
         self._strangers = WaitingLine(handshakes, STRANGERS_LINE_S)
-        self._inbound = TokenBucket.full(settings.inbound_per_s, settings.inbound_per_s, now_s)
         share = settings.user_inbound_per_s or settings.inbound_per_s * SHARE
-        self._of_users = Askers(share, share)
+        self._inbound = Inbound(settings.inbound_per_s, share, now_s)
         refused = settings.refused_sign_ins_per_s
         self._refused = Askers(refused, max(1.0, refused * REFUSED_BURST_S))
 
@@ -149,25 +149,19 @@ class Door:
         if wait_s > 0.0:
             self._counts["slowed_client"] += 1
             return wait_s
-        user = self._sharing(session)
-        user_wait_s = 0.0 if user is None else self._of_users.wait_s(user, now_s)
-        everybody, wait_s = self._inbound.take(now_s)
-        if wait_s > 0.0 or user_wait_s > 0.0:
-            self._counts["slowed_global" if wait_s > 0.0 else "slowed_user"] += 1
-            return max(wait_s, user_wait_s)
-        session.inbound, self._inbound = inbound, everybody
-        if user is not None:
-            self._of_users.charge(user, 1.0, now_s)
+        wait_s, by_all = self._inbound.take(_speaker(session), now_s, alone=len(self.by_user) <= 1)
+        if wait_s > 0.0:
+            self._counts["slowed_global" if by_all else "slowed_user"] += 1
+            return wait_s
+        session.inbound = inbound
         return 0.0
-
-    def _sharing(self, session: Session) -> str | None:
-        """Its user, if there are others: who is alone may have everything."""
-        return session.principal.user if session.principal is not None and len(self.by_user) > 1 else None
 
     def spoke(self, session: Session, envelopes: int, now_s: float) -> None:
         """A message had so many envelopes that count: those beyond the first are owed for, none is paid back."""
         session.inbound = session.inbound.charge(envelopes - 1, now_s)
-        self._inbound = self._inbound.charge(envelopes - 1, now_s)
-        user = self._sharing(session)
-        if user is not None:
-            self._of_users.charge(user, envelopes - 1, now_s)
+        self._inbound.charge(_speaker(session), envelopes - 1, now_s, alone=len(self.by_user) <= 1)
+
+
+def _speaker(session: Session) -> str:
+    """Its user, or its address: no user is called so, a name has no / in it."""
+    return f"/{session.address}" if session.principal is None else session.principal.user
