@@ -175,7 +175,7 @@ class EngineShell:
         self._let_hosts_in(data)
         self._spawn(self._come_up())
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
-        self._heartbeat_s = self._loop.time()
+        self._heartbeat_s = self._control_s = self._loop.time()
 
     def _let_hosts_in(self, data: zmq.Socket[bytes]) -> None:
         """Gateways on other hosts, where there may be some."""
@@ -338,6 +338,7 @@ class EngineShell:
             return
         if not isinstance(message, ControlFrame):
             return
+        self._control_s = self._loop.time()
         if message.incarnation != self._incarnation and self.welcomed.is_set():
             self._spawn(self._hello())
             return
@@ -820,10 +821,21 @@ class EngineShell:
         now_s = self._loop.time()
         if now_s - self._heartbeat_s >= HEARTBEAT_S:
             self._heartbeat_s = now_s
+            self._reach_again(now_s)
             self._rpc.push(OwnerHeartbeat(self._boot.source, len(self.core.runs)))
         if self.core.draining and not self.core.runs:
             self.given_back.set()
         self._tick_handle = self._loop.call_later(TICK_S, self._tick)
+
+    def _reach_again(self, now_s: float) -> None:
+        """A broker on another host, from which nothing is heard: see `sockets.CONNECT_AGAIN_S`."""
+        endpoints = self._boot.endpoints
+        if endpoints.are_remote and now_s - self._control_s > sockets.CONNECT_AGAIN_S:
+            self._control_s = now_s
+            log.info("connecting_again", address=endpoints.command)
+            self._rpc.connect_again(endpoints.command)
+            self._control.connect_again(endpoints.control)
+            sockets.connect_again(self._push, endpoints.ingest)
 
     def metrics_text(self) -> str:
         """Exposition text, with the gauges brought up to date."""

@@ -130,12 +130,18 @@ class Worker:
         poller.register(control, zmq.POLLIN)
         poller.register(self._connection.fileno(), zmq.POLLIN)
         next_sample_s = time.monotonic() + SAMPLE_S
+        heard_s = time.monotonic()
         while True:
             # Also of what the compute thread has not begun yet: nobody wakes this one when it does.
             wait_s = max(0.0, next_sample_s - time.monotonic()) if any(self._held.values()) else 10.0
             ready = dict(poller.poll(int(wait_s * 1000) + 1))
             if control in ready:
+                heard_s = time.monotonic()
                 self._read_control(control)
+            elif towards is not None and time.monotonic() - heard_s > sockets.CONNECT_AGAIN_S:
+                heard_s = time.monotonic()
+                sockets.connect_again(control, self._settings.control)
+                sockets.connect_again(push, self._settings.ingest)
             if self._connection.fileno() in ready and not self._read_pipe():
                 # The compute thread may be in a kernel: there is nothing to wait for and nothing to keep.
                 os._exit(0)

@@ -226,6 +226,7 @@ class Gateway:
         self._tick_due_s = self._loop.time() + TICK_S
         self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
         self._ask_again_s = self._loop.time() + ASK_S
+        self._connected_s = self._loop.time()
 
     async def stop(self) -> None:
         """Say goodbye to everybody, then close. Idempotent."""
@@ -628,10 +629,21 @@ class Gateway:
         if now_s >= self._ask_again_s:
             self._ask_again_s = now_s + ASK_S
             self._ask(self.core.ask_again(now_s))
+            self._reach_again(now_s)
         self._reporters.push_again()
         self._carry_out(self.core.tick(now_s, _now_ms()))
         self._audit.write(self.core.notes.take())
         self._flush_all()
+
+    def _reach_again(self, now_s: float) -> None:
+        """A broker on another host, from which nothing is heard: see `sockets.CONNECT_AGAIN_S`."""
+        silent_s = now_s - max(self.core.last_frame_s, self._connected_s)
+        if self._endpoints.are_remote and silent_s > sockets.CONNECT_AGAIN_S:
+            self._connected_s = now_s
+            log.info("connecting_again", address=self._endpoints.command)
+            self.rpc.connect_again(self._endpoints.command)
+            self._feed.connect_again(self._endpoints.feed)
+            self._reporters.connect_again()
 
 
 def _select(_connection: ServerConnection, offered: Any) -> Subprotocol | None:

@@ -110,6 +110,14 @@ class Reporters:
         for handle, measure in list(self._unsent.items()):
             self.push(handle, measure)
 
+    def connect_again(self) -> None:
+        """The broker has been silent for long."""
+        for line in self._lines.values():
+            line.connect_again(self._endpoints.command)
+        if self._control is not None and self._ingest is not None:
+            self._control.connect_again(self._endpoints.control)
+            sockets.connect_again(self._ingest, self._endpoints.ingest)
+
     def beat(self, session: int, source: Source, operations: int) -> None:
         """Its program lives."""
         line = self._lines.get(session)

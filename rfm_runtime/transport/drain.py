@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import zmq
 
+from rfm_runtime.transport import sockets
+
 __all__ = ["BATCH", "Drain"]
 
 BATCH = 256
@@ -51,6 +53,11 @@ class Drain:
             self._socket.send_multipart(frames, zmq.NOBLOCK, copy=True)
         finally:
             self.kick()
+
+    def connect_again(self, endpoint: str) -> None:
+        """Give up the connection to that endpoint, with all that waits for it, and make it anew."""
+        sockets.connect_again(self._socket, endpoint)
+        self.kick()
 
     def close(self) -> None:
         """Stop receiving and close the socket (with its linger). Idempotent."""

@@ -74,6 +74,10 @@ class Rpc:
             return False
         return True
 
+    def connect_again(self, endpoint: str) -> None:
+        """Give up the connection, with requests that wait for it, and make it anew."""
+        self._drain.connect_again(endpoint)
+
     def close(self) -> None:
         """Close the socket; requests under way get UnavailableError. Idempotent."""
         self._drain.close()

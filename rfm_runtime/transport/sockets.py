@@ -5,6 +5,7 @@ Made and used in one thread each: in the broker, gateway and engine the loop's, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import zmq
@@ -15,12 +16,14 @@ from rfm_runtime.protocol.keys import KeyPair, Towards
 from rfm_runtime.protocol.limits import INTERNAL_LIMIT_BYTES, PROGRESS_LIMIT_BYTES
 
 __all__ = [
+    "CONNECT_AGAIN_S",
     "CONTROL_HWM",
     "DATA_HWM",
     "FEED_HWM",
     "INGEST_HWM",
     "command_dealer",
     "command_router",
+    "connect_again",
     "control_publisher",
     "control_subscriber",
     "data_dealer",
@@ -68,6 +71,10 @@ nobody would know for as long as it was away."""
 
 AWAY_AGAIN_MS, AWAY_AGAIN_MAX_MS = 50, 1_000
 """Between tries to connect to another host: a second behind its return is soon enough, and costs it nothing."""
+
+CONNECT_AGAIN_S = 15.0
+"""Silence after which a connection to another host is made anew, in case ZeroMQ tries no more: it gives up for good on
+whatever answers there and is no ZeroMQ, such as another program that had the port for a moment (measured, 4.3.5)."""
 
 ZAP_DOMAIN = b"rfm"
 
@@ -150,6 +157,14 @@ def listen(socket: Socket, endpoint: str) -> None:
             f"cannot listen on {endpoint}: {error}",
             hint="name an address of this host by its number, as `ip addr` does",
         ) from None
+
+
+def connect_again(socket: Socket, endpoint: str) -> None:
+    """Give up the connection to that endpoint, with all that waits for it, and make it anew."""
+    # It may be none any more.
+    with contextlib.suppress(zmq.ZMQError):
+        socket.disconnect(endpoint)
+    socket.connect(endpoint)
 
 
 def command_router(context: Context, endpoint: str) -> Socket:
