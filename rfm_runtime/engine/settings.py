@@ -17,7 +17,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     source: int
     control: str
     ingest: str
-    keys: str
-    broker_key: str
+    keys: str = ""
+    broker_key: str = ""
     logs: str
     log_level: str
