@@ -259,6 +259,28 @@ def test_connections_that_say_nothing_keep_nobody_out(running: Runtime) -> None:
         assert peers[-1].status() == 408
 
 
+@pytest.mark.scenario("G8")
+def test_each_address_and_each_user_has_so_many_connections_and_who_is_there_stays(running: Runtime) -> None:
+    limit = running.settings.connections_per_user
+    with ExitStack() as peers:
+        mine = [peers.enter_context(entered(running)) for _ in range(limit)]
+        with Peer(running.url) as one_more:
+            one_more.open(token=running.info.token)
+            assert one_more.close_code() == 4504
+        strangers = []
+        while len(strangers) <= running.settings.connections_per_address:
+            stranger = peers.enter_context(Peer(running.url))
+            stranger.open()
+            strangers.append(stranger)
+        goodbye = json.loads(strangers[-1].next()[1])
+        assert (goodbye["type"], goodbye["data"]["code"]) == ("goodbye", 4013)
+        assert goodbye["data"]["retry_after_ms"] > 0
+        assert strangers[-1].close_code() == 4013
+        for peer in mine:
+            peer.send(frame(TEXT, b'{"type":"ping","id":7}'))
+            assert json.loads(peer.next()[1])["re"] == 7
+
+
 # --- all at once ----------------------------------------------------------------------------------
 
 LOAD = """
