@@ -18,6 +18,7 @@ from rfm_runtime.testing.crowd import metrics, percentile
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from tests.hostile import BINARY, CLOSE, CONT, PING, TEXT, Peer, frame, head, upgrade
 from tests.programs import Script, environment
+from tests.tokens import SECRET, signed
 from tests.whole import Recorder
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("G7", "J71")]
@@ -312,18 +313,18 @@ SECONDS = 10.0
 
 
 class Attack(threading.Thread):
-    """One kind of it, again and again: connect, say it, see the end."""
+    """One kind of it by a user with a token, again and again: connect, say it, see the end."""
 
-    def __init__(self, running: Runtime, said: bytes, stop: threading.Event) -> None:
+    def __init__(self, running: Runtime, said: bytes, stop: threading.Event, token: str) -> None:
         super().__init__()
-        self._running, self._said, self._stop_it = running, said, stop
+        self._running, self._said, self._stop_it, self._token = running, said, stop, token
         self.rounds = 0
 
     def run(self) -> None:
         while not self._stop_it.is_set():
             try:
                 with Peer(self._running.url, timeout_s=1.0) as peer:
-                    peer.open(token=self._running.info.token)
+                    peer.open(token=self._token)
                     peer.send(self._said)
                     peer.close_code()
             except (OSError, IndexError):
@@ -357,7 +358,11 @@ def bearer(running: Runtime) -> dict[str, str]:
 @pytest.mark.timeout(180)
 @pytest.mark.alone
 def test_beside_all_of_them_watchers_see_everything_and_memory_stays(tmp_path: Path) -> None:
-    with runtime(tmp_path, workers=1, connections_per_user=32, drain_timeout_s=2.0) as running:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    with runtime(tmp_path, workers=1, token_secret_file=str(secret), drain_timeout_s=2.0) as running:
+        mallory = signed(sub="mallory", roles=["admin"])
         gateway = running.processes()["gateway-0"]
         watchers = [Recorder(running) for _ in range(3)]
         # Once, so that what is loaded on first use is there.
@@ -366,7 +371,7 @@ def test_beside_all_of_them_watchers_see_everything_and_memory_stays(tmp_path: P
         calm.start()
         for said in ATTACKS.values():
             with Peer(running.url, timeout_s=1.0) as peer:
-                peer.open(token=running.info.token)
+                peer.open(token=mallory)
                 peer.send(said(running)[:LIMIT_BYTES])
         eventually(lambda: len(calm.took_ms) >= 30, what="some answers")
         stop.set()
@@ -375,7 +380,7 @@ def test_beside_all_of_them_watchers_see_everything_and_memory_stays(tmp_path: P
         stop.clear()
         beside = Pinger(running, stop)
         beside.start()
-        attacks = {name: Attack(running, said(running), stop) for name, said in ATTACKS.items()}
+        attacks = {name: Attack(running, said(running), stop, mallory) for name, said in ATTACKS.items()}
         for attack in attacks.values():
             attack.start()
         peak = rss
