@@ -30,6 +30,7 @@ from rfm_runtime.observe.redaction import hide
 from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
 from rfm_runtime.security import token as tokens
+from rfm_runtime.security.authority import Authority
 from rfm_runtime.security.rate_limiter import RateLimiter
 from rfm_runtime.store.journal import Journal, open_journal
 from rfm_runtime.store.memory import MemoryJournal
@@ -124,7 +125,7 @@ class Run:
         self._memory = memory
         self._authenticator = authenticator
         self._monitor = monitor
-        self._own = tokens.RuntimeToken(self.token)
+        self._authority = Authority(tokens.RuntimeToken(self.token))
         self._failed: BaseException | None = None
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,7 +186,7 @@ class Run:
 
     def authenticate(self, offered: str) -> Grant | None:
         """What a token grants."""
-        own = self._own.authenticate(offered)
+        own = self._authority.authenticate(offered)
         if own is not None or self._authenticator is None:
             return own
         try:
@@ -241,6 +242,7 @@ class Run:
             self.settings,
             source=source("gateway-0", 1),
             authenticate=self.authenticate,
+            sign=self._authority.sign,
             endpoints=self.folders.endpoints,
             context=context,
             tls=self._tls,

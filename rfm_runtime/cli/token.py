@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import secrets
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from rfm_runtime.cli.common import (
@@ -24,6 +27,7 @@ from rfm_runtime.cli.common import (
 from rfm_runtime.cli.reaching import reaching
 from rfm_runtime.cli.text import Column, moment, printable, seconds_of
 from rfm_runtime.errors import BadRequestError, ConfigError
+from rfm_runtime.protocol.sign_in import SignInLink
 
 __all__ = ["app"]
 
@@ -63,8 +67,7 @@ def issue(
             "there is no secret to sign tokens with",
             hint="set token_secret_file, and make the secret with `rfm-runtime token rotate`",
         )
-    chosen = [role.strip() for role in roles.split(",") if role.strip()]
-    token = made.issue(user, chosen, lifetime_s=seconds_of(lifetime), kinds=kind or None)
+    token = made.issue(user, _roles(roles), lifetime_s=seconds_of(lifetime), kinds=kind or None)
     if as_json:
         claims = _part(token, 1)
         print_json({"token": token, "token_id": claims["jti"], "expires_at_ms": claims["exp"] * 1000})
@@ -128,6 +131,48 @@ def revoke(
 
 
 @app.command()
+@reaching
+def link(
+    user: Annotated[str, typer.Option(metavar="NAME", help="Who signs in with it.")],
+    roles: Annotated[
+        str, typer.Option(metavar="ROLES", help="Of viewer, operator, admin and reporter, with commas.")
+    ] = "viewer",
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only for operations of this kind; repeatable.")
+    ] = None,
+    valid: Annotated[str, typer.Option(metavar="DURATION", help="How long the link can be used, once.")] = "10min",
+    lifetime: Annotated[str, typer.Option(metavar="DURATION", help="How long who used it stays signed in.")] = "8h",
+    as_json: JsonOption = False,
+    runtime_dir: RuntimeDirOption = None,
+) -> None:
+    """Print a link with which somebody signs in once, at any gateway of a running runtime.
+
+    Its code is in the fragment, which browsers send to nobody.
+    """
+    code = secrets.token_urlsafe(32)
+    given = {
+        "digest": hashlib.sha256(code.encode()).hexdigest(),
+        "user": user,
+        "roles": _roles(roles),
+        "kinds": kind or None,
+        "valid_s": seconds_of(valid),
+        "lifetime_s": seconds_of(lifetime),
+    }
+    try:
+        wanted = msgspec.convert(given, SignInLink)
+    except msgspec.ValidationError as error:
+        raise BadRequestError(f"{error}", hint="a link is valid for 1h at most, a sign-in for 30d") from None
+    with client(runtime_dir) as connected:
+        connected.sign_in_link(wanted)
+        address = connected.url.replace("ws", "http", 1).rstrip("/")
+    found = f"{address}/#code={code}"
+    if as_json:
+        print_json({"link": found, "valid_s": wanted.valid_s})
+    else:
+        typer.echo(found)
+
+
+@app.command()
 def rotate(
     keep: Annotated[
         str, typer.Option(metavar="DURATION", help="How long tokens of the present secret are still taken; 0s: not.")
@@ -155,6 +200,10 @@ def rotate(
     if kept is not None and until_s is not None:
         until = datetime.fromtimestamp(until_s).astimezone().strftime("%Y-%m-%d %H:%M %Z")
         typer.echo(f"{kept} has the one before, which is accepted until {until}")
+
+
+def _roles(text: str) -> list[str]:
+    return [role.strip() for role in text.split(",") if role.strip()]
 
 
 def _named(token: str) -> dict[str, Any]:

@@ -176,6 +176,11 @@ class AsyncClient(Requests):
         """Requests that wait for a connection, by type, in the order in which they will be sent."""
         return [type_of(pending.message) for pending in self._outbox.to_send()]
 
+    @property
+    def url(self) -> str:
+        """Where the server is, "" before it was found."""
+        return self._connection.url or ""
+
     async def connect(self, timeout_s: float | None = OPEN_S) -> None:
         """Wait until the list of operations is there.
 

@@ -30,6 +30,7 @@ from rfm_runtime.protocol.messages import (
 from rfm_runtime.protocol.operation import Operation, OperationFilter, OperationState
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
+from rfm_runtime.protocol.sign_in import SignInLink
 
 __all__ = ["REQUEST_S", "Requests"]
 
@@ -129,6 +130,10 @@ class Requests(ABC):
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""
         return (await self.request(Kinds(), KindsReply)).kinds
+
+    async def sign_in_link(self, link: SignInLink) -> None:
+        """Let whoever says the code in `hello` be that user, once. Raises ForbiddenError: for administrators."""
+        await self.request(link, Ok)
 
     async def revoke(
         self,

@@ -23,6 +23,7 @@ from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welco
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
 from rfm_runtime.protocol.resources import Resources
+from rfm_runtime.protocol.sign_in import SignInLink
 
 __all__ = ["Client"]
 
@@ -189,6 +190,15 @@ class Client:
     def cancel(self, operation_id: str, **options: Any) -> str:
         """Cancel it: "cancelling", or "already_terminal". Options: mode, deadline_ms, reason."""
         return self.call(self._async.cancel(operation_id, **options))
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._async.url
+
+    def sign_in_link(self, link: SignInLink) -> None:
+        """Let whoever says the code in `hello` be that user, once. For admins."""
+        self.call(self._async.sign_in_link(link))
 
     def revoke(self, **wanted: Any) -> int:
         """Refuse a token, or a user's: token_id, or user and issued_before_ms; expires_at_ms, reason. For admins."""

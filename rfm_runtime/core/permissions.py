@@ -97,6 +97,7 @@ NEEDS: dict[str, Need] = {
     "performance": Need("see", "operation"),
     "auth_refresh": Need(None),
     "revoke": Need("administer"),
+    "sign_in_link": Need("administer"),
     "ping": Need(None),
     "heartbeat": Need(None),
     "report": Need("report", "program"),

@@ -48,6 +48,7 @@ async def serve(boot: Boot) -> None:
         boot.settings,
         source=boot.source,
         authenticate=authority.authenticate,
+        sign=authority.sign,
         endpoints=boot.endpoints,
         context=context,
         gateways=_gateways(boot),

@@ -24,11 +24,12 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Endpoints, Settings, folders
-from rfm_runtime.core.sessions.access import Authenticate, Grant
+from rfm_runtime.core.sessions.access import Authenticate, Grant, Sign
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
     Beat,
     Close,
+    Exchange,
     Fetch,
     Forward,
     GatewayCore,
@@ -99,6 +100,8 @@ log = logs.get("gateway")
 
 TICK_S = 0.05
 REQUEST_S = 5.0
+EXCHANGE_S = 3.0
+"""Less than there is for `hello`: whoever waits is told to come again, and not that he was late."""
 PAINT_S = 65.0
 """Longer than an engine gives a process that colours a frame."""
 ASK_S = 2.0
@@ -121,6 +124,7 @@ _ANSWERS: dict[type[Any], type[Any]] = {
     internal.EventsSince: internal.Events,
     internal.ProgressState: internal.ProgressStateReply,
     internal.DoRevoke: RevokeReply,
+    internal.DoSignInLink: internal.Ack,
     internal.GetRevocations: Revocations,
 }
 
@@ -140,10 +144,12 @@ class Gateway:
         tls: ServerTls | None = None,
         towards: Towards | None = None,
         own: KeyPair | None = None,
+        sign: Sign | None = None,
     ) -> None:
         """gateways: endpoints of all on the port, by name; None where there is only this one. tls: None: plain text.
 
         towards: for a broker on another host. own: this host's keys, for engines on others; None: it has none.
+        sign: makes a token for somebody, which every gateway of this runtime takes; None: sign-in links do not work.
         """
         self._settings = settings
         self._source = source
@@ -152,6 +158,7 @@ class Gateway:
         self._towards = towards
         self._own = own
         self._context = context
+        self._sign = sign
         self._loop = asyncio.get_running_loop()
         self.core = GatewayCore(
             settings, Identity(__version__, _now_ms(), secrets.token_hex(8)), self.authenticate, self._loop.time()
@@ -368,6 +375,20 @@ class Gateway:
         self._write_down()
         self._flush(command.session)
 
+    async def _exchange(self, command: Exchange) -> None:
+        """The code of a sign-in link, as its digest, for a token."""
+        token: str | RfmError
+        try:
+            if self._sign is None:
+                raise UnsupportedError("this server makes no tokens")
+            asked = internal.DoExchange(command.digest)
+            found = await self.rpc.request(asked, internal.Exchanged, timeout_s=EXCHANGE_S)
+            token = self._sign(found.principal, found.lifetime_s)
+        except RfmError as error:
+            token = error
+        self._carry_out(self.core.exchanged(command.session, token, self._loop.time(), _now_ms()))
+        self._flush(command.session)
+
     def _on_push(self, session: int, message: Struct) -> None:
         self._carry_out(self.core.pushed(session, message, _now_ms()))
         self._flush(session)
@@ -558,6 +579,8 @@ class Gateway:
                     self._spawn(self._pass_on(command))
                 case Push():
                     self._reporters.push(command.handle, command.measure)
+                case Exchange():
+                    self._spawn(self._exchange(command))
                 case Beat():
                     self._reporters.beat(command.session, command.source, command.operations)
                 case Close():

@@ -43,6 +43,7 @@ from rfm_runtime.protocol.operation import (
 )
 from rfm_runtime.protocol.resources import Resources, Usage
 from rfm_runtime.protocol.revocation import Revocations, Revoke, RevokeReply
+from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "DataRecoloured",
     "DataTiles",
     "DoCancel",
+    "DoExchange",
     "DoExplain",
     "DoGet",
     "DoHistory",
@@ -69,9 +71,11 @@ __all__ = [
     "DoPerformance",
     "DoPriority",
     "DoRevoke",
+    "DoSignInLink",
     "DoSubmit",
     "Events",
     "EventsSince",
+    "Exchanged",
     "Explained",
     "FeedFrame",
     "GatewayHello",
@@ -248,6 +252,26 @@ class DoRevoke(Struct, frozen=True):
 
     principal: Principal
     request: Revoke
+
+
+class DoSignInLink(Struct, frozen=True):
+    """→ `Ack`"""
+
+    principal: Principal
+    request: SignInLink
+
+
+class DoExchange(Struct, frozen=True):
+    """Somebody has said the code of a sign-in link. digest: SHA-256 of it. → `Exchanged`, once"""
+
+    digest: str
+
+
+class Exchanged(Struct, frozen=True):
+    """lifetime_s: of the token that is made for him."""
+
+    principal: Principal
+    lifetime_s: float
 
 
 class GetRevocations(Struct, frozen=True):
@@ -744,6 +768,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         DataTiles,
         DataPixels,
         DoCancel,
+        DoExchange,
         DoExplain,
         DoGet,
         DoHistory,
@@ -753,9 +778,11 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoPerformance,
         DoPriority,
         DoRevoke,
+        DoSignInLink,
         DoSubmit,
         Events,
         EventsSince,
+        Exchanged,
         Explained,
         FeedFrame,
         GatewayHello,

@@ -42,6 +42,7 @@ from rfm_runtime.protocol.reports import (
 )
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
+from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -126,9 +127,10 @@ class ResumeFrom(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """First message of a client, within 5 s."""
+    """First message of a client, within 5 s. code: of a sign-in link, instead of a token."""
 
     token: Annotated[str, Meta(max_length=8192)] | None = None
+    code: Annotated[str, Meta(max_length=256)] | None = None
     client: ClientInfo = ClientInfo()
     caps: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=32)] = []
     resume: ResumeFrom | None = None
@@ -153,7 +155,10 @@ class ServerInfo(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Answer to `hello`; epoch and seq are the position to resume from even if nothing follows."""
+    """Answer to `hello`; epoch and seq are the position to resume from even if nothing follows.
+
+    token: the one that was made for the code of a sign-in link, to be shown from now on.
+    """
 
     session: str
     epoch: str
@@ -166,6 +171,7 @@ class Welcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str
     server: ServerInfo
     token_expires_at: int | None = None
+    token: str | None = None
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -478,6 +484,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
     "revoke": Revoke,
+    "sign_in_link": SignInLink,
     "ping": Ping,
     "heartbeat": Alive,
     "report": Report,

@@ -20,6 +20,7 @@ from rfm_runtime.config.loopback import is_loopback
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.claims import ClaimNames
 from rfm_runtime.errors import BadRequestError, ConfigError, MissingExtraError
+from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.security.jwt_authenticator import SECRET_BYTES, JWTAuthenticator
 from rfm_runtime.security.token import RuntimeToken
 
@@ -38,19 +39,38 @@ LOOK_S = 1.0
 """How often it is looked whether a file has changed."""
 
 
-class Authority:
-    """The runtime's own token, then tokens of `authenticator`."""
+SIGN_IN_ISSUER = "rfm-runtime/sign-in"
 
-    def __init__(self, own: RuntimeToken, authenticator: JWTAuthenticator | None) -> None:
+
+class Authority:
+    """The runtime's own token, then those that it made for sign-in links, then tokens of `authenticator`."""
+
+    def __init__(self, own: RuntimeToken, authenticator: JWTAuthenticator | None = None) -> None:
         self._own = own
         self._authenticator = authenticator
+        self._made: JWTAuthenticator | None = None
 
     def authenticate(self, offered: str) -> Grant | None:
         """What a token grants. Raises UnavailableError while keys are fetched, one of which it may be of."""
         grant = self._own.authenticate(offered)
+        if grant is None and offered.count(".") == 2:
+            grant = self._sign_ins().authenticate(offered)
         if grant is not None or self._authenticator is None:
             return grant
         return self._authenticator.authenticate(offered)
+
+    def sign(self, principal: Principal, lifetime_s: float) -> str:
+        """A token for somebody, which every gateway with the same own token takes, until the runtime is restarted."""
+        return self._sign_ins().issue(principal.user, principal.roles, lifetime_s=lifetime_s, kinds=principal.kinds)
+
+    def _sign_ins(self) -> JWTAuthenticator:
+        # Only then: PyJWT takes its time and its memory to load.
+        if self._made is None:
+            from rfm_runtime.security import keys
+
+            source = keys.FixedKeys(keys.secret(self._own.derived(), None))
+            self._made = JWTAuthenticator.of(source, audience=SIGN_IN_ISSUER, issuer=SIGN_IN_ISSUER, names=ClaimNames())
+        return self._made
 
 
 def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = None) -> JWTAuthenticator | None:

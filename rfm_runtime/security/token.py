@@ -40,6 +40,9 @@ def verify(offered: str, expected: str) -> bool:
     return hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), expected.encode())
 
 
+SIGN_INS = b"rfm-runtime: tokens of sign-in links"
+
+
 class RuntimeToken:
     """Whoever has the runtime's own token is this machine's user, and may do everything."""
 
@@ -49,3 +52,7 @@ class RuntimeToken:
     def authenticate(self, offered: str) -> Grant | None:
         """What the token grants; None if it is another."""
         return Grant(Principal("local", ("admin",))) if verify(offered, self._token) else None
+
+    def derived(self) -> bytes:
+        """A secret that follows from the token, and from which it does not: every gateway of the runtime has it."""
+        return hmac.digest(self._token.encode(), SIGN_INS, "sha256")

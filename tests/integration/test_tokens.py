@@ -9,8 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -465,6 +467,80 @@ def test_without_a_secret_nothing_is_issued_and_what_to_do_is_said(env: dict[str
     assert "no secret" in what
     assert "token_secret_file" in hint
     assert "token_secret_file" in two_lines(piped("", "rotate", env=env), 2)[1]
+
+
+# --- sign-in links ----------------------------------------------------------------------------
+
+
+def say_code(running: Runtime, code: str, **more: str) -> tuple[dict[str, Any] | None, int]:
+    """What is welcomed with this code, or None; the close code."""
+    data = {"code": code, "client": {"name": "page", "version": "1"}, **more}
+    with connect(running.url, proxy=None) as socket:
+        socket.send(json.dumps({"type": "hello", "id": 1, "ts": 0, "data": data}))
+        try:
+            answer = json.loads(socket.recv(timeout=10))
+            first = answer[0] if isinstance(answer, list) else answer
+            if first["type"] == "welcome":
+                return first["data"], 0
+            list(iter(lambda: socket.recv(timeout=10), None))
+        except ConnectionClosed as closed:
+            return None, closed.rcvd.code if closed.rcvd is not None else 1006
+    raise AssertionError("neither welcomed nor closed")
+
+
+def link(env: dict[str, str], *options: str) -> str:
+    """A code, as it is in a link."""
+    found = output("token", "link", "--user", "gast", *options, env=env).strip()
+    address, _, code = found.partition("/#code=")
+    assert address.startswith("http://127.0.0.1:")
+    assert len(code) >= 43
+    return code
+
+
+@pytest.mark.scenario("J58", "G10")
+def test_a_link_lets_in_once_whichever_gateway_is_asked(running: Runtime, env: dict[str, str]) -> None:
+    code = link(env, "--roles", "operator", "--kind", KIND)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: say_code(running, code), range(12)))
+    (welcome,) = [welcome for welcome, _ in answers if welcome is not None]
+    assert (welcome["user"], welcome["roles"]) == ("gast", ["operator"])
+    assert sorted(closed for _, closed in answers) == [0, *[CloseCode.INVALID_TOKEN] * 11]
+    # The token is good at all gateways, and again.
+    with sessions(running, welcome["token"], 6) as guests:
+        assert all(guest.client.server.user == "gast" for guest in guests)
+        with pytest.raises(ForbiddenError):
+            guests[0].client.revoke(user="ann")
+    assert say_code(running, code) == (None, CloseCode.INVALID_TOKEN)
+    for secret in (code, welcome["token"]):
+        assert secret not in running.logs()
+        assert secret not in output("audit", "--json", env=env)
+
+
+@pytest.mark.scenario("J58")
+def test_what_is_no_code_or_too_old_lets_nobody_in(running: Runtime, env: dict[str, str]) -> None:
+    code = link(env, "--valid", "1s")
+    began_s = time.monotonic()
+    eventually(lambda: time.monotonic() - began_s > 1.2, what="it is too old")
+    for wrong in (code, "guessed", "ключ"):
+        assert say_code(running, wrong) == (None, CloseCode.INVALID_TOKEN)
+    assert say_code(running, "") == (None, CloseCode.PROTOCOL)
+    assert say_code(running, link(env), token=signed()) == (None, CloseCode.PROTOCOL)
+    assert "a link is valid for 1h" in two_lines(piped("", "link", "--user", "a", "--valid", "2h", env=env), 2)[1]
+    assert "user is" in two_lines(piped("", "link", "--user", "a/b", env=env), 2)[0]
+    assert "roles are" in two_lines(piped("", "link", "--user", "ab", "--roles", "root", env=env), 2)[0]
+
+
+@pytest.mark.scenario("J58")
+def test_while_the_broker_does_not_answer_whoever_has_a_code_is_told_to_come_again(
+    running: Runtime, env: dict[str, str]
+) -> None:
+    code = link(env)
+    broker = running.processes()["broker"]
+    broker.suspend()
+    try:
+        assert say_code(running, code) == (None, CloseCode.RESYNC)
+    finally:
+        broker.resume()
 
 
 # --- keys of an issuer ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
-from rfm_runtime.core.operations import announcing, last_words, ownership, requests, revoking, sanity
+from rfm_runtime.core.operations import announcing, last_words, ownership, requests, revoking, sanity, signing_in
 from rfm_runtime.core.operations.claims import Owner, Owners
 from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.keeping import Keeping, checkpoint, forget_old
@@ -57,6 +57,7 @@ HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = 
     **requests.HANDLERS,
     **ownership.HANDLERS,
     **revoking.HANDLERS,
+    **signing_in.HANDLERS,
     Announce: announcing.on_announce,
 }
 
@@ -94,6 +95,7 @@ class Hub:
         self.validators = validators
         self.mint_handle = mint_handle
         self.log = Log(loaded, settings.history_events)
+        self.sign_ins = signing_in.SignIns()
         self.revocations = revoking.RevocationList(loaded.revocations)
         self.records: dict[str, Record] = {}
         self.live: set[str] = set()

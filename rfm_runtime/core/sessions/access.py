@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from rfm_runtime.protocol.internal import Principal
 
-__all__ = ["EXPIRING_MS", "GRACE_MS", "Authenticate", "Grant"]
+__all__ = ["EXPIRING_MS", "GRACE_MS", "Authenticate", "Grant", "Sign"]
 
 EXPIRING_MS = 60_000
 """So long before its token expires a session is told, and can show a fresh one."""
@@ -33,3 +33,6 @@ class Grant(Struct, frozen=True):
 
 Authenticate = Callable[[str], Grant | None]
 """What a token grants; None: nothing. Raises UnavailableError if it cannot say yet, and nothing else."""
+
+Sign = Callable[[Principal, float], str]
+"""A token for somebody, valid for so many seconds."""

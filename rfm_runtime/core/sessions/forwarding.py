@@ -28,6 +28,7 @@ from rfm_runtime.protocol.messages import (
     SubmitManyReply,
 )
 from rfm_runtime.protocol.revocation import Revoke
+from rfm_runtime.protocol.sign_in import SignInLink
 
 __all__ = ["forwarded", "translated"]
 
@@ -44,6 +45,7 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     Kinds: lambda who, _request: internal.DoKinds(who),
     History: internal.DoHistory,
     Revoke: internal.DoRevoke,
+    SignInLink: internal.DoSignInLink,
     GetPerformance: lambda who, request: internal.DoPerformance(who, request.operation_id),
 }
 

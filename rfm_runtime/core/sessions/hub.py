@@ -6,9 +6,11 @@ goes to the broker and what is sent to whom; the shell owns sockets and carries 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
@@ -73,7 +75,19 @@ from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceRep
 from rfm_runtime.protocol.revocation import Revocations
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
-__all__ = ["Beat", "Close", "Fetch", "Forward", "GatewayCore", "Identity", "PassOn", "Push", "Refused", "goodbye"]
+__all__ = [
+    "Beat",
+    "Close",
+    "Exchange",
+    "Fetch",
+    "Forward",
+    "GatewayCore",
+    "Identity",
+    "PassOn",
+    "Push",
+    "Refused",
+    "goodbye",
+]
 
 RESUME_WAIT_S = 2.0
 """How long a position ahead of this gateway's own waits for the feed before everything is sent anew."""
@@ -170,6 +184,13 @@ class Push(Struct, frozen=True):
     measure: OperationMeasure
 
 
+class Exchange(Struct, frozen=True):
+    """Ask the broker whose code this is the digest of, and give a token of his to `exchanged`."""
+
+    session: int
+    digest: str
+
+
 class Beat(Struct, frozen=True):
     """Tell the broker that the program that reports in this session lives."""
 
@@ -192,7 +213,7 @@ def goodbye(code: int, retry_after_ms: int | None = None) -> Goodbye:
     )
 
 
-Command = Forward | Fetch | PassOn | Push | Beat | Close | Ask
+Command = Forward | Fetch | PassOn | Push | Exchange | Beat | Close | Ask
 
 
 class GatewayCore:
@@ -542,6 +563,8 @@ class GatewayCore:
             raise BadRequestError("`hello` was said already")
         if self._is_cut_off(now_s):
             return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=round(FEED_SILENT_S * 1000))]
+        if hello.code is not None:
+            return self._exchange(session, envelope, hello, now_s)
         if session.principal is None:
             grant = self._authenticate(hello.token or "")
             if grant is None:
@@ -572,6 +595,28 @@ class GatewayCore:
         self.notes.signed_in(session)
         self._greet(session, now_ms)
         return []
+
+    def _exchange(self, session: Session, envelope: Envelope, hello: Hello, now_s: float) -> list[Command]:
+        """It has the code of a sign-in link, which the broker gives a name for, once."""
+        if session.principal is not None or session.signing_in is not None or hello.token or not hello.code:
+            raise BadRequestError("a code is said instead of a token, and once", hint="leave one of them out")
+        self.require_feed(now_s)
+        session.signing_in = (envelope, hello)
+        return [Exchange(session.number, hashlib.sha256(hello.code.encode()).hexdigest())]
+
+    def exchanged(self, number: int, token: str | RfmError, now_s: float, now_ms: int) -> list[Command]:
+        """The answer to an `Exchange`: a token of whoever it is, or why there is none."""
+        session = self.sessions.get(number)
+        if session is None or session.closing is not None or session.signing_in is None:
+            return []
+        if isinstance(token, UnavailableError):
+            return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=_retry_after_ms(token))]
+        if isinstance(token, RfmError):
+            return [self._refuse_token(session, now_s, now_ms)]
+        envelope, hello = session.signing_in
+        session.issued = token
+        shown = msgspec.structs.replace(hello, code=None, token=token)
+        return self._hello(session, envelope, shown, now_s, now_ms)
 
     def _refuse_token(self, session: Session, now_s: float, now_ms: int) -> Close:
         """A token that is none; an address that shows too many of them is told when to come again."""
@@ -608,6 +653,7 @@ class GatewayCore:
             user=principal.user,
             server=ServerInfo(self.identity.version, self.identity.started_at_ms),
             token_expires_at=None if session.grant is None else session.grant.expires_at_ms,
+            token=session.issued,
         )
 
     def _request(

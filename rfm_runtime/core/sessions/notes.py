@@ -38,6 +38,7 @@ LIMITED = frozenset({"rate_limited", "quota_exceeded"})
 
 REQUESTED: dict[type[Struct], str] = {
     internal.DoRevoke: "revoke",
+    internal.DoSignInLink: "sign_in_link",
     internal.DoSubmit: "submit",
     internal.DoCancel: "cancel_operation",
     internal.DoPause: "pause",

@@ -21,6 +21,7 @@ from rfm_runtime.core.timing import TokenBucket
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
 from rfm_runtime.protocol.messages import (
+    Hello,
     Live,
     OperationList,
     ResumeFrom,
@@ -33,7 +34,7 @@ from rfm_runtime.protocol.operation import (
     OperationEvent,
     OperationFilter,
 )
-from rfm_runtime.protocol.wire import Encoding, encode, encode_part
+from rfm_runtime.protocol.wire import Encoding, Envelope, encode, encode_part
 
 __all__ = ["Payload", "Session"]
 
@@ -76,6 +77,9 @@ class Session:
         self.warned = False
         # When it is looked whether it has to be, in ms since 1970.
         self.expiry_due_ms: int | None = None
+        # Its `hello` with the code of a sign-in link, and the token that was made for it.
+        self.signing_in: tuple[Envelope, Hello] | None = None
+        self.issued: str | None = None
         self.metrics_due = False
         self.reporting: Reporting | None = None
         self.passed_on = 0

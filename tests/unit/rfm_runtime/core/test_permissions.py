@@ -65,6 +65,7 @@ from rfm_runtime.protocol.reports import (
 )
 from rfm_runtime.protocol.resources import GetMetrics
 from rfm_runtime.protocol.revocation import Revoke
+from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.testing.operations import KIND, World
 from rfm_runtime.testing.sessions import Gate, Story
 
@@ -96,6 +97,7 @@ MEANT = {
     "resume": "oA",
     "set_priority": "oA",
     "revoke": "A",
+    "sign_in_link": "A",
     "report": "OAR",
     "operation_started": "OAR",
     "progress_update": "OAR",
@@ -141,6 +143,7 @@ REQUEST = {
     "performance": GetPerformance(OP),
     "auth_refresh": AuthRefresh("ann"),
     "revoke": Revoke(token_id="x"),
+    "sign_in_link": SignInLink(digest="0" * 64, user="bob", roles=["viewer"]),
     "ping": Ping(),
     "heartbeat": Alive(),
     "report": Report(reporter="program"),

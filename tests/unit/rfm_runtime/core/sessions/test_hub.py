@@ -61,6 +61,7 @@ from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, 
 from rfm_runtime.protocol.reports import Alive
 from rfm_runtime.protocol.resources import GetMetrics
 from rfm_runtime.protocol.revocation import Revoke
+from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.testing.sessions import TOKENS, Gate, Story
 
 FILE = Artifact(name="f", media_type="x/y", size_bytes=1, sha256="0")
@@ -468,7 +469,7 @@ ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, Recolour}
 
 
 def test_every_request_of_the_protocol_is_known_here():
-    forwarded = {type(request) for request, _ in FORWARDED} | {Revoke}
+    forwarded = {type(request) for request, _ in FORWARDED} | {Revoke, SignInLink}
     assert forwarded | ANSWERED_HERE | ANSWERED_BY_ENGINES == set(REQUESTS.values())
 
 
