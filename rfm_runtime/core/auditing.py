@@ -72,7 +72,10 @@ LINES_BURST = 200.0
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line. at_ms: ms since 1970, of the first that it counts. count: how many it stands for, since `at_ms`."""
+    """A line. at_ms: ms since 1970, of the first that it counts. count: how many it stands for, since `at_ms`.
+
+    owner: of the operation, or whose tokens were revoked; token_id: of the one that was, which is no secret.
+    """
 
     at_ms: int
     event: AuditEvent
@@ -85,6 +88,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request: str = ""
     operation_id: str = ""
     owner: str = ""
+    token_id: str = ""
     reason: str = ""
     weakened: tuple[str, ...] = ()
     count: int = 1

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from rfm_runtime.core.sessions.claims import ROLES, USER_LIMIT, is_user
+from rfm_runtime.core.sessions.claims import ROLES, USER_LIMIT, are_kinds, is_user
 from rfm_runtime.errors import CertificateError
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.security.tls import unreadable
@@ -50,8 +50,8 @@ def add_user(path: Path, name: str, user: str, roles: list[str]) -> None:
 
 
 def _principal(path: Path, name: str, entry: Any) -> Principal:
-    if not isinstance(entry, dict) or set(entry) - {"user", "roles"}:
-        raise CertificateError(f"{path}: {name!r} is no table of user and roles", hint=_like())
+    if not isinstance(entry, dict) or set(entry) - {"user", "roles", "kinds"}:
+        raise CertificateError(f"{path}: {name!r} is no table of user, roles and kinds", hint=_like())
     user, roles = entry.get("user", name), entry.get("roles", ["viewer"])
     if not is_user(user):
         raise CertificateError(
@@ -61,7 +61,14 @@ def _principal(path: Path, name: str, entry: Any) -> Principal:
         raise CertificateError(
             f"{path}: the roles of {name!r} are {roles!r}", hint=f"choose some of {', '.join(ROLES)}"
         )
-    return Principal(user, tuple(role for role in ROLES if role in roles))
+    kinds = entry.get("kinds", [])
+    if not are_kinds(kinds):
+        raise CertificateError(
+            f"{path}: the kinds of {name!r} are {kinds!r}",
+            hint="list some; leave it out for all of them",
+        )
+    held = tuple(role for role in ROLES if role in roles)
+    return Principal(user, held, tuple(sorted(set(kinds))) if "kinds" in entry else None)
 
 
 def _like() -> str:

@@ -199,6 +199,8 @@ class Known(Mirror):
 class Viewer:
     """A watcher over all its connections."""
 
+    token = "ann"
+
     def __init__(self, machine, name, encoding):
         self.machine, self.name, self.encoding = machine, name, encoding
         self.sees = SUBSCRIPTIONS[name]
@@ -223,7 +225,7 @@ class Viewer:
                 assert gate.now_s - gate.core.last_frame_s > FEED_LOST_S
                 return
             self.connection = found
-            self.connection.hello("ann", resume=self.known.resume)
+            self.connection.hello(self.token, resume=self.known.resume)
             self.subscribe()
 
     def subscribe(self):
@@ -305,6 +307,8 @@ class Viewer:
 
 
 class Sessions(RuleBasedStateMachine):
+    viewer = Viewer
+
     @initialize(
         keep=st.sampled_from([3, 100]),
         history=st.sampled_from([12, 1000]),
@@ -320,7 +324,9 @@ class Sessions(RuleBasedStateMachine):
         self.late: list[list] = [[], []]
         self.answers = [True, True]
         self.gates = [self.new_gate(0), self.new_gate(1)]
-        self.viewers = [Viewer(self, name, encoding) for name, encoding in zip(SUBSCRIPTIONS, encodings, strict=True)]
+        self.viewers = [
+            self.viewer(self, name, encoding) for name, encoding in zip(SUBSCRIPTIONS, encodings, strict=True)
+        ]
         self.backup = ({}, [])
         for oid in IDS[:4]:
             self.submit(oid)
@@ -542,7 +548,7 @@ class Sessions(RuleBasedStateMachine):
             for number, viewer in enumerate(self.viewers):
                 viewer.connect(self.gates[number % 2])
         self.look()
-        newcomers = [Viewer(self, viewer.name, viewer.encoding) for viewer in self.viewers]
+        newcomers = [self.viewer(self, viewer.name, viewer.encoding) for viewer in self.viewers]
         for number, newcomer in enumerate(newcomers):
             newcomer.connect(self.gates[number % 2])
             newcomer.read()

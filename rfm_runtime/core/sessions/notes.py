@@ -143,7 +143,13 @@ class Notes:
         operation = operations.get(operation_id)
         need = NEEDS.get(request)
         if need is not None and need.right == "administer":
-            self._note("administered", session, request=request)
+            self._note(
+                "administered",
+                session,
+                request=request,
+                owner=asked.request.user if isinstance(asked, internal.DoRevoke) else "",
+                token_id=asked.request.token_id if isinstance(asked, internal.DoRevoke) else "",
+            )
         elif need is not None and need.right == "change" and operation is not None:
             # As it was asked: its token may have been renewed since.
             principal = getattr(asked, "principal", None)
@@ -185,6 +191,7 @@ class Notes:
         operation_id: str = "",
         owner: str = "",
         reason: str = "",
+        token_id: str = "",
     ) -> None:
         principal = session.principal
         entry = Entry(
@@ -200,5 +207,6 @@ class Notes:
             operation_id=operation_id,
             owner=owner,
             reason=reason,
+            token_id=token_id,
         )
         self._auditor.note(entry, self._now_s)
