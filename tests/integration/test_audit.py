@@ -98,6 +98,29 @@ def test_what_happened_to_a_server_is_told_in_order(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.scenario("G2")
+def test_whose_tokens_were_revoked_and_which_session_ended_for_it(tmp_path: Path) -> None:
+    with (
+        ProgressReportingServer(port=0, state_dir=tmp_path / "state", authenticator=AUTH) as server,
+        Plain(server.url, AUTH.issue("eve", ["viewer"])) as eve,
+        Plain(server.url, server.token) as own,
+    ):
+        assert eve.code_of("revoke", user="ann") == "forbidden"
+        assert own.code_of("revoke", user="eve") == "revoke_reply"
+        assert eve.until(lambda one: one["type"] == "goodbye")["data"]["code"] == 4503
+        assert own.code_of("revoke", token_id="an-id") == "revoke_reply"
+    found = audit(tmp_path / "state")
+    told = [
+        (e["event"], e["user"], e.get("owner", "") or e.get("token_id", "") or e.get("reason", "")) for e in found[3:-1]
+    ]
+    assert told[0] == ("denied", "eve", "")
+    assert sorted(told[1:]) == [
+        ("administered", "local", "an-id"),
+        ("administered", "local", "eve"),
+        ("session_ended", "eve", "revoked token"),
+    ]
+
+
 def test_a_flood_of_refused_sign_ins_is_a_few_lines_that_count_them_all(tmp_path: Path) -> None:
     with ProgressReportingServer(port=0, state_dir=tmp_path / "state", authenticator=AUTH) as server:
         for _ in range(30):
