@@ -29,20 +29,22 @@ def make(
     folder: Path,
     name: str,
     *,
-    signer: CertificateAuthority | None = None,
+    signer: CertificateAuthority | tuple[Path, Path] | None = None,
+    is_authority: bool = False,
     hosts: tuple[str, ...] = ("localhost",),
     days: tuple[int, int] = (-1, 30),
     purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
     key: Any = None,
 ) -> tuple[Path, Path]:
-    """(certificate, key), signed by an authority or by itself. days: of its validity, from now."""
+    """(certificate, key), signed by an authority, another certificate, or by itself. days: of validity, from now."""
     folder.mkdir(exist_ok=True)
     secret = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, issuer_key = subject, secret
     if signer is not None:
-        issuer = x509.load_pem_x509_certificate(signer.certificate.read_bytes()).subject
-        issuer_key = serialization.load_pem_private_key(signer.key.read_bytes(), None)
+        files = signer if isinstance(signer, tuple) else (signer.certificate, signer.key)
+        issuer = x509.load_pem_x509_certificate(files[0].read_bytes()).subject
+        issuer_key = serialization.load_pem_private_key(files[1].read_bytes(), None)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -51,8 +53,11 @@ def make(
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + dt.timedelta(days=days[0]))
         .not_valid_after(NOW + dt.timedelta(days=days[1]))
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     )
+    if is_authority:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    else:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     if hosts:
         alternatives = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         builder = builder.add_extension(alternatives, critical=False)

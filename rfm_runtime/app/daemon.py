@@ -138,6 +138,7 @@ def private(overrides: Mapping[str, Any], *, on_status: OnStatus | None = None) 
             "port": 0,
             "drain_timeout_s": 0.0,
             **overrides,
+            **config.BY_ITSELF,
             # The supervisor removes both, also where this process was killed: nothing may be left above them.
             "state_dir": str(folder),
             "runtime_dir": str(folder / "run"),

@@ -2,11 +2,22 @@
 
 from rfm_runtime.config.destination import Destination, Trust, check_url, destination
 from rfm_runtime.config.endpoints import Address, Endpoints, address
-from rfm_runtime.config.loading import TLS_FILES, Folders, Loaded, away, cache_home, config_file, folders, load
+from rfm_runtime.config.loading import (
+    BY_ITSELF,
+    TLS_FILES,
+    Folders,
+    Loaded,
+    away,
+    cache_home,
+    config_file,
+    folders,
+    load,
+)
 from rfm_runtime.config.loopback import is_loopback, is_wildcard
 from rfm_runtime.config.settings import Settings
 
 __all__ = [
+    "BY_ITSELF",
     "TLS_FILES",
     "Address",
     "Destination",

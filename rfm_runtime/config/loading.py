@@ -23,6 +23,7 @@ from rfm_runtime.config.settings import Settings
 from rfm_runtime.errors import ConfigError, InsecureBindError
 
 __all__ = [
+    "BY_ITSELF",
     "SOCKET_PATH_LIMIT_BYTES",
     "Folders",
     "Loaded",
@@ -40,6 +41,16 @@ SOCKET_PATH_LIMIT_BYTES = 107
 TLS_FILES = ("tls_certificate", "tls_key", "tls_client_ca", "tls_client_crl", "tls_users")
 FILES = frozenset({*TLS_FILES, "token_secret_file", "token_previous_secret_file", "token_public_keys", "token_jwks"})
 """Settings that name a file, or nothing."""
+
+
+BY_ITSELF: Mapping[str, Any] = {
+    "host": "127.0.0.1",
+    "parts": "all",
+    "allow_insecure": False,
+    "tls_client_auth": "optional",
+    **dict.fromkeys(TLS_FILES, ""),
+}
+"""Of a runtime that serves the command which has started it: whatever the user's faces, it faces nobody."""
 
 
 class Folders(Struct, frozen=True):

@@ -655,6 +655,22 @@ def test_the_end_of_a_terminal_ends_what_runs_in_it(tmp_path: Path, ca: Certific
     assert '"event": "broker_stopped"' in (tmp_path / "state" / "logs" / "broker.log").read_text()
 
 
+def test_a_runtime_for_one_command_faces_nobody(tmp_path: Path, ca: CertificateAuthority) -> None:
+    """The user's own has TLS for the network, and wants client certificates; the one beside it serves this command."""
+    env = environment(
+        tmp_path,
+        RFM_HOST="0.0.0.0",  # on purpose: as a server's user may have it
+        RFM_TLS_CERTIFICATE=str(ca.server),
+        RFM_TLS_KEY=str(ca.server_key),
+        RFM_TLS_CLIENT_CA=str(ca.certificate),
+        RFM_TLS_CLIENT_AUTH="required",
+    )
+    picture = tmp_path / "picture.png"
+    done = cli("render", "seahorse", "--size", "32x32", "--max-iter", "50", "-o", str(picture), env=env)
+    assert done.returncode == 0, done
+    assert picture.exists()
+
+
 @pytest.mark.scenario("D4")
 def test_what_waits_below_tls_is_counted(ca: CertificateAuthority) -> None:
     """Asyncio has a buffer below TLS that its own count leaves out: who stands still would be seen 64 KiB too late."""

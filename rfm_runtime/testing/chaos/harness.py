@@ -141,7 +141,7 @@ class Harness:
         self._clock = WallClock(folder / "clock")
         port = _free_port()
         own = {"state_dir": str(folder / STATE), "runtime_dir": str(folder / "run"), "port": port}
-        self._settings = config.load({**OVERRIDES, **(overrides or {}), **own}).settings
+        self._settings = config.load({**config.BY_ITSELF, **OVERRIDES, **(overrides or {}), **own}).settings
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._starting = asyncio.Lock()
         self._undos: dict[int, processes.Undo] = {}

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -327,6 +329,43 @@ def test_users_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> None
     with pytest.raises(CertificateError, match=r"users\.toml") as caught:
         read_users(path)
     assert caught.value.hint
+
+
+@G5
+def test_authorities_in_between(tmp_path: Path) -> None:
+    """The server sends its chain; for clients those that sign are in the file, whoever stands above them."""
+    client_auth = ExtendedKeyUsageOID.CLIENT_AUTH
+    root = make(tmp_path / "root", "root", is_authority=True)
+    between = make(tmp_path / "between", "between", signer=root, is_authority=True)
+    server, key = make(tmp_path / "server", "server", signer=between)
+    ann = make(tmp_path / "ann", "ann", signer=between, purpose=client_auth)
+    bob = make(tmp_path / "bob", "bob", signer=root, purpose=client_auth)
+    server.write_bytes(server.read_bytes() + between[0].read_bytes())
+    tls = ServerTls(settings(server, key, tls_client_ca=between[0]))
+    for shown, taken in ((ann, True), (bob, False)):
+        here, there = handshake(tls.context.current, client_context(root[0], shown))
+        assert isinstance(here, ssl.SSLError) is not taken, (here, there)
+    peer = tls.peer(x509.load_pem_x509_certificate(ann[0].read_bytes()).public_bytes(Encoding.DER))
+    assert peer is not None
+    assert tls.refusal(peer) is None
+    # One that only the root has signed would pass the handshake with the root in the file, and no further.
+    above = ServerTls(settings(server, key, tls_client_ca=root[0]))
+    assert above.refusal(above.peer(x509.load_pem_x509_certificate(ann[0].read_bytes()).public_bytes(Encoding.DER)))
+
+
+@pytest.mark.scenario("J61")
+def test_files_that_are_exchanged_by_a_link_are_noticed(tmp_path: Path) -> None:
+    """As certbot and Kubernetes do it."""
+    versions = [authority(tmp_path / f"v{number}") for number in (1, 2)]
+    now = tmp_path / "now"
+    now.symlink_to(versions[0].folder)
+    tls = ServerTls(settings(now / "server.pem", now / "server.key"))
+    first = tls.fingerprint
+    assert not tls.look()
+    (tmp_path / "next").symlink_to(versions[1].folder)
+    (tmp_path / "next").replace(now)
+    assert tls.look()
+    assert tls.fingerprint != first
 
 
 def pem(kind: str) -> st.SearchStrategy[bytes]:
