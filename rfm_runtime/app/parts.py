@@ -35,5 +35,16 @@ def check(settings: Settings) -> None:
                 "gateways on other hosts have to reach this engine: data_address is not set",
                 hint="name an address of this host with --data HOST:PORT",
             )
+    elif settings.parts != "all":
+        if not settings.broker_address:
+            raise ConfigError(
+                "nobody on another host can reach this broker: broker_address is not set",
+                hint="name an address of this host with --address HOST:PORT; with all parts here: rfm-runtime start",
+            )
+        if settings.has_engine and not settings.data_address:
+            raise ConfigError(
+                "gateways on other hosts have to reach this host's engine: data_address is not set",
+                hint="name an address of this host with --data HOST:PORT",
+            )
     if settings.broker_address or settings.data_address:
         curve_keys.entrance(folders(settings).keys)

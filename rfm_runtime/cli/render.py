@@ -28,6 +28,8 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output
 from rfm_runtime.cli.refusals import by_options
 from rfm_runtime.cli.sizes import IterationsOption, SizeOption, pixels_of
 from rfm_runtime.cli.text import duration, number
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import Settings, destination, folders
 from rfm_runtime.errors import (
     BadRequestError,
     NoRuntimeError,
@@ -280,15 +282,28 @@ def _target(path: Path, *, force: bool, runtime_dir: str | None) -> Path:
     return output_file(path, force=force, runtime_dir=runtime_dir)
 
 
+def _has_a_part(resolved: Settings) -> bool:
+    """Whether parts of a runtime are here, a gateway or not."""
+    try:
+        ConnectionInfo.read(folders(resolved).connection)
+    except NoRuntimeError:
+        return False
+    return True
+
+
 @contextmanager
 def runtime(runtime_dir: str | None, *, detach: bool) -> Iterator[tuple[Client, bool]]:
-    """The running runtime, or a private one (True) that ends with this command."""
+    """The server that RFM_URL names, the running runtime, or a private one (True) that ends with this command."""
     from rfm_runtime.client.sync_client import Client
 
     resolved = settings(runtime_dir=runtime_dir)
     try:
-        client = Client(settings=resolved, name="render", detail="tiles")
+        where = None if runtime_dir is None and destination() is not None else resolved
+        client = Client(settings=where, name="render", detail="tiles")
     except NoRuntimeError as nobody:
+        if _has_a_part(resolved):
+            # Whoever renders here means the runtime that it is a part of.
+            raise
         if detach:
             raise NoRuntimeError(
                 nobody.message, hint="--detach needs one that stays: start it with `rfm-runtime start --daemon`"

@@ -46,6 +46,8 @@ FILES = frozenset({*TLS_FILES, "token_secret_file", "token_previous_secret_file"
 BY_ITSELF: Mapping[str, Any] = {
     "host": "127.0.0.1",
     "parts": "all",
+    "broker_address": "",
+    "data_address": "",
     "allow_insecure": False,
     "tls_client_auth": "optional",
     **dict.fromkeys(TLS_FILES, ""),

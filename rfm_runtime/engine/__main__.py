@@ -48,11 +48,9 @@ async def serve(boot: Boot) -> None:
     shell = EngineShell(boot, context)
     shell.start()
     boot.tell("starting workers")
-    if boot.settings.is_away_from_broker:
-        boot.tell(f"waiting for the broker at {boot.settings.broker_address}")
     stop = asyncio.create_task(stops.get())
     up = asyncio.create_task(_until_up(shell))
-    await asyncio.wait([stop, up], return_when=asyncio.FIRST_COMPLETED)
+    await boot.first_of(stop, up)
     if up.done():
         boot.tell("ready", ready=True)
     with boot.monitored("engine", shell.used):

@@ -60,9 +60,7 @@ async def serve(boot: Boot) -> None:
     await gateway.start(Listener(socket.socket(fileno=boot.listen_fd)))
     stop = asyncio.create_task(stopped.wait())
     ready = asyncio.create_task(gateway.ready.wait())
-    if boot.settings.is_away_from_broker:
-        boot.tell(f"waiting for the broker at {boot.settings.broker_address}")
-    await asyncio.wait([stop, ready], return_when=asyncio.FIRST_COMPLETED)
+    await boot.first_of(stop, ready)
     if ready.done():
         boot.tell("ready", ready=True)
     with boot.monitored("gateway", gateway.used):

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -29,6 +30,9 @@ from rfm_runtime.protocol.internal import Source
 from rfm_runtime.protocol.resources import ResourceReport
 
 __all__ = ["Boot", "bootstrap"]
+
+SAY_S = 2.0
+"""Longer than it takes to reach a broker that is there and lets this host in."""
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,17 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
             os.write(self.ready_fd, line.encode())
         except BrokenPipeError:
             logs.get(__name__).warning("supervisor_pipe_closed", status=status)
+
+    async def first_of(self, *tasks: asyncio.Task[Any]) -> None:
+        """Until one of them is done. What is waited for is said where the broker is elsewhere and it takes long."""
+        away_s = SAY_S if self.settings.is_away_from_broker else None
+        done, _ = await asyncio.wait(tasks, timeout=away_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            self.tell(
+                f"waiting for the broker at {self.settings.broker_address}, "
+                "whose host has to allow the key that `rfm-runtime keys show` prints here"
+            )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     @contextmanager
     def monitored(self, role: str, on_report: Callable[[ResourceReport], None]) -> Iterator[ResourceMonitor]:

@@ -91,7 +91,7 @@ def test_the_files_of_an_engine_without_an_address_are_refused_with_what_to_do(t
     with hosts(tmp_path, "b", "g") as (main, front):
         introduce(main, front)
         address = f"127.0.0.1:{first}"
-        main.start("broker+engine", broker_address=address, workers=1)
+        main.start("all", broker_address=address, workers=1)
         far = front.start("gateway", broker_address=address, broker_key=main.key)
         with client(far) as elsewhere:
             operation = elsewhere.submit(KIND, QUICK)

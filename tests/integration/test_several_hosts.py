@@ -98,6 +98,19 @@ def test_a_command_on_a_host_without_gateway_says_where_to_ask(three: Three, tmp
     assert "ask a gateway" in output("status", env=env)
 
 
+def test_a_picture_is_rendered_there_by_a_command_here(three: Three, client: Client, tmp_path: Path) -> None:
+    """With an address and a token, from a machine that has no part of it."""
+    running = three.gateway.running
+    env = environment(tmp_path, RFM_URL=running.url, RFM_TOKEN_FILE=str(running.folders.token))
+    before = len(client.operations())
+    done = cli("render", "seahorse", "--size", "64x48", "-o", str(tmp_path / "x.png"), env=env)
+    assert done.returncode == 0, done
+    assert (tmp_path / "x.png").stat().st_size > 0
+    assert len(client.operations()) == before + 1
+    on_the_way = environment(tmp_path, RFM_RUNTIME_DIR=three.broker.options["runtime_dir"])
+    assert "RFM_URL" in two_lines(cli("render", "seahorse", "-o", str(tmp_path / "y.png"), env=on_the_way), 3)[1]
+
+
 @pytest.mark.parametrize(
     ("command", "wanted"),
     [
@@ -106,6 +119,8 @@ def test_a_command_on_a_host_without_gateway_says_where_to_ask(three: Three, tmp
         (["engine", "--broker", "127.0.0.1:9", "--broker-key", "1" * 64], "--data HOST:PORT"),
         (["broker", "--address", "127.0.0.1:9"], "rfm-runtime keys init"),
         (["broker", "--address", "here"], "broker_address = "),
+        (["broker"], "--address HOST:PORT"),
+        (["broker", "--with", "engine", "--address", "127.0.0.1:9"], "--data HOST:PORT"),
         (["broker", "--with", "cheese"], "choose engine or gateway"),
         (["engine", "--data", "0.0.0.0:80"], "data_address = "),
     ],
