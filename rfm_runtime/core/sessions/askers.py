@@ -36,7 +36,7 @@ class Askers:
 
     def charge(self, name: str, cost: float, now_s: float) -> None:
         """It has cost so much, whatever is left; it may owe."""
-        self._keep(name, self._bucket(name, now_s).take(now_s, 0.0)[0].charge(cost, now_s))
+        self._keep(name, self._bucket(name, now_s).spend(cost, now_s))
 
     def _bucket(self, name: str, now_s: float) -> TokenBucket:
         return self._buckets.get(name) or TokenBucket.full(self._rate_per_s, self._burst, now_s)

@@ -158,6 +158,8 @@ class Door:
 
     def spoke(self, session: Session, envelopes: int, now_s: float) -> None:
         """A message had so many envelopes that count: those beyond the first are owed for, none is paid back."""
+        if envelopes == 1:
+            return
         session.inbound = session.inbound.charge(envelopes - 1, now_s)
         self._inbound.charge(_speaker(session), envelopes - 1, now_s, alone=len(self.by_user) <= 1)
 

@@ -57,8 +57,7 @@ class Inbound:
         self._took(name, self._part(name, now_s), cost, now_s, alone=alone)
 
     def _took(self, name: str, part: TokenBucket, cost: float, now_s: float, *, alone: bool) -> None:
-        # Filled up to now first: what overflows pays for nothing.
-        self._all = self._all.take(now_s, 0.0)[0].charge(cost, now_s)
+        self._all = self._all.spend(cost, now_s)
         self._spoke(name, part)
         if not alone:
             self._shares.charge(name, cost, now_s)
@@ -66,8 +65,10 @@ class Inbound:
     def _part(self, name: str, now_s: float) -> TokenBucket:
         speaking = len(self._parts) + (name not in self._parts)
         rate = self._all.rate_per_s / speaking
-        part = self._parts.get(name) or TokenBucket.full(rate, PART_BURST, now_s)
-        return replace(part, rate_per_s=rate)
+        part = self._parts.get(name)
+        if part is None:
+            return TokenBucket.full(rate, PART_BURST, now_s)
+        return part if part.rate_per_s == rate else replace(part, rate_per_s=rate)
 
     def _spoke(self, name: str, part: TokenBucket) -> None:
         self._parts.pop(name, None)
