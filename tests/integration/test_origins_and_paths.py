@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import select
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -16,6 +20,7 @@ from websockets.sync.client import connect
 from rfm_runtime import Client
 from rfm_runtime.errors import BadRequestError, RfmError
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
+from tests.hostile import Peer
 from tests.whole import KIND, QUICK
 
 pytestmark = pytest.mark.integration
@@ -136,6 +141,31 @@ def test_who_asks_for_too_many_files_at_once_is_told_to_wait(behind_a_proxy: Run
             answer.close()
     assert statuses == {200, 429}
     assert ask(behind_a_proxy, path)[0] == 200
+
+
+def test_a_file_is_read_as_slowly_as_its_reader_likes(behind_a_proxy: Runtime) -> None:
+    """Seven megabytes, more than the system's buffers, by somebody who takes seconds for the first of them."""
+    large = QUICK | {"width_px": 1600, "height_px": 1100, "max_iter": 50}
+    with Client(url=behind_a_proxy.url, token=behind_a_proxy.info.token) as client:
+        operation = client.submit(KIND, large)
+        assert operation.wait(60) == "completed"
+        whole = client.fetch_artifact(operation.id, "n.npy")
+    assert len(whole) > 6 * 2**20
+    with Peer(behind_a_proxy.url, receive_bytes=4096) as slow:
+        slow.send(
+            f"GET /v1/operations/{operation.id}/artifacts/n.npy HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {behind_a_proxy.info.token}\r\n\r\n".encode()
+        )
+        assert b" 200 " in slow.head()
+        content = slow.buffer
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 3.0:
+            content += slow.socket.recv(2048)
+            select.select([], [], [], 0.02)
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        while data := slow.socket.recv(65536):
+            content += data
+    assert hashlib.sha256(content).digest() == hashlib.sha256(whole).digest()
 
 
 # --- paths ----------------------------------------------------------------------------------------
