@@ -98,6 +98,22 @@ def test_what_happened_to_a_server_is_told_in_order(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_refused_over_http_is_there_too(tmp_path: Path) -> None:
+    narrow = AUTH.issue("ann", ["operator"], kinds=["external"])
+    with ProgressReportingServer(port=0, state_dir=tmp_path / "state", authenticator=AUTH) as server:
+        with Plain(server.url, AUTH.issue("ann", ["operator"])) as peer:
+            request = {"operation_id": "op", "kind": KIND, "request_key": "op", "params": QUICK}
+            assert peer.code_of("submit", **request) == "submit_reply"
+        assert get(server.url, "/v1/operations/op", narrow)[0] == 404
+        assert get(server.url, "/v1/operations/nobodys", narrow)[0] == 404
+        assert get(server.url, "/v1/operations", AUTH.issue("eve", []))[0] == 403
+    found = audit(tmp_path / "state", "--event", "denied")
+    assert [(e["user"], e["client"], e.get("operation_id", ""), e["reason"]) for e in found] == [
+        ("ann", "http", "op", "not to be seen"),
+        ("eve", "http", "", "forbidden"),
+    ]
+
+
 @pytest.mark.scenario("G2")
 def test_whose_tokens_were_revoked_and_which_session_ended_for_it(tmp_path: Path) -> None:
     with (
