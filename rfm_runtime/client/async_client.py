@@ -33,6 +33,7 @@ from rfm_runtime.errors import (
     InternalError,
     RateLimitedError,
     RfmError,
+    UnauthorizedError,
     UnavailableError,
     UnknownOperationError,
 )
@@ -118,6 +119,8 @@ class AsyncClient(Requests):
         chosen: Any = encoding
         if url is None and settings is None and (named := destination()) is not None:
             url, token = named.url, named.token
+            # The file may have a fresh one by then.
+            get_token = get_token or _named_token
         trust = Trust(ca_file, client_cert, allow_insecure)
         self._connection_file = None if url is not None else _connection_file(settings)
         self._on_state = on_state
@@ -588,3 +591,11 @@ class _Watch:
 
 def _connection_file(settings: Settings | None) -> Path:
     return folders(settings if settings is not None else load().settings).connection
+
+
+def _named_token() -> str:
+    """As the environment says now."""
+    named = destination()
+    if named is None:
+        raise UnauthorizedError("the server wants another token")
+    return named.token

@@ -37,6 +37,7 @@ from rfm_runtime.client.link import (
     after_status,
     connected,
     failed,
+    given_up,
     heard,
     silent,
 )
@@ -187,17 +188,22 @@ class Connection:
             self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
             await asyncio.sleep(wait_s)
             if failure.fresh_token and self._get_token is not None:
-                await self._renew(self._get_token)
+                given = await self._renew(self._get_token)
+                if failure.dead and given == self._used_token:
+                    self.link = given_up(self.link, failure.reason)
+                    self._speaker.told({"reason": failure.reason})
+                    raise UnauthorizedError(f"{failure.reason}, and there is no other than that")
 
     def use_token(self, token: str) -> None:
         """Show this one from the next try on."""
         self._token = token
 
-    async def _renew(self, get_token: GetToken) -> None:
-        """Ask for another token. Raises what the callback raises, unless a connection was there before."""
+    async def _renew(self, get_token: GetToken) -> str | None:
+        """Ask for another token. Raises what the callback raises, unless a connection was there before: None then."""
         try:
             fresh = get_token()
             self._token = (fresh if isinstance(fresh, str) else await fresh).strip()
+            return self._token
         except RfmError:
             raise
         except Exception:
@@ -205,6 +211,7 @@ class Connection:
                 raise
             # Who gives out tokens may be away as well: the present one is refused once more, and it is asked again.
             log.warning("no fresh token could be had", exc_info=True)
+            return None
 
     async def close(self) -> None:
         """Close it with a code that says *done*: a cancelled task would close it as a fault."""

@@ -18,6 +18,7 @@ __all__ = [
     "after_status",
     "connected",
     "failed",
+    "given_up",
     "heard",
     "silent",
 ]
@@ -34,6 +35,7 @@ LinkState = Literal["connecting", "live", "stale", "reconnecting", "unauthorised
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token.
+    dead: the one that was shown will never be taken.
 
     nearby: nobody listens on this very host, which costs nothing to find out. retry_after_s: the server's word for when
     to come back; up to spread_s later, where it told many the same. error: what is raised where there is no other try.
@@ -43,6 +45,7 @@ class Failure:
     retry: bool
     retry_after_s: float | None = None
     fresh_token: bool = False
+    dead: bool = False
     draining: bool = False
     nearby: bool = False
     spread_s: float = 0.0
@@ -119,6 +122,11 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
     )
 
 
+def given_up(link: Link, reason: str) -> Link:
+    """There is no other token than the one that was refused."""
+    return replace(link, state="unauthorised", live_since_s=None, next_try_s=None, reason=reason)
+
+
 def after_close(code: int, reason: str, retry_after_s: float | None = None) -> Failure:
     """What a WebSocket close code says."""
     return Failure(
@@ -126,6 +134,7 @@ def after_close(code: int, reason: str, retry_after_s: float | None = None) -> F
         retry=reconnects(code) or code == CloseCode.INVALID_TOKEN,
         retry_after_s=retry_after_s,
         fresh_token=code in (CloseCode.TOKEN_EXPIRED, CloseCode.INVALID_TOKEN),
+        dead=code == CloseCode.INVALID_TOKEN,
         draining=code == CloseCode.DRAINING,
     )
 
@@ -133,7 +142,7 @@ def after_close(code: int, reason: str, retry_after_s: float | None = None) -> F
 def after_status(status: int, retry_after_s: float | None = None, *, spread_s: float = 0.0) -> Failure:
     """What an HTTP status instead of the upgrade says."""
     if status == 401:
-        return Failure("the server wants another token (HTTP 401)", retry=True, fresh_token=True)
+        return Failure("the server wants another token (HTTP 401)", retry=True, fresh_token=True, dead=True)
     if status in (429, 502, 503, 504):
         reason = f"the server is busy (HTTP {status})"
         return Failure(reason, retry=True, retry_after_s=retry_after_s, spread_s=spread_s)

@@ -6,6 +6,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,25 +47,39 @@ def ready(running: Runtime) -> tuple[int, str]:
         return refused.code, refused.read().decode()
 
 
+def refusal(connected: Client) -> str:
+    try:
+        connected.operations()
+    except UnavailableError as error:
+        return error.message
+    return ""
+
+
 @pytest.mark.scenario("F2", "F6")
 def test_a_broker_that_does_not_answer(hurt: Runtime, connected: Client) -> None:
     broker = hurt.processes()["broker"]
     broker.send_signal(signal.SIGSTOP)
     eventually(lambda: ready(hurt)[0] == 503, what="it is noticed")
     assert "not ready: no word from the broker for " in ready(hurt)[1]
-    status = cli("status", env=environment(hurt))
-    assert status.returncode == 6
-    assert "no word from the broker" in status.stdout
-    assert "what was accepted is kept" in status.stdout
-    what, todo = two_lines(cli("ps", env=environment(hurt)), 6)
-    assert "the broker does not answer and has said nothing for" in what
-    assert "what was accepted is on disk" in what
-    assert "rfm-runtime status" in todo
-    # Nobody knows whether it will be taken up; whoever repeats it under its names does nothing twice.
-    with pytest.raises(UnavailableError) as unknown:
-        connected.submit("render.escape_time", VIEW, operation_id="MAYBE" + "0" * 21, request_key="maybe")
+    with ThreadPoolExecutor(1) as pool:
+        # Beside the commands: after ten seconds without a word a gateway hands nothing on any more.
+        maybe = pool.submit(
+            connected.submit, "render.escape_time", VIEW, operation_id="MAYBE" + "0" * 21, request_key="maybe"
+        )
+        status = cli("status", env=environment(hurt))
+        assert status.returncode == 6
+        assert "no word from the broker" in status.stdout
+        assert "what was accepted is kept" in status.stdout
+        what, todo = two_lines(cli("ps", env=environment(hurt)), 6)
+        assert "the broker does not answer and has said nothing for" in what
+        assert "what was accepted is on disk" in what
+        assert "rfm-runtime status" in todo
+        # Nobody knows whether it will be taken up; whoever repeats it under its names does nothing twice.
+        with pytest.raises(UnavailableError) as unknown:
+            maybe.result()
     assert "MAYBE" in unknown.value.hint
     assert "'maybe'" in unknown.value.hint
+    eventually(lambda: "has not heard of the broker" in refusal(connected), timeout_s=20, what="it says so at once")
     broker.send_signal(signal.SIGCONT)
     eventually(lambda: ready(hurt)[0] == 200, what="it is ready again")
     again = connected.submit("render.escape_time", VIEW, operation_id="MAYBE" + "0" * 21, request_key="maybe")

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rfm_runtime import Client, JWTAuthenticator
-from rfm_runtime.errors import ForbiddenError, UnavailableError
+from rfm_runtime.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.internal import DoRevoke, Principal, Reply, pack_request, unpack
 from rfm_runtime.protocol.revocation import Revoke
@@ -354,6 +354,49 @@ def test_what_is_no_fresh_token_costs_nothing_until_there_is_one(running: Runtim
         eventually(lambda: states == ["live", "reconnecting", "live"], what="it is back with the fresh one")
         assert client.server.user == "ann"
     assert len(asked) == 2
+
+
+@pytest.mark.scenario("D10", "J57")
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_callback_that_gives_the_refused_token_again_is_not_asked_for_ever(running: Runtime, seen: bool) -> None:
+    """At the first connection, and at a later one: its token has expired meanwhile."""
+    asked: list[str] = []
+    token = dying() if seen else signed("x" * 32)
+
+    def cached() -> str:
+        asked.append("")
+        return token
+
+    states: list[str] = []
+    note = lambda state, _: states.append(state)  # noqa: E731
+    if not seen:
+        with pytest.raises(UnauthorizedError, match="no other"):
+            Client(url=running.url, token=token, get_token=cached, on_state=note, initial_delay=0.05)
+        assert (states[:2], states.count("reconnecting"), len(asked)) == (["reconnecting", "unauthorised"], 1, 1)
+        return
+    with Client(url=running.url, token=token, get_token=cached, on_state=note, initial_delay=1.0) as client:
+        eventually(lambda: client.state == "unauthorised", timeout_s=30.0, what="it gives up")
+    assert len(asked) <= 12
+
+
+@pytest.mark.scenario("G2", "J57")
+def test_a_command_that_watches_reads_its_tokens_file_again(running: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = running.folders.state / "watch.token"
+    file.write_text(dying())
+    monkeypatch.setenv("RFM_URL", running.url)
+    monkeypatch.setenv("RFM_TOKEN_FILE", str(file))
+    states: list[str] = []
+    note = lambda state, _: states.append(state)  # noqa: E731
+    fresh = running.folders.state / "watch.fresh"
+    fresh.write_text(signed(jti="watch"))
+    monkeypatch.delenv("RFM_TOKEN", raising=False)
+    with Client(on_state=note) as client:
+        # Read when it is told that the first one expires, or when that has closed it.
+        fresh.replace(file)
+        began_s = time.monotonic()
+        eventually(lambda: time.monotonic() - began_s > 4.5, what="the first token is over")
+        assert client.operations() is not None
+        assert (states[0], states[-1]) == ("live", "live")
 
 
 @pytest.mark.scenario("G2", "J57")
