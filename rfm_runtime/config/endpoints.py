@@ -55,7 +55,7 @@ class Address:
     @property
     def is_wildcard(self) -> bool:
         """Whether it means all addresses of a host: one can listen there, and not connect."""
-        return self.host == "*" or loopback.is_wildcard(self.host)
+        return loopback.is_wildcard(self.host)
 
 
 def address(text: str, key: str, ports: int = 1) -> Address:
@@ -63,7 +63,7 @@ def address(text: str, key: str, ports: int = 1) -> Address:
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
-    is_name = bool(bare) and bare.isascii() and all(letter.isalnum() or letter in ".-_:*%" for letter in bare)
+    is_name = bool(bare) and bare.isascii() and all(letter.isalnum() or letter in ".-_:%" for letter in bare)
     is_port = port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65536 - ports
     if not colon or not is_name or (":" in bare) != bracketed or not is_port:
         used = "" if ports == 1 else f"; the {ports} ports from there on are used"
