@@ -107,7 +107,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commands_per_s: Positive = 50.0
     commands_burst: Count = 100
     user_commands_per_s: Annotated[float, Meta(ge=0)] = 0.0
-    """Of all connections of a user together, with a burst of twice that; 0: four times those of a client."""
+    """Of all connections of a user, with a burst of twice that; 0: a quarter of what as many as he may have could."""
     inbound_per_s: Positive = 1000.0
     client_inbound_per_s: Annotated[float, Meta(ge=0)] = 0.0
     """Of each connection; 0: half of all."""

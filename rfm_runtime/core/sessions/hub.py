@@ -133,8 +133,8 @@ NEEDS_NO_FEED = (Subscribe, Unsubscribe, Ping, Alive, ReportProgress, AuthRefres
 """Nothing is done or told for whoever says this: a subscription waits, and of a measure nobody hears. A token that was
 revoked meanwhile is found when the feed is back, before anything else."""
 
-USER_CLIENTS = 4.0
-"""A user may send as many commands as so many clients that do as much as each may, whatever the number of his."""
+USER_SHARE = 0.25
+"""Of the commands that all connections could send that a user may have, what they may together: four of sixteen."""
 
 PASSED_LIMIT = 256
 """Words of one program that wait for the broker's answer; our own client has 64 under way."""
@@ -248,8 +248,9 @@ class GatewayCore:
         self._door = Door(settings, self.counts, now_s)
         self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
         each = settings.user_commands_per_s
-        burst = 2.0 * each if each else USER_CLIENTS * settings.commands_burst
-        self._users = Askers(each or USER_CLIENTS * settings.commands_per_s, max(1.0, burst))
+        clients = max(1.0, USER_SHARE * settings.connections_per_user)
+        burst = 2.0 * each if each else clients * settings.commands_burst
+        self._users = Askers(each or clients * settings.commands_per_s, max(1.0, burst))
         self._askers = Askers(
             REQUESTS_OF_A_COMMAND * settings.commands_per_s, REQUESTS_OF_A_COMMAND * settings.commands_burst
         )

@@ -57,6 +57,13 @@ def test_a_refusal_for_all_connections_takes_nothing_from_the_one() -> None:
     assert gate.core.sessions[watcher.number].bucket.tokens == 18.0
 
 
+def test_who_is_given_more_connections_is_given_more_commands() -> None:
+    """A crowd of one user's screens that comes back at once subscribes at once."""
+    gate = gate_with(connections_per_user=400, handshakes_per_s=1000.0)
+    watchers = [gate.connect().hello("ann").subscribe() for _ in range(400)]
+    assert [error for watcher in watchers for error in watcher.all(ErrorInfo)] == []
+
+
 def test_new_connections_bring_no_new_share() -> None:
     gate = gate_with(commands_per_s=10.0, commands_burst=20)
     taken = 0
