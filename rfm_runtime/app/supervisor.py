@@ -91,11 +91,10 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
                 if weak is not None:
                     logs.get("supervisor").warning("weak_secret", what=weak)
             supervisor = _Supervisor(settings, listener, tls, on_status or _silent)
-            with audited(settings, "supervisor"):
-                try:
-                    return supervisor.run()
-                finally:
-                    remove_run_files(where)
+            try:
+                return supervisor.run()
+            finally:
+                remove_run_files(where)
     finally:
         if ephemeral:
             shutil.rmtree(where.state, ignore_errors=True)
@@ -170,16 +169,19 @@ class _Supervisor:
 
     def run(self) -> int:
         with self._signals():
-            try:
-                with _system_refusals():
-                    self._write_run_files()
-                    for name in parts.names(self._settings):
-                        self._start(name)
-                self._await_ready()
-                if not self._stops:
-                    self._serve()
-            finally:
-                self._shut_down()
+            with _system_refusals():
+                self._write_run_files()
+            # What cannot even be begun, on a full disk, is told to whoever starts it and to nobody else.
+            with audited(self._settings, "supervisor"):
+                try:
+                    with _system_refusals():
+                        for name in parts.names(self._settings):
+                            self._start(name)
+                    self._await_ready()
+                    if not self._stops:
+                        self._serve()
+                finally:
+                    self._shut_down()
         return 0
 
     def _write_run_files(self) -> None:

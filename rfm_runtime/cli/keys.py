@@ -60,6 +60,7 @@ def _print(public: bytes, *, as_json: bool) -> None:
 def allow(
     name: NameArgument,
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its public key: `rfm-runtime keys show` there.")],
+    as_json: JsonOption = False,
     state_dir: StateDirOption = None,
 ) -> None:
     """Let another host connect to this one, also where a runtime runs already.
@@ -68,17 +69,24 @@ def allow(
     """
     from rfm_runtime.security import curve_keys
 
-    curve_keys.allow(folders(settings(state_dir=state_dir)).keys, name, key.strip().lower())
-    typer.echo(f"{name} may connect")
+    digits = key.strip().lower()
+    curve_keys.allow(folders(settings(state_dir=state_dir)).keys, name, digits)
+    if as_json:
+        print_json({"host": name, "key": digits, "allowed": True})
+    else:
+        typer.echo(f"{name} may connect")
 
 
 @app.command()
-def revoke(name: NameArgument, state_dir: StateDirOption = None) -> None:
+def revoke(name: NameArgument, as_json: JsonOption = False, state_dir: StateDirOption = None) -> None:
     """Let another host connect no more. It is cut off within seconds where it is connected."""
     from rfm_runtime.security import curve_keys
 
     curve_keys.revoke(folders(settings(state_dir=state_dir)).keys, name)
-    typer.echo(f"{name} may not connect any more")
+    if as_json:
+        print_json({"host": name, "allowed": False})
+    else:
+        typer.echo(f"{name} may not connect any more")
 
 
 @app.command("list")

@@ -893,7 +893,7 @@ def test_every_command_takes_json() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     groups = {name: command for name, command in group.commands.items() if isinstance(command, TyperGroup)}
-    assert groups.keys() == {"config", "db"}
+    assert groups.keys() == {"certs", "config", "db", "keys", "token"}
     commands = dict(group.commands)
     for name, inner in groups.items():
         commands |= {f"{name} {one}": command for one, command in inner.commands.items()}

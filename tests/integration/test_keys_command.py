@@ -23,6 +23,9 @@ def test_two_hosts_are_introduced_by_copy_and_paste(tmp_path: Path) -> None:
     assert keys["right"] in output("keys", "list", env=left)
     assert "not connect any more" in output("keys", "revoke", "right", env=left)
     assert document("keys", "list", env=left) == {"allowed": {}}
+    told = document("keys", "allow", "right", keys["right"], env=left)
+    assert told == {"host": "right", "key": keys["right"], "allowed": True}
+    assert document("keys", "revoke", "right", env=left) == {"host": "right", "allowed": False}
     folder = tmp_path / "left" / "state" / "keys"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
