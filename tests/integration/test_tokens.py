@@ -27,7 +27,8 @@ from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.testing.crowd import metrics
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
 from rfm_runtime.transport import sockets
-from tests.commands import COMMAND, document, output, two_lines
+from tests.commands import COMMAND, cli, document, output, two_lines
+from tests.commands import environment as command_environment
 from tests.programs import Script, elsewhere, ended, environment, named
 from tests.tokens import SECRET, crafted, jwks, key_pair, signed
 from tests.whole import KIND, QUICK
@@ -627,3 +628,25 @@ def test_keys_of_an_issuer_come_by_its_address_and_a_client_waits_for_them(tmp_p
         issuer.shutdown()
         issuer.server_close()
         thread.join()
+
+
+@pytest.mark.scenario("A2", "J55")
+def test_a_short_secret_is_warned_of_on_loopback_and_refused_where_others_come(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("your-secret-key")
+    secret.chmod(0o600)
+    env = command_environment(tmp_path, RFM_TOKEN_SECRET_FILE=str(secret), RFM_WORKERS="1")
+    what, hint = two_lines(cli("start", "--daemon", "--host", "0.0.0.0", "--allow-insecure", env=env), 2)
+    assert "too short for a server that others can reach" in what
+    assert "rfm-runtime token rotate" in hint
+    started = cli("start", "--daemon", env=env)
+    try:
+        assert started.returncode == 0, started
+        assert "shorter than 32 bytes: whoever sees a token can find it by trying" in started.stderr
+    finally:
+        output("stop", "--now", env=env)
+    output("token", "rotate", env=env)
+    secret.chmod(0o644)
+    what, hint = two_lines(cli("start", "--daemon", env=env), 2)
+    assert "is open to others" in what
+    assert "chmod 600" in hint
