@@ -50,6 +50,9 @@ async def serve(boot: Boot) -> None:
     boot.tell("starting workers")
     stop = asyncio.create_task(stops.get())
     up = asyncio.create_task(_until_up(shell))
+    workers = asyncio.create_task(shell.pool_ready.wait())
+    await asyncio.wait([stop, workers], return_when=asyncio.FIRST_COMPLETED)
+    workers.cancel()
     await boot.first_of(stop, up)
     if up.done():
         boot.tell("ready", ready=True)
