@@ -100,6 +100,7 @@ class Sessions:
         self.watchers: list[Watcher] = []
         self.accepted = 0
         self.closed = 0
+        self.refused = 0
         self._begun = 0
         for _ in range(ALIVE):
             self._begin()
@@ -132,9 +133,12 @@ class Sessions:
         for waiting in (self.gate.forwards, self.gate.fetches, self.gate.passed):
             waiting.clear()
         self._quiet()
+        self.gate.core.notes.take(all_of_it=True)
         assert not self.gate.core.sessions
 
     def _quiet(self) -> None:
+        # As the shell does after each turn.
+        self.gate.core.notes.take()
         self.gate.pushes.clear()
         self.gate.beats.clear()
         self.gate.unanswered.clear()
@@ -146,7 +150,13 @@ class Sessions:
             token = self._random.choice([*TOKENS, "wrong"])
             known = TOKENS.get(token) if self._random.random() < 0.3 else None
             watcher = self.gate.try_connect(encoding, address=self._random.choice("ab"), principal=known)
-            assert not isinstance(watcher, Refused), watcher
+            if isinstance(watcher, Refused):
+                # The feed was away for too long, or too many came with a wrong token: it comes again later.
+                self.refused += 1
+                self.gate.feed(self._story.frame())
+                self.gate.tick(1.0)
+                self._quiet()
+                continue
             if self._random.random() < 0.9:
                 watcher.hello(token)
             if watcher.closed is None:
