@@ -24,16 +24,12 @@ from numba import config, njit
 
 from rfm_kernels.formulas import Formula
 from rfm_kernels.intrinsics import (
-    is_run,
     offset,
     ones,
-    pending,
     pointer,
     poll,
     publish,
     trailing_zeros,
-    write_counts,
-    write_inside,
 )
 from rfm_kernels.lanes import vector_code
 from rfm_kernels.layout import (
@@ -50,7 +46,8 @@ from rfm_kernels.layout import (
     VIEW,
     layout,
 )
-from rfm_kernels.vectors import LANES
+from rfm_kernels.vectors import LANES as PART
+from rfm_kernels.vectors import MOST_LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,13 +117,12 @@ SIGNATURE = (
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 INLINE = OPTIONS | {"forceinline": True}
 
-ALL = (1 << LANES) - 1
+PARTS = (1 << PART) - 1
+"""Of a queue, as many are settled at once: that takes more registers than a block of iterations does."""
 QUANTUM_BLOCKS = 256
-"""Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 5–10 µs."""
-LATEST = 2.0**62
+"""Blocks between two polls: 2¹⁵ lane iterations at 16 lanes, 2¹⁷ at 64, 5–10 µs."""
+LATEST = 2**62
 """Beyond the end of any lane, in blocks."""
-MANY = LANES // 2
-"""New pixels from which on they are put into lanes as vectors."""
 PATIENCE = 8
 MOST_PATIENT = 32
 """A lane goes on beyond its end until others end too, for an eighth of all iterations and at most for 32 blocks.
@@ -147,10 +143,11 @@ SAFE = 1.0 - 1e-8
 
 # Names of the formula that is compiled; `build` puts its own in their place.
 _PLACE = layout(Formula(lambda z, _c, _p: z), derivative=False)
-WORDS, STATE, SLOPES = _PLACE.words, _PLACE.state, _PLACE.slopes
-SAVED, CHECK, DUE, END = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.end))
+LANES, WORDS, STATE, SLOPES = _PLACE.lanes, _PLACE.words, _PLACE.state, _PLACE.slopes
+ALL = 0
+"""All lanes, as a word with a sign."""
+SAVED, CHECK, DUE, BASE = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.base))
 QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.new * LANES, _PLACE.scratch * LANES
-BORN, BASE = _PLACE.born * LANES, _PLACE.base * LANES
 COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.counted, _PLACE.smooth, _PLACE.far))
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
 CONVERGES, DEGREE, TRAPPED = False, 2.0, False
@@ -163,18 +160,22 @@ begin: Any = None
 settle: Any = None
 watch: Any = None
 ended: Any = None
-next_end: Any = None
+next_base: Any = None
 line: Any = None
 load_lanes: Any = None
 interior: Any = None
+pending: Any = None
+write_counts: Any = None
+write_inside: Any = None
+is_run: Any = None
 
 # Words of the integers: scalars first, then one a lane or a place.
-QUEUED, READIED, WAITING, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, LIVE, BLOCKS, NEXT_END = range(12)
-PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS = range(12, 20)
-AT, NEW_AT, QUEUE_AT, MARK = range(32, 32 + 4 * LANES, LANES)
+QUEUED, READIED, WAITING, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, BLOCKS, NEXT_END = range(11)
+PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS = range(11, 19)
+AT, NEW_AT, QUEUE_AT, MARK = range(32, 32 + 4 * MOST_LANES, MOST_LANES)
 """The first two stand as `load_lanes` wants them."""
-READY_N, READY_AT = range(32 + 4 * LANES, 32 + 4 * LANES + 2 * READY, READY)
-INTEGERS = 32 + 4 * LANES + 2 * READY
+READY_N, READY_AT = range(32 + 4 * MOST_LANES, 32 + 4 * MOST_LANES + 2 * READY, READY)
+INTEGERS = 32 + 4 * MOST_LANES + 2 * READY
 
 
 class Planes(NamedTuple):
@@ -254,6 +255,9 @@ def _scan(planes: Planes, real: Doubles, word: Words) -> int:
             x = x_first
             y += step
     word[ROW], word[COLUMN] = y, x
+    if found == LANES:
+        # No word is shifted by all its bits.
+        return ALL
     return which or (1 << found) - 1
 
 
@@ -305,8 +309,12 @@ def _write(planes: Planes, real: Doubles, word: Words, queue: int, places: int, 
 @_template(**OPTIONS)
 def _settle(planes: Planes, real: Doubles, word: Words, queue: int, places: int, which: int) -> int:
     """Run the counted block over some pixels of a queue, write those that are done: which are not."""
-    both = settle(real, queue, which, float(word[MAX_ITER]))
-    escaped, spent = both & ALL, (both >> 32) & ALL
+    escaped, spent = 0, 0
+    for part in range(0, LANES, PART):
+        some = (which >> part) & PARTS
+        if some:
+            over, end = settle(real, queue + part, some, float(word[MAX_ITER]))
+            escaped, spent = escaped | (over << part), spent | (end << part)
     word[EXECUTED] += ones(which) * BLOCK
     if escaped:
         _write(planes, real, word, queue, places, escaped)
@@ -349,14 +357,16 @@ def _begin_pixels(planes: Planes, real: Doubles, word: Words) -> bool:
 
 
 @_template(**INLINE)
-def _enqueue(planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: int, at: int) -> None:
+def _enqueue(
+    planes: Planes, real: Doubles, word: Words, state: int, c: int, stride: int, count: float, at: int
+) -> None:
     """Put a pixel into the queue. Its state and c are at these places, each word `stride` after the other."""
     k = word[QUEUED]
     for field in range(STATE):
         real[QUEUE + field * LANES + k] = real[state + field * stride]
     for field in range(2):
         real[QUEUE + (STATE + field) * LANES + k] = real[c + field * stride]
-    real[QUEUE + COUNT + k] = float(count)
+    real[QUEUE + COUNT + k] = count
     word[QUEUE_AT + k] = at
     word[QUEUED] = k + 1
     if k + 1 == LANES:
@@ -364,12 +374,12 @@ def _enqueue(planes: Planes, real: Doubles, word: Words, state: int, c: int, str
 
 
 @_template(**INLINE)
-def _blocks_left(word: Words, count: int) -> int:
-    """Blocks until the time of a pixel is up, and a step more, since nobody has looked at the last one. It may be more
+def _end(word: Words, base: int) -> int:
+    """The block when a pixel's time is up, and a step more, since nobody has looked at the last one. It may be more
     than one: who lives then has not escaped before.
     """
-    left: int = (word[MAX_ITER] - count + BLOCK) // BLOCK
-    return left
+    end: int = (word[MAX_ITER] - base + BLOCK) // BLOCK
+    return end
 
 
 @_template(**INLINE)
@@ -378,44 +388,29 @@ def _load_lane(real: Doubles, word: Words, source: int, stride: int, count: int,
     lane = trailing_zeros(~word[ACTIVE])
     for field in range(STATE + 2):
         real[field * LANES + lane] = real[source + field * stride]
-    blocks = word[BLOCKS]
-    end = blocks + _blocks_left(word, count)
+    base = count - word[BLOCKS] * BLOCK
     real[CHECK + lane] = np.inf
-    real[DUE + lane] = float(blocks + WATCH_BLOCKS)
-    real[BASE + lane] = float(count - blocks * BLOCK)
-    real[END + lane] = float(end)
-    real[BORN + lane] = float(blocks)
+    real[DUE + lane] = float(word[BLOCKS] + WATCH_BLOCKS)
+    real[BASE + lane] = float(base)
     word[AT + lane] = at
-    word[NEXT_END] = min(word[NEXT_END], end)
+    word[NEXT_END] = min(word[NEXT_END], _end(word, base))
     word[ACTIVE] |= 1 << lane
-    word[LIVE] += 1
 
 
 @_template(**INLINE)
 def _load_waiting(real: Doubles, word: Words) -> None:
-    """Put new pixels into free lanes: all whose places are those of such lanes, where these are many."""
+    """Put new pixels into free lanes: all whose places are those of such lanes, where these are half of them."""
     same = word[WAITING] & ~word[ACTIVE]
-    if ones(same) >= MANY:
-        blocks = word[BLOCKS]
-        end = blocks + _blocks_left(word, BLOCK)
-        base, due = float(BLOCK - blocks * BLOCK), float(blocks + WATCH_BLOCKS)
-        load_lanes(real, offset(word, AT), same, float(blocks), base, float(end), due)
-        word[NEXT_END] = min(word[NEXT_END], end)
+    if ones(same) >= LANES // 2:
+        base = BLOCK - word[BLOCKS] * BLOCK
+        load_lanes(real, offset(word, AT), same, float(base), float(word[BLOCKS] + WATCH_BLOCKS))
+        word[NEXT_END] = min(word[NEXT_END], _end(word, base))
         word[ACTIVE] |= same
-        word[LIVE] += ones(same)
         word[WAITING] &= ~same
     else:
         k = trailing_zeros(word[WAITING])
         word[WAITING] &= word[WAITING] - 1
         _load_lane(real, word, NEW + k, LANES, BLOCK, word[NEW_AT + k])
-
-
-@_template(**INLINE)
-def _free_lane(real: Doubles, word: Words, lane: int) -> None:
-    """What a free lane computes is nobody's, and it never seems to be done."""
-    real[END + lane] = np.inf
-    word[ACTIVE] &= ~(1 << lane)
-    word[LIVE] -= 1
 
 
 @_template(**INLINE)
@@ -438,25 +433,25 @@ def _refill(planes: Planes, real: Doubles, word: Words, control: Words) -> bool:
 @_template(**INLINE)
 def _bury(planes: Planes, real: Doubles, word: Words, dead: int) -> None:
     """Queue lanes that seem dead with their state from the start of the block."""
+    # What a free lane computes is nobody's.
+    word[ACTIVE] &= ~dead
+    before = float((word[BLOCKS] - 1) * BLOCK)
     while dead:
         lane = trailing_zeros(dead)
         dead &= dead - 1
-        count = int(real[BASE + lane]) + (word[BLOCKS] - 1) * BLOCK
+        count = real[BASE + lane] + before
         _enqueue(planes, real, word, SAVED + lane, STATE * LANES + lane, LANES, count, word[AT + lane])
-        _free_lane(real, word, lane)
 
 
 @_template(**OPTIONS)
 def _retire(planes: Planes, real: Doubles, word: Words) -> None:
     """Finish lanes whose time is up, and find when to do so again: together with others that end soon after."""
-    over = ended(real, float(word[BLOCKS]))
+    over = ended(real, float(word[MAX_ITER] - word[BLOCKS] * BLOCK)) & word[ACTIVE]
     if over:
         _finish_all(planes, word, AT, over)
-    while over:
-        _free_lane(real, word, trailing_zeros(over))
-        over &= over - 1
-    slack = float(min(word[MAX_ITER] // (PATIENCE * BLOCK), MOST_PATIENT))
-    word[NEXT_END] = int(min(next_end(real, slack), LATEST))
+        word[ACTIVE] &= ~over
+    slack = float(min(word[MAX_ITER] // (PATIENCE * BLOCK), MOST_PATIENT) * BLOCK)
+    word[NEXT_END] = _end(word, int(next_base(real, word[ACTIVE], slack))) if word[ACTIVE] else LATEST
 
 
 @_template(**OPTIONS)
@@ -546,28 +541,30 @@ def _is_in_cycle(real: Doubles, lane: int, span: int, budget: int, left: int) ->
 def _look_for_periods(planes: Planes, real: Doubles, word: Words) -> None:
     """Brent: compare each lane with its checkpoint, which moves on whenever the lane's age doubles."""
     blocks = word[BLOCKS]
-    both = watch(real, float(blocks), NEAR2)
-    near, due = (both >> 32) & word[ACTIVE], both & ALL & word[ACTIVE]
+    near, due = watch(real, float(blocks), NEAR2)
+    near, due = near & word[ACTIVE], due & word[ACTIVE]
     budget = PERIOD_LIMIT
     while near | due:
         lane = trailing_zeros(near | due)
         bit = 1 << lane
         if near & bit:
-            left = (int(real[END + lane]) - blocks) * BLOCK
+            left = word[MAX_ITER] - int(real[BASE + lane]) - blocks * BLOCK
             captured, cost = _is_in_cycle(real, lane, (blocks - word[MARK + lane]) * BLOCK, budget, left)
             if cost <= budget:
                 # Captured, not yet, or never: ask again at the next checkpoint only.
                 real[CHECK + lane] = np.inf
                 budget -= cost
             if captured:
-                _free_lane(real, word, lane)
+                word[ACTIVE] &= ~bit
                 _finish(planes, word, word[AT + lane])
                 due &= ~bit
         if due & bit:
             for field in range(WORDS):
                 real[CHECK + field * LANES + lane] = real[field * LANES + lane]
             word[MARK + lane] = blocks
-            real[DUE + lane] = float(blocks + max(WATCH_BLOCKS, blocks - int(real[BORN + lane])))
+            # Since its first block, wherever it was.
+            age = blocks + int(real[BASE + lane]) // BLOCK - 1
+            real[DUE + lane] = float(blocks + max(WATCH_BLOCKS, age))
         near &= ~bit
         due &= ~bit
 
@@ -609,11 +606,9 @@ def _begin(
     if is_julia:
         for k in range(SLOPES):
             real[INITIAL + WORDS + k * SLOPES + k] = 1.0
-    for lane in range(LANES):
-        real[END + lane] = np.inf
     word[PX0], word[PY0], word[STEP], word[MAX_ITER] = px0, py0, step, max_iter
     word[IS_JULIA], word[TESTS] = is_julia, tests
-    word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, int(LATEST)
+    word[ROW], word[COLUMN], word[NEXT_END] = -py0 % step, -px0 % step, LATEST
     word[FIRST_COLUMN] = word[COLUMN]
     word[IN_RUNS] = in_runs
 
@@ -648,7 +643,7 @@ def _compute(
     told: int = poll(control)
     while told == 0:
         exhausted = _refill(planes, real, word, control)
-        if word[LIVE] == 0:
+        if word[ACTIVE] == 0:
             if exhausted:
                 break
             told = poll(control)
@@ -656,10 +651,9 @@ def _compute(
         limit_blocks = min(word[NEXT_END] - word[BLOCKS], QUANTUM_BLOCKS)
         if watches:
             limit_blocks = min(limit_blocks, next_watch - word[BLOCKS])
-        result = advance(real, limit_blocks, safe)
-        word[BLOCKS] += result >> 32
-        word[EXECUTED] += (result >> 32) * BLOCK * word[LIVE]
-        dead = result & ALL
+        blocks, dead = advance(real, word[ACTIVE], limit_blocks, safe)
+        word[BLOCKS] += blocks
+        word[EXECUTED] += blocks * BLOCK * ones(word[ACTIVE])
         if dead:
             _bury(planes, real, word, dead)
         if word[BLOCKS] >= word[NEXT_END]:
@@ -684,14 +678,11 @@ def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
     rows = {"COUNT": "counted", "DISTANCE": "far"}
-    rows |= {
-        row.upper(): row
-        for row in ("saved", "check", "due", "end", "born", "base", "new", "queue", "smooth", "scratch")
-    }
-    meanings: dict[str, Any] = {name: getattr(place, row) * LANES for name, row in rows.items()}
-    meanings |= {
-        name: getattr(place, name.lower()) for name in ("WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS")
-    }
+    rows |= {row.upper(): row for row in ("saved", "check", "due", "base", "new", "queue", "smooth", "scratch")}
+    meanings: dict[str, Any] = {name: getattr(place, row) * place.lanes for name, row in rows.items()}
+    fields = "LANES", "WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS"
+    meanings |= {name: getattr(place, name.lower()) for name in fields}
+    meanings |= {"ALL": (1 << place.lanes) - 1 if place.lanes < 64 else -1}
     meanings |= {"CONVERGES": formula.converges, "DEGREE": formula.degree, "TRAPPED": formula.trapped}
     meanings |= {"PROVES": formula.proves, "NEAR2": 1e-14 if formula.proves else 0.0}
     return meanings | vector_code(formula, place) | {"DOUBLES": place.doubles}

@@ -1,4 +1,5 @@
-"""What jitted code does that Numba has no word for: atomic words, pointers, bits, and LANES pixels of a row at once.
+"""What jitted code does that Numba has no word for: atomic words, pointers, bits, and pixels of a row, as many at
+once as there are lanes.
 
 With NUMBA_DISABLE_JIT=1 they are plain Python, so that coverage can be taken.
 """
@@ -6,6 +7,7 @@ With NUMBA_DISABLE_JIT=1 they are plain Python, so that coverage can be taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,31 +21,25 @@ from rfm_kernels.vectors import (
     F64,
     I32,
     I64,
-    IVEC,
-    LANES,
-    VEC,
     bits,
     broadcast,
     chosen,
     constant,
     data_of,
     load,
-    whole_row,
+    vector,
 )
 
 __all__ = [
     "compiled",
-    "is_run",
     "mask_of",
     "offset",
     "ones",
-    "pending",
+    "over_row",
     "pointer",
     "poll",
     "publish",
     "trailing_zeros",
-    "write_counts",
-    "write_inside",
 ]
 
 Emit = Callable[[Any, Any, Any, Any], Any]
@@ -102,60 +98,60 @@ def _emit_trailing_zeros(_context: Any, builder: Any, _signature: Any, args: Any
     return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
 
-def _emit_is_run(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+def _emit_is_run(lanes: int, _context: Any, builder: Any, _signature: Any, args: Any) -> Any:
     """Whether the pixels at some places are in a row of the frame, as far apart as these places."""
     places, which = args
     first = builder.cttz(which, ir.Constant(ir.IntType(1), 1))
     origin = builder.sub(builder.load(builder.gep(places, [first]), align=8), first)
-    expected = builder.add(broadcast(builder, origin), ir.Constant(IVEC, list(range(LANES))))
-    other = builder.icmp_signed("!=", builder.load(whole_row(builder, places), align=8), expected)
+    expected = builder.add(broadcast(builder, origin, lanes), ir.Constant(vector(I64, lanes), list(range(lanes))))
+    other = builder.icmp_signed("!=", load(builder, places, lanes), expected)
     strangers = builder.and_(bits(builder, other), which)
     return builder.zext(builder.icmp_unsigned("==", strangers, ir.Constant(I64, 0)), I64)
 
 
-def _emit_pending(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """Which of LANES counts in a row are of pixels to compute."""
-    found = builder.load(_run(context, builder, signature, args, 0, I32), align=4)
-    return bits(builder, builder.icmp_signed("==", found, ir.Constant(found.type, [PENDING] * LANES)))
+def _emit_pending(lanes: int, context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Which of `lanes` counts in a row are of pixels to compute."""
+    found = builder.load(_run(context, builder, signature, args, 0, vector(I32, lanes)), align=4)
+    return bits(builder, builder.icmp_signed("==", found, ir.Constant(found.type, [PENDING] * lanes)))
 
 
-def _emit_write_counts(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """Counts and fractions of some of LANES pixels in a row; the sum of these counts."""
-    count, smooth = (load(builder, builder.gep(args[4], [args[k]]), 0) for k in (5, 6))
-    mask = chosen(builder, args[7])
-    counts = builder.fptosi(count, ir.VectorType(I32, LANES))
-    fractions = builder.fptrunc(smooth, ir.VectorType(F32, LANES))
-    _masked_store(builder, fractions, _run(context, builder, signature, args, 1, F32), mask)
-    _masked_store(builder, counts, _run(context, builder, signature, args, 0, I32), mask)
-    # The sum is exact: 32 counts below 2³¹.
-    counted = builder.select(mask, count, constant(0.0))
+def _emit_write_counts(lanes: int, context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Counts and fractions of some of `lanes` pixels in a row; the sum of these counts."""
+    count, smooth = (load(builder, builder.gep(args[4], [args[k]]), lanes) for k in (5, 6))
+    mask = chosen(builder, args[7], lanes)
+    counts = builder.fptosi(count, vector(I32, lanes))
+    fractions = builder.fptrunc(smooth, vector(F32, lanes))
+    _masked_store(builder, fractions, _run(context, builder, signature, args, 1, fractions.type), mask)
+    _masked_store(builder, counts, _run(context, builder, signature, args, 0, counts.type), mask)
+    # The sum is exact: 64 counts below 2³¹.
+    counted = builder.select(mask, count, constant(0.0, lanes))
     total = builder.module.declare_intrinsic(
-        f"llvm.vector.reduce.fadd.v{LANES}f64", fnty=ir.FunctionType(F64, [F64, VEC])
+        f"llvm.vector.reduce.fadd.v{lanes}f64", fnty=ir.FunctionType(F64, [F64, count.type])
     )
     return builder.fptosi(builder.call(total, [ir.Constant(F64, 0.0), counted], fastmath=("reassoc",)), I64)
 
 
-def _emit_write_inside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """Some of LANES pixels in a row do not escape."""
-    mask = chosen(builder, args[4])
-    nothing = ir.Constant(ir.VectorType(F32, LANES), [0.0] * LANES)
-    _masked_store(builder, nothing, _run(context, builder, signature, args, 1, F32), mask)
-    inside = ir.Constant(ir.VectorType(I32, LANES), [NOT_ESCAPED] * LANES)
-    _masked_store(builder, inside, _run(context, builder, signature, args, 0, I32), mask)
+def _emit_write_inside(lanes: int, context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Some of `lanes` pixels in a row do not escape."""
+    mask = chosen(builder, args[4], lanes)
+    nothing = ir.Constant(vector(F32, lanes), [0.0] * lanes)
+    _masked_store(builder, nothing, _run(context, builder, signature, args, 1, nothing.type), mask)
+    inside = ir.Constant(vector(I32, lanes), [NOT_ESCAPED] * lanes)
+    _masked_store(builder, inside, _run(context, builder, signature, args, 0, inside.type), mask)
     return context.get_dummy_value()
 
 
 def _run(context: Any, builder: Any, signature: Any, args: Any, which: int, kind: Any) -> Any:
-    """Where LANES items of array `which` begin; the arguments 2 and 3 are the row and the first column."""
+    """Where items of array `which` begin; the arguments 2 and 3 are the row and the first column."""
     array_type = signature.args[which]
     array = context.make_array(array_type)(context, builder, args[which])
     item = cgutils.get_item_pointer(context, builder, array_type, array, [args[2], args[3]])
-    return builder.bitcast(item, ir.VectorType(kind, LANES).as_pointer())
+    return builder.bitcast(item, kind.as_pointer())
 
 
 def _masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
     kind, letter = value.type, "i32" if value.type.element == I32 else "f32"
-    name = f"llvm.masked.store.v{LANES}{letter}.p0v{LANES}{letter}"
+    name = f"llvm.masked.store.v{kind.count}{letter}.p0v{kind.count}{letter}"
     arguments = [kind, pointer.type, I32, mask.type]
     function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(ir.VoidType(), arguments))
     builder.call(function, [value, pointer, ir.Constant(I32, 4), mask])
@@ -176,28 +172,29 @@ def _plain_publish(counters: Any, index: int, value: int) -> None:
     counters[index] = value
 
 
-def _plain_pending(n: Any, _nf: Any, y: int, x: int) -> int:
-    return mask_of(n[y, x : x + LANES] == PENDING)
+def _plain_pending(lanes: int, n: Any, _nf: Any, y: int, x: int) -> int:
+    return mask_of(n[y, x : x + lanes] == PENDING)
 
 
-def _plain_write_counts(n: Any, nf: Any, y: int, x: int, work: Any, count: int, smooth: int, mask: int) -> int:
+def _plain_write_counts(
+    lanes: int, n: Any, nf: Any, y: int, x: int, work: Any, count: int, smooth: int, mask: int
+) -> int:
     total = 0
-    for lane in range(LANES):
+    for lane in range(lanes):
         if (mask >> lane) & 1:
             nf[y, x + lane], n[y, x + lane] = work[smooth + lane], int(work[count + lane])
             total += int(work[count + lane])
     return total
 
 
-def _plain_write_inside(n: Any, nf: Any, y: int, x: int, mask: int) -> None:
-    for lane in range(LANES):
+def _plain_write_inside(lanes: int, n: Any, nf: Any, y: int, x: int, mask: int) -> None:
+    for lane in range(lanes):
         if (mask >> lane) & 1:
             nf[y, x + lane], n[y, x + lane] = 0.0, NOT_ESCAPED
 
 
-def _plain_is_run(places: Any, which: int) -> int:
-    lanes = [lane for lane in range(LANES) if (which >> lane) & 1]
-    return int(len({int(places[lane]) - lane for lane in lanes}) == 1)
+def _plain_is_run(lanes: int, places: Any, which: int) -> int:
+    return int(len({int(places[lane]) - lane for lane in range(lanes) if (which >> lane) & 1}) == 1)
 
 
 def _plain_pointer(array: Any) -> Any:
@@ -220,14 +217,27 @@ def _plain_trailing_zeros(word: int) -> int:
 
 
 poll = compiled(_emit_poll, types.int64, "w", _plain_poll)
-pending = compiled(_emit_pending, types.int64, "nsii", _plain_pending)
-write_counts = compiled(_emit_write_counts, types.int64, "nsiipiii", _plain_write_counts)
-write_inside = compiled(_emit_write_inside, types.void, "nsiii", _plain_write_inside)
-is_run = compiled(_emit_is_run, types.int64, "qi", _plain_is_run)
 offset = compiled(_emit_offset, types.CPointer(types.int64), "qi", _plain_offset)
 ones = compiled(_emit_ones, types.int64, "i", _plain_ones)
 trailing_zeros = compiled(_emit_trailing_zeros, types.int64, "i", _plain_trailing_zeros)
 publish = compiled(_emit_publish, types.void, "wii", _plain_publish)
+
+
+def over_row(lanes: int) -> dict[str, Any]:
+    """The functions over as many pixels of a row as there are lanes, by name."""
+
+    def of_lanes(emit: Callable[..., Any], result: Any, arguments: str, plain: Callable[..., Any]) -> Any:
+        def emit_row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit(lanes, context, builder, signature, args)
+
+        return compiled(emit_row, result, arguments, partial(plain, lanes))
+
+    return {
+        "pending": of_lanes(_emit_pending, types.int64, "nsii", _plain_pending),
+        "write_counts": of_lanes(_emit_write_counts, types.int64, "nsiipiii", _plain_write_counts),
+        "write_inside": of_lanes(_emit_write_inside, types.void, "nsiii", _plain_write_inside),
+        "is_run": of_lanes(_emit_is_run, types.int64, "qi", _plain_is_run),
+    }
 
 
 def _pointers() -> Any:

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rfm_kernels.formulas import Formula
-from rfm_kernels.intrinsics import Emit, compiled
+from rfm_kernels.intrinsics import Emit, compiled, over_row
 from rfm_kernels.layout import (
     BLOCK,
     DEGREE_SCALE,
@@ -34,7 +34,7 @@ from rfm_kernels.vectors import (
     F64,
     I64,
     LANES,
-    VEC,
+    MOST_LANES,
     Register,
     bits,
     broadcast,
@@ -44,7 +44,7 @@ from rfm_kernels.vectors import (
     log2,
     ramp,
     store,
-    whole_row,
+    vector,
 )
 
 __all__ = ["scalar_code", "vector_code"]
@@ -55,17 +55,41 @@ class _Code:
 
     def __init__(self, formula: Formula, place: Layout, builder: Any, args: Any) -> None:
         self.formula, self.place, self.builder, self.args = formula, place, builder, args
-        self.data = args[0]
+        self.data, self.width = args[0], place.lanes
 
     def rows(self, first: int, count: int) -> list[Register]:
         return [self.row(first + k) for k in range(count)]
 
     def row(self, number: int) -> Register:
-        return Register(self.builder, load(self.builder, self.data, number))
+        return Register(self.builder, load(self.builder, self.at(number), self.width))
+
+    def put(self, number: int, value: Any) -> None:
+        """Write a row."""
+        store(self.builder, self.at(number), value)
+
+    def at(self, number: int) -> Any:
+        """Where a row begins."""
+        return self.builder.gep(self.data, [ir.Constant(I64, number * self.place.lanes)])
+
+    def chosen(self, word: Any) -> Any:
+        """Bits of a word as a condition of every lane."""
+        return chosen(self.builder, word, self.width)
 
     def constant(self, number: int) -> Register:
         at = self.builder.gep(self.data, [ir.Constant(I64, self.place.constants + number)])
-        return Register(self.builder, broadcast(self.builder, self.builder.load(at, align=8)))
+        return self.all_of(self.builder.load(at, align=8))
+
+    def all_of(self, scalar: Any) -> Register:
+        """One number in every lane."""
+        return Register(self.builder, broadcast(self.builder, scalar, self.width))
+
+    def whole(self, value: float) -> Register:
+        """The same number in every lane."""
+        return Register(self.builder, constant(value, self.width))
+
+    def none(self) -> Any:
+        """A condition that holds in no lane."""
+        return ir.Constant(vector(ir.IntType(1), self.width), None)
 
     def parameters(self) -> list[Register]:
         return [self.constant(PARAMETERS + k) for k in range(self.formula.parameters)]
@@ -75,7 +99,7 @@ class _Code:
 
     def stepped(self, state: Sequence[Any], c: Sequence[Any], p: Sequence[Any], seed: Any) -> list[Any]:
         new = stepped(self.formula, self.place, state, c, p, seed)
-        zero = Register(self.builder, constant(0.0))
+        zero = self.whole(0.0)
         return [zero if isinstance(value, int) else value for value in new]
 
     def size(self, state: Sequence[Any]) -> Any:
@@ -93,27 +117,27 @@ class _Code:
     def is_lost(self, size: Any) -> Any:
         """Whether a formula that converges has left the plane: its step divided by zero, and there is no way back."""
         if not self.formula.converges:
-            return ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
+            return self.none()
         return self.builder.fcmp_unordered("uno", size.value, size.value)
 
 
 def _emit_advance(code: _Code) -> Any:
-    """Blocks until a lane seems to be done, or `limit` of them: (blocks << 32) | lanes."""
+    """Blocks until one of some lanes seems to be done, or `limit` of them: how many, and which lanes."""
     builder, place = code.builder, code.place
-    limit, safe = code.args[1], Register(builder, broadcast(builder, code.args[2]))
+    which, limit, safe = code.args[1], code.args[2], code.all_of(code.args[3])
     c, p, seed = code.rows(place.state, 2), code.parameters(), code.seed()
     state0 = code.rows(0, place.state)
-    # What free lanes compute is nobody's.
-    taken = builder.fcmp_ordered("<", code.row(place.end).value, constant(float("inf")))
     before = builder.block
     loop, done = builder.append_basic_block("blocks"), builder.append_basic_block("done")
     builder.branch(loop)
     builder.position_at_end(loop)
-    phis, count = [builder.phi(VEC) for _ in state0], builder.phi(I64)
+    phis, count = [builder.phi(one.value.type) for one in state0], builder.phi(I64)
     for k, phi in enumerate(phis):
-        store(builder, code.data, place.saved + k, phi)
+        code.put(place.saved + k, phi)
+    # Else LLVM keeps them in registers until the loop ends, and has none left.
+    builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
     state: list[Any] = [Register(builder, phi) for phi in phis]
-    over = ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
+    over = code.none()
     # A step of z² + c adds more than it multiplies, and most CPUs have as many units for the one as for the other.
     # LLVM would make an addition of 2·x again if it knew the 2.
     two = code.constant(TWO).value
@@ -126,7 +150,7 @@ def _emit_advance(code: _Code) -> Any:
         if code.formula.converges:
             # What has come to rest may be moved on: each step is looked at.
             over = builder.or_(over, code.over(code.size(state), safe))
-    bad = bits(builder, builder.and_(over, taken))
+    bad = builder.and_(bits(builder, over), which)
     new_count = builder.add(count, ir.Constant(I64, 1))
     quiet = builder.icmp_unsigned("==", bad, ir.Constant(I64, 0))
     more = builder.and_(quiet, builder.icmp_signed("<", new_count, limit))
@@ -138,8 +162,8 @@ def _emit_advance(code: _Code) -> Any:
     builder.cbranch(more, loop, done)
     builder.position_at_end(done)
     for k, value in enumerate(state):
-        store(builder, code.data, k, value.value)
-    return builder.or_(builder.shl(new_count, ir.Constant(I64, 32)), bad)
+        code.put(k, value.value)
+    return new_count, bad
 
 
 def _emit_begin(code: _Code) -> None:
@@ -148,31 +172,32 @@ def _emit_begin(code: _Code) -> None:
     column, row = code.rows(place.scratch, 2)
     re0, im0, xx, xy, yx, yy, julia_re, julia_im = (code.constant(VIEW + k) for k in range(8))
     pixel = re0 + (xx * column + xy * row), im0 + (yx * column + yy * row)
-    is_julia = builder.fcmp_ordered("==", code.constant(SEED).value, constant(0.0))
+    is_julia = builder.fcmp_ordered("==", code.constant(SEED).value, code.whole(0.0).value)
     for k, of_julia in enumerate((julia_re, julia_im)):
         moving = builder.select(is_julia, of_julia.value, pixel[k].value)
-        store(builder, code.data, place.new + place.state + k, moving)
+        code.put(place.new + place.state + k, moving)
     for k in range(place.state):
-        first = broadcast(builder, builder.load(builder.gep(code.data, [ir.Constant(I64, place.initial + k)])))
+        at = builder.gep(code.data, [ir.Constant(I64, place.initial + k)])
+        first = code.all_of(builder.load(at)).value
         if k < 2:
             first = builder.select(is_julia, pixel[k].value, first)
-        store(builder, code.data, place.new + k, first)
-    store(builder, code.data, place.new + place.counted, constant(0.0))
+        code.put(place.new + k, first)
+    code.put(place.new + place.counted, code.whole(0.0).value)
 
 
 def _emit_settle(code: _Code) -> Any:
-    """The last block again of some of a queue, or their first, counted: (lanes that never end << 32) | lanes done.
+    """The last block again of some of a queue, or their first, counted: lanes done, lanes that never end.
 
-    Their time is up, or they are lost.
+    The latter's time is up, or they are lost.
     """
-    builder, place = code.builder, code.place
+    builder, place, code.width = code.builder, code.place, LANES
     limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
     p, seed = code.parameters(), code.seed()
     code.data = builder.gep(code.data, [code.args[1]])
     state, c = code.rows(0, place.state), code.rows(place.state, 2)
     count = code.row(place.counted)
     last, before = limit, limit
-    going = chosen(builder, code.args[2])
+    going = which = code.chosen(code.args[2])
 
     def where(condition: Any, one: Register, other: Register) -> Register:
         return Register(builder, builder.select(condition, one.value, other.value))
@@ -192,24 +217,24 @@ def _emit_settle(code: _Code) -> Any:
         new = code.stepped(state, c, p, seed)
         # Without slopes nobody asks for the last z, and a state that goes on comes to the end of the block.
         state = [where(going, one, old) for one, old in zip(new, state, strict=True)] if place.slopes else new
-        count += where(going, Register(builder, constant(1.0)), Register(builder, constant(0.0)))
+        count += where(going, code.whole(1.0), code.whole(0.0))
     last = where(going, code.size(state), last)
     late = [builder.block, *state, last, before, count]
     builder.branch(end)
     builder.position_at_end(end)
-    merged = [Register(builder, builder.phi(VEC)) for _ in late[1:]]
+    merged = [Register(builder, builder.phi(limit.value.type)) for _ in late[1:]]
     for block, *values in (early, late):
         for phi, value in zip(merged, values, strict=True):
             phi.value.add_incoming(value.value, block)
     *state, last, before, count = merged
-    max_iter = broadcast(builder, code.args[3])
+    max_iter = code.all_of(code.args[3])
     size, lost = last, code.is_lost(last)
     over = builder.and_(code.over(last, limit), builder.not_(lost))
     # It may have run past its end, and escaped there.
-    over = builder.and_(over, builder.fcmp_ordered("<=", count.value, max_iter))
+    over = builder.and_(over, builder.fcmp_ordered("<=", count.value, max_iter.value))
 
     def log2_of(value: Register, elsewhere: float) -> Register:
-        return Register(builder, log2(builder, builder.select(over, value.value, constant(elsewhere))))
+        return Register(builder, log2(builder, builder.select(over, value.value, code.whole(elsewhere).value)))
 
     if code.formula.converges:
         # Between the last step that was too long and the first that was not, on a logarithmic scale: continuous
@@ -218,73 +243,75 @@ def _emit_settle(code: _Code) -> Any:
         smooth = log_size / log2_of(before / size, 2.0)
     else:
         log_size = log2_of(size, 4.0)
-        ratio = builder.select(over, (log_size * scale).value, constant(1.0))
+        ratio = builder.select(over, (log_size * scale).value, code.whole(1.0).value)
         smooth = 1.0 - Register(builder, log2(builder, ratio)) * degree_scale
     for k, value in enumerate(state):
-        store(builder, code.data, k, value.value)
-    store(builder, code.data, place.counted, count.value)
-    store(builder, code.data, place.smooth, smooth.value)
+        code.put(k, value.value)
+    code.put(place.counted, count.value)
+    code.put(place.smooth, smooth.value)
     if place.slopes:
         for k, part in enumerate(away(place, state, log_size, size)):
-            store(builder, code.data, place.far + k, part.value)
-    spent = builder.or_(lost, builder.fcmp_ordered(">=", count.value, max_iter))
-    spent = builder.and_(builder.and_(spent, builder.not_(over)), chosen(builder, code.args[2]))
-    return builder.or_(builder.shl(bits(builder, spent), ir.Constant(I64, 32)), bits(builder, over))
+            code.put(place.far + k, part.value)
+    spent = builder.or_(lost, builder.fcmp_ordered(">=", count.value, max_iter.value))
+    spent = builder.and_(builder.and_(spent, builder.not_(over)), which)
+    return bits(builder, over), bits(builder, spent)
 
 
 def _emit_watch(code: _Code) -> Any:
-    """(lanes near their checkpoint << 32) | lanes whose next checkpoint is due."""
+    """Lanes near their checkpoint, lanes whose next checkpoint is due."""
     builder, place = code.builder, code.place
-    tick, near2 = broadcast(builder, code.args[1]), broadcast(builder, code.args[2])
+    tick, near2 = code.all_of(code.args[1]).value, code.all_of(code.args[2]).value
     apart = None
     for k in range(place.words):
         difference = code.row(k) - code.row(place.check + k)
         apart = difference * difference if apart is None else apart + difference * difference
     near = bits(builder, builder.fcmp_ordered("<=", (apart or code.row(0)).value, near2))
     due = bits(builder, builder.fcmp_ordered("<=", code.row(place.due).value, tick))
-    return builder.or_(builder.shl(near, ir.Constant(I64, 32)), due)
+    return near, due
 
 
 def _emit_ended(code: _Code) -> Any:
-    """Lanes whose last block was before."""
-    ended = code.builder.fcmp_ordered("<=", code.row(code.place.end).value, broadcast(code.builder, code.args[1]))
+    """Lanes whose `base` is greater: their time is up."""
+    ended = code.builder.fcmp_ordered(">", code.row(code.place.base).value, code.all_of(code.args[1]).value)
     return bits(code.builder, ended)
 
 
-def _emit_next_end(code: _Code) -> Any:
-    """The last end of a lane that is at most `slack` after the first."""
-    builder, ends = code.builder, code.row(code.place.end)
+def _emit_next_base(code: _Code) -> Any:
+    """The least `base` of some lanes that is at most `slack` below the greatest; that one belongs to who ends first."""
+    builder, which = code.builder, code.chosen(code.args[1])
+    bases = builder.select(which, code.row(code.place.base).value, code.whole(-float("inf")).value)
 
     def extreme(kind: str, values: Any) -> Any:
-        name = f"llvm.vector.reduce.{kind}.v{LANES}f64"
-        function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(F64, [VEC]))
+        name = f"llvm.vector.reduce.{kind}.v{code.width}f64"
+        function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(F64, [values.type]))
         return builder.call(function, [values], fastmath=("nnan",))
 
-    latest = broadcast(builder, builder.fadd(extreme("fmin", ends.value), code.args[1]))
-    soon = builder.fcmp_ordered("<=", ends.value, latest)
-    return extreme("fmax", builder.select(soon, ends.value, constant(0.0)))
+    least = code.all_of(builder.fsub(extreme("fmax", bases), code.args[2])).value
+    soon = builder.fcmp_ordered(">=", bases, least)
+    return extreme("fmin", builder.select(soon, bases, code.whole(float("inf")).value))
 
 
 def _emit_load_lanes(code: _Code) -> None:
     """Lanes take the new pixels at the same places."""
     builder, place = code.builder, code.place
-    _, places, mask, block, base, end, due = code.args
-    mask = chosen(builder, mask)
-    rows = [(k, load(builder, code.data, place.new + k)) for k in range(place.state + 2)]
-    rows += [(place.check, constant(float("inf")))]
-    numbers = ((place.due, due), (place.end, end), (place.born, block), (place.base, base))
-    rows += [(row, broadcast(builder, number)) for row, number in numbers]
+    _, places, mask, base, due = code.args
+    mask = code.chosen(mask)
+    rows = [(k, code.row(place.new + k)) for k in range(place.state + 2)]
+    rows += [(place.check, code.whole(float("inf")))]
+    numbers = (place.due, due), (place.base, base)
+    rows += [(row, code.all_of(number)) for row, number in numbers]
     for row, value in rows:
-        store(builder, code.data, row, builder.select(mask, value, load(builder, code.data, row)))
-    at, new_at = (whole_row(builder, builder.gep(places, [ir.Constant(I64, k * LANES)])) for k in range(2))
-    builder.store(builder.select(mask, builder.load(new_at, align=8), builder.load(at, align=8)), at, align=8)
+        code.put(row, builder.select(mask, value.value, code.row(row).value))
+    new_places = builder.gep(places, [ir.Constant(I64, MOST_LANES)])
+    at, new_at = (load(builder, words, code.width) for words in (places, new_places))
+    store(builder, places, builder.select(mask, new_at, at))
 
 
 def _emit_line(code: _Code) -> None:
-    """New pixels: LANES in a row from a place in the frame on."""
+    """New pixels: as many in a row as there are lanes, from a place in the frame on."""
     builder, place = code.builder, code.place
-    store(builder, code.data, place.scratch, builder.fadd(broadcast(builder, code.args[1]), ramp()))
-    store(builder, code.data, place.scratch + 1, broadcast(builder, code.args[2]))
+    code.put(place.scratch, builder.fadd(code.all_of(code.args[1]).value, ramp(code.width)))
+    code.put(place.scratch + 1, code.all_of(code.args[2]).value)
 
 
 def _emit_interior(code: _Code) -> Any:
@@ -298,7 +325,7 @@ def _emit_interior(code: _Code) -> Any:
     in_cardioid = builder.fcmp_ordered("<", cardioid.value, (y2 * 0.25).value)
     right = x + 1.0
     disc = right * right + y2 + 1e-13
-    in_disc = builder.fcmp_ordered("<", disc.value, constant(0.0625))
+    in_disc = builder.fcmp_ordered("<", disc.value, code.whole(0.0625).value)
     return bits(builder, builder.or_(in_cardioid, in_disc))
 
 
@@ -309,21 +336,23 @@ def vector_code(formula: Formula, place: Layout) -> dict[str, Any]:
     """The functions of a formula by name. The first argument of each is a `pointer` to the workspace."""
 
     def coded(write: Callable[[_Code], Any]) -> Emit:
-        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             result = write(_Code(formula, place, builder, args))
+            if isinstance(result, tuple):
+                return context.make_tuple(builder, signature.return_type, result)
             return context.get_dummy_value() if result is None else result
 
         return emit
 
-    plain = PlainLanes(formula, place)
-    return {
-        "advance": compiled(coded(_emit_advance), types.int64, "pif", plain.advance),
+    plain, two_words = PlainLanes(formula, place), types.UniTuple(types.int64, 2)
+    return over_row(place.lanes) | {
+        "advance": compiled(coded(_emit_advance), two_words, "piif", plain.advance),
         "begin": compiled(coded(_emit_begin), types.void, "p", plain.begin),
-        "settle": compiled(coded(_emit_settle), types.int64, "piif", plain.settle),
-        "watch": compiled(coded(_emit_watch), types.int64, "pff", plain.watch),
+        "settle": compiled(coded(_emit_settle), two_words, "piif", plain.settle),
+        "watch": compiled(coded(_emit_watch), two_words, "pff", plain.watch),
         "ended": compiled(coded(_emit_ended), types.int64, "pf", plain.ended),
-        "next_end": compiled(coded(_emit_next_end), types.float64, "pf", plain.next_end),
-        "load_lanes": compiled(coded(_emit_load_lanes), types.void, "pqiffff", plain.load_lanes),
+        "next_base": compiled(coded(_emit_next_base), types.float64, "pif", plain.next_base),
+        "load_lanes": compiled(coded(_emit_load_lanes), types.void, "pqiff", plain.load_lanes),
         "line": compiled(coded(_emit_line), types.void, "pff", plain.line),
         "interior": compiled(coded(_emit_interior), types.int64, "p", plain.interior),
     }

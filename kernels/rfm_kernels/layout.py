@@ -13,7 +13,7 @@ import numpy as np
 
 from rfm_kernels.duals import Dual
 from rfm_kernels.formulas import Formula
-from rfm_kernels.vectors import LANES
+from rfm_kernels.vectors import LANES, MOST_LANES
 
 __all__ = [
     "BLOCK",
@@ -44,29 +44,28 @@ NOT_ESCAPED = -1
 
 MOST_PARAMETERS = 72
 
-READY = 4 * LANES
+READY = 4 * MOST_LANES
 """A pixel is in a lane, in the queue, ready or waiting, and new ones are taken only when none is ready or waiting."""
 
 
 class Layout(NamedTuple):
-    """Rows of LANES doubles, then what is not one a lane.
+    """Rows of `lanes` doubles, then what is not one a lane.
 
     words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
-    the start of the block, z at the checkpoint, the blocks of the next checkpoint (`due`), of the end (infinite of a
-    free lane) and of the beginning (`born`), the count that it would have had when the block was 0 (`base`).
+    the start of the block, z at the checkpoint, the block of the next checkpoint (`due`), the count that it would have
+    had when the block was 0 (`base`).
     Then two queues, of pixels from the pool and of new ones: state, c, and from the queue's first row on
     `counted`, `smooth` and `far`: iterations done, smooth fraction, distance. scratch: x y of pixels.
     stack, initial, constants, doubles are offsets: of ready pixels, of a pixel's first state, of constants, of the end.
     """
 
+    lanes: int
     words: int
     state: int
     slopes: int
     saved: int
     check: int
     due: int
-    end: int
-    born: int
     base: int
     queue: int
     new: int
@@ -92,21 +91,23 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     """Where what stands."""
     slopes = 0 if not derivative else 1 if formula.holomorphic else 2
     state = formula.words * (1 + slopes)
+    # c may stay in memory; a longer state would go there and back in each step.
+    lanes = MOST_LANES if state == 2 else LANES
     saved = state + 2
     check = saved + state
     due = check + formula.words
-    queue = due + 4
+    queue = due + 2
     counted = state + 2
     new = queue + counted + 4
     scratch = new + counted + 4
-    stack = (scratch + 2) * LANES
+    stack = (scratch + 2) * lanes
     initial = stack + (state + 2) * READY
     constants = initial + state
     doubles = constants + PARAMETERS + MOST_PARAMETERS
     return Layout(
-        words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, end=due + 1, born=due + 2,
-        base=due + 3, queue=queue, new=new, counted=counted, smooth=counted + 1, far=counted + 2,
-        scratch=scratch, stack=stack, initial=initial, constants=constants, doubles=doubles,
+        lanes=lanes, words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, base=due + 1,
+        queue=queue, new=new, counted=counted, smooth=counted + 1, far=counted + 2, scratch=scratch,
+        stack=stack, initial=initial, constants=constants, doubles=doubles,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rfm_kernels.formulas import Formula
 from rfm_kernels.intrinsics import mask_of
 from rfm_kernels.layout import BLOCK, DEGREE_SCALE, LIMIT, PARAMETERS, SCALE, SEED, VIEW, Layout, away, stepped
-from rfm_kernels.vectors import LANES
+from rfm_kernels.vectors import MOST_LANES
 
 __all__ = ["PlainLanes"]
 
@@ -18,10 +18,10 @@ class PlainLanes:
     """The same in NumPy."""
 
     def __init__(self, formula: Formula, place: Layout) -> None:
-        self.formula, self.place = formula, place
+        self.formula, self.place, self.lanes = formula, place, place.lanes
 
     def rows(self, work: Any, first: int, count: int) -> Any:
-        return work[first * LANES : (first + count) * LANES].reshape(count, LANES)
+        return work[first * self.lanes : (first + count) * self.lanes].reshape(count, self.lanes)
 
     def stepped(self, constants: Any, state: Any, c: Any) -> Any:
         p = constants[PARAMETERS : PARAMETERS + self.formula.parameters]
@@ -36,23 +36,23 @@ class PlainLanes:
     def over(self, size: Any, limit: float) -> Any:
         return ~(size >= limit) if self.formula.converges else ~(size <= limit)
 
-    def advance(self, work: Any, limit: int, safe: float) -> int:
+    def advance(self, work: Any, which: int, limit: int, safe: float) -> tuple[int, int]:
         place = self.place
         pool, c = self.rows(work, 0, place.state), self.rows(work, place.state, 2)
         count, bad = 0, 0
         with np.errstate(all="ignore"):
             while count < limit and not bad:
                 self.rows(work, place.saved, place.state)[:] = pool
-                over = np.zeros(LANES, bool)
+                over = np.zeros(self.lanes, bool)
                 for k in range(BLOCK):
                     if k == BLOCK - 1 and not self.formula.converges:
                         over = self.over(self.size(pool), safe)
                     pool[:] = self.stepped(work[place.constants :], pool, c)
                     if self.formula.converges:
                         over = over | self.over(self.size(pool), safe)
-                bad = mask_of(over & np.isfinite(self.rows(work, place.end, 1)[0]))
+                bad = mask_of(over) & which
                 count += 1
-        return (count << 32) | bad
+        return count, bad
 
     def begin(self, work: Any) -> None:
         place, constants = self.place, work[self.place.constants :]
@@ -68,13 +68,13 @@ class PlainLanes:
             moving[:] = pixel
         self.rows(work, place.new + place.counted, 1)[:] = 0.0
 
-    def settle(self, work: Any, queue: int, which: int, max_iter: float) -> int:
+    def settle(self, work: Any, queue: int, which: int, max_iter: float) -> tuple[int, int]:
         place, constants = self.place, work[self.place.constants :]
         work = work[queue:]
         state, c = self.rows(work, 0, place.state), self.rows(work, place.state, 2)
         count = self.rows(work, place.counted, 1)[0]
-        before = np.full(LANES, constants[LIMIT])
-        chosen = np.array([(which >> lane) & 1 for lane in range(LANES)], bool)
+        before = np.full(self.lanes, constants[LIMIT])
+        chosen = np.array([(which >> lane) & 1 for lane in range(self.lanes)], bool)
         with np.errstate(all="ignore"):
             for _ in range(BLOCK):
                 going = chosen & ~self.over(self.size(state), constants[LIMIT])
@@ -97,37 +97,36 @@ class PlainLanes:
                 smooth[:] = 1.0 - np.log2(np.where(over, log_size * constants[SCALE], 1.0)) * constants[DEGREE_SCALE]
             if place.slopes:
                 self.rows(work, place.far, 2)[:] = away(place, list(state), log_size, size)
-        return (mask_of(lost | (chosen & ~over & (count >= max_iter))) << 32) | mask_of(over)
+        return mask_of(over), mask_of(lost | (chosen & ~over & (count >= max_iter)))
 
-    def watch(self, work: Any, tick: float, near2: float) -> int:
+    def watch(self, work: Any, tick: float, near2: float) -> tuple[int, int]:
         place = self.place
         with np.errstate(all="ignore"):
             # Free lanes go on, out to infinity.
             apart = (self.rows(work, 0, place.words) - self.rows(work, place.check, place.words)) ** 2
             near = apart.sum(axis=0) <= near2
-        return (mask_of(near) << 32) | mask_of(self.rows(work, place.due, 1)[0] <= tick)
+        return mask_of(near), mask_of(self.rows(work, place.due, 1)[0] <= tick)
 
-    def ended(self, work: Any, tick: float) -> int:
-        return mask_of(self.rows(work, self.place.end, 1)[0] <= tick)
+    def ended(self, work: Any, most: float) -> int:
+        return mask_of(self.rows(work, self.place.base, 1)[0] > most)
 
-    def next_end(self, work: Any, slack: float) -> float:
-        ends = self.rows(work, self.place.end, 1)
-        return float(ends[ends <= ends.min() + slack].max())
+    def next_base(self, work: Any, which: int, slack: float) -> float:
+        lanes = [lane for lane in range(self.lanes) if (which >> lane) & 1]
+        bases = self.rows(work, self.place.base, 1)[0][lanes]
+        return float(bases[bases >= bases.max() - slack].min())
 
-    def load_lanes(self, work: Any, places: Any, mask: int, block: float, base: float, end: float, due: float) -> None:
+    def load_lanes(self, work: Any, places: Any, mask: int, base: float, due: float) -> None:
         place, pool = self.place, self.rows(work, 0, self.place.base + 1)
-        taken = [lane for lane in range(LANES) if (mask >> lane) & 1]
+        taken = [lane for lane in range(self.lanes) if (mask >> lane) & 1]
         pool[: place.state + 2, taken] = self.rows(work, place.new, place.state + 2)[:, taken]
         pool[place.check, taken] = np.inf
-        numbers = ((place.due, due), (place.end, end), (place.born, block), (place.base, base))
-        for row, number in numbers:
-            pool[row, taken] = number
-        at, new_at = places[: 2 * LANES].reshape(2, LANES)
+        pool[place.due, taken], pool[place.base, taken] = due, base
+        at, new_at = places[: 2 * MOST_LANES].reshape(2, MOST_LANES)
         at[taken] = new_at[taken]
 
     def line(self, work: Any, column: float, row: float) -> None:
         places = self.rows(work, self.place.scratch, 2)
-        places[0], places[1] = column + np.arange(LANES), row
+        places[0], places[1] = column + np.arange(self.lanes), row
 
     def interior(self, work: Any) -> int:
         x, y = self.rows(work, self.place.new + self.place.state, 2)

@@ -1,10 +1,9 @@
-"""Registers of LANES doubles whose code is being written: what a formula's step is called with to become LLVM IR.
+"""Registers of many lanes whose code is being written: what a formula's step is called with to become LLVM IR.
 
 LLVM does not vectorise a loop that ends when its data says so, and its vectoriser drops a loop for reasons that change
-between releases; IR over explicit vectors leaves neither to chance. Two pipelines hide the latency of one step behind
-four registers of four doubles, so 16 lanes suit AVX2 and 32 suit AVX-512; results do not depend on the width. No
-fast-math flag anywhere: escaped lanes run to infinity and NaN and must compare false, and a contracted multiply-add
-would change last bits between CPUs.
+between releases; IR over explicit vectors leaves neither to chance. Results do not depend on the width. No fast-math
+flag anywhere: escaped lanes run to infinity and NaN and must compare false, and a contracted multiply-add would change
+last bits between CPUs.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
+from numba import config
 
 __all__ = [
     "F64",
     "I32",
     "I64",
-    "IVEC",
     "LANES",
-    "VEC",
+    "MOST_LANES",
     "Register",
     "bits",
     "broadcast",
@@ -32,17 +31,34 @@ __all__ = [
     "log2",
     "ramp",
     "store",
-    "whole_row",
+    "vector",
+    "widths",
 ]
 
-LANES = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
+FOUR_PIPELINES = frozenset({"znver5"})
+"""Processors, by LLVM's names, that begin four operations of 512 bits in a cycle."""
+
+
+def widths(cpu: str, *, avx512: bool, jitted: bool) -> tuple[int, int]:
+    """Lanes of a formula, and of one whose state leaves registers free.
+
+    Two pipelines hide the latency of one step behind four registers: of four doubles with AVX2, of eight with AVX-512.
+    Four of AVX-512 need eight registers, which there are for two numbers. Plain Python has no word of 64 bits that it
+    could take for lanes.
+    """
+    lanes = 32 if avx512 else 16
+    return lanes, 64 if avx512 and jitted and cpu in FOUR_PIPELINES else lanes
+
+
+LANES, MOST_LANES = widths(
+    binding.get_host_cpu_name(),
+    avx512=binding.get_host_cpu_features().get("avx512f", False),
+    jitted=not config.DISABLE_JIT,
+)
 
 F64 = ir.DoubleType()
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
-VEC = ir.VectorType(F64, LANES)
-IVEC = ir.VectorType(I64, LANES)
-MASK = ir.IntType(LANES)
 
 # log2(m) = 2/ln 2 · artanh((m - 1)/(m + 1)) for m in [√½, √2): odd powers up to 11 leave 3e-11, and what it is for is
 # kept with 24 bits.
@@ -52,18 +68,23 @@ EXPONENT_BITS = 0xFFF0000000000000 - (1 << 64)
 TWO_52_BITS = 0x4330000000000000
 
 
-def constant(value: float) -> Any:
+def vector(kind: Any, width: int) -> Any:
+    """The type of a number of every lane."""
+    return ir.VectorType(kind, width)
+
+
+def constant(value: float, width: int) -> Any:
     """The same number in every lane."""
-    return ir.Constant(VEC, [ir.Constant(F64, value)] * LANES)
+    return ir.Constant(vector(F64, width), [ir.Constant(F64, value)] * width)
 
 
-def ramp() -> Any:
+def ramp(width: int) -> Any:
     """0, 1, 2 … in the lanes."""
-    return ir.Constant(VEC, [ir.Constant(F64, float(lane)) for lane in range(LANES)])
+    return ir.Constant(vector(F64, width), [ir.Constant(F64, float(lane)) for lane in range(width)])
 
 
-def _whole(value: int) -> Any:
-    return ir.Constant(IVEC, [ir.Constant(I64, value)] * LANES)
+def _whole(value: int, width: int) -> Any:
+    return ir.Constant(vector(I64, width), [ir.Constant(I64, value)] * width)
 
 
 class Register:
@@ -79,7 +100,8 @@ class Register:
 
     def constant(self, value: float) -> Any:
         """A constant of the same type."""
-        return constant(value) if self.value.type == VEC else ir.Constant(F64, value)
+        kind = self.value.type
+        return ir.Constant(F64, value) if kind == F64 else constant(value, kind.count)
 
     def _made(self, operation: Callable[[Any, Any], Any], other: Any) -> Any:
         if isinstance(other, Register):
@@ -139,18 +161,18 @@ class Register:
 
     def _called(self, name: str, *arguments: Any) -> Register:
         kind = self.value.type
-        suffix = f"v{LANES}f64" if kind == VEC else "f64"
+        suffix = "f64" if kind == F64 else f"v{kind.count}f64"
         function = self.builder.module.declare_intrinsic(
             f"{name}.{suffix}", fnty=ir.FunctionType(kind, [kind] * len(arguments))
         )
         return Register(self.builder, self.builder.call(function, arguments))
 
 
-def broadcast(builder: Any, scalar: Any) -> Any:
+def broadcast(builder: Any, scalar: Any, width: int) -> Any:
     """One number in every lane."""
-    kind = ir.VectorType(scalar.type, LANES)
+    kind = vector(scalar.type, width)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
-    zeros = ir.Constant(ir.VectorType(I32, LANES), [ir.Constant(I32, 0)] * LANES)
+    zeros = ir.Constant(vector(I32, width), [ir.Constant(I32, 0)] * width)
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
 
@@ -159,48 +181,39 @@ def data_of(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
     return context.make_array(array_type)(context, builder, array).data
 
 
-def _row(builder: Any, data: Any, row: int) -> Any:
-    place = builder.gep(data, [ir.Constant(I64, row * LANES)])
-    return builder.bitcast(place, VEC.as_pointer())
+def load(builder: Any, place: Any, width: int) -> Any:
+    """Of doubles or words the one at a place and those that follow."""
+    return builder.load(builder.bitcast(place, vector(place.type.pointee, width).as_pointer()), align=8)
 
 
-def load(builder: Any, data: Any, row: int) -> Any:
-    """A row of LANES doubles."""
-    return builder.load(_row(builder, data, row), align=8)
-
-
-def store(builder: Any, data: Any, row: int, value: Any) -> None:
-    """Write a row."""
-    builder.store(value, _row(builder, data, row), align=8)
-
-
-def whole_row(builder: Any, place: Any) -> Any:
-    """A pointer to LANES words from one to the first of them."""
-    return builder.bitcast(place, IVEC.as_pointer())
+def store(builder: Any, place: Any, value: Any) -> None:
+    """Write them."""
+    builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=8)
 
 
 def bits(builder: Any, condition: Any) -> Any:
     """A condition of every lane as bits of a word."""
-    return builder.zext(builder.bitcast(condition, MASK), I64)
+    return builder.zext(builder.bitcast(condition, ir.IntType(condition.type.count)), I64)
 
 
-def chosen(builder: Any, word: Any) -> Any:
+def chosen(builder: Any, word: Any, width: int) -> Any:
     """Bits of a word as a condition of every lane."""
-    return builder.bitcast(builder.trunc(word, MASK), ir.VectorType(ir.IntType(1), LANES))
+    return builder.bitcast(builder.trunc(word, ir.IntType(width)), vector(ir.IntType(1), width))
 
 
 def log2(builder: Any, value: Any) -> Any:
     """log2 of doubles ≥ √½, the same bits on every machine (libm's differ)."""
-    pattern = builder.bitcast(value, IVEC)
-    shifted = builder.sub(pattern, _whole(SQRT_HALF_BITS))
-    exponent = builder.lshr(shifted, _whole(52))
-    mantissa = builder.bitcast(builder.sub(pattern, builder.and_(shifted, _whole(EXPONENT_BITS))), VEC)
+    kind, width = value.type, value.type.count
+    pattern = builder.bitcast(value, vector(I64, width))
+    shifted = builder.sub(pattern, _whole(SQRT_HALF_BITS, width))
+    exponent = builder.lshr(shifted, _whole(52, width))
+    mantissa = builder.bitcast(builder.sub(pattern, builder.and_(shifted, _whole(EXPONENT_BITS, width))), kind)
     # AVX2 has no conversion of 64-bit integers: a small one becomes a double by its place behind 2⁵².
-    whole = builder.bitcast(builder.or_(exponent, _whole(TWO_52_BITS)), VEC)
-    whole = builder.fsub(whole, constant(2.0**52))
-    s = builder.fdiv(builder.fsub(mantissa, constant(1.0)), builder.fadd(mantissa, constant(1.0)))
+    whole = builder.bitcast(builder.or_(exponent, _whole(TWO_52_BITS, width)), kind)
+    whole = builder.fsub(whole, constant(2.0**52, width))
+    s = builder.fdiv(builder.fsub(mantissa, constant(1.0, width)), builder.fadd(mantissa, constant(1.0, width)))
     square = builder.fmul(s, s)
-    series = constant(LOG2_TERMS[-1])
+    series = constant(LOG2_TERMS[-1], width)
     for term in LOG2_TERMS[-2::-1]:
-        series = builder.fadd(builder.fmul(series, square), constant(term))
+        series = builder.fadd(builder.fmul(series, square), constant(term, width))
     return builder.fadd(whole, builder.fmul(s, series))
