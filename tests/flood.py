@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -73,9 +74,24 @@ class Flood:
             async for message in socket:
                 self.take(message)
 
+    @contextlib.asynccontextmanager
+    async def entered(self, token: str) -> AsyncIterator[ClientConnection]:
+        """A connection; of many that are opened at once some are told at the door to come again."""
+        while True:
+            try:
+                socket = await self.connection(token)
+                break
+            except InvalidStatus as refused:
+                told_s = float(refused.response.headers.get("Retry-After", "0"))
+                if refused.response.status_code != 503 or told_s <= 0.0:
+                    raise
+                await asyncio.sleep(told_s)
+        async with socket:
+            yield socket
+
     async def commands(self, token: str) -> None:
         """As many requests as the socket takes."""
-        async with self.connection(token) as socket:
+        async with self.entered(token) as socket:
             await socket.send(word("hello", 1))
             listening = asyncio.create_task(self.listen(socket))
             with contextlib.suppress(ConnectionClosed):
@@ -89,7 +105,7 @@ class Flood:
 
     async def progress(self, token: str) -> None:
         """Of one operation, and then how it ended."""
-        async with self.connection(token) as socket:
+        async with self.entered(token) as socket:
             await socket.send(word("hello", 1))
             listening = asyncio.create_task(self.listen(socket))
             await socket.send(word("operation_started", 2, operation_id=self.plan["operation_id"], kind="external"))

@@ -113,6 +113,12 @@ class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return error
 
 
+def _milliseconds(seconds: float) -> int:
+    # Rounded up from the first bit on: later is never now. What comes of a conversion, 0.05 s as 50.000000000000004
+    # ms, is no more than 50.
+    return ceil(round(seconds * 1000, 3)) or int(seconds > 0.0)
+
+
 def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
     """What a peer may know of an error: never more than its message, its hint, and what was kept."""
     return ErrorInfo(
@@ -120,7 +126,7 @@ def error_info(error: RfmError, code: ErrorCode | None = None) -> ErrorInfo:
         message=error.message,
         severity=error.severity,
         temporary=error.temporary,
-        retry_after_ms=None if error.retry_after_s is None else ceil(round(error.retry_after_s * 1000, 3)),
+        retry_after_ms=None if error.retry_after_s is None else _milliseconds(error.retry_after_s),
         hint=error.hint,
         kept=error.kept,
         unsure=error.unsure,

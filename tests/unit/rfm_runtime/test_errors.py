@@ -86,6 +86,14 @@ def test_every_class_says_how_bad_it_is_and_ends_a_command_with_a_failure(kind: 
     assert kind.temporary == issubclass(kind, TryLaterError)
 
 
+@given(st.floats(0.0, 1e6))
+def test_who_has_to_wait_is_never_told_now_and_never_too_little(seconds: float) -> None:
+    told_ms = error_info(errors.RateLimitedError(retry_after_s=seconds)).retry_after_ms
+    assert told_ms is not None
+    assert (told_ms > 0) == (seconds > 0.0)
+    assert 0 <= told_ms - seconds * 1000 + 0.001 < 1.002
+
+
 @pytest.mark.parametrize("code", WIRE_CODES)
 @given(st.text(), st.none() | st.text(min_size=1), st.none() | st.integers(0, 10**6))
 def test_every_code_of_the_wire_comes_back_as_the_same_error(
