@@ -88,7 +88,7 @@ def test_every_class_says_how_bad_it_is_and_ends_a_command_with_a_failure(kind: 
 
 @given(st.floats(0.0, 1e6))
 def test_who_has_to_wait_is_never_told_now_and_never_too_little(seconds: float) -> None:
-    told_ms = error_info(errors.RateLimitedError(retry_after_s=seconds)).retry_after_ms
+    told_ms = error_info(errors.RateLimitedError("later", retry_after_s=seconds)).retry_after_ms
     assert told_ms is not None
     assert (told_ms > 0) == (seconds > 0.0)
     assert 0 <= told_ms - seconds * 1000 + 0.001 < 1.002
