@@ -133,7 +133,7 @@ def after_close(code: int, reason: str, retry_after_s: float | None = None) -> F
         reason=f"closed by the server ({code}{f': {reason}' if reason else ''})",
         retry=reconnects(code) or code == CloseCode.INVALID_TOKEN,
         retry_after_s=retry_after_s,
-        fresh_token=code in (CloseCode.TOKEN_EXPIRED, CloseCode.INVALID_TOKEN),
+        fresh_token=code in (CloseCode.TOKEN_EXPIRED, CloseCode.INVALID_TOKEN, CloseCode.REVOKED),
         dead=code == CloseCode.INVALID_TOKEN,
         draining=code == CloseCode.DRAINING,
     )

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rfm_runtime.errors import BadRequestError, CertificateError
 from rfm_runtime.security import certificates
-from rfm_runtime.security.token import write_private
+from rfm_runtime.security.token import make_private, write_private
 
 __all__ = ["CLIENT_DAYS", "SERVER_DAYS", "CertificateAuthority", "Issued", "is_client_name"]
 
@@ -265,7 +265,7 @@ class CertificateAuthority:
 
 
 def _make_private(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     if folder.stat().st_mode & 0o077:
         # It is ours alone, and was made under another mask or copied.
         folder.chmod(0o700)

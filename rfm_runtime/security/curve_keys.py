@@ -20,7 +20,7 @@ from rfm_runtime.config import Folders, Settings
 from rfm_runtime.core.peers import allowing, listed, revoking, written
 from rfm_runtime.errors import ConfigError, SetupError
 from rfm_runtime.protocol.keys import KEY_BYTES, KeyPair, Towards, key_of
-from rfm_runtime.security.token import write_private
+from rfm_runtime.security.token import make_private, write_private
 
 __all__ = ["AllowList", "allow", "entrance", "init", "own_pair", "pair_if_any", "revoke", "towards", "towards_broker"]
 
@@ -157,7 +157,7 @@ def revoke(folder: Path, name: str) -> None:
 def _changing(folder: Path) -> Iterator[None]:
     """One at a time: of two commands at once neither undoes what the other did."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         folder.chmod(0o700)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rfm_runtime.config import Settings
 from rfm_runtime.errors import ConfigError, SetupError
 from rfm_runtime.security.authority import previous_file
-from rfm_runtime.security.token import write_private
+from rfm_runtime.security.token import make_private, write_private
 
 __all__ = ["rotate"]
 
@@ -39,6 +39,7 @@ def rotate(settings: Settings, until_s: float | None) -> Path | None:
             write_private(previous, f"{before}\nuntil {until}\n")
         else:
             previous.unlink(missing_ok=True)
+        make_private(present.parent)
         write_private(present, secrets.token_hex(32) + "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"

@@ -10,12 +10,19 @@ from pathlib import Path
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.protocol.internal import Principal
 
-__all__ = ["RuntimeToken", "mint", "read", "verify", "write_private"]
+__all__ = ["RuntimeToken", "make_private", "mint", "read", "verify", "write_private"]
 
 
 def mint() -> str:
     """A new token, URL-safe."""
     return secrets.token_urlsafe(32)
+
+
+def make_private(folder: Path) -> None:
+    """A folder of mode 0700, and those above it that are missing, whatever the umask. Raises OSError."""
+    for one in reversed((folder, *folder.parents)):
+        if not one.exists():
+            one.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:

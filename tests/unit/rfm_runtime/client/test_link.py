@@ -133,7 +133,8 @@ def test_the_range_of_a_close_code_is_honoured(code: CloseCode) -> None:
     if code < 4500 or code is CloseCode.INVALID_TOKEN:  # which a fresh token mends
         assert wait_s is not None
     else:
-        assert (link.state, wait_s) == ("closed", None)
+        # Who was revoked is told so, and asked for no other token.
+        assert (link.state, wait_s) == ("unauthorised" if code is CloseCode.REVOKED else "closed", None)
     assert link.reason == f"closed by the server ({code.value}: why)"
 
 
@@ -211,7 +212,7 @@ def test_a_server_that_does_not_speak_the_protocol_is_left_at_once(message: str 
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [(4500, UnavailableError), (4501, UnauthorizedError), (4503, UnavailableError)]
+    ("code", "kind"), [(4500, UnavailableError), (4501, UnauthorizedError), (4503, UnauthorizedError)]
 )
 def test_a_close_code_that_says_stop_stops_the_client(code: int, kind: type[RfmError]) -> None:
     error, connections = outcome(lambda connection: connection.close(code, "no"))
