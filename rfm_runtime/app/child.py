@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from rfm_runtime.errors import RfmError, of_fields
@@ -20,7 +21,8 @@ TAIL_BYTES = 4096
 class Child:
     """A started process: its pidfd, the pipe of its readiness, and the file its stderr goes to.
 
-    error: why it ends, if it said so. first: nobody of this name ran before in this runtime. It runs in a process group
+    error: why it ends, if it said so. first: nobody of this name ran before in this runtime. unset: variables of this
+    process's environment that it does not get. It runs in a process group
     of its own, so that Ctrl-C at the terminal reaches the supervisor alone.
     """
 
@@ -34,6 +36,7 @@ class Child:
         logs: Path,
         listen_fd: int | None = None,
         first: bool = False,
+        unset: Collection[str] = (),
     ) -> None:
         self.name = name
         self.ready = False
@@ -62,6 +65,7 @@ class Child:
                     stderr=stderr,
                     pass_fds=inherited,
                     process_group=0,
+                    env={name: value for name, value in os.environ.items() if name not in unset},
                 )
         except OSError:
             os.close(self.ready_fd)

@@ -33,7 +33,7 @@ from rfm_runtime.observe.audit import audited
 from rfm_runtime.observe.cgroups import OOM_LOOK_S, OomKills
 from rfm_runtime.observe.redaction import hide
 from rfm_runtime.security import token
-from rfm_runtime.security.authority import weakness
+from rfm_runtime.security.authority import SECRET_VARIABLE, weakness
 
 if TYPE_CHECKING:
     from rfm_runtime.security.server_tls import ServerTls
@@ -201,6 +201,8 @@ class _Supervisor:
             logs=self._folders.logs,
             listen_fd=self._listener.fileno() if self._listener is not None and component == "gateway" else None,
             first=name not in self._known,
+            # Gateways alone check tokens; what a worker computes for others must not find the secret.
+            unset=() if component == "gateway" else (SECRET_VARIABLE,),
         )
         self._known.add(name)
         child.register(self._selector)

@@ -128,6 +128,8 @@ def revoke(
         print_json({"version": version})
     else:
         typer.echo(f"{printable(what)}: revoked")
+        if user is not None:
+            typer.echo("a client certificate goes on letting its user in: `rfm-runtime certs revoke` takes it back")
 
 
 @app.command()

@@ -74,7 +74,8 @@ LINES_BURST = 200.0
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line. at_ms: ms since 1970, of the first that it counts. count: how many it stands for, since `at_ms`.
 
-    owner: of the operation, or whose tokens were revoked; token_id: of the one that was, which is no secret.
+    owner: of the operation, or whose tokens were revoked, or for whom a sign-in link is; token_id: of the one that was
+    revoked, which is no secret; granted: the roles that a link gives.
     """
 
     at_ms: int
@@ -89,6 +90,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation_id: str = ""
     owner: str = ""
     token_id: str = ""
+    granted: tuple[str, ...] = ()
     reason: str = ""
     weakened: tuple[str, ...] = ()
     count: int = 1

@@ -32,6 +32,7 @@ __all__ = [
     "require",
     "require_kind",
     "require_parent",
+    "sees",
     "sight",
     "unknown",
 ]
@@ -65,7 +66,8 @@ class Need(Struct, frozen=True):
     """right: None: any token, of whatever role. about: what of the message is looked at as well.
 
     operation: the one that is named has to be seen, and to be in the right's reach.
-    seen: it has to be seen. kind: the kind that is named has to be granted, and a parent in the reach of `change`.
+    seen: it has to be seen. kind: the kind that is named has to be granted, and a parent is one's own, or in the reach
+    of `change`.
     list: the answer, or what is published, has nothing that may not be seen.
     program: it has to be in the hands of the program that speaks.
     """
@@ -172,6 +174,12 @@ def sight(who: Principal) -> Sight | None:
     return Sight(far == "all" and kinds is None, None if far == "all" else who.user, kinds)
 
 
+def sees(who: Principal, operation: Operation) -> bool:
+    """Whether somebody may see the operation."""
+    seen = sight(who)
+    return seen is not None and seen.has(operation)
+
+
 def require(who: Principal, request: str, operation_id: str | None = None, operation: Operation | None = None) -> None:
     """Raise ForbiddenError or UnknownOperationError unless somebody may make this request.
 
@@ -184,8 +192,7 @@ def require(who: Principal, request: str, operation_id: str | None = None, opera
         raise _forbidden(who, request)
     if operation_id is None or need.about not in ("operation", "seen"):
         return
-    seen = sight(who)
-    if operation is None or seen is None or not seen.has(operation):
+    if operation is None or not sees(who, operation):
         raise unknown(operation_id)
     if need.about == "operation" and far == "own" and operation.owner != who.user:
         raise _forbidden(who, request, f" an operation of {operation.owner}")
@@ -204,9 +211,11 @@ def require_kind(who: Principal, request: str, kind: str) -> None:
 def require_parent(who: Principal, parent_id: str, parent: Operation | None) -> None:
     """Raise ForbiddenError or UnknownOperationError unless somebody may put operations below this one.
 
-    They are cancelled with it: whoever may do this may cancel it.
+    They are cancelled with it: below another's puts them whoever may cancel it. One's own takes no right but to see it,
+    so that a program which only reports may report its steps.
     """
-    require(who, "cancel_operation", parent_id, parent)
+    if not (parent is not None and parent.owner == who.user and sees(who, parent)):
+        require(who, "cancel_operation", parent_id, parent)
 
 
 def narrowed(who: Principal, wanted: OperationFilter) -> OperationFilter | None:

@@ -443,7 +443,7 @@ class Gateway:
             answer = self.core.unavailable("the engine that has the files")
         except RfmError as error:
             answer = error_info(error)
-        self.core.fetched(command.session, command.request_id, answer, _now_ms())
+        self.core.fetched(command.session, command.request_id, answer, _now_ms(), command.request)
         self._flush(command.session)
 
     async def _fetched(self, location: str, request: FetchArtifact | FetchTiles | Recolour) -> Struct:

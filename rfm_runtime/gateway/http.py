@@ -70,7 +70,8 @@ class Http:
 
     def __init__(self, gateway: Gateway, settings: Settings) -> None:
         self._gateway = gateway
-        self._is_open = settings.host in LOCAL_HOSTS and not settings.allowed_hosts
+        # Either name says that a proxy stands before it, and what a proxy passes on looks like this machine's.
+        self._is_open = settings.host in LOCAL_HOSTS and not (settings.allowed_hosts or settings.allowed_origins)
         self._names = frozenset({socket.gethostname().lower()}) if settings.host not in LOCAL_HOSTS else frozenset()
         self._hosts = tuple(name.lower() for name in settings.allowed_hosts)
         self._origins = settings.allowed_origins

@@ -23,6 +23,7 @@ from rfm_runtime.errors import BadRequestError, ConfigError, MissingExtraError
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.security.jwt_authenticator import SECRET_BYTES, JWTAuthenticator
 from rfm_runtime.security.token import RuntimeToken
+from rfm_runtime.security.trusted import changeable
 
 if TYPE_CHECKING:
     from rfm_runtime.security.keys import Key
@@ -162,7 +163,7 @@ class FileKeys:
                 self._read_again()
         return False
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
+    def _look(self) -> list[tuple[int, ...] | None]:
         return [_identity(path) for path in self._paths]
 
     def _read_again(self) -> None:
@@ -174,12 +175,12 @@ class FileKeys:
             log.info("keys were read again: %s", ", ".join(map(str, self._paths)))
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _identity(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode, found.st_uid
 
 
 def _secrets_of(settings: Settings) -> tuple[Path, Path]:
@@ -244,8 +245,11 @@ def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_LIMIT_BYTES + 1)
+            changeable_by = changeable(path, os.fstat(file.fileno()))
     except OSError as error:
         raise _unreadable(path, error) from None
+    if changeable_by is not None:
+        raise ConfigError(changeable_by[0], hint=changeable_by[1])
     if len(content) > FILE_LIMIT_BYTES:
         raise ConfigError(f"{path} is larger than any file of keys", hint="check what the setting names")
     return content

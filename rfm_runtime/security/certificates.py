@@ -19,9 +19,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rfm_runtime.core.sessions.certificates import Peer
 from rfm_runtime.errors import CertificateError
 from rfm_runtime.security.tls import check_private, unreadable
+from rfm_runtime.security.trusted import changeable
 
 __all__ = [
     "check_server",
+    "check_trusted",
     "expires_at_ms",
     "fingerprint",
     "is_address",
@@ -86,6 +88,16 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def check_trusted(path: Path) -> None:
+    """Raise CertificateError if others can change a file that says whom a server takes."""
+    try:
+        changeable_by = changeable(path, path.stat())
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if changeable_by is not None:
+        raise CertificateError(changeable_by[0], hint=changeable_by[1])
 
 
 # --- what a certificate says --------------------------------------------------------------------

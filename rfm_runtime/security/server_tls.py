@@ -95,6 +95,8 @@ class ServerTls:
         chain = certificates.check_server(certificate, key, now, host=host if named else None)
         client_ca, client_crl = paths.get("tls_client_ca"), paths.get("tls_client_crl")
         users = paths.get("tls_users")
+        for trusted in filter(None, (client_ca, client_crl)):
+            certificates.check_trusted(trusted)
         authorities = [] if client_ca is None else certificates.read_certificates(client_ca)
         admission = Admission(
             {} if users is None else read_users(users),
@@ -180,4 +182,4 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
+    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_uid

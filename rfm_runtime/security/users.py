@@ -17,14 +17,21 @@ from rfm_runtime.errors import CertificateError
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.security.tls import unreadable
 from rfm_runtime.security.token import write_private
+from rfm_runtime.security.trusted import changeable
 
 __all__ = ["add_user", "read_users"]
 
 
 def read_users(path: Path) -> dict[str, Principal]:
-    """Users by the name in their certificates. Raises CertificateError naming the file and the entry."""
+    """Users by the name in their certificates. Raises CertificateError naming the file and the entry, or who else can
+    change it.
+    """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        changeable_by = changeable(path, path.stat())
+        if changeable_by is not None:
+            raise CertificateError(changeable_by[0], hint=changeable_by[1])
+        found = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise unreadable(path, error) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -411,7 +411,7 @@ class Gate:
     def fetched(self, answer: Any) -> None:
         """The engine answers the oldest fetch that waits."""
         fetch = self.fetches.pop(0)
-        self.core.fetched(fetch.session, fetch.request_id, answer, self.now_ms)
+        self.core.fetched(fetch.session, fetch.request_id, answer, self.now_ms, fetch.request)
         self._flush_number(fetch.session)
 
     def passed_on(self, answer: Struct | RfmError) -> None:

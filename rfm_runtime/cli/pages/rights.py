@@ -43,7 +43,7 @@ ABOUT = {
     "nothing": "",
     "operation": "the operation that is named",
     "seen": "has to see the operation that is named",
-    "kind": "the kind; a parent has to be one that he may cancel",
+    "kind": "the kind; a parent has to be his own, or one that he may cancel",
     "list": "is of what he may see alone",
     "program": "operations of the program that speaks",
 }

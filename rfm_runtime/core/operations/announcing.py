@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from rfm_runtime.core.operations.assigning import assignment, mint
 from rfm_runtime.core.operations.ownership import start
 from rfm_runtime.core.operations.quotas import Charge
 from rfm_runtime.core.operations.record import Asked, Command, Now, Record, Send, StoredOperation
-from rfm_runtime.core.permissions import require_kind, require_parent
+from rfm_runtime.core.permissions import require_kind, require_parent, sees
 from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import Announce, Source
 from rfm_runtime.protocol.operation import Operation, OperationEvent
@@ -39,7 +41,10 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
         raise DrainingError("the runtime is shutting down and takes nothing new", retry_after_s=1.0)
     hub.check_quota(message.principal.user, [Charge()])
     parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
-    if parent is not None:
+    if parent is not None and not sees(message.principal, parent.operation):
+        # As if there were none: one that is unknown is no reason to refuse it either.
+        message = msgspec.structs.replace(message, parent_id=None)
+    elif parent is not None:
         require_parent(message.principal, parent.operation.operation_id, parent.operation)
     record, events = begin_reported(hub, owner.source, message, now, local=owner.local)
     mint(hub, record)

@@ -126,9 +126,12 @@ class Hub:
                 record.merge.shown = max(record.merge.shown, shown.get(row.operation.operation_id, 0.0))
         self.forgetful = len(self.records) - len(self.live) >= settings.finished_keep
 
-    def adopt(self, row: StoredOperation, now: Now, before: Performance | None = None) -> Record:
-        """Take a row into the tables, new or from the journal."""
+    def adopt(
+        self, row: StoredOperation, now: Now, before: Performance | None = None, *, recalled: bool = False
+    ) -> Record:
+        """Take a row into the tables, new or from the journal. recalled: it was forgotten before."""
         record = Record(row, now.mono_s, before)
+        record.recalled = recalled
         if row.operation.state == "paused":
             record.series.stands(record.age_ms(now))
         operation = row.operation
@@ -147,7 +150,9 @@ class Hub:
                 self.cancel_set[operation.operation_id] = row.cancellation
         else:
             self.keeping.finished[operation.operation_id] = None
-            self.quotas.kept(operation)
+            if not recalled:
+                # Whoever looks at what is long forgotten takes no room from its owner.
+                self.quotas.kept(operation)
         return record
 
     def index(self, record: Record) -> None:
@@ -182,7 +187,7 @@ class Hub:
         """Take finished operations back into memory that a request speaks of: a repeated submit finds its first."""
         for row in rows:
             if row.operation.operation_id not in self.records:
-                self.adopt(row, now)
+                self.adopt(row, now, recalled=True)
                 self.log.committed.put(row.operation)
 
     def start(self, now: Now) -> list[Command]:
@@ -471,7 +476,8 @@ class Hub:
         operation = record.operation
         self.forgetful = True
         del self.records[operation.operation_id]
-        self.quotas.forgotten(operation)
+        if not record.recalled:
+            self.quotas.forgotten(operation)
         self.keys.pop((operation.owner, record.row.request_key), None)
         self.log.forget(operation.operation_id)
         if operation.parent_id is not None and (siblings := self.children.get(operation.parent_id)):

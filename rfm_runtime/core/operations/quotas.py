@@ -21,6 +21,7 @@ from rfm_runtime.render.request import AUTO_MAX_ITER, RenderRequest
 
 __all__ = ["Charge", "Quotas", "charge"]
 
+_COUNTED = ("width_px", "height_px", "max_iter", "samples")
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(RenderRequest)}
 
 
@@ -35,9 +36,10 @@ def charge(kind: str, params: Mapping[str, Any]) -> Charge:
     """Of an operation with valid parameters. Where a render finds out its iterations, the most that it may find."""
     if not kind.startswith("render."):
         return Charge()
-    width_px, height_px, max_iter = (_whole(params, name) for name in ("width_px", "height_px", "max_iter"))
+    width_px, height_px, max_iter, samples = (_whole(params, name) for name in _COUNTED)
     pixels = width_px * height_px
-    return Charge(pixels, pixels * (max_iter or AUTO_MAX_ITER))
+    # Which pixels have several samples is not known before: all of them may.
+    return Charge(pixels, pixels * samples * (max_iter or AUTO_MAX_ITER))
 
 
 def _whole(params: Mapping[str, Any], name: str) -> int:

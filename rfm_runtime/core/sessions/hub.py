@@ -21,6 +21,7 @@ from rfm_runtime.core.sessions.costs import cost_of
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.sessions.expiry import Expiries
+from rfm_runtime.core.sessions.fetches import Fetches
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.notes import Notes, named
 from rfm_runtime.core.sessions.replica import Ask, Replica
@@ -117,6 +118,10 @@ REVOCATIONS_AGAIN_S = 1.0
 FETCHES_LIMIT = 8
 """Chunks of 256 KiB asked for or waiting for one watcher: 2 MiB is all it can make this process hold."""
 
+USER_FETCHES_LIMIT = 8
+"""Tiles and pictures asked of engines by one user's connections together. An engine colours two at once, and 32 wait: a
+user who has many connections must not have all of these places."""
+
 LOOK_AGAIN_S = 0.5
 """A socket that something was written to is looked at again after this, although nothing follows: has it drained?"""
 
@@ -150,6 +155,9 @@ class Identity(Struct, frozen=True):
 
 Fetched = FetchArtifact | FetchTiles | Recolour
 """Requests that the engine answers which has the frame: a file may be large, the broker has better to do."""
+
+Painted = FetchTiles | Recolour
+"""Those of them that take one of the few places in which an engine colours pixels."""
 
 
 class Forward(Struct, frozen=True):
@@ -246,6 +254,7 @@ class GatewayCore:
         self._authenticate = authenticate
         self.notes = Notes(now_s)
         self._door = Door(settings, self.counts, now_s)
+        self._fetches = Fetches()
         self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
         each = settings.user_commands_per_s
         clients = max(1.0, USER_SHARE * settings.connections_per_user)
@@ -377,6 +386,9 @@ class GatewayCore:
         """Somebody with a valid token asks for a handshake: seconds after which to ask again, 0.0 for now."""
         if self.draining:
             return DRAINING_S
+        if self.revoked.covers(grant):
+            # Like a token that is none: it stands in no line of its user's, and `connected` refuses it.
+            return 0.0
         wait_s = self._door.knock(grant.principal.user, now_s)
         if wait_s > 0.0:
             self.notes.refused("", CloseCode.RATE_LIMITED, user=grant.principal.user)
@@ -391,8 +403,7 @@ class GatewayCore:
             return Refused(CloseCode.RESYNC, round(FEED_SILENT_S * 1000))
         if grant is not None and self.revoked.covers(grant):
             self.counts["refused_revoked"] += 1
-            self.notes.refused(address, CloseCode.REVOKED, user=grant.principal.user)
-            return Refused(CloseCode.REVOKED, None)
+            return self._refuse(address, CloseCode.REVOKED, now_s, user=grant.principal.user)
         session = self._door.enter(address, encoding, grant, now_s)
         if isinstance(session, Session):
             self.sessions[session.number] = session
@@ -416,11 +427,15 @@ class GatewayCore:
     def wrong_token(self, address: str, now_s: float) -> Refused:
         """A handshake was made with a token that is none."""
         self.counts["refused_token"] += 1
+        return self._refuse(address, CloseCode.INVALID_TOKEN, now_s)
+
+    def _refuse(self, address: str, code: CloseCode, now_s: float, *, user: str = "") -> Refused:
+        """Whoever shows a token that does not count stands where strangers do, and counts as one who guesses."""
         refused = self._door.stranger(address, now_s)
         if refused is None:
             self._door.failed(address, now_s)
-            refused = Refused(CloseCode.INVALID_TOKEN, None)
-        self.notes.refused(address, refused.code)
+            refused = Refused(code, None)
+        self.notes.refused(address, refused.code, user=user)
         return refused
 
     def wrong_bearer(self, address: str, now_s: float) -> float:
@@ -519,7 +534,8 @@ class GatewayCore:
             if isinstance(error, UnavailableError) and not session.max_hz:
                 self.counts["refused_unsure"] += 1
                 return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=_retry_after_ms(error))]
-            if session.principal is None or not session.max_hz:
+            # The code of a link is used up when it is exchanged: a word too early does not lose it.
+            if (session.principal is None or not session.max_hz) and session.signing_in is None:
                 return [self._close(session, CloseCode.PROTOCOL, now_ms)]
             return []
 
@@ -529,6 +545,14 @@ class GatewayCore:
             if session.fetching + len(session.bulk) >= FETCHES_LIMIT:
                 self.counts["limited_fetch"] += 1
                 raise RateLimitedError(f"more than {FETCHES_LIMIT} chunks or tiles at once", retry_after_s=0.05)
+            user = (session.principal or NOBODY).user
+            if isinstance(request, Painted) and self._fetches.of(user) >= USER_FETCHES_LIMIT:
+                self.counts["limited_fetch_user"] += 1
+                raise RateLimitedError(
+                    f"more than {USER_FETCHES_LIMIT} tiles or pictures at once by all connections of {user}",
+                    hint="ask for the next when one has come",
+                    retry_after_s=0.1,
+                )
             if not isinstance(request, Recolour):
                 return
         if self._is_free(session, request):
@@ -560,34 +584,17 @@ class GatewayCore:
         return session.reporting.has(request.operation_id)
 
     def _hello(self, session: Session, envelope: Envelope, hello: Hello, now_s: float, now_ms: int) -> list[Command]:
-        if session.max_hz:
+        if session.max_hz or session.signing_in is not None:
             raise BadRequestError("`hello` was said already")
         if self._is_cut_off(now_s):
             return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=round(FEED_SILENT_S * 1000))]
         if hello.code is not None:
             return self._exchange(session, envelope, hello, now_s)
-        if session.principal is None:
-            grant = self._authenticate(hello.token or "")
-            if grant is None:
-                return [self._refuse_token(session, now_s, now_ms)]
-            if self.revoked.covers(grant):
-                self.counts["refused_revoked"] += 1
-                return [self._close(session, CloseCode.REVOKED, now_ms)]
-            refused = self._door.too_many(grant)
+        # A browser has no header for a token. One that is shown decides, whoever the certificate is.
+        if session.principal is None or (hello.token and session.is_certified):
+            refused = self._admit(session, hello.token or "", now_s, now_ms)
             if refused is not None:
-                return [self._close(session, refused.code, now_ms)]
-            self._door.admit(session, grant)
-            self._expiries.put(session)
-        elif hello.token and session.grant is not None and session.grant.by_certificate:
-            # A browser has no header for it. A token that is shown decides, whoever the certificate is.
-            grant = self._authenticate(hello.token)
-            if grant is None:
-                return [self._refuse_token(session, now_s, now_ms)]
-            if self.revoked.covers(grant):
-                self.counts["refused_revoked"] += 1
-                return [self._close(session, CloseCode.REVOKED, now_ms)]
-            self._door.exchange(session, grant)
-            self._expiries.put(session)
+                return [refused]
         session.resume = hello.resume
         session.max_hz = min(hello.max_hz or self.settings.max_hz, self.settings.max_hz)
         session.client = hello.client.name
@@ -597,9 +604,29 @@ class GatewayCore:
         self._greet(session, now_ms)
         return []
 
+    def _admit(self, session: Session, token: str, now_s: float, now_ms: int) -> Close | None:
+        """Let a session in by the token in its `hello`; or the end of it."""
+        grant = self._authenticate(token)
+        if grant is None:
+            return self._refuse_token(session, now_s, now_ms)
+        if self.revoked.covers(grant):
+            return self._refuse_token(session, now_s, now_ms, CloseCode.REVOKED)
+        was = session.principal
+        if was is None or was.user != grant.principal.user:
+            refused = self._door.too_many(grant)
+            if refused is not None:
+                return self._close(session, refused.code, now_ms)
+        if was is None:
+            self._door.admit(session, grant)
+        else:
+            self._door.exchange(session, grant)
+        self._expiries.put(session)
+        return None
+
     def _exchange(self, session: Session, envelope: Envelope, hello: Hello, now_s: float) -> list[Command]:
         """It has the code of a sign-in link, which the broker gives a name for, once."""
-        if session.principal is not None or session.signing_in is not None or hello.token or not hello.code:
+        # A code decides as a token does, whoever the certificate is.
+        if (session.principal is not None and not session.is_certified) or hello.token or not hello.code:
             raise BadRequestError("a code is said instead of a token, and once", hint="leave one of them out")
         self.require_feed(now_s)
         session.signing_in = (envelope, hello)
@@ -615,17 +642,20 @@ class GatewayCore:
         if isinstance(token, RfmError):
             return [self._refuse_token(session, now_s, now_ms)]
         envelope, hello = session.signing_in
+        session.signing_in = None
         session.issued = token
         shown = msgspec.structs.replace(hello, code=None, token=token)
         return self._hello(session, envelope, shown, now_s, now_ms)
 
-    def _refuse_token(self, session: Session, now_s: float, now_ms: int) -> Close:
-        """A token that is none; an address that shows too many of them is told when to come again."""
-        self.counts["refused_token"] += 1
+    def _refuse_token(
+        self, session: Session, now_s: float, now_ms: int, code: CloseCode = CloseCode.INVALID_TOKEN
+    ) -> Close:
+        """A token that does not count; an address that shows too many of them is told when to come again."""
+        self.counts["refused_revoked" if code == CloseCode.REVOKED else "refused_token"] += 1
         wait_s = self._door.failed(session.address, now_s)
         if wait_s > 0.0:
             return self._close(session, CloseCode.RATE_LIMITED, now_ms, retry_after_ms=round(wait_s * 1000) + 100)
-        return self._close(session, CloseCode.INVALID_TOKEN, now_ms)
+        return self._close(session, code, now_ms)
 
     def _greet(self, session: Session, now_ms: int) -> None:
         """Answer `hello` once the log's name is known: a watcher that hears of another log forgets what it has."""
@@ -712,6 +742,8 @@ class GatewayCore:
         elif not operation.artifacts or operation.location is None:
             raise BadRequestError(f"{request.operation_id} is {operation.state} and has no artefacts")
         session.fetching += 1
+        if isinstance(request, Painted):
+            self._fetches.begin(session.number, (session.principal or NOBODY).user)
         return Fetch(session.number, request_id, operation.location, request)
 
     def _renew(self, session: Session, grant: Grant, now_ms: int) -> None:
@@ -887,8 +919,12 @@ class GatewayCore:
             if asked is not None:
                 self.notes.answered(session, asked, answer, self.replica.operations)
 
-    def fetched(self, number: int, request_id: int | None, answer: Struct, now_ms: int) -> None:
-        """The answer to a `Fetch`."""
+    def fetched(
+        self, number: int, request_id: int | None, answer: Struct, now_ms: int, asked: Fetched | None = None
+    ) -> None:
+        """The answer to a `Fetch`. asked: its request."""
+        if isinstance(asked, Painted):
+            self._fetches.end(number)
         session = self.sessions.get(number)
         if session is None:
             return
@@ -1029,6 +1065,7 @@ class GatewayCore:
         self.replica.sanity_check()
         self.doorstep.sanity_check()
         self.notes.sanity_check()
+        self._fetches.sanity_check()
         by_address = Counter(session.address for session in self.sessions.values() if session.principal is None)
         if by_address != +self._door.by_address:
             raise AssertionError(f"connections by address: {self._door.by_address} against {by_address}")

@@ -147,8 +147,9 @@ class Notes:
                 "administered",
                 session,
                 request=request,
-                owner=asked.request.user if isinstance(asked, internal.DoRevoke) else "",
+                owner=asked.request.user if isinstance(asked, internal.DoRevoke | internal.DoSignInLink) else "",
                 token_id=asked.request.token_id if isinstance(asked, internal.DoRevoke) else "",
+                granted=tuple(asked.request.roles) if isinstance(asked, internal.DoSignInLink) else (),
             )
         elif need is not None and need.right == "change" and operation is not None:
             # As it was asked: its token may have been renewed since.
@@ -192,6 +193,7 @@ class Notes:
         owner: str = "",
         reason: str = "",
         token_id: str = "",
+        granted: tuple[str, ...] = (),
     ) -> None:
         principal = session.principal
         entry = Entry(
@@ -208,5 +210,6 @@ class Notes:
             owner=owner,
             reason=reason,
             token_id=token_id,
+            granted=granted,
         )
         self._auditor.note(entry, self._now_s)

@@ -147,6 +147,11 @@ class Session:
         return None if self._grant is None else self._grant.principal
 
     @property
+    def is_certified(self) -> bool:
+        """Whether it is here by a client certificate and has shown no token."""
+        return self._grant is not None and self._grant.by_certificate
+
+    @property
     def _may_observe(self) -> bool:
         return self._grant is not None and reach(self._grant.principal, "observe") is not None
 

@@ -14,6 +14,7 @@ from rfm_runtime.protocol.internal import (
     Ack,
     Announce,
     Assign,
+    DoGet,
     DoSubmit,
     OperationMeasure,
     Outcome,
@@ -22,7 +23,7 @@ from rfm_runtime.protocol.internal import (
     Started,
     Submitted,
 )
-from rfm_runtime.protocol.messages import Kind, SubmitRequest
+from rfm_runtime.protocol.messages import Kind, OperationReply, SubmitRequest
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo
 from rfm_runtime.render.request import AUTO_MAX_ITER
 from rfm_runtime.testing.operations import World, owner_hello
@@ -215,3 +216,27 @@ def test_what_a_render_takes() -> None:
         assert charge(KIND, {**SMALL, "max_iter": auto}) == Charge(1_000, 1_000 * AUTO_MAX_ITER)
     assert charge(KIND, {}).pixels > 0
     assert AUTO_MAX_ITER == MOST
+
+
+def test_each_sample_of_a_pixel_may_take_all_its_iterations() -> None:
+    assert charge(KIND, {**SMALL, "samples": 4}) == Charge(1000, 4 * 50_000)
+    world = world_with(quota_iterations=100_000)
+    assert submit(world, "op", samples=2) == "ok"
+    assert submit(world, "more") == "quota_exceeded"
+
+
+def test_whoever_looks_at_forgotten_operations_takes_no_room_from_their_owner() -> None:
+    world = world_with(quota_stored_bytes=1000, finished_keep_s=5.0)
+    for number in range(3):
+        assert submit(world, f"op-{number}") == "ok"
+        end(world, f"op-{number}", 600)
+        world.tick(6.0)
+        world.tick(0.05)
+    assert world.hub.records == {}
+    for number in range(3):
+        world.call(b"g", DoGet(Principal("vi", ("viewer",)), f"op-{number}"), OperationReply)
+    assert len(world.hub.records) == 3
+    world.hub.sanity_check()
+    assert submit(world, "new") == "ok"
+    world.tick(6.0)
+    world.hub.sanity_check()
