@@ -214,7 +214,7 @@ def test_a_program_that_logs_everything_logs_no_token(
     with caplog.at_level(logging.DEBUG), ProgressReportingServer(port=0, memory=True) as server:
         with ProgressReporter("job", "logged") as reporter, Client(url=server.url, token=server.token) as client:
             reporter.report_progress(50)
-            assert client.operations()
+            eventually(client.operations, what="what is reported is seen")
         token = server.token
     assert caplog.records, "it does log"
     assert token not in caplog.text

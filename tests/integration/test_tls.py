@@ -403,9 +403,9 @@ def test_who_is_not_to_be_there_any_more_is_told_goodbye(ca: CertificateAuthorit
         text = ca.users.read_text().replace('["cat"]\nuser = "cat"\nroles = ["operator"]\n', "")
         ca.users.write_text(text.replace('user = "dan"\nroles = ["operator"]', 'user = "dan"\nroles = ["viewer"]'))
         for name in ("bob", "cat"):
-            eventually(lambda name=name: connected[name].state == "closed", what=f"the end of {name}")
+            eventually(lambda name=name: connected[name].state == "unauthorised", what=f"the end of {name}")
         # Revoked is the certificate, whatever token there was.
-        eventually(lambda: with_token.state == "closed", what="the end of who had a token as well")
+        eventually(lambda: with_token.state == "unauthorised", what="the end of who had a token as well")
         with pytest.raises(ForbiddenError):
             connected["dan"].submit("x", {})
         assert connected["ann"].state == connected["dan"].state == "live"
