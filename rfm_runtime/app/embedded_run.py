@@ -31,6 +31,7 @@ from rfm_runtime.observe.resources import ResourceMonitor
 from rfm_runtime.render.request import validate
 from rfm_runtime.security import token as tokens
 from rfm_runtime.security.authority import Authority
+from rfm_runtime.security.jwt_authenticator import JWTAuthenticator
 from rfm_runtime.security.rate_limiter import RateLimiter
 from rfm_runtime.store.journal import Journal, open_journal
 from rfm_runtime.store.memory import MemoryJournal
@@ -243,6 +244,7 @@ class Run:
             source=source("gateway-0", 1),
             authenticate=self.authenticate,
             sign=self._authority.sign,
+            keys=self._authenticator if isinstance(self._authenticator, JWTAuthenticator) else None,
             endpoints=self.folders.endpoints,
             context=context,
             tls=self._tls,

@@ -49,6 +49,7 @@ async def serve(boot: Boot) -> None:
         source=boot.source,
         authenticate=authority.authenticate,
         sign=authority.sign,
+        keys=None if authenticator is None else authority,
         endpoints=boot.endpoints,
         context=context,
         gateways=_gateways(boot),

@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Endpoints, Settings, folders
-from rfm_runtime.core.sessions.access import Authenticate, Grant, Sign
+from rfm_runtime.core.sessions.access import Authenticate, Grant, Keys, Sign
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
     Beat,
@@ -109,6 +109,9 @@ ENGINES_LIMIT = 64
 LOOK_S = 2.0
 """How often it is looked whether certificate files are others; SIGHUP says so at once."""
 
+KEYS_S = 1.0
+"""How often it is looked whether keys of tokens are others: sessions of one that is gone end, whoever shows none."""
+
 _ANSWERS: dict[type[Any], type[Any]] = {
     internal.DoSubmit: internal.Submitted,
     internal.DoCancel: CancelReply,
@@ -145,11 +148,13 @@ class Gateway:
         towards: Towards | None = None,
         own: KeyPair | None = None,
         sign: Sign | None = None,
+        keys: Keys | None = None,
     ) -> None:
         """gateways: endpoints of all on the port, by name; None where there is only this one. tls: None: plain text.
 
         towards: for a broker on another host. own: this host's keys, for engines on others; None: it has none.
         sign: makes a token for somebody, which every gateway of this runtime takes; None: sign-in links do not work.
+        keys: that tokens are checked with; None: none that can change.
         """
         self._settings = settings
         self._source = source
@@ -159,6 +164,7 @@ class Gateway:
         self._own = own
         self._context = context
         self._sign = sign
+        self._keys = keys
         self._loop = asyncio.get_running_loop()
         self.core = GatewayCore(
             settings, Identity(__version__, _now_ms(), secrets.token_hex(8)), self.authenticate, self._loop.time()
@@ -234,6 +240,7 @@ class Gateway:
         self._tick_handle = self._loop.call_at(self._tick_due_s, self._tick)
         self._ask_again_s = self._loop.time() + ASK_S
         self._connected_s = self._loop.time()
+        self._keys_due_s = self._loop.time()
 
     async def stop(self) -> None:
         """Say goodbye to everybody, then close. Idempotent."""
@@ -654,6 +661,10 @@ class Gateway:
             self._ask(self.core.ask_again(now_s))
             self._reach_again(now_s)
         self._reporters.push_again()
+        if self._keys is not None and now_s >= self._keys_due_s:
+            self._keys_due_s = now_s + KEYS_S
+            if self._keys.look():
+                self._carry_out(self.core.keys_changed(self._keys, _now_ms()))
         self._carry_out(self.core.tick(now_s, _now_ms()))
         self._audit.write(self.core.notes.take())
         self._flush_all()

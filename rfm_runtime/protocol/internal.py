@@ -255,10 +255,12 @@ class DoRevoke(Struct, frozen=True):
 
 
 class DoSignInLink(Struct, frozen=True):
-    """→ `Ack`"""
+    """token_id, issued_at_ms: of the token with which it is asked for; "" and 0 if it has no id. → `Ack`"""
 
     principal: Principal
     request: SignInLink
+    token_id: str = ""
+    issued_at_ms: int = 0
 
 
 class DoExchange(Struct, frozen=True):

@@ -64,6 +64,14 @@ class Authority:
         """A token for somebody, which every gateway with the same own token takes, until the runtime is restarted."""
         return self._sign_ins().issue(principal.user, principal.roles, lifetime_s=lifetime_s, kinds=principal.kinds)
 
+    def look(self) -> bool:
+        """Whether the authenticator's keys are others since it was asked last; the runtime's own never are."""
+        return self._authenticator is not None and self._authenticator.look()
+
+    def vouched(self, grant: Grant) -> Grant | None:
+        """What a token grants by the keys of now; None: its key is gone."""
+        return grant if self._authenticator is None else self._authenticator.vouched(grant)
+
     def _sign_ins(self) -> JWTAuthenticator:
         # Only then: PyJWT takes its time and its memory to load.
         if self._made is None:
@@ -101,7 +109,9 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
         sources.append(FileKeys(_secrets_of(settings), lambda: _read_secrets(settings, secrets)))
     elif given:
         with _named(SECRET_VARIABLE):
-            sources.append(keys.FixedKeys(keys.secret(given.strip().encode(), secrets)))
+            fixed = keys.secret(given.strip().encode(), secrets)
+        _long_enough(settings, [fixed])
+        sources.append(keys.FixedKeys(fixed))
     if settings.token_public_keys:
         sources.append(_public_file(settings.token_public_keys, public))
     if "://" in settings.token_jwks:
@@ -112,13 +122,7 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
     elif settings.token_jwks:
         sources.append(_public_file(settings.token_jwks, public))
     names = ClaimNames(settings.token_user_claim, settings.token_roles_claim)
-    made = JWTAuthenticator.of(*sources, audience=settings.token_audience, issuer=settings.token_issuer, names=names)
-    if made.is_weak and not is_loopback(settings.host):
-        raise ConfigError(
-            f"the secret of tokens is shorter than {SECRET_BYTES} bytes, too short for a server that others can reach",
-            hint="make one with `rfm-runtime token rotate`, or openssl rand -hex 32",
-        )
-    return made
+    return JWTAuthenticator.of(*sources, audience=settings.token_audience, issuer=settings.token_issuer, names=names)
 
 
 def weakness(settings: Settings) -> str | None:
@@ -140,12 +144,18 @@ def previous_file(settings: Settings) -> Path:
 class FileKeys:
     """Keys of files, read again when one of them changes. What cannot be read then leaves those that there were."""
 
+    changes = True
+
     def __init__(self, paths: Sequence[Path], read: Callable[[], Sequence[Key]]) -> None:
         self._paths = paths
         self._read = read
         self._looked_s = time.monotonic()
         self._seen = self._look()
         self._found = read()
+
+    def held(self) -> Sequence[Key]:
+        """As `KeySource` says."""
+        return self._found
 
     def known(self) -> Sequence[Key]:
         """As `KeySource` says."""
@@ -171,6 +181,9 @@ class FileKeys:
             self._found = self._read()
         except ConfigError as error:
             log.warning("%s; the keys so far are used on (%s)", error.message, error.hint)
+        except Exception:
+            # Whoever writes the file must not decide who else can sign in.
+            log.exception("%s cannot be used; the keys so far are used on", ", ".join(map(str, self._paths)))
         else:
             log.info("keys were read again: %s", ", ".join(map(str, self._paths)))
 
@@ -198,7 +211,18 @@ def _read_secrets(settings: Settings, algorithms: Sequence[str] | None) -> tuple
         until_s = _until_s(settings, previous, lines[1].decode("ascii", "replace") if len(lines) > 1 else "")
         with _named(str(previous)):
             found.append(keys.secret(lines[0].strip() if lines else b"", algorithms, until_s=until_s))
+    _long_enough(settings, found)
     return tuple(found)
+
+
+def _long_enough(settings: Settings, found: Sequence[Key]) -> None:
+    """Whenever secrets are read, also while it runs. Raises ConfigError."""
+    secrets = [len(key.material) for key in found if isinstance(key.material, bytes)]
+    if min(secrets, default=SECRET_BYTES) < SECRET_BYTES and not is_loopback(settings.host):
+        raise ConfigError(
+            f"the secret of tokens is shorter than {SECRET_BYTES} bytes, too short for a server that others can reach",
+            hint="make one with `rfm-runtime token rotate`, or openssl rand -hex 32",
+        )
 
 
 def _until_s(settings: Settings, path: Path, line: str) -> float:

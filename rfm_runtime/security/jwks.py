@@ -40,6 +40,8 @@ PIECE_BYTES = 16 * 1024
 class Jwks:
     """Keys of `url`: https, or http on loopback. algorithms: those that are allowed. Raises BadRequestError."""
 
+    changes = True
+
     def __init__(self, url: str, algorithms: Collection[str] | None) -> None:
         try:
             parts = urlsplit(url)
@@ -63,6 +65,10 @@ class Jwks:
         self._fetched_s: float | None = None
         self._tried_s: float | None = None
         self._fetching = False
+
+    def held(self) -> Sequence[Key]:
+        """As `KeySource` says: an issuer that is away ends nobody's session."""
+        return self._found
 
     def known(self) -> Sequence[Key]:
         """As `KeySource` says."""
@@ -91,6 +97,9 @@ class Jwks:
             log.warning("the keys of %s could not be fetched: %s", self._url, error)
         except BadRequestError as error:
             log.warning("the keys of %s cannot be used: %s", self._url, error.message)
+        except Exception:
+            # What somebody else publishes ends neither this thread nor the use of the keys so far.
+            log.exception("the keys of %s cannot be used", self._url)
         else:
             self._found, self._fetched_s = found, time.monotonic()
             log.info("%d keys were fetched from %s", len(found), self._url)

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from rfm_runtime.core.permissions import KINDS_LIMIT
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.claims import (
     REQUIRED,
     ROLES,
-    USER_LIMIT,
+    USER_HINT,
     ClaimNames,
     are_kinds,
     granted,
@@ -111,6 +113,7 @@ class JWTAuthenticator:
         self._audience = audience
         self._issuer = issuer
         self._names = names
+        self._seen = self._state()
 
     @classmethod
     def of(cls, *sources: KeySource, audience: str, issuer: str, names: ClaimNames) -> JWTAuthenticator:
@@ -139,6 +142,26 @@ class JWTAuthenticator:
         # Each of them, whatever the others say.
         return sum(source.look(kid) for source in self._sources) > 0
 
+    def _state(self) -> list[tuple[str, float | None]]:
+        return [(key.fingerprint, key.until_s) for source in self._sources for key in source.held()]
+
+    def look(self) -> bool:
+        """Look for other keys, and say whether there are some since it was asked last. Never waits."""
+        self._look(None)
+        before, self._seen = self._seen, self._state()
+        return before != self._seen
+
+    def vouched(self, grant: Grant) -> Grant | None:
+        """What was granted, by the keys of now: until the end of its token's key at most; None: that is gone."""
+        if not grant.key:
+            return grant
+        keys = [key for source in self._sources for key in source.held() if key.fingerprint == grant.key]
+        if not keys:
+            return None
+        if any(key.until_s is None for key in keys):
+            return grant
+        return _until(grant, max(key.until_s for key in keys if key.until_s is not None))
+
     def prepare(self) -> None:
         """Begin to fetch keys that are elsewhere, before somebody shows a token of one."""
         self._look(None)
@@ -158,7 +181,7 @@ class JWTAuthenticator:
         if isinstance(roles, str) or not set(roles) <= set(ROLES):
             raise BadRequestError(f"roles are {roles!r}", hint=f"choose some of {', '.join(ROLES)}")
         if not is_user(user):
-            raise BadRequestError(f"user is {user!r}", hint=f"1 to {USER_LIMIT} printable characters without /")
+            raise BadRequestError(f"user is {user!r}", hint=USER_HINT)
         if not 0.0 < lifetime_s < 1e9:
             raise BadRequestError(f"lifetime_s is {lifetime_s!r}", hint="give seconds above 0")
         if kinds is not None and (isinstance(kinds, str) or not are_kinds(list(kinds))):
@@ -173,7 +196,8 @@ class JWTAuthenticator:
         claims: dict[str, Any] = {"sub": user}
         _put(claims, self._names.user, user)
         _put(claims, self._names.roles, sorted(roles))
-        claims |= {"iat": int(now_s), "exp": int(now_s + lifetime_s), "jti": uuid.uuid4().hex}
+        # With milliseconds: one made in the second in which others of this user are revoked is none of them.
+        claims |= {"iat": round(now_s, 3), "exp": int(now_s + lifetime_s), "jti": uuid.uuid4().hex}
         claims |= {"aud": self._audience, "iss": self._issuer}
         if kinds is not None:
             claims["kinds"] = sorted(kinds)
@@ -207,7 +231,7 @@ class JWTAuthenticator:
         kid, now_s = header.get("kid"), time.time()
         under_way = self._look(kid)
         why = ""
-        for key in self._known():
+        for key, changes in [(key, source.changes) for source in self._sources for key in source.known()]:
             if not key.is_meant(header.get("alg"), kid, now_s):
                 continue
             claims = self._decoded(token, key)
@@ -216,7 +240,17 @@ class JWTAuthenticator:
                 continue
             if not is_access_token(header, claims):
                 return "it is for another use than access"
-            return granted(claims, self._names) or "its claims do not say who it is"
+            grant = granted(claims, self._names)
+            if grant is None:
+                return "its claims do not say who it is"
+            now_ms = round(now_s * 1000)
+            grant = replace(
+                grant,
+                key=key.fingerprint if changes else "",
+                issued_at_ms=min(grant.issued_at_ms, now_ms),
+                is_ahead=grant.issued_at_ms > now_ms,
+            )
+            return _until(grant, key.until_s)
         if not why and under_way:
             raise UnavailableError("the issuer's keys are being fetched", retry_after_s=FETCHING_S)
         return why or "there is no key for its algorithm and key id"
@@ -255,6 +289,14 @@ def _keys_module() -> Any:
     except ImportError:
         raise MissingExtraError("JWTAuthenticator", "server") from None
     return keys
+
+
+def _until(grant: Grant, until_s: float | None) -> Grant:
+    """It ends with its key, whatever it says itself."""
+    if until_s is None:
+        return grant
+    until_ms = round(until_s * 1000)
+    return replace(grant, expires_at_ms=min(until_ms, until_ms if grant.expires_at_ms is None else grant.expires_at_ms))
 
 
 def _bytes(secret: str | bytes) -> bytes:

@@ -6,8 +6,11 @@ An algorithm is never the token's choice alone: a public key is no secret of HS2
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,7 +18,7 @@ from typing import Any, Protocol
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from jwt.exceptions import PyJWTError
 
 from rfm_runtime.errors import BadRequestError
@@ -36,17 +39,30 @@ KEYS_LIMIT = 64
 
 KID_LIMIT = 256
 
+_SALT = secrets.token_bytes(32)
+"""Fingerprints mean something in this process alone: of a short secret nobody can find it by trying."""
+
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """algorithms: what it may be used for. kid: its name in a set. until_s: seconds since 1970; None: no end."""
+    """algorithms: what it may be used for. kid: its name in a set. until_s: seconds since 1970; None: no end.
+
+    fingerprint: the same for the same key, whenever it was read; in this process.
+    """
 
     material: Any = field(repr=False)
     algorithms: tuple[str, ...]
     kid: str | None = None
     until_s: float | None = None
+    fingerprint: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        material = self.material
+        if not isinstance(material, bytes):
+            material = material.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        object.__setattr__(self, "fingerprint", hmac.new(_SALT, material, hashlib.sha256).hexdigest())
 
     def is_meant(self, algorithm: object, kid: object, now_s: float) -> bool:
         """Whether a token with this header may be of this key: looked up, never loaded, whatever `kid` says."""
@@ -57,6 +73,15 @@ class Key:
 
 class KeySource(Protocol):
     """Where keys come from."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether keys can go, and with them whoever came in by a token of theirs."""
+        ...
+
+    def held(self) -> Sequence[Key]:
+        """Those whose sessions stay: those known, and those that are only too old for others to come in."""
+        ...
 
     def known(self) -> Sequence[Key]:
         """Those there are now."""
@@ -70,8 +95,14 @@ class KeySource(Protocol):
 class FixedKeys:
     """Keys that never change."""
 
+    changes = False
+
     def __init__(self, *keys: Key) -> None:
         self._keys = keys
+
+    def held(self) -> Sequence[Key]:
+        """As `KeySource` says."""
+        return self._keys
 
     def known(self) -> Sequence[Key]:
         """As `KeySource` says."""
@@ -146,15 +177,21 @@ def _jwk(data: Any, algorithms: Collection[str] | None) -> Key | None:
     if not isinstance(data, dict) or data.get("kty") not in ("RSA", "EC", "OKP") or "d" in data:
         # A secret in a set that everybody can read is none.
         return None
-    if data.get("use", "sig") != "sig" or "verify" not in data.get("key_ops", ["verify"]):
+    uses = data.get("key_ops", ["verify"])
+    if data.get("use", "sig") != "sig" or not isinstance(uses, list) or "verify" not in uses:
         return None
     kid, only = data.get("kid"), data.get("alg")
+    if only is not None and not isinstance(only, str):
+        return None
     if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= KID_LIMIT):
         return None
     try:
         material = jwt.PyJWK(data, algorithm=only).key
         return _key(material, algorithms, kid=kid, only=only)
-    except (PyJWTError, BadRequestError, ValueError, TypeError, UnsupportedAlgorithm):
+    except (PyJWTError, BadRequestError, LookupError, ArithmeticError, AttributeError, ValueError, TypeError):
+        # Whatever one of them is made of, the others are used.
+        return None
+    except UnsupportedAlgorithm:
         return None
 
 

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.access import OWN_USER, Grant
 from rfm_runtime.protocol.internal import Principal
 
 __all__ = ["RuntimeToken", "make_private", "mint", "read", "verify", "write_private"]
@@ -58,7 +58,7 @@ class RuntimeToken:
 
     def authenticate(self, offered: str) -> Grant | None:
         """What the token grants; None if it is another."""
-        return Grant(Principal("local", ("admin",))) if verify(offered, self._token) else None
+        return Grant(Principal(OWN_USER, ("admin",))) if verify(offered, self._token) else None
 
     def derived(self) -> bytes:
         """A secret that follows from the token, and from which it does not: every gateway of the runtime has it."""

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from rfm_runtime.core.sessions.claims import ROLES, USER_LIMIT, are_kinds, is_user
+from rfm_runtime.core.sessions.claims import ROLES, USER_HINT, are_kinds, is_user
 from rfm_runtime.errors import CertificateError
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.security.tls import unreadable
@@ -61,9 +61,7 @@ def _principal(path: Path, name: str, entry: Any) -> Principal:
         raise CertificateError(f"{path}: {name!r} is no table of user, roles and kinds", hint=_like())
     user, roles = entry.get("user", name), entry.get("roles", ["viewer"])
     if not is_user(user):
-        raise CertificateError(
-            f"{path}: the user of {name!r} is {user!r}", hint=f"1 to {USER_LIMIT} printable characters without /"
-        )
+        raise CertificateError(f"{path}: the user of {name!r} is {user!r}", hint=USER_HINT)
     if not isinstance(roles, list) or not set(map(str, roles)) <= set(ROLES):
         raise CertificateError(
             f"{path}: the roles of {name!r} are {roles!r}", hint=f"choose some of {', '.join(ROLES)}"

@@ -40,7 +40,12 @@ class RevocationList:
 
     def put(self, entry: Revocation, now_ms: int) -> tuple[list[str], Revocations]:
         """Take it in; the keys of those that are forgotten, and the set as it is then. Raises QuotaExceededError."""
-        old = [key for key, one in self._entries.items() if _is_over(one, now_ms) and one.version < self._version]
+        # Not the one whose place the entry takes: it would be forgotten together with it.
+        old = [
+            key
+            for key, one in self._entries.items()
+            if key != entry.key and _is_over(one, now_ms) and one.version < self._version
+        ]
         if len(self._entries) - len(old) >= REVOCATIONS_LIMIT and entry.key not in self._entries:
             raise QuotaExceededError(
                 f"{REVOCATIONS_LIMIT} tokens are revoked already",
@@ -60,9 +65,17 @@ class RevocationList:
     def has(self, wanted: Revoke, issued_before_ms: int) -> bool:
         """Whether that is revoked already, as far."""
         if wanted.token_id:
-            return f"token:{wanted.token_id}" in self._entries
+            entry = self._entries.get(f"token:{wanted.token_id}")
+            return entry is not None and not _lasts_longer(wanted.expires_at, entry.expires_at_ms)
         known = self._entries.get(f"user:{wanted.user}")
         return known is not None and known.issued_before_ms >= issued_before_ms
+
+    def covers(self, user: str, token_id: str, issued_at_ms: int) -> bool:
+        """Whether a token is revoked, told or not. One without an id cannot be."""
+        if not token_id:
+            return False
+        of_user = self._entries.get(f"user:{user}")
+        return f"token:{token_id}" in self._entries or (of_user is not None and issued_at_ms < of_user.issued_before_ms)
 
     def wait(self, number: int, after: Revocations) -> None:
         """The set is that once the batch is on disk."""
@@ -86,6 +99,11 @@ def _is_over(entry: Revocation, now_ms: int) -> bool:
     return entry.expires_at_ms is not None and entry.expires_at_ms + CLOCKS_MS < now_ms
 
 
+def _lasts_longer(one: int | None, other: int | None) -> bool:
+    """Of two moments of expiry; None: never."""
+    return other is not None and (one is None or one > other)
+
+
 def on_revoke(hub: Hub, asked: Asked, message: DoRevoke, now: Now) -> list[Command]:
     """Refuse a token, or a user's, from the commit on. What is kept for outcomes on a full disk may be used."""
     require(message.principal, "revoke")
@@ -96,6 +114,11 @@ def on_revoke(hub: Hub, asked: Asked, message: DoRevoke, now: Now) -> list[Comma
     if before_ms > now.wall_ms + CLOCKS_MS:
         raise BadRequestError(
             "tokens of the future cannot be revoked", hint="give a moment that is not ahead in issued_before"
+        )
+    if wanted.token_id and wanted.expires_at is not None and wanted.expires_at + CLOCKS_MS < now.wall_ms:
+        raise BadRequestError(
+            "this token has expired, so there is nothing to revoke",
+            hint="expires_at is in milliseconds since 1970; leave it out if it is not known",
         )
     hub.writable(outcome=True)
     known = hub.revocations
@@ -114,6 +137,8 @@ def on_revoke(hub: Hub, asked: Asked, message: DoRevoke, now: Now) -> list[Comma
         reason=wanted.reason,
     )
     forgotten, after = known.put(entry, now.wall_ms)
+    # At once: a code must not be taken between this and the commit.
+    hub.sign_ins.revoke(entry)
     then: list[Command] = [Revoked(after), Send(asked.routing, asked.request_id, RevokeReply(after.version))]
     journal = hub.log.commit((), (), then, revocations=(entry,), unrevoked=forgotten)
     known.wait(journal.batch.number, after)

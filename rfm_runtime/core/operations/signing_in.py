@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from rfm_runtime.core.operations.record import Asked, Command, Now, Send
 from rfm_runtime.core.permissions import require
-from rfm_runtime.core.sessions.claims import ROLES, is_user
+from rfm_runtime.core.sessions.claims import ROLES, USER_HINT, is_user
 from rfm_runtime.errors import BadRequestError, ConflictError, QuotaExceededError, UnauthorizedError
 from rfm_runtime.protocol.internal import Ack, DoExchange, DoSignInLink, Exchanged, Principal
+from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.protocol.sign_in import SignInLink
 
 if TYPE_CHECKING:
@@ -28,26 +29,54 @@ DIGEST_DIGITS = 64
 HEX_DIGITS = frozenset("0123456789abcdef")
 
 
+class Waiting(Struct, frozen=True):
+    """A link, whose maker showed the token. made_at_ms: wall clock."""
+
+    link: SignInLink
+    until_s: float
+    made_at_ms: int
+    maker: str
+    token_id: str
+    issued_at_ms: int
+
+    def is_covered(self, by: Revocation) -> bool:
+        """Whether it ends with a revocation: of whom it is for, of its maker, or of the token it was made with."""
+        if by.token_id:
+            return self.token_id == by.token_id
+        made_before = self.made_at_ms < by.issued_before_ms
+        if self.maker == by.user and (made_before or (self.token_id and self.issued_at_ms < by.issued_before_ms)):
+            return True
+        return self.link.user == by.user and made_before
+
+
 class SignIns:
-    """By the digest of their codes: until when, and for whom."""
+    """By the digest of their codes."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[float, SignInLink]] = {}
+        self._waiting: dict[str, Waiting] = {}
 
-    def put(self, link: SignInLink, now_s: float) -> None:
+    def put(self, asked: DoSignInLink, now: Now) -> None:
         """Have it wait. Raises ConflictError, QuotaExceededError."""
-        for digest in [digest for digest, (until_s, _) in self._waiting.items() if until_s <= now_s]:
+        link = asked.request
+        for digest in [digest for digest, waiting in self._waiting.items() if waiting.until_s <= now.mono_s]:
             del self._waiting[digest]
         if link.digest in self._waiting:
             raise ConflictError("this code is in use already", hint="make another: 32 random bytes")
         if len(self._waiting) >= LINKS_LIMIT:
             raise QuotaExceededError(f"{LINKS_LIMIT} sign-in links wait to be used", retry_after_s=1.0)
-        self._waiting[link.digest] = (now_s + link.valid_s, link)
+        self._waiting[link.digest] = Waiting(
+            link, now.mono_s + link.valid_s, now.wall_ms, asked.principal.user, asked.token_id, asked.issued_at_ms
+        )
 
     def take(self, digest: str, now_s: float) -> SignInLink | None:
         """Whose it is, this once."""
-        until_s, link = self._waiting.pop(digest, (0.0, None))
-        return link if until_s > now_s else None
+        waiting = self._waiting.pop(digest, None)
+        return waiting.link if waiting is not None and waiting.until_s > now_s else None
+
+    def revoke(self, by: Revocation) -> None:
+        """Forget those that end with it: a link is a token that nobody has fetched yet."""
+        for digest in [digest for digest, waiting in self._waiting.items() if waiting.is_covered(by)]:
+            del self._waiting[digest]
 
 
 def on_sign_in_link(hub: Hub, asked: Asked, message: DoSignInLink, now: Now) -> list[Command]:
@@ -57,10 +86,13 @@ def on_sign_in_link(hub: Hub, asked: Asked, message: DoSignInLink, now: Now) -> 
     if len(link.digest) != DIGEST_DIGITS or set(link.digest) - HEX_DIGITS:
         raise BadRequestError("digest is no SHA-256", hint="give 64 hexadecimal digits in small letters")
     if not is_user(link.user):
-        raise BadRequestError(f"user is {link.user!r}", hint="1 to 128 printable characters without /")
+        raise BadRequestError(f"user is {link.user!r}", hint=USER_HINT)
     if unknown := sorted(set(link.roles) - set(ROLES)):
         raise BadRequestError(f"roles are {', '.join(unknown)}", hint=f"choose some of {', '.join(ROLES)}")
-    hub.sign_ins.put(link, now.mono_s)
+    if hub.revocations.covers(message.principal.user, message.token_id, message.issued_at_ms):
+        # Its gateway has not heard of it yet.
+        raise UnauthorizedError("the token with which this link is asked for was revoked", hint="use another token")
+    hub.sign_ins.put(message, now)
     return [Send(asked.routing, asked.request_id, Ack())]
 
 

@@ -8,17 +8,19 @@ from typing import Any
 from msgspec import Struct
 
 from rfm_runtime.core.permissions import KINDS_LIMIT
-from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.access import OWN_USER, Grant
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.limits import NAME_LIMIT
 
-__all__ = ["REQUIRED", "ROLES", "USER_LIMIT", "ClaimNames", "are_kinds", "granted", "is_access_token", "is_user"]
+__all__ = ["REQUIRED", "ROLES", "USER_HINT", "ClaimNames", "are_kinds", "granted", "is_access_token", "is_user"]
 
 ROLES = ("viewer", "operator", "admin", "reporter")
 REQUIRED = ("exp", "iat", "aud", "iss", "sub", "jti")
 
 USER_LIMIT = 128
 """Characters of a user's name."""
+
+USER_HINT = f"1 to {USER_LIMIT} printable characters without /, and not {OWN_USER}, which the runtime's own user is"
 
 ID_LIMIT = 256
 """Characters of a token's id: it is kept as long as it is revoked."""
@@ -54,8 +56,8 @@ def is_access_token(header: Mapping[str, Any], claims: Mapping[str, Any]) -> boo
 def granted(claims: Mapping[str, Any], names: ClaimNames) -> Grant | None:
     """What verified claims grant; None for those that name nobody, or are not what they should be."""
     user, roles = _claim(claims, names.user), _claim(claims, names.roles)
-    token_id, issued_s, expires_s = claims.get("jti"), _seconds(claims.get("iat")), _seconds(claims.get("exp"))
-    if not is_user(user) or issued_s is None or expires_s is None:
+    token_id, issued_ms, expires_ms = claims.get("jti"), _ms(claims.get("iat")), _ms(claims.get("exp"))
+    if not is_user(user) or issued_ms is None or expires_ms is None:
         return None
     if not isinstance(token_id, str) or not 0 < len(token_id) <= ID_LIMIT:
         return None
@@ -68,7 +70,7 @@ def granted(claims: Mapping[str, Any], names: ClaimNames) -> Grant | None:
         return None
     held = tuple(role for role in ROLES if role in roles)
     narrow = tuple(sorted(set(kinds))) if "kinds" in claims else None
-    return Grant(Principal(str(user), held, narrow), expires_s * 1000, token_id, issued_s * 1000)
+    return Grant(Principal(str(user), held, narrow), expires_ms, token_id, issued_ms)
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:
@@ -83,10 +85,10 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def _seconds(value: Any) -> int | None:
+def _ms(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e300:
         return None
-    return min(int(value), YEARS_S)
+    return round(min(value, YEARS_S) * 1000)
 
 
 def are_kinds(kinds: object) -> bool:
@@ -99,5 +101,10 @@ def are_kinds(kinds: object) -> bool:
 
 
 def is_user(user: object) -> bool:
-    """Whether it can be a user's name: what comes before the / in the name of a program that reports."""
-    return isinstance(user, str) and 0 < len(user) <= USER_LIMIT and user.isprintable() and "/" not in user
+    """Whether it can be somebody's name: what comes before the / in the name of a program that reports.
+
+    The runtime's own user is nobody's: whoever was called so would own what it owns, and be it in every log.
+    """
+    if not isinstance(user, str) or user == OWN_USER:
+        return False
+    return 0 < len(user) <= USER_LIMIT and user.isprintable() and "/" not in user

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.history import GetPerformance, History
@@ -45,13 +46,15 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     Kinds: lambda who, _request: internal.DoKinds(who),
     History: internal.DoHistory,
     Revoke: internal.DoRevoke,
-    SignInLink: internal.DoSignInLink,
     GetPerformance: lambda who, request: internal.DoPerformance(who, request.operation_id),
 }
 
 
-def forwarded(who: Principal, request: Struct) -> Struct:
+def forwarded(grant: Grant, request: Struct) -> Struct:
     """The broker's message for a request. Raises BadRequestError for what is none."""
+    who = grant.principal
+    if isinstance(request, SignInLink):
+        return internal.DoSignInLink(who, request, grant.token_id, grant.issued_at_ms)
     make = _MESSAGES.get(type(request))
     if make is None:
         raise BadRequestError(f"{type(request).__name__} is no request")

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.permissions import require, unknown
-from rfm_runtime.core.sessions.access import Authenticate, Grant
+from rfm_runtime.core.sessions.access import OWN_USER, Authenticate, Grant, Keys
 from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.costs import cost_of
 from rfm_runtime.core.sessions.door import Door, Refused
@@ -73,7 +73,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceReport, Resources, Usage
-from rfm_runtime.protocol.revocation import Revocations
+from rfm_runtime.protocol.revocation import Revocations, Revoke
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
 __all__ = [
@@ -131,6 +131,7 @@ REQUESTS_OF_A_COMMAND = 4.0
 CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
 
 NOBODY = Principal("", ())
+OWN = Principal(OWN_USER, ("admin",))
 
 REQUEST_TYPES = {request: name for name, request in REQUESTS.items()}
 
@@ -272,7 +273,7 @@ class GatewayCore:
         self.journal = frame.journal
         asks = self.replica.frame(frame)
         if frame.revocations is not None:
-            self._adopt(frame.revocations)
+            self._adopt(frame.revocations, frame.epoch)
         elif frame.revoked != self.revoked.version and frame.epoch == self.replica.epoch:
             asks += self._ask_for_revocations(now_s)
         if frame.resources is not None:
@@ -282,9 +283,12 @@ class GatewayCore:
         self._spread()
         return asks
 
-    def _adopt(self, revocations: Revocations) -> None:
+    def _adopt(self, revocations: Revocations, epoch: str) -> None:
         """Other tokens are valid no more; whoever has shown one is closed before he is heard again."""
-        self.revoked = Revoked(revocations)
+        found = Revoked(revocations, epoch)
+        if not found.follows(self.revoked):
+            return
+        self.revoked = found
         self.informed = True
         self._recheck = True
 
@@ -299,11 +303,32 @@ class GatewayCore:
         if not self._recheck:
             return []
         self._recheck = False
-        return [
-            self._close(session, CloseCode.REVOKED, now_ms)
-            for session in self.sessions.values()
-            if session.closing is None and session.grant is not None and self.revoked.covers(session.grant)
-        ]
+        commands: list[Command] = []
+        for session in self.sessions.values():
+            grant = session.grant
+            if session.closing is not None or grant is None or not self.revoked.covers(grant):
+                continue
+            commands.append(self._close(session, CloseCode.REVOKED, now_ms))
+            if self.revoked.only_by_user(grant):
+                # Shown again, or elsewhere, it would seem to be issued later: it is revoked by its id as well.
+                revoke = Revoke(token_id=grant.token_id, expires_at=grant.expires_at_ms, reason="with its user's")
+                commands.append(Ask(internal.DoRevoke(OWN, revoke), self.replica.attempt))
+        return commands
+
+    def keys_changed(self, keys: Keys, now_ms: int) -> list[Command]:
+        """Tokens are checked with other keys from now on: whoever's key is gone is closed, or ends with it."""
+        commands: list[Command] = []
+        for session in self.sessions.values():
+            if session.closing is not None or session.grant is None:
+                continue
+            grant = keys.vouched(session.grant)
+            if grant is None:
+                self.counts["revoked_keys"] += 1
+                commands.append(self._close(session, CloseCode.REVOKED, now_ms))
+            elif grant != session.grant:
+                session.grant = grant
+                self._expiries.put(session)
+        return commands
 
     def usage(self, report: ResourceReport) -> Usage:
         """What this gateway says of itself."""
@@ -315,10 +340,10 @@ class GatewayCore:
         asks: list[Ask] = []
         match answer:
             case Revocations():
-                self._adopt(answer)
+                self._adopt(answer, self.replica.epoch)
             case internal.SnapshotPage():
                 if answer.revocations is not None:
-                    self._adopt(answer.revocations)
+                    self._adopt(answer.revocations, answer.epoch)
                 asks = self.replica.page(answer, attempt)
             case internal.Events():
                 asks = self.replica.events(answer, attempt)
@@ -724,7 +749,7 @@ class GatewayCore:
             case _ if isinstance(request, REPORTS):
                 return self._report(session, request_id, request, now_ms)
             case _:
-                return [Forward(session.number, request_id, forwarded(who, request))]
+                return [Forward(session.number, request_id, forwarded(session.grant or Grant(who), request))]
 
     def _fetch(self, session: Session, request_id: int | None, request: Fetched) -> Fetch:
         operation = self.replica.operations.get(request.operation_id)

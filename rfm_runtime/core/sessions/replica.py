@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from rfm_runtime.core.sessions.encoded import EncodedEvent, EncodedProgress
 from rfm_runtime.protocol.internal import (
+    DoRevoke,
     Events,
     EventsSince,
     FeedFrame,
@@ -45,7 +46,7 @@ Phase = Literal["empty", "snapshot", "events", "live"]
 class Ask(Struct, frozen=True):
     """Ask the broker; `attempt` comes back with the answer, so that one to an older question is ignored."""
 
-    message: Snapshot | EventsSince | ProgressState | GetRevocations
+    message: Snapshot | EventsSince | ProgressState | GetRevocations | DoRevoke
     attempt: int
 
 

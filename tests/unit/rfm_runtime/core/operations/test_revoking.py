@@ -73,6 +73,38 @@ def test_the_same_again_changes_nothing_and_is_answered_after_the_first(world):
     assert [entry.issued_before_ms for entry in known(world).entries] == [600]
 
 
+def test_a_token_is_revoked_for_the_longest_time_that_was_asked_for(world):
+    ends = [world.wall_ms + 2000, world.wall_ms + 1000, world.wall_ms + 3000, None, world.wall_ms + 9000]
+    found = []
+    for end in ends:
+        revoke(world, token_id="t-1", expires_at=end)
+        world.write()
+        found += [(entry.version, entry.expires_at_ms) for entry in known(world).entries]
+    assert found == [(1, ends[0]), (1, ends[0]), (2, ends[2]), (3, None), (3, None)]
+
+
+def test_one_that_was_over_and_is_revoked_again_is_kept(world):
+    revoke(world, token_id="t-1", expires_at=world.wall_ms)
+    revoke(world, token_id="t-2")
+    world.write()
+    world.wall_ms += revoking.CLOCKS_MS + 1
+    revoke(world, token_id="t-1")
+    world.write()
+    world.boot()
+    assert {entry.token_id: entry.expires_at_ms for entry in known(world).entries} == {"t-1": None, "t-2": None}
+
+
+def test_seconds_in_place_of_milliseconds_are_no_revocation(world):
+    for expires_at in (world.wall_ms // 1000, world.wall_ms - revoking.CLOCKS_MS - 1):
+        refused = world.replies[revoke(world, token_id="t-1", expires_at=expires_at)]
+        assert refused.code == "bad_request"
+        assert "milliseconds" in refused.hint
+    # One that may still be taken, by other clocks.
+    number = revoke(world, token_id="t-1", expires_at=world.wall_ms - revoking.CLOCKS_MS)
+    world.write()
+    assert world.replies[number] == RevokeReply(1)
+
+
 @pytest.mark.scenario("G3")
 @pytest.mark.parametrize("role", ["viewer", "operator", "reporter", "nothing"])
 def test_whoever_is_no_administrator_revokes_nothing(world, role):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rfm_runtime.core.operations import signing_in
-from rfm_runtime.protocol.internal import Ack, DoExchange, DoSignInLink, Exchanged, Principal
+from rfm_runtime.protocol.internal import Ack, DoExchange, DoRevoke, DoSignInLink, Exchanged, Principal
+from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.testing.operations import ADMIN, World
 
@@ -13,9 +14,10 @@ pytestmark = pytest.mark.scenario("J58")
 DIGEST = "a" * 64
 
 
-def make(world, principal=ADMIN, /, **fields):
+def make(world, principal=ADMIN, /, token_id="", issued_at_ms=0, **fields):
     given = {"digest": DIGEST, "user": "ann", "roles": ["viewer"], **fields}
-    return world.replies[world.ask(b"gateway", DoSignInLink(principal, SignInLink(**given)))]
+    asked = DoSignInLink(principal, SignInLink(**given), token_id, issued_at_ms)
+    return world.replies[world.ask(b"gateway", asked)]
 
 
 def use(world, digest=DIGEST):
@@ -60,6 +62,7 @@ def test_administrators_alone_make_them(role):
     [
         *(({"digest": digest}, "bad_request") for digest in ("", "a" * 63, "A" * 64, "g" * 64)),
         ({"user": "a/b"}, "bad_request"),
+        ({"user": "local"}, "bad_request"),
         ({"roles": ["root"]}, "bad_request"),
         ({}, "conflict"),
     ],
@@ -81,3 +84,46 @@ def test_there_is_an_end_to_them_until_some_are_too_old(monkeypatch):
     world.mono_s += 5.0
     assert make(world) == Ack()
     assert isinstance(use(world, "c" * 64), Exchanged)
+
+
+BOSS = Principal("boss", ("admin",))
+
+
+@pytest.mark.scenario("G2", "J56")
+@pytest.mark.parametrize(
+    ("revoked", "used"),
+    [
+        ({"user": "ann"}, False),
+        ({"user": "boss"}, False),
+        ({"token_id": "of-boss"}, False),
+        ({"user": "bob"}, True),
+        ({"token_id": "another"}, True),
+        # Before the link was made, and the token that it was made with was issued.
+        ({"user": "ann", "issued_before": 400}, True),
+        ({"user": "boss", "issued_before": 400}, True),
+        # The link is younger, the token is not.
+        ({"user": "boss", "issued_before": 600}, False),
+    ],
+    ids=str,
+)
+def test_a_link_that_waits_ends_with_whom_it_is_for_its_maker_and_his_token(revoked, used):
+    world = World()
+    make(world, BOSS, token_id="of-boss", issued_at_ms=500)
+    world.wall_ms += 1
+    world.ask(b"gateway", DoRevoke(ADMIN, Revoke(**revoked)))
+    # Not only from the commit on.
+    assert isinstance(use(world), Exchanged) is used
+    # The next one is another matter.
+    assert make(world) == Ack()
+    assert isinstance(use(world), Exchanged)
+
+
+@pytest.mark.scenario("G2", "J56")
+@pytest.mark.parametrize("revoked", [{"user": "boss"}, {"token_id": "of-boss"}], ids=str)
+def test_a_gateway_that_has_not_heard_that_its_maker_was_revoked_makes_none(revoked):
+    world = World()
+    world.ask(b"gateway", DoRevoke(ADMIN, Revoke(**revoked)))
+    assert make(world, BOSS, token_id="of-boss", issued_at_ms=500).code == "unauthorized"
+    assert use(world).code == "unauthorized"
+    # A later token of his is not revoked with the earlier ones.
+    assert make(world, BOSS, token_id="next", issued_at_ms=world.wall_ms + 1) == Ack()
