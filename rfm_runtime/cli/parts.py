@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -46,6 +47,13 @@ GatewaysOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Gate
 BESIDE = {"engine": "broker+engine", "gateway": "broker+gateway"}
 
 
+def _serve(parts: str, *, config: Path | None, daemon: bool, as_json: bool, **options: Any) -> None:
+    """Start these parts with the settings that are given as options."""
+    resolved = settings(file=config, parts=parts, **options)
+    warn(resolved)
+    serve(resolved, daemon=daemon, as_json=as_json, runtime_dir=options["runtime_dir"])
+
+
 def broker(
     address: Annotated[
         str | None,
@@ -69,9 +77,11 @@ def broker(
     """
     if beside is not None and beside not in BESIDE:
         raise BadRequestError(f"--with {beside}: there is no such part", hint="choose engine or gateway")
-    resolved = settings(
-        file=config,
-        parts="broker" if beside is None else BESIDE[beside],
+    _serve(
+        "broker" if beside is None else BESIDE[beside],
+        config=config,
+        daemon=daemon,
+        as_json=as_json,
         broker_address=address,
         data_address=data,
         workers=workers,
@@ -79,8 +89,6 @@ def broker(
         runtime_dir=runtime_dir,
         log_level=log_level,
     )
-    warn(resolved)
-    serve(resolved, daemon=daemon, as_json=as_json, runtime_dir=runtime_dir)
 
 
 def engine(
@@ -100,9 +108,11 @@ def engine(
 
     It waits for the broker, and for its own key to be allowed there.
     """
-    resolved = settings(
-        file=config,
-        parts="engine",
+    _serve(
+        "engine",
+        config=config,
+        daemon=daemon,
+        as_json=as_json,
         broker_address=broker,
         broker_key=broker_key,
         data_address=data,
@@ -112,8 +122,6 @@ def engine(
         runtime_dir=runtime_dir,
         log_level=log_level,
     )
-    warn(resolved)
-    serve(resolved, daemon=daemon, as_json=as_json, runtime_dir=runtime_dir)
 
 
 def gateway(
@@ -138,9 +146,11 @@ def gateway(
 
     They wait for the broker, and for this host's key to be allowed there.
     """
-    resolved = settings(
-        file=config,
-        parts="gateway",
+    _serve(
+        "gateway",
+        config=config,
+        daemon=daemon,
+        as_json=as_json,
         broker_address=broker,
         broker_key=broker_key,
         node=node,
@@ -155,5 +165,3 @@ def gateway(
         runtime_dir=runtime_dir,
         log_level=log_level,
     )
-    warn(resolved)
-    serve(resolved, daemon=daemon, as_json=as_json, runtime_dir=runtime_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,20 @@ SMALL_TILES = {**SECONDS, "tile_px": 32}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     with runtime(tmp_path_factory.mktemp("rt"), workers=2, drain_timeout_s=2.0) as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def all_there(running: Runtime) -> None:
+    """What was killed five times within a minute, as on a quick machine, is started again after ten seconds."""
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(running.url.replace("ws://", "http://") + "/readyz", timeout=10) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    eventually(ready, timeout_s=30.0, what="everything is ready")
 
 
 @pytest.fixture(scope="module")
