@@ -198,7 +198,9 @@ def listen(settings: Settings) -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise SetupError(
                 f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-                hint="choose another port with --port, 0 for any free one",
+                hint="name an address of this host by its number, as `ip addr` does"
+                if error.errno == errno.EADDRNOTAVAIL
+                else "choose another port with --port, 0 for any free one",
             ) from None
         raise PortTakenError(
             f"port {settings.port} is taken{holder(settings.port)}",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
@@ -19,6 +22,7 @@ from rfm_runtime.config import Destination, Trust, destination, folders, is_loop
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.errors import UnavailableError
 from rfm_runtime.observe import troubles
+from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.resources import ResourceReport, Resources
 
 if TYPE_CHECKING:
@@ -141,7 +145,7 @@ def standing(info: ConnectionInfo) -> tuple[bool, str]:
 
 
 def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:
-    """What /readyz says. Raises CertificateError for files that cannot be used."""
+    """What /readyz says. Raises CertificateError for files that cannot be used, UnauthorizedError, ForbiddenError."""
     import http.client
 
     parts = urlsplit(server.url)
@@ -158,7 +162,12 @@ def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:
             connection.sock = Verifier().context(trust).wrap_socket(plain, server_hostname=name)
         connection.request("GET", "/readyz", headers=headers)
         response = connection.getresponse()
-        return response.status == 200, response.read().decode("utf-8", "replace").strip()
+        said = response.read().decode("utf-8", "replace").strip()
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            # Whether it is ready was not said: that is another thing than not being ready.
+            with contextlib.suppress(msgspec.DecodeError):
+                raise msgspec.json.decode(said, type=ErrorInfo).to_exception()
+        return response.status == 200, said
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, ssl.SSLCertVerificationError):
             return False, distrusted(error, host, again=False).reason

@@ -5,6 +5,7 @@ Keys are in files, which are read again when they change: tokens are rotated wit
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -257,6 +258,8 @@ def _private(path: Path) -> bytes:
         mode = path.stat().st_mode
     except OSError as error:
         raise _unreadable(path, error) from None
+    if stat.S_ISDIR(mode):
+        raise _unreadable(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     if stat.S_IMODE(mode) & 0o027:
         raise ConfigError(
             f"{path} is open to others (mode {stat.S_IMODE(mode):o}), so what it has is no secret",

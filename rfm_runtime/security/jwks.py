@@ -90,6 +90,7 @@ class Jwks:
             return self._fetching
 
     def _fetch(self) -> None:
+        found: tuple[Key, ...] | None = None
         try:
             found = public_keys(self._content(), self._algorithms)
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -100,12 +101,13 @@ class Jwks:
         except Exception:
             # What somebody else publishes ends neither this thread nor the use of the keys so far.
             log.exception("the keys of %s cannot be used", self._url)
-        else:
-            self._found, self._fetched_s = found, time.monotonic()
+        with self._lock:
+            # In one step: whoever sees the new keys is not told that they are being fetched.
+            self._fetching = False
+            if found is not None:
+                self._found, self._fetched_s = found, time.monotonic()
+        if found is not None:
             log.info("%d keys were fetched from %s", len(found), self._url)
-        finally:
-            with self._lock:
-                self._fetching = False
 
     def _content(self) -> bytes:
         deadline_s = time.monotonic() + FETCH_S

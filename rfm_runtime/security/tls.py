@@ -96,6 +96,11 @@ def server_context(
     return context
 
 
+PAIR_HINT = (
+    "name the certificate and its own private key, PEM: --client-cert, RFM_CLIENT_CERT; --client-key, RFM_CLIENT_KEY"
+)
+
+
 def client_context(ca_file: str | os.PathLike[str] | None, client_cert: ClientCert | None) -> ssl.SSLContext:
     """For wss://. ca_file: the only authorities, or the only certificate, that are trusted; None: the system's.
 
@@ -111,7 +116,7 @@ def client_context(ca_file: str | os.PathLike[str] | None, client_cert: ClientCe
     if client_cert is not None:
         certificate, key = client_cert if isinstance(client_cert, tuple) else (client_cert, client_cert)
         check_private(Path(key))
-        _load(lambda: context.load_cert_chain(certificate, key, password=_no_password), certificate)
+        _load(lambda: context.load_cert_chain(certificate, key, password=_no_password), certificate, PAIR_HINT)
     return context
 
 
@@ -149,11 +154,11 @@ def _no_password() -> str:
     )
 
 
-def _load(load: Callable[[], T], path: object) -> T:
+def _load(load: Callable[[], T], path: object, hint: str = "name a PEM file with what is meant") -> T:
     try:
         return load()
     except ssl.SSLError as error:
         reason = (error.reason or "no PEM").replace("_", " ").lower()
-        raise CertificateError(f"{path} cannot be used: {reason}", hint="name a PEM file with what is meant") from None
+        raise CertificateError(f"{path} cannot be used: {reason}", hint=hint) from None
     except OSError as error:
         raise unreadable(path, error) from None

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from rfm_runtime import JWTAuthenticator
 from rfm_runtime.security.authority import SECRET_VARIABLE
 from rfm_runtime.testing.runtime import runtime
+from tests.commands import cli, environment, two_lines
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("G12", "J54")]
 
@@ -32,6 +34,11 @@ def test_an_allowed_origin_closes_metrics_and_gateways_alone_have_the_secret(
             asked.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             assert asked.getresponse().status == status, path
             asked.close()
+        # Whether it is ready is not for a reporter to know, which is another thing than not being ready.
+        reporter = {"RFM_URL": running.url, "RFM_TOKEN": JWTAuthenticator("s" * 40).issue("rep", ["reporter"])}
+        what, todo = two_lines(cli("status", env=environment(tmp_path / "elsewhere") | reporter), 5)
+        assert "rep (reporter) may not" in what
+        assert todo
         supervisor = psutil.Process(running.info.pid)
         has = {
             process.cmdline()[process.cmdline().index("--name") + 1]: SECRET_VARIABLE in process.environ()

@@ -138,7 +138,7 @@ def test_a_weak_secret_warns_on_loopback_and_is_refused_elsewhere(tmp_path: Path
         ({"token_secret_file": "none"}, "cannot read .*none: No such file"),
         ({"token_secret_file": "empty"}, "the secret is empty"),
         ({"token_secret_file": "pem"}, "others may have"),
-        ({"token_secret_file": "."}, "is open to others|Is a directory"),
+        ({"token_secret_file": "."}, "Is a directory"),
         ({"token_secret_file": "large"}, "larger than any"),
         ({"token_secret_file": "good", "token_algorithms": "none"}, "'none', which is none here"),
         ({"token_secret_file": "good", "token_algorithms": "RS256"}, "cannot be used with RS256"),
