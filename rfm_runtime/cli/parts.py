@@ -8,15 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from rfm_runtime.cli.common import ConfigOption, RuntimeDirOption, StateDirOption, settings
-from rfm_runtime.cli.start import serve, warn
+from rfm_runtime.cli.start import (
+    CertificateOption,
+    ClientCaOption,
+    DaemonOption,
+    GatewaysOption,
+    HostOption,
+    InsecureOption,
+    JsonOption,
+    KeyOption,
+    LogLevelOption,
+    PortOption,
+    WorkersOption,
+    serve,
+    warn,
+)
 from rfm_runtime.errors import BadRequestError
 
 __all__ = ["broker", "engine", "gateway"]
 
-DaemonOption = Annotated[bool, typer.Option("--daemon", "-d", help="Run in the background.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="With --daemon: print JSON when it is ready.")]
-LogLevelOption = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
-WorkersOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Worker processes; 0 for one a core.")]
 BrokerOption = Annotated[
     str | None, typer.Option("--broker", metavar="HOST:PORT", help="Where the broker is: its --address.")
 ]
@@ -30,19 +40,6 @@ DataOption = Annotated[
 NodeOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="This host among those of the runtime; by default its host name.")
 ]
-HostOption = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to listen; off loopback with TLS.")]
-PortOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Where to listen; 0 for any free port.")]
-CertificateOption = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Encrypt: the server's certificate, PEM (see `certs init`).")
-]
-KeyOption = Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM, mode 0600.")]
-ClientCaOption = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Authorities of client certificates that are taken, PEM.")
-]
-InsecureOption = Annotated[
-    bool | None, typer.Option("--allow-insecure", help="Plain text off loopback, for others to read.")
-]
-GatewaysOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Gateway processes on the port.")]
 
 BESIDE = {"engine": "broker+engine", "gateway": "broker+gateway"}
 

@@ -29,28 +29,56 @@ from rfm_runtime.errors import BadRequestError, NoRuntimeError
 if TYPE_CHECKING:
     from rfm_runtime.app.supervisor import OnStatus
 
-__all__ = ["serve", "start", "starting", "warn"]
+__all__ = [
+    "CertificateOption",
+    "ClientCaOption",
+    "DaemonOption",
+    "GatewaysOption",
+    "HostOption",
+    "InsecureOption",
+    "JsonOption",
+    "KeyOption",
+    "LogLevelOption",
+    "PortOption",
+    "WorkersOption",
+    "serve",
+    "start",
+    "starting",
+    "warn",
+]
+
+DaemonOption = Annotated[bool, typer.Option("--daemon", "-d", help="Run in the background.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="With --daemon: print JSON when it is ready.")]
+LogLevelOption = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+WorkersOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Worker processes; 0 for one a core.")]
+HostOption = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to listen; off loopback with TLS.")]
+PortOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Where to listen; 0 for any free port.")]
+CertificateOption = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Encrypt: the server's certificate, PEM (see `certs init`).")
+]
+KeyOption = Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM, mode 0600.")]
+ClientCaOption = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Authorities of client certificates that are taken, PEM.")
+]
+InsecureOption = Annotated[
+    bool | None, typer.Option("--allow-insecure", help="Plain text off loopback, for others to read.")
+]
+GatewaysOption = Annotated[int | None, typer.Option(metavar="NUMBER", help="Gateway processes on the port.")]
 
 
 def start(
-    daemon: Annotated[bool, typer.Option("--daemon", "-d", help="Run in the background.")] = False,
-    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to listen; off loopback with TLS.")] = None,
-    port: Annotated[int | None, typer.Option(metavar="NUMBER", help="Where to listen; 0 for any free port.")] = None,
-    workers: Annotated[int | None, typer.Option(metavar="NUMBER", help="Worker processes; 0 for one a core.")] = None,
-    gateways: Annotated[int | None, typer.Option(metavar="NUMBER", help="Gateway processes on the port.")] = None,
-    tls_certificate: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Encrypt: the server's certificate, PEM (see `certs init`).")
-    ] = None,
-    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM, mode 0600.")] = None,
-    tls_client_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Authorities of client certificates that are taken, PEM.")
-    ] = None,
-    allow_insecure: Annotated[
-        bool | None, typer.Option("--allow-insecure", help="Plain text off loopback, for others to read.")
-    ] = None,
+    daemon: DaemonOption = False,
+    host: HostOption = None,
+    port: PortOption = None,
+    workers: WorkersOption = None,
+    gateways: GatewaysOption = None,
+    tls_certificate: CertificateOption = None,
+    tls_key: KeyOption = None,
+    tls_client_ca: ClientCaOption = None,
+    allow_insecure: InsecureOption = None,
     state_dir: StateDirOption = None,
     runtime_dir: RuntimeDirOption = None,
-    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
+    log_level: LogLevelOption = None,
     interrupted: Annotated[
         str | None, typer.Option(metavar="resume|fail", help="What is done with renders that were not finished.")
     ] = None,
@@ -58,7 +86,7 @@ def start(
     new_journal: Annotated[
         bool, typer.Option("--new-journal", help="Begin with an empty journal; the present one is kept beside it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --daemon: print JSON when it is ready.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a runtime: in the foreground, or with --daemon.
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import hypothesis.strategies as st
-import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,29 +13,9 @@ from hypothesis import given
 from rfm_runtime import JWTAuthenticator
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.internal import Principal
+from tests.tokens import SECRET, signed
 
-SECRET = "s" * 32
 AUTHENTICATOR = JWTAuthenticator(SECRET)
-
-
-def claims(**changes):
-    now_s = int(time.time())
-    base = {
-        "sub": "ann",
-        "roles": ["operator"],
-        "iat": now_s,
-        "exp": now_s + 600,
-        "aud": "rfm-runtime",
-        "iss": "rfm-runtime",
-        "jti": "1",
-    }
-    return {key: value for key, value in (base | changes).items() if value is not None}
-
-
-def signed(key=SECRET, algorithm="HS256", headers=None, **changes):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return jwt.encode(claims(**changes), key, algorithm=algorithm, headers=headers)
 
 
 def test_an_issued_token_grants_what_it_says_until_it_expires():
