@@ -146,7 +146,8 @@ _PLACE = layout(Formula(lambda z, _c, _p: z), derivative=False)
 LANES, WORDS, STATE, SLOPES = _PLACE.lanes, _PLACE.words, _PLACE.state, _PLACE.slopes
 ALL = 0
 """All lanes, as a word with a sign."""
-SAVED, CHECK, DUE, BASE = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due, _PLACE.base))
+SAVED, CHECK, DUE = (row * LANES for row in (_PLACE.saved, _PLACE.check, _PLACE.due))
+BASE, MARK = (row * LANES for row in (_PLACE.base, _PLACE.mark))
 QUEUE, NEW, SCRATCH = _PLACE.queue * LANES, _PLACE.new * LANES, _PLACE.scratch * LANES
 COUNT, SMOOTH, DISTANCE = (row * LANES for row in (_PLACE.counted, _PLACE.smooth, _PLACE.far))
 STACK, INITIAL, CONSTANTS = _PLACE.stack, _PLACE.initial, _PLACE.constants
@@ -159,6 +160,7 @@ advance: Any = None
 begin: Any = None
 settle: Any = None
 watch: Any = None
+move_checkpoints: Any = None
 ended: Any = None
 next_base: Any = None
 line: Any = None
@@ -172,10 +174,10 @@ is_run: Any = None
 # Words of the integers: scalars first, then one a lane or a place.
 QUEUED, READIED, WAITING, ROW, COLUMN, PIXELS, NOMINAL, EXECUTED, ACTIVE, BLOCKS, NEXT_END = range(11)
 PX0, PY0, STEP, MAX_ITER, IS_JULIA, TESTS, FIRST_COLUMN, IN_RUNS = range(11, 19)
-AT, NEW_AT, QUEUE_AT, MARK = range(32, 32 + 4 * MOST_LANES, MOST_LANES)
+AT, NEW_AT, QUEUE_AT = range(32, 32 + 3 * MOST_LANES, MOST_LANES)
 """The first two stand as `load_lanes` wants them."""
-READY_N, READY_AT = range(32 + 4 * MOST_LANES, 32 + 4 * MOST_LANES + 2 * READY, READY)
-INTEGERS = 32 + 4 * MOST_LANES + 2 * READY
+READY_N, READY_AT = range(32 + 3 * MOST_LANES, 32 + 3 * MOST_LANES + 2 * READY, READY)
+INTEGERS = 32 + 3 * MOST_LANES + 2 * READY
 
 
 class Planes(NamedTuple):
@@ -236,9 +238,7 @@ def _scan(planes: Planes, real: Doubles, word: Words) -> int:
             if in_runs and step == 1 and found == 0 and x + LANES <= w:
                 which = pending(planes.n, planes.nf, y, x)
                 if ones(which) >= LANES // 2:
-                    line(real, float(px0 + x), row)
-                    for k in range(LANES):
-                        word[NEW_AT + k] = (y << 32) | (x + k)
+                    line(real, offset(word, NEW_AT), (y << 32) | x, float(px0 + x), row)
                     x += LANES
                     break
                 if which == 0:
@@ -544,29 +544,20 @@ def _look_for_periods(planes: Planes, real: Doubles, word: Words) -> None:
     near, due = watch(real, float(blocks), NEAR2)
     near, due = near & word[ACTIVE], due & word[ACTIVE]
     budget = PERIOD_LIMIT
-    while near | due:
-        lane = trailing_zeros(near | due)
-        bit = 1 << lane
-        if near & bit:
-            left = word[MAX_ITER] - int(real[BASE + lane]) - blocks * BLOCK
-            captured, cost = _is_in_cycle(real, lane, (blocks - word[MARK + lane]) * BLOCK, budget, left)
-            if cost <= budget:
-                # Captured, not yet, or never: ask again at the next checkpoint only.
-                real[CHECK + lane] = np.inf
-                budget -= cost
-            if captured:
-                word[ACTIVE] &= ~bit
-                _finish(planes, word, word[AT + lane])
-                due &= ~bit
-        if due & bit:
-            for field in range(WORDS):
-                real[CHECK + field * LANES + lane] = real[field * LANES + lane]
-            word[MARK + lane] = blocks
-            # Since its first block, wherever it was.
-            age = blocks + int(real[BASE + lane]) // BLOCK - 1
-            real[DUE + lane] = float(blocks + max(WATCH_BLOCKS, age))
-        near &= ~bit
-        due &= ~bit
+    while near:
+        lane = trailing_zeros(near)
+        near &= near - 1
+        left = word[MAX_ITER] - int(real[BASE + lane]) - blocks * BLOCK
+        captured, cost = _is_in_cycle(real, lane, (blocks - int(real[MARK + lane])) * BLOCK, budget, left)
+        if cost <= budget:
+            # Captured, not yet, or never: ask again at the next checkpoint only.
+            real[CHECK + lane] = np.inf
+            budget -= cost
+        if captured:
+            word[ACTIVE] &= ~(1 << lane)
+            _finish(planes, word, word[AT + lane])
+    if due:
+        move_checkpoints(real, due, float(blocks), float(WATCH_BLOCKS))
 
 
 @_template(**INLINE)
@@ -678,7 +669,7 @@ def names(formula: Formula, *, derivative: bool = False) -> dict[str, Any]:
     """What the names of this file mean for a formula."""
     place = layout(formula, derivative=derivative)
     rows = {"COUNT": "counted", "DISTANCE": "far"}
-    rows |= {row.upper(): row for row in ("saved", "check", "due", "base", "new", "queue", "smooth", "scratch")}
+    rows |= {row.upper(): row for row in ("saved", "check", "due", "base", "mark", "new", "queue", "smooth", "scratch")}
     meanings: dict[str, Any] = {name: getattr(place, row) * place.lanes for name, row in rows.items()}
     fields = "LANES", "WORDS", "STATE", "SLOPES", "STACK", "INITIAL", "CONSTANTS"
     meanings |= {name: getattr(place, name.lower()) for name in fields}

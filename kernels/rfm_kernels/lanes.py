@@ -87,6 +87,15 @@ class _Code:
         """The same number in every lane."""
         return Register(self.builder, constant(value, self.width))
 
+    def align_stack(self) -> None:
+        """Have what finds no register saved on whole cache lines.
+
+        LLVM may align the stack only if it knows that it has to before it gives out registers: for a variable there.
+        """
+        slot = cgutils.alloca_once(self.builder, vector(F64, 8))
+        slot.align = 64
+        self.builder.asm(ir.FunctionType(ir.VoidType(), [slot.type]), "", "r", [slot], True)
+
     def none(self) -> Any:
         """A condition that holds in no lane."""
         return ir.Constant(vector(ir.IntType(1), self.width), None)
@@ -124,6 +133,7 @@ class _Code:
 def _emit_advance(code: _Code) -> Any:
     """Blocks until one of some lanes seems to be done, or `limit` of them: how many, and which lanes."""
     builder, place = code.builder, code.place
+    code.align_stack()
     which, limit, safe = code.args[1], code.args[2], code.all_of(code.args[3])
     c, p, seed = code.rows(place.state, 2), code.parameters(), code.seed()
     state0 = code.rows(0, place.state)
@@ -191,6 +201,7 @@ def _emit_settle(code: _Code) -> Any:
     The latter's time is up, or they are lost.
     """
     builder, place, code.width = code.builder, code.place, LANES
+    code.align_stack()
     limit, scale, degree_scale = code.constant(LIMIT), code.constant(SCALE), code.constant(DEGREE_SCALE)
     p, seed = code.parameters(), code.seed()
     code.data = builder.gep(code.data, [code.args[1]])
@@ -270,6 +281,19 @@ def _emit_watch(code: _Code) -> Any:
     return near, due
 
 
+def _emit_move_checkpoints(code: _Code) -> None:
+    """Some lanes' checkpoint is where they are; the next is due when they are twice as old, and not too soon."""
+    builder, place, which = code.builder, code.place, code.chosen(code.args[1])
+    tick, least = code.all_of(code.args[2]), code.all_of(code.args[3])
+    # Since its first block, wherever it was.
+    age = tick + code.row(place.base) * (1.0 / BLOCK) - 1.0
+    is_old = builder.fcmp_ordered(">", age.value, least.value)
+    due = tick + Register(builder, builder.select(is_old, age.value, least.value))
+    rows = [(place.check + k, code.row(k)) for k in range(place.words)]
+    for row, value in (*rows, (place.mark, tick), (place.due, due)):
+        code.put(row, builder.select(which, value.value, code.row(row).value))
+
+
 def _emit_ended(code: _Code) -> Any:
     """Lanes whose `base` is greater: their time is up."""
     ended = code.builder.fcmp_ordered(">", code.row(code.place.base).value, code.all_of(code.args[1]).value)
@@ -310,8 +334,10 @@ def _emit_load_lanes(code: _Code) -> None:
 def _emit_line(code: _Code) -> None:
     """New pixels: as many in a row as there are lanes, from a place in the frame on."""
     builder, place = code.builder, code.place
-    code.put(place.scratch, builder.fadd(code.all_of(code.args[1]).value, ramp(code.width)))
-    code.put(place.scratch + 1, code.all_of(code.args[2]).value)
+    _, places, first, column, row = code.args
+    store(builder, places, builder.add(broadcast(builder, first, code.width), ramp(code.width, I64)))
+    code.put(place.scratch, builder.fadd(code.all_of(column).value, ramp(code.width)))
+    code.put(place.scratch + 1, code.all_of(row).value)
 
 
 def _emit_interior(code: _Code) -> Any:
@@ -350,10 +376,11 @@ def vector_code(formula: Formula, place: Layout) -> dict[str, Any]:
         "begin": compiled(coded(_emit_begin), types.void, "p", plain.begin),
         "settle": compiled(coded(_emit_settle), two_words, "piif", plain.settle),
         "watch": compiled(coded(_emit_watch), two_words, "pff", plain.watch),
+        "move_checkpoints": compiled(coded(_emit_move_checkpoints), types.void, "piff", plain.move_checkpoints),
         "ended": compiled(coded(_emit_ended), types.int64, "pf", plain.ended),
         "next_base": compiled(coded(_emit_next_base), types.float64, "pif", plain.next_base),
         "load_lanes": compiled(coded(_emit_load_lanes), types.void, "pqiff", plain.load_lanes),
-        "line": compiled(coded(_emit_line), types.void, "pff", plain.line),
+        "line": compiled(coded(_emit_line), types.void, "pqiff", plain.line),
         "interior": compiled(coded(_emit_interior), types.int64, "p", plain.interior),
     }
 

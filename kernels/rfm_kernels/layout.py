@@ -53,7 +53,7 @@ class Layout(NamedTuple):
 
     words: of z; state: words and their derivatives, `slopes` of each. The pool begins at row 0: state, c, the state at
     the start of the block, z at the checkpoint, the block of the next checkpoint (`due`), the count that it would have
-    had when the block was 0 (`base`).
+    had when the block was 0 (`base`), the block of the checkpoint (`mark`).
     Then two queues, of pixels from the pool and of new ones: state, c, and from the queue's first row on
     `counted`, `smooth` and `far`: iterations done, smooth fraction, distance. scratch: x y of pixels.
     stack, initial, constants, doubles are offsets: of ready pixels, of a pixel's first state, of constants, of the end.
@@ -67,6 +67,7 @@ class Layout(NamedTuple):
     check: int
     due: int
     base: int
+    mark: int
     queue: int
     new: int
     counted: int
@@ -96,7 +97,7 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     saved = state + 2
     check = saved + state
     due = check + formula.words
-    queue = due + 2
+    queue = due + 3
     counted = state + 2
     new = queue + counted + 4
     scratch = new + counted + 4
@@ -106,7 +107,7 @@ def layout(formula: Formula, *, derivative: bool) -> Layout:
     doubles = constants + PARAMETERS + MOST_PARAMETERS
     return Layout(
         lanes=lanes, words=formula.words, state=state, slopes=slopes, saved=saved, check=check, due=due, base=due + 1,
-        queue=queue, new=new, counted=counted, smooth=counted + 1, far=counted + 2, scratch=scratch,
+        mark=due + 2, queue=queue, new=new, counted=counted, smooth=counted + 1, far=counted + 2, scratch=scratch,
         stack=stack, initial=initial, constants=constants, doubles=doubles,
     )  # fmt: skip
 

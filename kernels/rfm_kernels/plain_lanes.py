@@ -107,6 +107,13 @@ class PlainLanes:
             near = apart.sum(axis=0) <= near2
         return mask_of(near), mask_of(self.rows(work, place.due, 1)[0] <= tick)
 
+    def move_checkpoints(self, work: Any, which: int, tick: float, least: float) -> None:
+        place, pool = self.place, self.rows(work, 0, self.place.mark + 1)
+        lanes = [lane for lane in range(self.lanes) if (which >> lane) & 1]
+        pool[place.check : place.check + place.words, lanes] = pool[: place.words, lanes]
+        pool[place.mark, lanes] = tick
+        pool[place.due, lanes] = tick + np.maximum(tick + pool[place.base, lanes] / BLOCK - 1.0, least)
+
     def ended(self, work: Any, most: float) -> int:
         return mask_of(self.rows(work, self.place.base, 1)[0] > most)
 
@@ -124,9 +131,10 @@ class PlainLanes:
         at, new_at = places[: 2 * MOST_LANES].reshape(2, MOST_LANES)
         at[taken] = new_at[taken]
 
-    def line(self, work: Any, column: float, row: float) -> None:
-        places = self.rows(work, self.place.scratch, 2)
-        places[0], places[1] = column + np.arange(self.lanes), row
+    def line(self, work: Any, places: Any, first: int, column: float, row: float) -> None:
+        places[: self.lanes] = first + np.arange(self.lanes)
+        pixels = self.rows(work, self.place.scratch, 2)
+        pixels[0], pixels[1] = column + np.arange(self.lanes), row
 
     def interior(self, work: Any) -> int:
         x, y = self.rows(work, self.place.new + self.place.state, 2)

@@ -78,9 +78,9 @@ def constant(value: float, width: int) -> Any:
     return ir.Constant(vector(F64, width), [ir.Constant(F64, value)] * width)
 
 
-def ramp(width: int) -> Any:
+def ramp(width: int, kind: Any = F64) -> Any:
     """0, 1, 2 … in the lanes."""
-    return ir.Constant(vector(F64, width), [ir.Constant(F64, float(lane)) for lane in range(width)])
+    return ir.Constant(vector(kind, width), [ir.Constant(kind, lane) for lane in range(width)])
 
 
 def _whole(value: int, width: int) -> Any:

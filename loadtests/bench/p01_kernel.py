@@ -1,13 +1,15 @@
 """P1: the shallow kernel on one core against hand-vectorised C, nominal iterations/s.
 
 The peer is `simd()` of peers/escape_time.c, built here with the machine's compiler. Both run in turn, the best
-of each counts: whatever else the machine does only makes a run slower.
+of each counts: whatever else the machine does only makes a run slower. Each writes into the same memory in all its
+runs, as a worker does: that the system finds pages for it is no part of a kernel's time.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import os
 import shutil
 import subprocess
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from rfm_kernels.cache_key import cache_key
+from rfm_kernels.layout import PENDING
 
 __all__ = ["run"]
 
@@ -43,25 +46,28 @@ BAILOUT2 = 4.0
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """A row for each view, with and without interior tests, and one for the counts."""
-    rounds = 2 if quick else 7
+    least_s = 0.2 if quick else 2.0
     with tempfile.TemporaryDirectory() as folder:
         peer = _peer(Path(folder))
         rows = []
         for name, tests, goal in GOALS:
             if quick and name == "c" and not tests:
                 continue
-            rows.append(_row(name, tests, goal, rounds, peer))
+            rows.append(_row(name, tests, goal, least_s, peer))
     rows.append(_identity(quick))
     return rows
 
 
-def _row(name: str, tests: bool, goal: float | None, rounds: int, peer: Callable[..., float]) -> dict[str, Any]:
-    nominal = ours_s = peer_s = 0.0
-    for turn in range(rounds):
-        elapsed_s, nominal, _ = _ours(name, tests)
-        ours_s = elapsed_s if turn == 0 else min(ours_s, elapsed_s)
-        elapsed_s = peer(*VIEWS[name])
-        peer_s = elapsed_s if turn == 0 else min(peer_s, elapsed_s)
+def _row(name: str, tests: bool, goal: float | None, least_s: float, peer: Callable[..., float]) -> dict[str, Any]:
+    """Runs for so long, and at least two: a short one is as often disturbed as a long one, and has more of them."""
+    nominal, ours_s, peer_s, turns = 0, math.inf, math.inf, 0
+    planes, counts = _planes(name), _planes(name)[0]
+    begin_s = time.perf_counter()
+    while turns < 2 or time.perf_counter() - begin_s < least_s:
+        elapsed_s, nominal = _ours(name, tests, planes)
+        ours_s = min(ours_s, elapsed_s)
+        peer_s = min(peer_s, peer(*VIEWS[name], counts.ctypes.data))
+        turns += 1
     ratio = peer_s / ours_s
     return {
         "id": "P1",
@@ -84,8 +90,7 @@ def _peer(folder: Path) -> Callable[..., float]:
     simd = ctypes.CDLL(str(library)).simd
     simd.argtypes = [*[ctypes.c_double] * 3, *[ctypes.c_int] * 3, ctypes.c_void_p]
 
-    def measure(left: float, top: float, span: float, side: int, max_iter: int) -> float:
-        out = (ctypes.c_int32 * (side * side))()
+    def measure(left: float, top: float, span: float, side: int, max_iter: int, out: int) -> float:
         begin_s = time.perf_counter()
         simd(left, top, span / side, side, side, max_iter, out)
         return time.perf_counter() - begin_s
@@ -93,17 +98,23 @@ def _peer(folder: Path) -> Callable[..., float]:
     return measure
 
 
-def _ours(name: str, tests: bool) -> tuple[float, int, Any]:
-    """Seconds, nominal iterations and counts of one run, smooth fractions included."""
+def _planes(name: str) -> tuple[Any, Any]:
+    """Room for the counts and smooth fractions of a view."""
+    side = VIEWS[name][3]
+    return np.full((side, side), 0, np.int32), np.full((side, side), 0.0, np.float32)
+
+
+def _ours(name: str, tests: bool, planes: tuple[Any, Any]) -> tuple[float, int]:
+    """Seconds and nominal iterations of one run, smooth fractions included."""
     kernels = _kernels()
-    *_, side, max_iter = VIEWS[name]
-    n, nf = np.full((side, side), -2, np.int32), np.zeros((side, side), np.float32)
+    max_iter, (n, nf) = VIEWS[name][4], planes
+    n[:] = PENDING
     control, counters = np.zeros(1, np.int64), np.zeros(8, np.int64)
     nothing = np.zeros((1, 1), np.complex64)
     compute = kernels.kernel("mandelbrot", interior_tests=tests)
     begin_s = time.perf_counter()
     compute(n, nf, nothing, nothing, 0, 0, 1, _view(name), max_iter, BAILOUT2, control, counters)
-    return time.perf_counter() - begin_s, int(counters[1]), n
+    return time.perf_counter() - begin_s, int(counters[1])
 
 
 def _view(name: str) -> Any:
@@ -122,12 +133,13 @@ def _identity(quick: bool) -> dict[str, Any]:
     """Pixels whose count is not the scalar kernel's, over all views."""
     differing = pixels = 0
     for name in "b" if quick else VIEWS:
-        *_, side, max_iter = VIEWS[name]
-        expected = np.empty((side, side), np.int32)
+        max_iter, planes = VIEWS[name][4], _planes(name)
+        expected = np.empty_like(planes[0])
         _kernels().plain_loop("mandelbrot")(expected, 0, 0, _view(name), max_iter, BAILOUT2, False)
         for tests in (False, True):
-            differing += int((_ours(name, tests)[2] != expected).sum())
-            pixels += side * side
+            _ours(name, tests, planes)
+            differing += int((planes[0] != expected).sum())
+            pixels += expected.size
     return {
         "id": "P1",
         "what": f"counts that differ from the scalar kernel's, {pixels} pixels",
