@@ -211,7 +211,9 @@ class TokenExpiredError(AccessError):
 
     code = "token_expired"
     close_code = 4003
-    default_hint = "get a new token: RFM_TOKEN or RFM_TOKEN_FILE"
+    default_hint = (
+        "sign in again, or have another one issued (`rfm-runtime token issue`); pass it by RFM_TOKEN_FILE or RFM_TOKEN"
+    )
 
 
 class ForbiddenError(AccessError):

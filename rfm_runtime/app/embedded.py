@@ -44,7 +44,8 @@ class Authenticator(Protocol):
     def authenticate(self, token: str) -> Grant | None:
         """What the token grants; None: nothing. Called for each connection.
 
-        May raise UnavailableError if it cannot say yet: whoever shows the token is told to come again.
+        May raise UnavailableError if it cannot say yet: whoever shows the token is told to come again; and
+        TokenExpiredError for one that was valid once, which is told as well.
         """
         ...
 

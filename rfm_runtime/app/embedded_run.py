@@ -21,7 +21,7 @@ from rfm_runtime.app.folders import Claim, claim, listen, prepare, remove_run_fi
 from rfm_runtime.broker.broker import Broker
 from rfm_runtime.config import Settings, folders, load
 from rfm_runtime.core.sessions.access import Grant
-from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError, UnavailableError
+from rfm_runtime.errors import AlreadyRunningError, RfmError, StartError, TokenExpiredError, UnavailableError
 from rfm_runtime.gateway.gateway import Gateway
 from rfm_runtime.gateway.listener import Listener
 from rfm_runtime.observe.alive import source
@@ -191,9 +191,11 @@ class Run:
         if own is not None or self._authenticator is None:
             return own
         try:
+            if isinstance(self._authenticator, JWTAuthenticator):
+                return self._authenticator.sign_in(offered)
             return self._authenticator.authenticate(offered)
-        except UnavailableError:
-            # It cannot say yet.
+        except (UnavailableError, TokenExpiredError):
+            # It cannot say yet; or it was valid once.
             raise
         except Exception:
             # The program's own: nobody gets in by its fault.

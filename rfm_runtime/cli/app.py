@@ -49,6 +49,7 @@ from rfm_runtime.cli import (
 )
 from rfm_runtime.cli.reaching import reaching
 from rfm_runtime.cli.text import fault
+from rfm_runtime.config import unknown_variables
 from rfm_runtime.errors import (
     MissingExtraError,
     OperationCanceled,
@@ -166,6 +167,12 @@ def options(
 ) -> None:
     """Options of the program itself."""
     del version
+    _warn([unknown.said for unknown in unknown_variables(os.environ) if unknown.nearest])
+
+
+def _warn(texts: Sequence[str]) -> None:
+    if texts:
+        _say([f"warning: {text}" for text in texts])
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -97,7 +97,7 @@ def settings(*, file: Path | None = None, **options: Any) -> Settings:
 def client(runtime_dir: str | None = None, **options: Any) -> Iterator[Client]:
     """A client of the runtime in that folder, of the one that RFM_URL names, or of the local one.
 
-    Raises NoRuntimeError, UnavailableError, UnauthorizedError.
+    Raises NoRuntimeError, UnavailableError, UnauthorizedError, TokenExpiredError.
     """
     from rfm_runtime.client.sync_client import Client
 

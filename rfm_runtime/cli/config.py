@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import msgspec
@@ -32,6 +33,10 @@ def show(
     Command line > environment (RFM_…) > settings file > default.
     """
     loaded = settings_module.load(file=config)
+    for unknown in settings_module.unknown_variables(os.environ):
+        # Those that are nearly one of ours every command tells.
+        if not unknown.nearest:
+            typer.echo(f"ignored: {unknown.said}", err=True)
     values = msgspec.structs.asdict(loaded.settings)
     if as_json:
         print_json({key: {"value": value, "origin": loaded.origin[key]} for key, value in values.items()})

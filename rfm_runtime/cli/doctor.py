@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, console, print_json, settings
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.config import Settings, folders
+from rfm_runtime.config import Settings, destination, folders, unknown_variables
 from rfm_runtime.core.counts import counted
-from rfm_runtime.errors import CertificateError, NoRuntimeError, RfmError, SetupError
+from rfm_runtime.errors import CertificateError, ConfigError, NoRuntimeError, RfmError, SetupError
 
 __all__ = ["doctor"]
 
@@ -51,7 +52,7 @@ def doctor(as_json: JsonOption = False, state_dir: StateDirOption = None, runtim
         with suppress(NoRuntimeError, SetupError):
             running = ConnectionInfo.read(folders(resolved).connection)
             resolved = msgspec.structs.replace(resolved, state_dir=running.state_dir)
-    findings = [*_python(), *_extras(), *_folders(resolved), *_room(resolved), *_journal(resolved)]
+    findings = [*_python(), *_extras(), *_environment(), *_folders(resolved), *_room(resolved), *_journal(resolved)]
     findings += [*_tls(resolved), *_runtime(resolved)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
@@ -88,6 +89,24 @@ def _extras() -> Iterator[Finding]:
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         detail = f"{', '.join(missing)} missing" if missing else "installed"
         yield _check(f"extra [{extra}]", not missing, detail, f"pip install 'rfm-runtime[{extra}]'")
+
+
+def _environment() -> Iterator[Finding]:
+    """Names that begin as ours do and mean nothing; and whether those of a server elsewhere make sense."""
+    unknown = unknown_variables(os.environ)
+    misspelt = [one for one in unknown if one.nearest]
+    for one in misspelt:
+        yield _check("environment", False, f"{one.name} means nothing here", f"rename it: {one.nearest}; or unset it")
+    try:
+        named = destination()
+    except ConfigError as error:
+        yield _check("environment", False, error.message, error.hint or "")
+        return
+    if not misspelt:
+        others = [one.name for one in unknown]
+        where = "the runtime of this machine" if named is None else urlsplit(named.url).netloc.rpartition("@")[2]
+        detail = f"commands go to {where}"
+        yield _check("environment", True, f"{detail}; ignored: {', '.join(others)}" if others else detail, "")
 
 
 def _existing(folder: Path) -> Path:

@@ -96,7 +96,8 @@ def simulate(
 def _reported_to(runtime_dir: str | None) -> None:
     """Have this program's reporters find the server where its client does: both look where the environment says."""
     if runtime_dir is not None:
-        os.environ.pop("RFM_URL", None)
+        for name in ("RFM_URL", "RFM_TOKEN", "RFM_TOKEN_FILE"):
+            os.environ.pop(name, None)
         os.environ["RFM_RUNTIME_DIR"] = settings(runtime_dir=runtime_dir).runtime_dir
 
 

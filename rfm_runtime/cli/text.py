@@ -62,7 +62,9 @@ def seconds_of(text: str) -> float:
     """Of a duration as somebody writes it: `30min`, `8h`, `1d12h`. Raises BadRequestError."""
     found = _seconds(text)
     if found is None:
-        raise BadRequestError(f"{printable(text)!r} is no duration", hint="write it like 30min, 8h or 2d")
+        raise BadRequestError(
+            f"{printable(text)!r} is no duration", hint="write it like 15min, 12h, 30d, or 1d12h: s, min or m, h, d, w"
+        )
     return found
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import secrets
+import stat
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-import msgspec
 import typer
 
 from rfm_runtime.cli.common import (
@@ -20,12 +23,13 @@ from rfm_runtime.cli.common import (
     JsonOption,
     RuntimeDirOption,
     client,
+    output_file,
     print_json,
     print_table,
     settings,
 )
 from rfm_runtime.cli.reaching import reaching
-from rfm_runtime.cli.text import Column, moment, printable, seconds_of
+from rfm_runtime.cli.text import Column, duration, moment, printable, seconds_of
 from rfm_runtime.errors import BadRequestError, ConfigError
 from rfm_runtime.protocol.sign_in import SignInLink
 
@@ -35,8 +39,19 @@ app = typer.Typer(help="Tokens for others: make them, look at them, take them ba
 
 FILE_LIMIT_BYTES = 64 * 1024
 
+LINK_LIMIT_S, SIGN_IN_LIMIT_S = 3600.0, 30 * 86_400.0
+"""As `SignInLink` has them."""
+
+TOKEN_LIMIT_S = 30 * 365 * 86_400.0
+
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A file with the token; - for standard input.", show_default=True)
+]
+
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Into a new file that nobody else can read (mode 0600)."),
 ]
 
 
@@ -55,6 +70,7 @@ def issue(
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="Only for operations of this kind; repeatable.")
     ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -67,17 +83,23 @@ def issue(
             "there is no secret to sign tokens with",
             hint="set token_secret_file, and make the secret with `rfm-runtime token rotate`",
         )
-    token = made.issue(user, _roles(roles), lifetime_s=seconds_of(lifetime), kinds=kind or None)
+    lifetime_s = _within("--lifetime", lifetime, TOKEN_LIMIT_S, "a token is valid for 30 years at most")
+    file = None if output is None else output_file(output, force=False)
+    token = made.issue(user, _roles(roles), lifetime_s=lifetime_s, kinds=kind or None)
     if as_json:
         claims = _part(token, 1)
-        print_json({"token": token, "token_id": claims["jti"], "expires_at_ms": claims["exp"] * 1000})
+        said = {"token": token, "token_id": claims["jti"], "expires_at_ms": claims["exp"] * 1000}
+        _hand_out(json.dumps(said, separators=(",", ":")), file)
     else:
-        typer.echo(token)
+        _hand_out(token, file)
 
 
 @app.command()
 def inspect(file: FileArgument = "-", as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Show what a token says, and whether it is taken by the keys that the settings name."""
+    """Show what a token says, and whether it is taken by the keys that the settings name.
+
+    Exit code 1 if it is not.
+    """
     from rfm_runtime.security.authority import authenticator_of
 
     token = _read(file)
@@ -87,9 +109,11 @@ def inspect(file: FileArgument = "-", as_json: JsonOption = False, config: Confi
     why = found if isinstance(found, str) else None
     if as_json:
         print_json({"header": header, "claims": claims, "valid": why is None, "why_not": why})
-        return
-    rows = [[name, _shown(name, value)] for name, value in [*header.items(), *claims.items()]]
-    print_table([Column(""), Column("")], [*rows, ["valid", "yes" if why is None else f"no: {why}"]])
+    else:
+        rows = [[name, _shown(name, value)] for name, value in [*header.items(), *claims.items()]]
+        print_table([Column(""), Column("")], [*rows, ["valid", "yes" if why is None else f"no: {why}"]])
+    if why is not None:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -144,34 +168,47 @@ def link(
     ] = None,
     valid: Annotated[str, typer.Option(metavar="DURATION", help="How long the link can be used, once.")] = "10min",
     lifetime: Annotated[str, typer.Option(metavar="DURATION", help="How long who used it stays signed in.")] = "8h",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where others reach the gateways: https://HOST:8765.")
+    ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
     """Print a link with which somebody signs in once, at any gateway of a running runtime.
 
-    Its code is in the fragment, which browsers send to nobody.
+    Its code is in the fragment, which browsers send to nobody. Without --url it names the address at which this command
+    reaches the gateways.
     """
+    from rfm_runtime.core.permissions import KINDS_LIMIT
+    from rfm_runtime.core.sessions.claims import ROLES, USER_HINT, are_kinds, is_user
+
+    if not is_user(user):
+        raise BadRequestError(f"user is {user!r}", hint=USER_HINT)
+    granted = list(dict.fromkeys(_roles(roles)))
+    if not set(granted) <= set(ROLES):
+        raise BadRequestError(f"roles are {granted!r}", hint=f"choose some of {', '.join(ROLES)}")
+    if kind and not are_kinds(kind):
+        raise BadRequestError(f"kinds are {kind!r}", hint=f"give at most {KINDS_LIMIT} names of kinds")
+    page = None if url is None else _page(url)
     code = secrets.token_urlsafe(32)
-    given = {
-        "digest": hashlib.sha256(code.encode()).hexdigest(),
-        "user": user,
-        "roles": _roles(roles),
-        "kinds": kind or None,
-        "valid_s": seconds_of(valid),
-        "lifetime_s": seconds_of(lifetime),
-    }
-    try:
-        wanted = msgspec.convert(given, SignInLink)
-    except msgspec.ValidationError as error:
-        raise BadRequestError(f"{error}", hint="a link is valid for 1h at most, a sign-in for 30d") from None
+    wanted = SignInLink(
+        digest=hashlib.sha256(code.encode()).hexdigest(),
+        user=user,
+        roles=granted,
+        kinds=kind or None,
+        valid_s=_within("--valid", valid, LINK_LIMIT_S, "a link is valid for 1h at most"),
+        lifetime_s=_within("--lifetime", lifetime, SIGN_IN_LIMIT_S, "a sign-in lasts for 30d at most"),
+    )
+    file = None if output is None else output_file(output, force=False, runtime_dir=runtime_dir)
     with client(runtime_dir) as connected:
         connected.sign_in_link(wanted)
-        address = connected.url.replace("ws", "http", 1).rstrip("/")
+        address = page or _page(connected.url)
     found = f"{address}/#code={code}"
     if as_json:
-        print_json({"link": found, "valid_s": wanted.valid_s})
+        _hand_out(json.dumps({"link": found, "valid_s": wanted.valid_s}, separators=(",", ":")), file)
     else:
-        typer.echo(found)
+        _hand_out(found, file)
 
 
 @app.command()
@@ -202,6 +239,47 @@ def rotate(
     if kept is not None and until_s is not None:
         until = datetime.fromtimestamp(until_s).astimezone().strftime("%Y-%m-%d %H:%M %Z")
         typer.echo(f"{kept} has the one before, which is accepted until {until}")
+
+
+def _within(option: str, text: str, most_s: float, limit: str) -> float:
+    """Seconds of a duration above 0. limit: why it is not longer. Raises BadRequestError."""
+    found_s = seconds_of(text)
+    if not 0.0 < found_s <= most_s:
+        why = "nothing" if found_s <= 0.0 else f"more than {duration(most_s)}"
+        raise BadRequestError(f"{option} {printable(text)} is {why}", hint=f"{limit}; write it like 15min, 12h or 30d")
+    return found_s
+
+
+def _page(url: str) -> str:
+    """Where a browser finds what has this address. Raises BadRequestError for what is none."""
+    with suppress(ValueError):
+        parts = urlsplit(url.strip())
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        is_page = scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        if is_page and not (parts.query or parts.fragment or "@" in parts.netloc) and url.isprintable():
+            return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    raise BadRequestError(
+        f"--url {printable(url)} is no address of a page", hint="write it as https://HOST:8765, without # and ?"
+    )
+
+
+def _hand_out(text: str, file: Path | None) -> None:
+    """A secret, into a file that is this user's alone, or to stdout; others who can read that are spoken of."""
+    if file is not None:
+        from rfm_runtime.security.token import write_private
+
+        write_private(file, f"{text}\n")
+        return
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        found = os.fstat(sys.stdout.fileno())
+        if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o044:
+            typer.echo(
+                f"warning: others can read the file that this was written to (mode {stat.S_IMODE(found.st_mode):04o}); "
+                "-o FILE makes one that nobody else can: chmod 600 it, or make another",
+                err=True,
+            )
 
 
 def _roles(text: str) -> list[str]:

@@ -187,8 +187,8 @@ class AsyncClient(Requests):
     async def connect(self, timeout_s: float | None = OPEN_S) -> None:
         """Wait until the list of operations is there.
 
-        Raises NoRuntimeError, UnauthorizedError, UnavailableError; CertificateError if the server is not one to trust,
-        InsecureUrlError if others could read the token.
+        Raises NoRuntimeError, UnauthorizedError, TokenExpiredError, UnavailableError; CertificateError if the server is
+        not one to trust, InsecureUrlError if others could read the token.
         """
         if self._task is None:
             if self._connection_file is not None:
@@ -207,7 +207,7 @@ class AsyncClient(Requests):
             await self.close()
             raise UnavailableError(
                 f"no connection to {self._connection.url} within {timeout_s:g} s: {reason}",
-                hint="see `rfm-runtime status`",
+                hint=self._connection.advice,
             ) from None
 
     async def close(self) -> None:

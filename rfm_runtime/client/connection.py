@@ -161,18 +161,20 @@ class Connection:
         self._goodbye: Goodbye | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._gave_up_s: float | None = None
+        self._wants_token = False
 
     # --- life -------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep it until it is closed.
 
-        Once there is no other try raises UnauthorizedError, UnavailableError; CertificateError or InsecureUrlError
-        where nothing was said, since it would not have been secret, or not to whom it was meant for.
+        Once there is no other try raises UnauthorizedError, TokenExpiredError, UnavailableError; CertificateError or
+        InsecureUrlError where nothing was said, since it would not have been secret, or not to whom it was meant for.
         """
         self._closing = False
         while True:
             failure = await self._try()
+            self._wants_token = failure.fresh_token
             self._socket = None
             if self._closing:
                 return
@@ -184,7 +186,9 @@ class Connection:
                 if failure.error is not None:
                     raise failure.error
                 unauthorised = self.link.state == "unauthorised"
-                raise UnauthorizedError(failure.reason) if unauthorised else UnavailableError(failure.reason)
+                if unauthorised:
+                    raise UnauthorizedError(failure.reason)
+                raise UnavailableError(failure.reason, hint=self.advice)
             self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
             await asyncio.sleep(wait_s)
             if failure.fresh_token and self._get_token is not None:
@@ -192,11 +196,26 @@ class Connection:
                 if failure.dead and given == self._used_token:
                     self.link = given_up(self.link, failure.reason)
                     self._speaker.told({"reason": failure.reason})
-                    raise UnauthorizedError(f"{failure.reason}, and there is no other than that")
+                    raise failure.error or UnauthorizedError(f"{failure.reason}, and there is no other than that")
 
     def use_token(self, token: str) -> None:
         """Show this one from the next try on."""
         self._token = token
+
+    @property
+    def advice(self) -> str:
+        """What to look at where no connection comes about: this machine's commands know nothing of another."""
+        if self._wants_token:
+            return UnauthorizedError.default_hint
+        if self._connection_file is not None:
+            return "see `rfm-runtime status`"
+        parts = urlsplit(self.url or "")
+        if is_loopback(parts.hostname or ""):
+            return "check the port, and that a runtime, or a tunnel to one, listens there"
+        return (
+            "check the address and its port, that a runtime runs there and listens for others (`rfm-runtime status` on "
+            "that host), and that no firewall is in between"
+        )
 
     async def _renew(self, get_token: GetToken) -> str | None:
         """Ask for another token. Raises what the callback raises, unless a connection was there before: None then."""
@@ -317,7 +336,7 @@ class Connection:
             code, reason = self._goodbye.code, self._goodbye.reason
             if self._goodbye.retry_after_ms is not None:
                 retry_after_s = self._goodbye.retry_after_ms / 1000
-        return after_close(code, reason, retry_after_s)
+        return after_close(code, reason, retry_after_s, welcomed=self._socket is not None)
 
     # --- what is said -----------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rfm_runtime.core.timing import Backoff, Uniform
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, TokenExpiredError
 from rfm_runtime.protocol.codes import CloseCode, reconnects
 
 __all__ = [
@@ -38,7 +38,8 @@ class Failure:
     dead: the one that was shown will never be taken.
 
     nearby: nobody listens on this very host, which costs nothing to find out. retry_after_s: the server's word for when
-    to come back; up to spread_s later, where it told many the same. error: what is raised where there is no other try.
+    to come back; up to spread_s later, where it told many the same. error: what is raised where there is no other try,
+    or no other token.
     """
 
     reason: str
@@ -127,14 +128,16 @@ def given_up(link: Link, reason: str) -> Link:
     return replace(link, state="unauthorised", live_since_s=None, next_try_s=None, reason=reason)
 
 
-def after_close(code: int, reason: str, retry_after_s: float | None = None) -> Failure:
-    """What a WebSocket close code says."""
+def after_close(code: int, reason: str, retry_after_s: float | None = None, *, welcomed: bool = False) -> Failure:
+    """What a WebSocket close code says. welcomed: the token was taken before; a fresher one may be on its way."""
+    expired = code == CloseCode.TOKEN_EXPIRED
     return Failure(
         reason=f"closed by the server ({code}{f': {reason}' if reason else ''})",
         retry=reconnects(code) or code == CloseCode.INVALID_TOKEN,
         retry_after_s=retry_after_s,
         fresh_token=code in (CloseCode.TOKEN_EXPIRED, CloseCode.INVALID_TOKEN, CloseCode.REVOKED),
-        dead=code == CloseCode.INVALID_TOKEN,
+        dead=code == CloseCode.INVALID_TOKEN or (expired and not welcomed),
+        error=TokenExpiredError("the token has expired") if expired else None,
         draining=code == CloseCode.DRAINING,
     )
 

@@ -144,7 +144,8 @@ class ResilientWebSocketClient:
     async def connect(self) -> None:
         """Wait until the list of operations is there. Idempotent.
 
-        Raises UnauthorizedError, and UnavailableError once all tries have failed: without `max_retries` it waits.
+        Raises UnauthorizedError or TokenExpiredError, and UnavailableError once all tries have failed: without
+        `max_retries` it waits.
         """
         if self._listening is not None:
             return

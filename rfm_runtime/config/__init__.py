@@ -2,6 +2,7 @@
 
 from rfm_runtime.config.destination import Destination, Trust, check_url, destination
 from rfm_runtime.config.endpoints import Address, Endpoints, address
+from rfm_runtime.config.environment import Unknown, unknown_variables
 from rfm_runtime.config.loading import (
     BY_ITSELF,
     TLS_FILES,
@@ -26,6 +27,7 @@ __all__ = [
     "Loaded",
     "Settings",
     "Trust",
+    "Unknown",
     "address",
     "away",
     "cache_home",
@@ -36,4 +38,5 @@ __all__ = [
     "is_loopback",
     "is_wildcard",
     "load",
+    "unknown_variables",
 ]

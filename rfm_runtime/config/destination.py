@@ -80,11 +80,22 @@ def _is_address(url: object) -> bool:
         return False
 
 
+def _no_token_for_nobody(environ: Mapping[str, str]) -> None:
+    """Whoever names a token means to be its user: the runtime of this machine would take him for its own."""
+    for name in ("RFM_TOKEN_FILE", "RFM_TOKEN"):
+        if environ.get(name):
+            raise ConfigError(
+                f"{name} is set, and RFM_URL, which says for which server, is not",
+                hint=f"set RFM_URL, e.g. ws://127.0.0.1:8765; or unset {name} to use your own runtime of this machine",
+            )
+
+
 def destination(environ: Mapping[str, str] | None = None) -> Destination | None:
     """The server that the environment names; None: the runtime of this machine. Raises ConfigError."""
     environ = os.environ if environ is None else environ
     url = environ.get("RFM_URL")
     if not url:
+        _no_token_for_nobody(environ)
         return None
     token, file = environ.get("RFM_TOKEN"), environ.get("RFM_TOKEN_FILE")
     if token is None and file is not None:

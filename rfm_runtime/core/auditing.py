@@ -1,10 +1,10 @@
 """What is written down of who came in, was refused, and did what to whom: the entries of the audit log. Values in,
 values out; who writes them is `observe.audit`.
 
-An entry has names of users, addresses, operations and requests, and nothing that a token, a message or a parameter
-contains. What repeats is counted: the first of its kind is written at once, then one line with the number of the others
-at the end of a window. Whoever floods the runtime gets a bounded number of lines, and does not push out what others
-did.
+An entry has names of users, addresses, operations and requests, and why somebody revoked a token, and nothing else that
+a token, a message or a parameter contains. What repeats is counted: the first of its kind is written at once, then one
+line with the number of the others at the end of a window. Whoever floods the runtime gets a bounded number of lines,
+and does not push out what others did.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line. at_ms: ms since 1970, of the first that it counts. count: how many it stands for, since `at_ms`.
 
     owner: of the operation, or whose tokens were revoked, or for whom a sign-in link is; token_id: of the one that was
-    revoked, which is no secret; granted: the roles that a link gives.
+    revoked, which is no secret; granted: the roles that a link gives. reason: its class; of a revocation, what whoever
+    revoked has given.
     """
 
     at_ms: int

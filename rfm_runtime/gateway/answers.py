@@ -8,10 +8,10 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, TokenExpiredError
 from rfm_runtime.protocol.operation import error_info
 
-__all__ = ["answer", "harden", "json", "plain", "refusal"]
+__all__ = ["answer", "harden", "json", "plain", "refusal", "unauthorized"]
 
 HEADERS = {
     # What is told to one user must lie in nobody's cache.
@@ -57,4 +57,15 @@ def refusal(error: RfmError, status: http.HTTPStatus | None = None) -> Response:
     response = json(status or http.HTTPStatus(error.http_status or 500), error_info(error))
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, -int(-error.retry_after_s // 1)))
+    return response
+
+
+def unauthorized(expired: TokenExpiredError | None = None) -> Response:
+    """A token is needed; or the one that was shown has expired, which is said as RFC 6750 (3.1) has it."""
+    if expired is None:
+        response = plain(http.HTTPStatus.UNAUTHORIZED, "a token is needed as bearer\n")
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    response = refusal(expired)
+    response.headers["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{expired.message}"'
     return response

@@ -41,7 +41,7 @@ from rfm_runtime.core.sessions.hub import (
 )
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.core.sessions.session import Session
-from rfm_runtime.errors import RfmError, UnavailableError, UnsupportedError
+from rfm_runtime.errors import RfmError, TokenExpiredError, UnavailableError, UnsupportedError
 from rfm_runtime.gateway.certificates import Certificates
 from rfm_runtime.gateway.connection import CLOSE_S, Connection, Threshold, options
 from rfm_runtime.gateway.http import Http, bearer
@@ -201,7 +201,7 @@ class Gateway:
     def granted(self, connection: ServerConnection, token: str | None) -> Grant | None:
         """What a connection may: a token that is shown decides, without one its client certificate.
 
-        Raises UnavailableError while nobody can say.
+        Raises UnavailableError while nobody can say, TokenExpiredError for a token that was valid once.
         """
         if token is not None:
             return self.authenticate(token)
@@ -531,6 +531,9 @@ class Gateway:
             grant = self.granted(connection, offered)
         except UnavailableError as later:
             await self._refuse(connection, encoding, self.core.cannot_say(later))
+            return
+        except TokenExpiredError:
+            await self._refuse(connection, encoding, self.core.wrong_token(address, now_s, CloseCode.TOKEN_EXPIRED))
             return
         if connection.subprotocol is None and request is not None and _is_of_another_version(request.headers):
             # Nothing it said would mean what it means here.

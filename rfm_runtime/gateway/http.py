@@ -22,8 +22,8 @@ from rfm_runtime.core.permissions import require
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.origin import Reach, foreign
-from rfm_runtime.errors import RateLimitedError, RfmError, UnavailableError
-from rfm_runtime.gateway.answers import answer, harden, json, plain, refusal
+from rfm_runtime.errors import RateLimitedError, RfmError, TokenExpiredError, UnavailableError
+from rfm_runtime.gateway.answers import answer, harden, json, plain, refusal, unauthorized
 from rfm_runtime.gateway.connection import PATH_LIMIT, Connection
 from rfm_runtime.observe import logs
 from rfm_runtime.protocol.internal import DoGet, DoList, Principal
@@ -45,7 +45,9 @@ SINGLE = ("Host", "Origin", "Authorization", "Upgrade", "Sec-WebSocket-Key", "Se
 BODIES_LIMIT_BYTES = 8 * ARTIFACT_HTTP_LIMIT_BYTES
 """Of files that are being read by all; a quarter of it by one user."""
 
-NOTED = frozenset({"no token", "wrong token", "forbidden", "not to be seen", "rate_limited", "quota_exceeded"})
+NOTED = frozenset(
+    {"no token", "wrong token", "expired token", "forbidden", "not to be seen", "rate_limited", "quota_exceeded"}
+)
 """Reasons that the audit log has."""
 
 LIST_COST = 5.0
@@ -119,8 +121,13 @@ class Http:
         """The answer, or the refusal, which is noted."""
         core = self._gateway.core
         grant: Grant | None = None
+        expired: TokenExpiredError | None = None
         try:
-            grant = self._gateway.granted(connection, token)
+            try:
+                grant = self._gateway.granted(connection, token)
+            except TokenExpiredError as error:
+                # What everybody may ask for is answered all the same.
+                expired = error
             if grant is not None and core.revoked.covers(grant):
                 grant = None
             answered = await self._answer(connection, grant, path)
@@ -129,10 +136,13 @@ class Http:
             self._note(connection, grant, path, error.code)
             return refusal(error)
         if answered.status_code == http.HTTPStatus.UNAUTHORIZED:
-            self._note(connection, None, path, "no token" if token is None else "wrong token")
+            why = "no token" if token is None else "wrong token" if expired is None else "expired token"
+            self._note(connection, None, path, why)
             wait_s = 0.0 if token is None else core.wrong_bearer(_address(connection), self._gateway.now_s)
             if wait_s > 0.0:
                 return refusal(RateLimitedError("too many tokens that are none", retry_after_s=wait_s))
+            if expired is not None:
+                return unauthorized(expired)
         return answered
 
     def _note(self, connection: ServerConnection, grant: Grant | None, path: str, reason: str) -> None:
@@ -155,6 +165,8 @@ class Http:
             grant = gateway.granted(connection, token)
         except UnavailableError as unsure:
             return refusal(unsure)
+        except TokenExpiredError:
+            return None
         if grant is None:
             return None
         wait_s = gateway.core.knock(grant, gateway.now_s)
@@ -193,14 +205,14 @@ class Http:
                 self._limit(connection, grant, 1.0 if what == "metrics" else READY_COST)
                 if not self._is_open:
                     if grant is None:
-                        return _unauthorized()
+                        return unauthorized()
                     self._gateway.core.require_feed(self._gateway.now_s)
                     require(grant.principal, "get_metrics")
                 return await self._metrics() if what == "metrics" else self._readiness()
             case ["v1", "operations", *rest]:
                 self._limit(connection, grant, 1.0 if rest else LIST_COST)
                 if grant is None:
-                    return _unauthorized()
+                    return unauthorized()
                 self._gateway.core.require_feed(self._gateway.now_s)
                 return await self._operations(connection, grant.principal, [unquote(part) for part in rest])
         return plain(http.HTTPStatus.NOT_FOUND, "not found\n")
@@ -278,9 +290,3 @@ class Http:
 
 def _address(connection: ServerConnection) -> str:
     return connection.address if isinstance(connection, Connection) else ""
-
-
-def _unauthorized() -> Response:
-    response = plain(http.HTTPStatus.UNAUTHORIZED, "a token is needed as bearer\n")
-    response.headers["WWW-Authenticate"] = "Bearer"
-    return response

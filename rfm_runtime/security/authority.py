@@ -53,13 +53,15 @@ class Authority:
         self._made: JWTAuthenticator | None = None
 
     def authenticate(self, offered: str) -> Grant | None:
-        """What a token grants. Raises UnavailableError while keys are fetched, one of which it may be of."""
+        """What a token grants. Raises UnavailableError while keys are fetched, one of which it may be of, and
+        TokenExpiredError for one that was valid once.
+        """
         grant = self._own.authenticate(offered)
         if grant is None and offered.count(".") == 2:
-            grant = self._sign_ins().authenticate(offered)
+            grant = self._sign_ins().sign_in(offered)
         if grant is not None or self._authenticator is None:
             return grant
-        return self._authenticator.authenticate(offered)
+        return self._authenticator.sign_in(offered)
 
     def sign(self, principal: Principal, lifetime_s: float) -> str:
         """A token for somebody, which every gateway with the same own token takes, until the runtime is restarted."""

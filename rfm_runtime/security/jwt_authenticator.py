@@ -25,7 +25,7 @@ from rfm_runtime.core.sessions.claims import (
     is_access_token,
     is_user,
 )
-from rfm_runtime.errors import BadRequestError, MissingExtraError, UnavailableError
+from rfm_runtime.errors import BadRequestError, MissingExtraError, TokenExpiredError, UnavailableError
 
 if TYPE_CHECKING:
     from rfm_runtime.security.keys import Key, KeySource
@@ -43,6 +43,11 @@ FETCHING_S = 1.0
 
 TOKEN_LIMIT = 16 * 1024
 """Characters. Before anything is made of it: the header of a longer one would not fit either."""
+
+EXPIRED = "it has expired"
+"""Found once the signature is right, as all of the claims are."""
+
+OF_ANOTHER_KEY = "it was signed with another key"
 
 
 class JWTAuthenticator:
@@ -214,6 +219,15 @@ class JWTAuthenticator:
         found = self.examine(token)
         return found if isinstance(found, Grant) else None
 
+    def sign_in(self, token: str) -> Grant | None:
+        """As `authenticate`; raises TokenExpiredError where its expiry is what is wrong with a token that was signed
+        with one of the keys. Of others nothing is said: whoever tries would learn by it.
+        """
+        grant = self.authenticate(token)
+        if grant is None and self.examine(token) == EXPIRED:
+            raise TokenExpiredError("the token has expired")
+        return grant
+
     def examine(self, token: str) -> Grant | str:
         """What a token grants, or why it is none: for whoever has it, never for whoever shows it.
 
@@ -236,7 +250,8 @@ class JWTAuthenticator:
                 continue
             claims = self._decoded(token, key)
             if isinstance(claims, str):
-                why = claims
+                # Of one key it is: what is wrong with it besides is said, not that it is of no other.
+                why = claims if why in ("", OF_ANOTHER_KEY) else why
                 continue
             if not is_access_token(header, claims):
                 return "it is for another use than access"
@@ -269,7 +284,7 @@ class JWTAuthenticator:
                     options={"require": list(REQUIRED)},
                 )
         except self._jwt.ExpiredSignatureError:
-            return "it has expired"
+            return EXPIRED
         except self._jwt.ImmatureSignatureError:
             return "it is not valid yet"
         except self._jwt.InvalidAudienceError:
@@ -279,7 +294,7 @@ class JWTAuthenticator:
         except self._jwt.MissingRequiredClaimError as error:
             return f"it lacks the claim {error.claim}"
         except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            return "it was signed with another key"
+            return OF_ANOTHER_KEY
         return claims
 
 

@@ -231,4 +231,5 @@ class Elsewhere:
     def _told(self, _details: dict[str, Any]) -> None:
         link = self._connection.link
         if link.state == "reconnecting" and time.monotonic() - self._lived_s > GONE_S:
-            self._listener.unreachable(UnavailableError(f"{self._connection.url}: {link.reason}"))
+            said = f"{self._connection.url}: {link.reason}"
+            self._listener.unreachable(UnavailableError(said, hint=self._connection.advice))

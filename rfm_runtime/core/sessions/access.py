@@ -40,7 +40,8 @@ class Grant(Struct, frozen=True):
 
 
 Authenticate = Callable[[str], Grant | None]
-"""What a token grants; None: nothing. Raises UnavailableError if it cannot say yet, and nothing else."""
+"""What a token grants; None: nothing. Raises UnavailableError if it cannot say yet, TokenExpiredError for a token that
+was valid once, and nothing else."""
 
 
 class Keys(Protocol):

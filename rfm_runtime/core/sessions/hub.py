@@ -33,6 +33,7 @@ from rfm_runtime.errors import (
     ConflictError,
     RateLimitedError,
     RfmError,
+    TokenExpiredError,
     TooLargeError,
     UnavailableError,
 )
@@ -388,7 +389,7 @@ class GatewayCore:
     # --- connections ------------------------------------------------------------------------
 
     def identify(self, token: str) -> Grant | None:
-        """What a token grants that was not revoked, as far as is known here."""
+        """What a token grants that was not revoked, as far as is known here. Raises as `Authenticate` does."""
         grant = self._authenticate(token)
         return None if grant is None or self.revoked.covers(grant) else grant
 
@@ -449,10 +450,10 @@ class GatewayCore:
         self.counts["refused_unsure"] += 1
         return Refused(CloseCode.RESYNC, _retry_after_ms(later))
 
-    def wrong_token(self, address: str, now_s: float) -> Refused:
-        """A handshake was made with a token that is none."""
+    def wrong_token(self, address: str, now_s: float, code: CloseCode = CloseCode.INVALID_TOKEN) -> Refused:
+        """A handshake was made with a token that is none. code: TOKEN_EXPIRED for one that was."""
         self.counts["refused_token"] += 1
-        return self._refuse(address, CloseCode.INVALID_TOKEN, now_s)
+        return self._refuse(address, code, now_s)
 
     def _refuse(self, address: str, code: CloseCode, now_s: float, *, user: str = "") -> Refused:
         """Whoever shows a token that does not count stands where strangers do, and counts as one who guesses."""
@@ -631,7 +632,10 @@ class GatewayCore:
 
     def _admit(self, session: Session, token: str, now_s: float, now_ms: int) -> Close | None:
         """Let a session in by the token in its `hello`; or the end of it."""
-        grant = self._authenticate(token)
+        try:
+            grant = self._authenticate(token)
+        except TokenExpiredError:
+            return self._refuse_token(session, now_s, now_ms, CloseCode.TOKEN_EXPIRED)
         if grant is None:
             return self._refuse_token(session, now_s, now_ms)
         if self.revoked.covers(grant):
@@ -730,13 +734,7 @@ class GatewayCore:
                 self._reply(session, Pong(), request_id, now_ms)
                 return []
             case AuthRefresh():
-                grant = self.identify(request.token)
-                if grant is None:
-                    self._door.failed(session.address, now_s)
-                if grant is None or grant.principal.user != who.user:
-                    self.notes.refused(session.address, CloseCode.INVALID_TOKEN, user=who.user)
-                    raise BadRequestError("the token is not a fresh one of the same user")
-                self._renew(session, grant, now_ms)
+                self._renew(session, self._fresh(session, request.token, who, now_s), now_ms)
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact() | FetchTiles() | Recolour():
@@ -750,6 +748,21 @@ class GatewayCore:
                 return self._report(session, request_id, request, now_ms)
             case _:
                 return [Forward(session.number, request_id, forwarded(session.grant or Grant(who), request))]
+
+    def _fresh(self, session: Session, token: str, who: Principal, now_s: float) -> Grant:
+        """What another token of the same user grants. Raises TokenExpiredError, BadRequestError."""
+        try:
+            grant = self.identify(token)
+        except TokenExpiredError:
+            self._door.failed(session.address, now_s)
+            self.notes.refused(session.address, CloseCode.TOKEN_EXPIRED, user=who.user)
+            raise
+        if grant is None:
+            self._door.failed(session.address, now_s)
+        if grant is None or grant.principal.user != who.user:
+            self.notes.refused(session.address, CloseCode.INVALID_TOKEN, user=who.user)
+            raise BadRequestError("the token is not a fresh one of the same user")
+        return grant
 
     def _fetch(self, session: Session, request_id: int | None, request: Fetched) -> Fetch:
         operation = self.replica.operations.get(request.operation_id)

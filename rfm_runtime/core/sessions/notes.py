@@ -149,6 +149,7 @@ class Notes:
                 request=request,
                 owner=asked.request.user if isinstance(asked, internal.DoRevoke | internal.DoSignInLink) else "",
                 token_id=asked.request.token_id if isinstance(asked, internal.DoRevoke) else "",
+                reason=asked.request.reason if isinstance(asked, internal.DoRevoke) else "",
                 granted=tuple(asked.request.roles) if isinstance(asked, internal.DoSignInLink) else (),
             )
         elif need is not None and need.right == "change" and operation is not None:

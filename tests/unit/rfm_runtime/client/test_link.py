@@ -25,7 +25,7 @@ from rfm_runtime.client.link import (
     failed,
 )
 from rfm_runtime.core.timing import Backoff
-from rfm_runtime.errors import InternalError, RfmError, UnauthorizedError, UnavailableError
+from rfm_runtime.errors import InternalError, RfmError, TokenExpiredError, UnauthorizedError, UnavailableError
 from rfm_runtime.protocol.codes import CloseCode
 
 DROPPED = Failure("dropped", retry=True)
@@ -147,6 +147,15 @@ def test_a_dead_token_is_tried_again_only_by_who_can_get_a_fresh_one(failure: Fa
     assert (link.state, wait_s) == ("reconnecting", 0.5)
     given_up, wait_s = failed(Link(Backoff(), max_retries=0), failure, 0.0, Always(1.0), can_refresh=True)
     assert (given_up.state, wait_s) == ("unauthorised", None)
+
+
+def test_a_token_that_has_expired_is_dead_unless_a_fresher_one_may_be_on_its_way() -> None:
+    """A session ends with its token while another one is already under way: that one was not refused."""
+    assert after_close(4003, "").dead
+    assert not after_close(4003, "", welcomed=True).dead
+    assert after_close(4501, "", welcomed=True).dead
+    assert isinstance(after_close(4003, "", welcomed=True).error, TokenExpiredError)
+    assert after_close(4501, "").error is None
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

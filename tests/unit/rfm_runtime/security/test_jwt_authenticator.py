@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 
 from rfm_runtime import JWTAuthenticator
-from rfm_runtime.errors import BadRequestError
+from rfm_runtime.errors import BadRequestError, TokenExpiredError
 from rfm_runtime.protocol.internal import Principal
 from tests.tokens import SECRET, signed
 
@@ -115,3 +115,36 @@ def test_what_cannot_be_meant_is_refused(made):
     with pytest.raises(BadRequestError) as refused:
         made()
     assert refused.value.hint
+
+
+@pytest.mark.scenario("G1", "J75")
+def test_that_a_token_has_expired_is_said_of_one_with_a_right_signature_alone():
+    past = {"exp": int(time.time()) - 120}
+    with pytest.raises(TokenExpiredError, match="expired"):
+        AUTHENTICATOR.sign_in(signed(**past))
+    for other in (signed("x" * 32, **past), signed("", "none", **past), signed(algorithm="HS512", **past), "a.b.c", ""):
+        assert AUTHENTICATOR.sign_in(other) is None
+    assert AUTHENTICATOR.sign_in(signed()) == AUTHENTICATOR.authenticate(signed())
+    assert AUTHENTICATOR.authenticate(signed(**past)) is None
+
+
+@pytest.mark.scenario("G1", "J75")
+@pytest.mark.parametrize("secrets", [(SECRET, "x" * 32), ("x" * 32, SECRET)])
+def test_what_is_wrong_is_said_by_the_key_that_it_was_signed_with(secrets):
+    """Whichever of two keys without an id is tried first."""
+    present, previous = secrets
+    both = JWTAuthenticator(present, previous_secret=previous, previous_until_s=time.time() + 60)
+    assert both.examine(signed(exp=int(time.time()) - 120)) == "it has expired"
+    assert both.examine(signed(aud="somebody")) == "it is not for rfm-runtime (aud)"
+    assert both.examine(signed("y" * 32)) == "it was signed with another key"
+
+
+@pytest.mark.scenario("G1", "J75")
+def test_who_has_a_rule_of_his_own_is_asked_first():
+    class Stricter(JWTAuthenticator):
+        def authenticate(self, token):
+            grant = super().authenticate(token)
+            return None if grant is None or grant.principal.user == "eve" else grant
+
+    assert Stricter(SECRET).sign_in(signed(sub="eve")) is None
+    assert Stricter(SECRET).sign_in(signed()) is not None
