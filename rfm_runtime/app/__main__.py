@@ -36,7 +36,7 @@ def main() -> int:
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
     status = _Status(arguments.status_fd)
     try:
-        return run(settings, on_status=status.tell, ephemeral=arguments.ephemeral)
+        return run(settings, on_status=status.tell, on_waiting=status.waits, ephemeral=arguments.ephemeral)
     except RfmError as error:
         status.fail(error)
         return error.exit_code
@@ -52,6 +52,9 @@ class _Status:
         self._write({"kind": "status", "text": text, "ready": ready})
         if ready:
             self._close()
+
+    def waits(self, text: str) -> None:
+        self._write({"kind": "waiting", "text": text})
 
     def fail(self, error: RfmError) -> None:
         self._write({"kind": "error", "error": fields_of(error)})

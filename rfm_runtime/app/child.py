@@ -21,9 +21,9 @@ TAIL_BYTES = 4096
 class Child:
     """A started process: its pidfd, the pipe of its readiness, and the file its stderr goes to.
 
-    error: why it ends, if it said so. first: nobody of this name ran before in this runtime. unset: variables of this
-    process's environment that it does not get. It runs in a process group
-    of its own, so that Ctrl-C at the terminal reaches the supervisor alone.
+    waits: it has begun and waits for the broker on another host. error: why it ends, if it said so. first: nobody
+    of this name ran before in this runtime. unset: variables of this process's environment that it does not get. It
+    runs in a process group of its own, so that Ctrl-C at the terminal reaches the supervisor alone.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Child:
     ) -> None:
         self.name = name
         self.ready = False
+        self.waits = False
         self.status = "starting"
         self.error: RfmError | None = None
         self._stderr = logs / f"{name}.stderr"
@@ -98,6 +99,12 @@ class Child:
             if "error" in message:
                 self.error = of_fields(message["error"])
             self.ready = self.ready or bool(message["ready"])
+            self.waits = bool(message["waits"]) and not self.ready
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has begun all that it can begin by itself."""
+        return self.ready or self.waits
 
     def reap(self, selector: selectors.BaseSelector) -> int:
         """Collect the ended process and everything in its group; its exit status (negative: signal)."""

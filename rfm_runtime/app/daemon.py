@@ -21,7 +21,7 @@ import msgspec
 import psutil
 
 from rfm_runtime import config
-from rfm_runtime.app.supervisor import OnStatus
+from rfm_runtime.app.supervisor import OnStatus, OnWaiting
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, folders
 from rfm_runtime.errors import NoRuntimeError, StartError, StillStoppingError, of_fields
@@ -44,12 +44,15 @@ STOPPING = (
 STOP_S = 20.0
 
 
-def start_daemon(settings: Settings, *, on_status: OnStatus | None = None) -> ConnectionInfo:
+def start_daemon(
+    settings: Settings, *, on_status: OnStatus | None = None, on_waiting: OnWaiting | None = None
+) -> ConnectionInfo:
     """Start a runtime detached from this terminal and wait until it is ready.
 
-    Raises what `supervisor.run` raises.
+    on_waiting: told what parts wait for that have their broker on another host, once all of them are up; they are left
+    to it then. Without it that is waited for as well. Raises what `supervisor.run` raises.
     """
-    _spawn(settings, on_status, detached=True, ephemeral=False)
+    _spawn(settings, on_status, detached=True, ephemeral=False, on_waiting=on_waiting)
     return ConnectionInfo.read(folders(settings).connection)
 
 
@@ -161,7 +164,12 @@ def private(overrides: Mapping[str, Any], *, on_status: OnStatus | None = None) 
 
 
 def _spawn(
-    settings: Settings, on_status: OnStatus | None, *, detached: bool, ephemeral: bool
+    settings: Settings,
+    on_status: OnStatus | None,
+    *,
+    detached: bool,
+    ephemeral: bool,
+    on_waiting: OnWaiting | None = None,
 ) -> subprocess.Popen[bytes]:
     read_fd, write_fd = os.pipe()
     arguments = [sys.executable, "-P", "-m", "rfm_runtime.app", "--status-fd", str(write_fd)]
@@ -189,7 +197,7 @@ def _spawn(
         with process.stdin as stdin:
             stdin.write(msgspec.json.encode(settings))
         with os.fdopen(read_fd, "rb") as status:
-            _await_ready(status, settings, on_status)
+            _await_ready(status, settings, on_status, on_waiting)
     except BaseException:
         # Whoever stops waiting does not want it; a daemon that has left its parent is still in its group.
         _end_group(process)
@@ -199,11 +207,18 @@ def _spawn(
     return process
 
 
-def _await_ready(status: IO[bytes], settings: Settings, on_status: OnStatus | None) -> None:
+def _await_ready(
+    status: IO[bytes], settings: Settings, on_status: OnStatus | None, on_waiting: OnWaiting | None
+) -> None:
     for line in status:
         message = json.loads(line)
         if message["kind"] == "error":
             raise of_fields(message["error"])
+        if message["kind"] == "waiting":
+            if on_waiting is None:
+                continue
+            on_waiting(message["text"])
+            return
         if on_status is not None:
             on_status(message["text"], message["ready"])
         if message["ready"]:

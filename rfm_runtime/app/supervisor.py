@@ -7,7 +7,6 @@ socket, so that the port stays open while a gateway restarts. It never speaks Ze
 from __future__ import annotations
 
 import logging
-import math
 import os
 import selectors
 import shutil
@@ -38,9 +37,10 @@ from rfm_runtime.security.authority import SECRET_VARIABLE, weakness
 if TYPE_CHECKING:
     from rfm_runtime.security.server_tls import ServerTls
 
-__all__ = ["CAUSE_CHARS", "OnStatus", "cause", "run"]
+__all__ = ["CAUSE_CHARS", "OnStatus", "OnWaiting", "cause", "run"]
 
 OnStatus = Callable[[str, bool], None]
+OnWaiting = Callable[[str], None]
 
 STOP_GRACE_S = 5.0
 """What a process gets beyond its own time-outs before it is killed."""
@@ -60,12 +60,19 @@ ROOM_BYTES = 16 * 1024 * 1024
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: bool = False) -> int:
+def run(
+    settings: Settings,
+    *,
+    on_status: OnStatus | None = None,
+    on_waiting: OnWaiting | None = None,
+    ephemeral: bool = False,
+) -> int:
     """Run a runtime in the foreground until a signal stops it; its exit code.
 
     The first SIGINT or SIGTERM drains, a second one stops at once. SIGHUP says that certificate files are others; where
     there is a terminal it says that this is gone, and drains. `on_status(text, ready)` is told
-    how starting goes. ephemeral: the state and runtime folders are removed at the end.
+    how starting goes, `on_waiting(for_what)` once everything is up and waits for the broker on another host; it goes on
+    by itself when that comes. ephemeral: the state and runtime folders are removed at the end.
     Raises AlreadyRunningError, PortTakenError, CertificateError, JournalError, StartError, SetupError. Call it in the
     main thread.
     """
@@ -90,7 +97,7 @@ def run(settings: Settings, *, on_status: OnStatus | None = None, ephemeral: boo
                     logs.get("supervisor").warning("was_open_to_others", paths=[str(path) for path in opened])
                 if weak is not None:
                     logs.get("supervisor").warning("weak_secret", what=weak)
-            supervisor = _Supervisor(settings, listener, tls, on_status or _silent)
+            supervisor = _Supervisor(settings, listener, tls, on_status or _silent, on_waiting)
             try:
                 return supervisor.run()
             finally:
@@ -141,13 +148,19 @@ class _Supervisor:
     """State of the one running supervisor; used by the main thread alone."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket | None, tls: ServerTls | None, on_status: OnStatus
+        self,
+        settings: Settings,
+        listener: socket.socket | None,
+        tls: ServerTls | None,
+        on_status: OnStatus,
+        on_waiting: OnWaiting | None,
     ) -> None:
         self._settings = settings
         self._tls = tls
         self._folders = folders(settings)
         self._listener = listener
         self._on_status = on_status
+        self._on_waiting = on_waiting
         self._log = logs.get("supervisor")
         self._selector = selectors.DefaultSelector()
         self._children: dict[str, Child] = {}
@@ -163,6 +176,7 @@ class _Supervisor:
         self._has_terminal = _has_terminal()
         self._announced = False
         self._serving = False
+        self._has_been_ready = False
         self._told = ""
 
     # --- life -------------------------------------------------------------------------------
@@ -177,7 +191,7 @@ class _Supervisor:
                     with _system_refusals():
                         for name in parts.names(self._settings):
                             self._start(name)
-                    self._await_ready()
+                    self._await_up()
                     if not self._stops:
                         self._serve()
                 finally:
@@ -209,28 +223,28 @@ class _Supervisor:
         self._children[name] = child
         self._log.info("process_started", process=name, child_pid=child.pid)
 
-    def _await_ready(self) -> None:
-        """Wait until all are ready; the time-out starts anew whenever one of them gets on."""
+    def _await_up(self) -> None:
+        """Wait until all are ready, or have only to wait; the time-out starts anew whenever one of them gets on."""
         deadline_s = time.monotonic() + self._settings.start_timeout_s
-        while not self._stops and not all(child.ready for child in self._children.values()):
+        while not self._stops and not all(child.is_up for child in self._children.values()):
             before = [child.status for child in self._children.values()]
-            self._turn(until_s=None if math.isinf(deadline_s) else deadline_s)
+            self._turn(until_s=deadline_s)
             self._let_in()
             if before != [child.status for child in self._children.values()]:
                 deadline_s = time.monotonic() + self._settings.start_timeout_s
-            elif self._settings.is_away_from_broker:
-                # Whether a broker elsewhere is there is not known here: its host may start after this one.
-                deadline_s = math.inf
             elif time.monotonic() >= deadline_s:
-                late = ", ".join(c.name for c in self._children.values() if not c.ready)
+                late = ", ".join(c.name for c in self._children.values() if not c.is_up)
                 raise StartError(
                     f"{late} did not become ready within {self._settings.start_timeout_s:g} s",
                     hint=f"see the logs in {self._folders.logs}",
                 )
 
     def _let_in(self) -> None:
-        """Say where the runtime is as soon as it can be watched: an engine takes longer, and its work can wait."""
-        watched = (child.ready for child in self._children.values() if not child.name.startswith("engine"))
+        """Say where the runtime is as soon as it can be watched: an engine takes longer, and its work can wait.
+
+        A gateway that waits for its broker can be asked how it is, and stopped.
+        """
+        watched = (child.is_up for child in self._children.values() if not child.name.startswith("engine"))
         if self._announced or not all(watched):
             return
         self._announced = True
@@ -244,16 +258,32 @@ class _Supervisor:
 
     def _serve(self) -> None:
         self._serving = True
-        url = url_of(self._listener, self._settings)
-        self._log.info("ready", url=url)
         if plain_off_loopback(self._settings) and self._settings.has_gateways:
             self._log.warning("insecure", host=self._settings.host, warning=PLAIN_WARNING)
-        self._say(url or self._elsewhere, True)
+        self._say_waiting()
         while not self._stops:
+            self._say_ready()
             self._turn(until_s=self._until_s())
             self._start_due()
             self._tell_troubles()
             self._oom_kills.look(time.monotonic())
+
+    def _say_waiting(self) -> None:
+        """Whether a broker elsewhere is there is not known here: its host may start after this one."""
+        waiting = next((child for child in self._children.values() if child.waits), None)
+        if waiting is None:
+            return
+        self._log.info("waiting_for_broker", broker=self._settings.broker_address)
+        if self._on_waiting is not None:
+            self._on_waiting(waiting.status)
+
+    def _say_ready(self) -> None:
+        if self._has_been_ready or self._due or not all(child.ready for child in self._children.values()):
+            return
+        self._has_been_ready = True
+        url = url_of(self._listener, self._settings)
+        self._log.info("ready", url=url)
+        self._say(url or self._elsewhere, True)
 
     def _until_s(self) -> float:
         """The next start that is due, or the time to look whether troubles are over, and whom the kernel has killed."""

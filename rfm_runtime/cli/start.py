@@ -125,10 +125,11 @@ def serve(resolved: Settings, *, daemon: bool, as_json: bool, runtime_dir: str |
 
     what = "starting a runtime" if resolved.parts == "all" else f"starting: {resolved.parts}"
     if daemon:
+        waits: list[str] = []
         with starting(what) as tell:
-            info = start_daemon(resolved, on_status=tell)
+            info = start_daemon(resolved, on_status=tell, on_waiting=waits.append)
         # It runs, whatever the answer: on a full disk it is watched and steered, and takes nothing new.
-        ready, why = standing(info)
+        ready, why = (False, waits[0]) if waits else standing(info)
         if as_json:
             fields = msgspec.structs.asdict(info)
             named = {name: fields[name] for name in ("url", "pid", "version", "state_dir")}
@@ -136,7 +137,11 @@ def serve(resolved: Settings, *, daemon: bool, as_json: bool, runtime_dir: str |
         else:
             where = "" if runtime_dir is None else f" --runtime-dir {shlex.quote(runtime_dir)}"
             place = info.url or resolved.broker_address or "this host"
-            _ready(f"{place}, pid {info.pid}; stop it with `rfm-runtime stop{where}`", None if ready else why)
+            said = f"{place}, pid {info.pid}; stop it with `rfm-runtime stop{where}`"
+            if waits:
+                _started(said)
+            else:
+                _ready(said, None if ready else why)
         return
     out = console(stderr=True)
     with starting(what) as tell_start:
@@ -193,6 +198,15 @@ def _ready(where: str, why_not: str | None = None) -> None:
         return
     console(stderr=True).print(Text.assemble(("ready, but degraded", "bold yellow"), f" at {where}"))
     console(stderr=True).print(why_not.removeprefix(NOT_READY), style="yellow", markup=False)
+
+
+def _started(where: str) -> None:
+    """What it waits for was said."""
+    from rich.text import Text
+
+    out = console(stderr=True)
+    out.print(Text.assemble(("started", "bold yellow"), f" at {where}"))
+    out.print("it is ready by itself as soon as the broker is there; see `rfm-runtime logs`", style="dim", markup=False)
 
 
 def _say_why_not(connection: Path) -> None:

@@ -77,6 +77,12 @@ SEND_LIMIT_BYTES = INBOUND_LIMIT_BYTES // 2
 REFRESH = 2**52
 """Number of the request that shows a fresh token: no other one is that high."""
 
+FIRST = REFRESH + 1
+"""Number of what is said before everything that waits."""
+
+FIRST_AGAIN_S = 0.5
+"""Until it is said again on the same connection, when the server was busy and does not say."""
+
 SILENT_HEARTBEATS = 4.0
 """A server that is not heard for so many is taken for gone: another gateway may be there, or another way to it."""
 
@@ -87,10 +93,11 @@ log = logging.getLogger("rfm_runtime")
 class Speaker:
     """Who speaks and listens on a connection. All are called in its event loop.
 
-    resume_from: where to go on; None at first. welcomed: the server has let us in; answered with what is said before
-    everything that waits, if anything. to_send: what was not sent on this connection, in the order to send it.
-    answered: the answer to a request, by its number. noticed: something that nobody asked for. dropped: the connection
-    is gone, another one may come. told: `state` has changed; details for people.
+    resume_from: where to go on; None at first. welcomed: the server has let us in; answered with what is said
+    before everything that waits, if anything; it is said again where the server asks for patience. to_send: what
+    was not sent on this connection, in the order to send it. answered: the answer to a request, by its number.
+    noticed: something that nobody asked for. dropped: the connection is gone, another one may come. told: `state`
+    has changed; details for people.
     """
 
     resume_from: Callable[[], ResumeFrom | None]
@@ -160,6 +167,8 @@ class Connection:
         self._used_token = ""
         self._goodbye: Goodbye | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._first: Struct | None = None
+        self._first_again: asyncio.Task[None] | None = None
         self._gave_up_s: float | None = None
         self._wants_token = False
 
@@ -285,7 +294,9 @@ class Connection:
                 create_connection=cast("type[ClientConnection]", partial(_Hearing, on_lost=faults.append)),
                 **options,
             ) as connection:
-                await self._converse(connection, token)
+                refused = await self._converse(connection, token)
+                if refused is not None:
+                    return Failure(refused.message, retry=False, error=refused)
                 return Failure("closed", retry=True)
         except (CertificateError, InsecureUrlError) as unsafe:
             return Failure(unsafe.message, retry=False, error=unsafe)
@@ -381,7 +392,8 @@ class Connection:
     async def _send(self, connection: ClientConnection, message: Struct, number: int = 0) -> None:
         await connection.send(self.encode(message, number), text=self._encoding == "json")
 
-    async def _converse(self, connection: ClientConnection, token: str) -> None:
+    async def _converse(self, connection: ClientConnection, token: str) -> RfmError | None:
+        """Until it is closed. The error with which our first word was refused for good, if it was."""
         hello = Hello(token=token, client=ClientInfo(self._name, __version__), resume=self._speaker.resume_from())
         if isinstance(connection, _Hearing):
             connection.on_bytes = self._heard
@@ -393,22 +405,44 @@ class Connection:
                 for number, data in self._decode(message):
                     if isinstance(data, Welcome):
                         silence = silence or asyncio.create_task(self._notice_silence(connection, data.heartbeat_s))
-                        first = self._speaker.welcomed(data)
-                        if first is not None:
-                            await self._send(connection, first)
+                        self._first = self._speaker.welcomed(data)
+                        if self._first is not None:
+                            await self._send(connection, self._first, FIRST)
                         self._socket = connection
                         await self.send_waiting()
-                    elif number == REFRESH:
-                        self._refreshed(data)
-                    elif number > 0:
-                        self._speaker.answered(number, data)
-                    else:
-                        self._notice(connection, data)
+                    elif (refused := self._answered(connection, number, data)) is not None:
+                        return refused
+            return None
         finally:
-            for task in (silence, self._refreshing):
+            for task in (silence, self._refreshing, self._first_again):
                 if task is not None:
                     task.cancel()
-            self._refreshing = None
+            self._refreshing = self._first_again = None
+
+    def _answered(self, connection: ClientConnection, number: int, data: Struct) -> RfmError | None:
+        """Take an answer, or what nobody asked for; the error if our first word was refused for good."""
+        if number == REFRESH:
+            self._refreshed(data)
+        elif number == FIRST and isinstance(data, ErrorInfo):
+            if not data.temporary:
+                return data.to_exception()
+            self._first_again = asyncio.create_task(self._say_first_again(connection, data.retry_after_ms))
+        elif number in (0, FIRST):
+            self._notice(connection, data)
+        else:
+            self._speaker.answered(number, data)
+        return None
+
+    async def _say_first_again(self, connection: ClientConnection, retry_after_ms: int | None) -> None:
+        """Another connection would be one more handshake, and no less of what there is too much of."""
+        await asyncio.sleep(FIRST_AGAIN_S if retry_after_ms is None else retry_after_ms / 1000)
+        if self._first is None:
+            return
+        try:
+            await self._send(connection, self._first, FIRST)
+        except ConnectionClosed:
+            # The reader sees it as well; the next connection says it anew.
+            return
 
     def _notice(self, connection: ClientConnection, data: Struct) -> None:
         """What nobody asked for."""

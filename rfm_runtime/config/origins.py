@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["LOCAL_HOSTS", "host_of", "is_address", "origin_of"]
+__all__ = ["LOCAL_HOSTS", "host_of", "is_address", "is_shared", "origin_of"]
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 """What a server on loopback is called."""
@@ -37,6 +37,16 @@ def origin_of(text: str) -> tuple[str, str, int] | None:
 def is_address(name: str) -> bool:
     """Whether it is an IP address, which no name server can point elsewhere."""
     return _ADDRESS.fullmatch(name) is not None
+
+
+def is_shared(text: str | None) -> bool:
+    """Whether a `Host` header names this server as others call it too: no address, and no name of one's own machine."""
+    found = None if text is None else host_of(text)
+    if found is None or is_address(found[0]):
+        return False
+    labels = found[0].rstrip(".").split(".")
+    # What browsers take for loopback (RFC 6761), and what systems call it besides: localhost.localdomain.
+    return "localhost" not in (labels[0], labels[-1])
 
 
 def _normal(name: str, port: str | None) -> tuple[str, int | None] | None:

@@ -8,6 +8,7 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from rfm_runtime.config.origins import is_shared
 from rfm_runtime.errors import RfmError, TokenExpiredError
 from rfm_runtime.protocol.operation import error_info
 
@@ -27,12 +28,15 @@ HSTS = "max-age=31536000"
 """A year, in seconds; without subdomains, which are not ours to decide about."""
 
 
-def harden(response: Response, *, secure: bool) -> None:
-    """Add the headers that it does not have. secure: it is sent over TLS."""
+def harden(response: Response, *, secure: bool, host: str | None) -> None:
+    """Add the headers that it does not have. secure: it is sent over TLS. host: the `Host` header, if there was one.
+
+    A browser that has heard HSTS for localhost opens nothing of any other port there without TLS.
+    """
     for name, value in HEADERS.items():
         if name not in response.headers:
             response.headers[name] = value
-    if secure and "Strict-Transport-Security" not in response.headers:
+    if secure and is_shared(host) and "Strict-Transport-Security" not in response.headers:
         response.headers["Strict-Transport-Security"] = HSTS
 
 

@@ -227,7 +227,7 @@ class Connection(ServerConnection):
         self._refused = True
         self._threshold.counts[f"refused_{status.value}"] += 1
         response = answers.plain(status, f"{why}\n")
-        answers.harden(response, secure=self.secure)
+        answers.harden(response, secure=self.secure, host=None)
         self.transport.write(response.serialize())
         if self.transport.can_write_eof():
             # What it goes on to send is thrown away: closed at once, the system would throw away the answer as well.

@@ -153,7 +153,9 @@ class Http:
         if reason == "unknown_operation" and known is not None:
             reason = "not to be seen"
         if reason in NOTED:
-            core.notes.refused_request(_address(connection), grant, reason, known.operation_id if known else "")
+            core.notes.refused_request(
+                _address(connection), grant, reason, known.operation_id if known else "", request=_request(parts)
+            )
 
     def _knock(self, connection: ServerConnection, token: str | None) -> Response | None:
         """None lets a handshake go on; too many at once are told when to come back, before they cost a session.
@@ -176,10 +178,11 @@ class Http:
         return refusal(later, http.HTTPStatus.SERVICE_UNAVAILABLE)
 
     @staticmethod
-    def harden(connection: ServerConnection, _request: Request, response: Response) -> None:
+    def harden(connection: ServerConnection, request: Request, response: Response) -> None:
         """Security headers on every answer, the upgrade included."""
         if isinstance(connection, Connection):
-            harden(response, secure=connection.secure)
+            hosts = request.headers.get_all("Host")
+            harden(response, secure=connection.secure, host=hosts[0] if len(hosts) == 1 else None)
             if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
                 connection.answers(len(response.body))
 
@@ -290,3 +293,17 @@ class Http:
 
 def _address(connection: ServerConnection) -> str:
     return connection.address if isinstance(connection, Connection) else ""
+
+
+def _request(parts: list[str]) -> str:
+    """What is asked for by a path, as it would be called over WebSocket."""
+    match parts:
+        case ["readyz" | "metrics"]:
+            return "get_metrics"
+        case ["v1", "operations"]:
+            return "list_operations"
+        case ["v1", "operations", _]:
+            return "get_operation"
+        case ["v1", "operations", _, "artifacts", _]:
+            return "fetch_artifact"
+    return ""

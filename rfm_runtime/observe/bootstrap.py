@@ -61,12 +61,15 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
         """What a process of this host is called among all of the runtime."""
         return _named(self.settings, name)
 
-    def tell(self, status: str, *, ready: bool = False, error: RfmError | None = None) -> None:
-        """One line to the supervisor; a supervisor that is gone is noticed elsewhere. error: why this process ends."""
+    def tell(self, status: str, *, ready: bool = False, waits: bool = False, error: RfmError | None = None) -> None:
+        """One line to the supervisor; a supervisor that is gone is noticed elsewhere. error: why this process ends.
+
+        waits: nothing is left to do here until somebody elsewhere has come.
+        """
         if self.ready_fd is None:
             return
         failed = {} if error is None else {"error": fields_of(error)}
-        line = json.dumps({"status": status, "ready": ready, **failed}) + "\n"
+        line = json.dumps({"status": status, "ready": ready, "waits": waits, **failed}) + "\n"
         try:
             os.write(self.ready_fd, line.encode())
         except BrokenPipeError:
@@ -79,7 +82,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
         if not done:
             self.tell(
                 f"waiting for the broker at {self.settings.broker_address}, "
-                "whose host has to allow the key that `rfm-runtime keys show` prints here"
+                "whose host has to allow the key that `rfm-runtime keys show` prints here",
+                waits=True,
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 

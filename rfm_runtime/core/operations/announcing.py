@@ -11,14 +11,14 @@ from rfm_runtime.core.operations.ownership import start
 from rfm_runtime.core.operations.quotas import Charge
 from rfm_runtime.core.operations.record import Asked, Command, Now, Record, Send, StoredOperation
 from rfm_runtime.core.permissions import require_kind, require_parent, sees
-from rfm_runtime.errors import ConflictError, DrainingError, UnavailableError, UnsupportedError
+from rfm_runtime.errors import ConflictError, DrainingError, ForbiddenError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.internal import Announce, Source
 from rfm_runtime.protocol.operation import Operation, OperationEvent
 
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
 
-__all__ = ["begin_reported", "on_announce"]
+__all__ = ["begin_reported", "below_its_parent", "on_announce"]
 
 
 def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Command]:
@@ -40,16 +40,31 @@ def on_announce(hub: Hub, asked: Asked, message: Announce, now: Now) -> list[Com
     if hub.draining:
         raise DrainingError("the runtime is shutting down and takes nothing new", retry_after_s=1.0)
     hub.check_quota(message.principal.user, [Charge()])
-    parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
-    if parent is not None and not sees(message.principal, parent.operation):
-        # As if there were none: one that is unknown is no reason to refuse it either.
-        message = msgspec.structs.replace(message, parent_id=None)
-    elif parent is not None:
-        require_parent(message.principal, parent.operation.operation_id, parent.operation)
+    message = below_its_parent(hub, message)
     record, events = begin_reported(hub, owner.source, message, now, local=owner.local)
     mint(hub, record)
     hub.hand(owner, record)
     return [hub.log.commit((record.row,), events, [Send(asked.routing, asked.request_id, assignment(record))])]
+
+
+def below_its_parent(hub: Hub, message: Announce, *, refuse: bool = True) -> Announce:
+    """The same without a parent that its user does not see, as if there were none: an unknown one is no reason either.
+
+    refuse: whether one below which he may not put anything raises ForbiddenError, or is left out as well: what has
+    ended already is not lost for it.
+    """
+    parent = hub.records.get(message.parent_id) if message.parent_id is not None else None
+    if parent is None:
+        return message
+    if not sees(message.principal, parent.operation):
+        return msgspec.structs.replace(message, parent_id=None)
+    try:
+        require_parent(message.principal, parent.operation.operation_id, parent.operation)
+    except ForbiddenError:
+        if refuse:
+            raise
+        return msgspec.structs.replace(message, parent_id=None)
+    return message
 
 
 def begin_reported(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rfm_runtime.core.operations.announcing import begin_reported
+from rfm_runtime.core.operations.announcing import begin_reported, below_its_parent
 from rfm_runtime.core.operations.claims import same_process
 from rfm_runtime.core.operations.ownership import end
 from rfm_runtime.core.operations.record import Command, Forget, Heard, Now, Record
@@ -71,6 +71,7 @@ def _unheard_of(hub: Hub, source: Source, word: LastWord, now: Now) -> list[tupl
         require_kind(announce.principal, "operation_started", announce.kind)
     except ForbiddenError:
         return []
+    announce = below_its_parent(hub, announce, refuse=False)
     age_ms = announce.age_ms + max(0, now.wall_ms - word.kept_at_ms)
     announce = msgspec.structs.replace(announce, age_ms=age_ms)
     record, events = begin_reported(hub, source, announce, now, local=True)

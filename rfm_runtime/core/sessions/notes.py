@@ -166,8 +166,13 @@ class Notes:
             request = "operation_started" if isinstance(asked, internal.Announce) else "report"
             self.failed(session, request, named(asked), code, {})
 
-    def refused_request(self, address: str, grant: Grant | None, reason: str, operation_id: str = "") -> None:
-        """A plain request over HTTP was refused: without a token that counts, or for want of a right, or of room."""
+    def refused_request(
+        self, address: str, grant: Grant | None, reason: str, operation_id: str = "", *, request: str = ""
+    ) -> None:
+        """A plain request over HTTP was refused: without a token that counts, or for want of a right, or of room.
+
+        request: what it asks for, as it is called over WebSocket. Of who is not let in that says nothing.
+        """
         event: AuditEvent = "sign_in_refused" if grant is None else "denied"
         if reason in LIMITED:
             event = "limited"
@@ -178,6 +183,7 @@ class Notes:
             user=user,
             address=address,
             client="http",
+            request=request if event != "sign_in_refused" else "",
             operation_id=operation_id,
             reason=reason,
         )

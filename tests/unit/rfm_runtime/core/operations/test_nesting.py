@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from rfm_runtime.protocol.internal import Announce, Assign, OperationMeasure, OwnerWelcome, Principal
+from rfm_runtime.core.operations.record import Heard
+from rfm_runtime.protocol.internal import (
+    Announce,
+    Assign,
+    LastWord,
+    OperationMeasure,
+    Outcome,
+    OwnerWelcome,
+    Principal,
+)
 from rfm_runtime.testing.operations import World, owner_hello
 
 pytestmark = pytest.mark.scenario("J50")
@@ -55,3 +64,33 @@ def test_what_is_seen_and_anothers_is_refused(world: World) -> None:
     begin(world, "anns", OTHER)
     assert begin(world, "bobs", Principal("bob", ("operator",)), parent_id="anns").code == "forbidden"
     assert isinstance(begin(world, "roots", Principal("root", ("admin",)), parent_id="anns"), Assign)
+
+
+@pytest.mark.scenario("J33")
+@pytest.mark.parametrize(
+    ("who", "below"),
+    [
+        # It is seen, and another's: below it puts only who may cancel it.
+        (Principal("bob", ("operator",)), None),
+        # It is not seen.
+        (REPORTER, None),
+        (Principal("root", ("admin",)), "anns"),
+        (OTHER, "anns"),
+    ],
+)
+def test_what_was_left_on_disk_has_no_parent_that_it_could_not_have_had(
+    world: World, who: Principal, below: str | None
+) -> None:
+    """Its outcome counts all the same: what has ended is not lost for where it was to stand."""
+    begin(world, "anns", OTHER)
+    measure = OperationMeasure(1, 9, 0, done=1.0, total=1.0)
+    word = LastWord(
+        announce=Announce(
+            principal=who, operation_id="left", kind="script", name="n", measure=measure, parent_id="anns"
+        ),
+        outcome=Outcome(operation_id="left", generation=1, state="completed", final=measure),
+        kept_at_ms=world.now.wall_ms,
+    )
+    world.handle(Heard(owner_hello().source, (word,), True))
+    world.write()
+    assert (world.rows["left"].operation.state, parent_of(world, "left")) == ("completed", below)
