@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from rfm_runtime import Client, JWTAuthenticator, ProgressReportingServer
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import TokenExpiredError
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
 from tests.commands import cli, environment, two_lines
@@ -117,3 +118,18 @@ def test_who_comes_with_too_many_of_them_has_to_wait_like_one_who_guesses(tmp_pa
         assert set(codes) == {CloseCode.TOKEN_EXPIRED, CloseCode.RATE_LIMITED}
     audit = "".join(path.read_text() for path in (tmp_path / "state" / "audit").iterdir())
     assert '"reason":"expired token"' in audit.replace(": ", ":")
+
+
+def test_a_programs_own_authenticator_can_say_so_too() -> None:
+    class Book:
+        """Of tokens in a book, where those that are over stay."""
+
+        def authenticate(self, token: str) -> Grant | None:
+            if token == "old":
+                raise TokenExpiredError("of last week")
+            return None
+
+    with ProgressReportingServer(port=0, memory=True, authenticator=Book()) as server:
+        for header in (True, False):
+            assert farewell(server.url, "old", header=header)[0] == CloseCode.TOKEN_EXPIRED
+            assert farewell(server.url, "none", header=header)[0] == CloseCode.INVALID_TOKEN
