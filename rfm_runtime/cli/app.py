@@ -48,8 +48,8 @@ from rfm_runtime.cli import (
     watch,
 )
 from rfm_runtime.cli.reaching import reaching
-from rfm_runtime.cli.text import fault
 from rfm_runtime.config import unknown_variables
+from rfm_runtime.core.text import fault
 from rfm_runtime.errors import (
     MissingExtraError,
     OperationCanceled,

@@ -12,8 +12,9 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, reader_gone
 from rfm_runtime.cli.logs import new_entries, where_it_is
-from rfm_runtime.cli.text import period, printable
+from rfm_runtime.cli.text import period
 from rfm_runtime.core.auditing import EVENTS
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import BadRequestError
 
 __all__ = ["audit", "line"]

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rfm_runtime.cli.common import console, interruptible
-from rfm_runtime.cli.text import duration, number, printable, shortened
+from rfm_runtime.core.text import number, printable, shortened, time_left
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -98,8 +98,7 @@ def details(update: ProgressUpdate, per_s: float, room: int) -> str:
     speed = f"{number(per_s)} it/s" if per_s > 0 else ""
     left = ""
     if update.eta_ms is not None:
-        p50, p90 = update.eta_ms.p50 / 1000, update.eta_ms.p90 / 1000
-        left = f"{duration(p50)} left" if p90 < 1.2 * p50 + 0.5 else f"{duration(p50)}–{duration(p90)} left"
+        left = time_left(update.eta_ms.p50 / 1000, update.eta_ms.p90 / 1000)
     for parts in ((tiles, speed, left), (tiles, left), (left,), (tiles,)):
         text = ", ".join(part for part in parts if part)
         if text and len(text) <= room:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rfm_runtime.cli.common import JsonOption, OperationArgument, RuntimeDirOption, client, find, print_json
-from rfm_runtime.cli.text import printable
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_runtime.cli.common import JsonOption, console, output_file, print_json, print_table
-from rfm_runtime.cli.text import Column, duration, printable
+from rfm_runtime.cli.text import Column
 from rfm_runtime.core.counts import counted
+from rfm_runtime.core.text import duration, printable
 from rfm_runtime.errors import BadRequestError, InternalError, JournalError, OperationCanceled, SetupError, StartError
 
 if TYPE_CHECKING:

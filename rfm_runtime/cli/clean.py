@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, print_json, settings
-from rfm_runtime.cli.text import printable
 from rfm_runtime.config import Folders, folders
 from rfm_runtime.core.counts import counted
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import AlreadyRunningError
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ def palettes(incomplete: str) -> list[str]:
 
 def operations(incomplete: str) -> list[tuple[str, str]]:
     """Ids of the local runtime's operations, with name and state."""
-    from rfm_runtime.cli.text import printable
     from rfm_runtime.client.sync_client import Client
+    from rfm_runtime.core.text import printable
 
     try:
         with Client(name="cli") as connected:

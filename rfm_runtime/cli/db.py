@@ -22,10 +22,11 @@ from rfm_runtime.cli.common import (
     settings,
 )
 from rfm_runtime.cli.history import labels_of, states_of
-from rfm_runtime.cli.text import period, printable
+from rfm_runtime.cli.text import period
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, Settings, folders
 from rfm_runtime.core.counts import counted
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import BadRequestError, JournalError, NoRuntimeError, SetupError
 
 if TYPE_CHECKING:

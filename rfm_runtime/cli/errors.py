@@ -8,7 +8,8 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, print_json, print_table
 from rfm_runtime.cli.pages.catalogue import document, lines_of
-from rfm_runtime.cli.text import Column, printable
+from rfm_runtime.cli.text import Column
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.catalogue import Closing, Entry, closings, entries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from rfm_runtime.cli.common import JsonOption, OperationArgument, RuntimeDirOption, print_json, steer
-from rfm_runtime.cli.text import printable
+from rfm_runtime.core.text import printable
 
 __all__ = ["explain"]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, print_json, print_table, state_text
-from rfm_runtime.cli.text import Column, duration, period, printable, short_ids
+from rfm_runtime.cli.text import Column, period
+from rfm_runtime.core.text import duration, printable, short_ids
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import Operation, OperationState
 

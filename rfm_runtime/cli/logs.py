@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption, reader_gone, settings
-from rfm_runtime.cli.text import printable
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Folders, folders
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import BadRequestError, NoRuntimeError
 
 __all__ = ["line", "logs", "new_entries", "where_it_is"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, print_json, print_table, state_text
-from rfm_runtime.cli.text import Column, duration, printable, short_ids
+from rfm_runtime.cli.text import Column
+from rfm_runtime.core.text import duration, printable, short_ids
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationState
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from rfm_runtime.cli.colours import (
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, output_file, print_json, settings
 from rfm_runtime.cli.refusals import by_options
 from rfm_runtime.cli.sizes import IterationsOption, SizeOption, pixels_of
-from rfm_runtime.cli.text import duration, number
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.config import Settings, destination, folders
+from rfm_runtime.core.text import duration, number
 from rfm_runtime.errors import (
     BadRequestError,
     NoRuntimeError,

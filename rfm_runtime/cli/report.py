@@ -12,7 +12,8 @@ import typer
 
 from rfm_runtime.cli import completion
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, find, output_file, print_json
-from rfm_runtime.cli.text import period, printable
+from rfm_runtime.cli.text import period
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import BadRequestError, SetupError
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import Operation

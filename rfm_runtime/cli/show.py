@@ -11,9 +11,10 @@ from typing import Any
 import typer
 
 from rfm_runtime.cli.common import JsonOption, OperationArgument, RuntimeDirOption, print_json, print_table, steer
-from rfm_runtime.cli.text import Column, duration, fault, number, printable
+from rfm_runtime.cli.text import Column
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.resources.sizes import size
+from rfm_runtime.core.text import duration, fault, number, printable
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, Operation, OperationEvent, ProgressUpdate
 

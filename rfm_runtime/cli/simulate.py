@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
-from rfm_runtime.cli.text import Column, duration, printable
+from rfm_runtime.cli.text import Column
 from rfm_runtime.cli.watch import WIDE, Connection
 from rfm_runtime.core.counts import counted
+from rfm_runtime.core.text import duration, printable
 from rfm_runtime.errors import BadRequestError, InternalError, OperationCanceled, UnavailableError
 
 if TYPE_CHECKING:

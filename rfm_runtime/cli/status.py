@@ -15,11 +15,12 @@ import msgspec
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console, print_json, print_table, settings
-from rfm_runtime.cli.text import Column, printable
+from rfm_runtime.cli.text import Column
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
 from rfm_runtime.config import Destination, Trust, destination, folders, is_loopback
 from rfm_runtime.core.resources.sizes import size
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import UnavailableError
 from rfm_runtime.observe import troubles
 from rfm_runtime.protocol.operation import ErrorInfo

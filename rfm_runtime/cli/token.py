@@ -29,7 +29,8 @@ from rfm_runtime.cli.common import (
     settings,
 )
 from rfm_runtime.cli.reaching import reaching
-from rfm_runtime.cli.text import Column, duration, moment, printable, seconds_of
+from rfm_runtime.cli.text import Column, moment, seconds_of
+from rfm_runtime.core.text import duration, printable
 from rfm_runtime.errors import BadRequestError, ConfigError
 from rfm_runtime.protocol.sign_in import SignInLink
 

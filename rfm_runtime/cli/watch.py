@@ -22,8 +22,8 @@ from rfm_runtime.cli.common import (
     state_text,
 )
 from rfm_runtime.cli.status import HEALTH_COLOURS
-from rfm_runtime.cli.text import duration, fault, printable, short_ids, shortened
 from rfm_runtime.core.resources.sizes import size
+from rfm_runtime.core.text import duration, fault, printable, short_ids, shortened
 from rfm_runtime.errors import OperationCanceled, OperationFailedError
 from rfm_runtime.protocol.messages import Live, OperationList, Throttled
 from rfm_runtime.protocol.operation import (

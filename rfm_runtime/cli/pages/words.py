@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from math import isfinite
 
 from rfm_runtime.cli.pages.elements import Html, tag
-from rfm_runtime.cli.text import duration, number
 from rfm_runtime.core.reports.report import Tally
 from rfm_runtime.core.resources.sizes import size
+from rfm_runtime.core.text import duration, number
 
 __all__ = [
     "NOTHING",
