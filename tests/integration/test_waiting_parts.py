@@ -13,7 +13,7 @@ from rfm_runtime.testing.hosts import free_ports
 from rfm_runtime.testing.runtime import eventually
 from tests.commands import cli, document, environment, output
 
-pytestmark = [pytest.mark.integration, pytest.mark.scenario("J65", "D12")]
+pytestmark = [pytest.mark.integration, pytest.mark.scenario("J66", "D12")]
 
 
 @pytest.fixture

@@ -308,6 +308,7 @@ class Viewer:
 
 class Sessions(RuleBasedStateMachine):
     viewer = Viewer
+    new_broker = Broker
 
     @initialize(
         keep=st.sampled_from([3, 100]),
@@ -317,7 +318,7 @@ class Sessions(RuleBasedStateMachine):
     def boot(self, keep, history, encodings):
         self.limits = {"finished_keep": keep, "history_events": history, "write_limit_bytes": 1500}
         self.limits |= {"handshakes_per_s": 10_000.0, "commands_per_s": 1000.0, "commands_burst": 1000}
-        self.broker = Broker(**self.limits)
+        self.broker = self.new_broker(**self.limits)
         self.engine = Engine(self.broker)
         self.engine.hello()
         self.queues: list[list[FeedFrame]] = [[], []]

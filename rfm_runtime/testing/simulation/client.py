@@ -14,8 +14,10 @@ from msgspec import Struct
 
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox
+from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.messages import (
     CancelOperation,
+    Goodbye,
     Hello,
     Live,
     OperationList,
@@ -33,6 +35,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
 )
 from rfm_runtime.protocol.wire import Encoding, Envelope
+from rfm_runtime.testing.simulation.gateway import Gateway
 from rfm_runtime.testing.simulation.peer import Peer
 from rfm_runtime.testing.tiles_ledger import require
 
@@ -42,7 +45,7 @@ __all__ = ["Client"]
 class Client(Peer):
     """One person. wanted: what was submitted, by key. accepted: what was promised. log: the journal's events.
 
-    barred: the token was none any more when the server looked at it.
+    barred: the token was none any more when the server looked at it. token: the one that is shown, of `issue`.
     """
 
     def __init__(
@@ -51,8 +54,12 @@ class Client(Peer):
         encoding: Encoding,
         subscription: Literal["all", "active"],
         log: Callable[[], Sequence[OperationEvent]],
+        issue: Callable[[str], str],
     ) -> None:
         super().__init__(user, encoding)
+        self.token = issue(user)
+        self.shut_out = 0
+        self._issue = issue
         self.user = user
         self.subscription = subscription
         self.wanted: dict[str, Submit] = {}
@@ -72,7 +79,7 @@ class Client(Peer):
         self._nowhere()
 
     def _nowhere(self) -> None:
-        self.live = self.barred = False
+        self.live = self.barred = self.dismissed = False
         self.position: int | None = None
 
     # --- what the person does ---------------------------------------------------------------
@@ -91,7 +98,29 @@ class Client(Peer):
 
     def greeting(self) -> Struct:
         """With the position to resume from."""
-        return Hello(token=self.user, resume=self.mirror.resume)
+        return Hello(token="" if self.grant is not None else self.token, resume=self.mirror.resume)
+
+    def connect(self, gateway: Gateway) -> None:
+        """With something fresh, if the last one was not taken."""
+        if self.shut_out:
+            self.shut_out = 0
+            self.token = self._issue(self.user)
+        if self.grant is None:
+            super().connect(gateway)
+        elif self.token in gateway.certificates:
+            # TLS lets no such handshake be made.
+            self.shut_out = CloseCode.REVOKED
+        else:
+            super().connect(gateway)
+            if self.connection is not None:
+                gateway.certified[self.connection.number] = self.token
+
+    def dismissed_with(self, code: int) -> None:
+        """Who is shut out needs something fresh."""
+        if code in (CloseCode.REVOKED, CloseCode.INVALID_TOKEN) and self.gateway is not None:
+            gone = self.token in self.gateway.certificates if self.grant is not None else self.gateway.bars(self.token)
+            require(gone or self.barred, "shut out for nothing", (self.token, code))
+            self.shut_out = code
 
     def lost(self) -> None:
         """Everything without an answer is sent again."""
@@ -106,12 +135,14 @@ class Client(Peer):
 
     def deliver(self) -> None:
         """One message reaches the gateway; with the first one goes the token."""
-        if self.gateway is not None and not self.welcomed:
-            self.barred = self.gateway.authenticate(self.user) is None
+        if self.gateway is not None and not self.welcomed and self.grant is None:
+            self.barred = self.gateway.bars(self.token)
         super().deliver()
 
     def took(self, envelope: Envelope, message: Struct) -> None:
         """An answer, or something that nobody asked for."""
+        require(not self.dismissed, "told something behind the end", message)
+        self.dismissed = isinstance(message, Goodbye)
         if envelope.re:
             self._answered(envelope.re, message)
         else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from rfm_runtime.core.sessions.access import Grant
@@ -12,20 +13,50 @@ from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import Beat, Forward, PassOn, Push
 from rfm_runtime.core.sessions.replica import Ask
 from rfm_runtime.errors import RfmError, UnavailableError
-from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OwnerHeartbeat, Reply, pack_progress, unpack
+from rfm_runtime.protocol.internal import (
+    ControlFrame,
+    FeedFrame,
+    OwnerHeartbeat,
+    Principal,
+    Reply,
+    pack_progress,
+    unpack,
+)
 from rfm_runtime.protocol.operation import ErrorInfo
+from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.testing.sessions import Gate, Watcher
 from rfm_runtime.testing.simulation.calls import Answer, Calls
 from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network
+from rfm_runtime.testing.tiles_ledger import require
 
-__all__ = ["Gateway"]
+__all__ = ["CERTIFIED", "Files", "Gateway", "told_by"]
 
 ASK_S = 2.0
 REQUEST_S = 5.0
 
 
+CERTIFIED = Principal("cat", ("operator",))
+"""Who comes by a client certificate."""
+
+
+class Files:
+    """What gateways read: the number of the key that tokens are checked with, and the certificates that are revoked."""
+
+    def __init__(self) -> None:
+        self.key = 0
+        self.certificates: frozenset[str] = frozenset()
+
+
+def told_by(token: str) -> tuple[str, int]:
+    """Whose a token is, and with which key it is checked."""
+    user, _, rest = token.partition(".")
+    return user, int(rest.partition(".")[2] or 0)
+
+
 class Gateway(Gate):
-    """One process. revoked: tokens that are none any more, for all gateways.
+    """One process. revoked: tokens that are none any more, for all gateways. revocations: of the journal, by key.
+
+    files: as they are; it looks at them with each turn.
 
     lines: to the broker, of programs that report, by session.
     on_reports: told once somebody reports, and the cancel set is of interest.
@@ -40,11 +71,17 @@ class Gateway(Gate):
         settings: dict[str, Any],
         revoked: set[str],
         on_reports: Callable[[], None],
+        files: Files,
+        revocations: Mapping[str, Revocation],
     ) -> None:
         self.network = network
         self.address = address
         self.numbers = numbers
         self.revoked = revoked
+        self.files = files
+        self.key, self.certificates = files.key, files.certificates
+        self.revocations = revocations
+        self.certified: dict[int, str] = {}
         self.on_reports = on_reports
         self.lines: dict[int, Calls] = {}
         self.calls = Calls(network, address, numbers)
@@ -52,10 +89,52 @@ class Gateway(Gate):
         super().__init__(lambda _message: None, **settings)
         self.now_s = now_s
         self.core.last_frame_s = now_s
+        # As the shell begins: it has not heard of the broker.
+        self.core.informed = False
 
     def authenticate(self, token: str) -> Grant | None:
-        """Whose token it is, if it still is one."""
-        return None if token in self.revoked else super().authenticate(token)
+        """Whose token it is, if it still is one. One without a number is of a program, and is not taken back."""
+        user, key = told_by(token)
+        grant = None if user in self.revoked else super().authenticate(user)
+        if grant is None or token == user:
+            return grant
+        return None if key < self.key else msgspec.structs.replace(grant, token_id=token, key=str(key))
+
+    def bars(self, token: str) -> bool:
+        """Whether it is known here that a token counts no more."""
+        return self.authenticate(token) is None or self._is_revoked(token, self.core.revoked.version)
+
+    def _is_revoked(self, token: str, version: int) -> bool:
+        entry = self.revocations.get(f"token:{token}")
+        return entry is not None and entry.version <= version
+
+    def vouched(self, grant: Grant) -> Grant | None:
+        """As `Keys` says."""
+        return None if grant.key and int(grant.key) < self.key else grant
+
+    def look(self) -> bool:
+        """As `Keys` says."""
+        return (self.key, self.certificates) != (self.files.key, self.files.certificates)
+
+    def _read_files(self) -> None:
+        if not self.look():
+            return
+        self.key, self.certificates = self.files.key, self.files.certificates
+        self.carry_out(self.core.keys_changed(self, self.now_ms))
+        for number, name in list(self.certified.items()):
+            if name in self.certificates:
+                self.carry_out(self.core.certified(number, None, "revoked", self.now_ms))
+
+    def _check_barred(self, version: int) -> None:
+        """Nobody is in whose token was known to be revoked before, or whose key or certificate is gone."""
+        for number, session in self.core.sessions.items():
+            grant = session.grant
+            if session.closing is not None or grant is None:
+                continue
+            require(not self._is_revoked(grant.token_id, version), "in, although its token is revoked", grant)
+            require(self.vouched(grant) is not None, "in, although its key is gone", grant)
+            name = self.certified.get(number)
+            require(name not in self.certificates, "in, although its certificate is revoked", name)
 
     def carry_out(self, commands: list[Any]) -> None:
         """What goes to the broker takes its time, and may get no answer."""
@@ -97,6 +176,7 @@ class Gateway(Gate):
 
     def drop(self, watcher: Watcher) -> None:
         """The connection is gone, and its line with it; whether the program is, shows when its lease ends."""
+        self.certified.pop(watcher.number, None)
         if self.lines.pop(watcher.number, None) is not None:
             self.network.forget(f"{self.address}/s{watcher.number}")
         super().drop(watcher)
@@ -145,6 +225,8 @@ class Gateway(Gate):
     def turn(self, now_s: float) -> None:
         """Its ticker."""
         self.now_s = now_s
+        version = self.core.revoked.version
+        self._read_files()
         self.calls.tick(now_s)
         for line in list(self.lines.values()):
             line.tick(now_s)
@@ -152,4 +234,5 @@ class Gateway(Gate):
             self._ask_again_s = now_s + ASK_S
             self.carry_out(list(self.core.ask_again(now_s)))
         self.carry_out(self.core.tick(now_s, self.now_ms))
+        self._check_barred(version)
         self.flush_all()

@@ -137,13 +137,34 @@ def permissions_not_checked_at_resume() -> Iterator[None]:
     def trusting(self: GatewayCore, session: Any, envelope: Any, request: Any, *now: Any) -> list[Any]:
         authenticate = self._authenticate
         if request.resume is not None:
-            self._authenticate = lambda token: Grant(TOKENS[token]) if token in TOKENS else None
+            self._authenticate = lambda token: Grant(TOKENS[token.partition(".")[0]])
         try:
             return list(hello(self, session, envelope, request, *now))
         finally:
             self._authenticate = authenticate
 
     with patch.object(GatewayCore, "_hello", trusting):
+        yield
+
+
+@contextmanager
+def revoked_sessions_stay() -> Iterator[None]:
+    """A revoked token is refused to whoever shows it, and ends no session."""
+    with patch.object(GatewayCore, "_close_revoked", lambda _self, _now_ms: []):
+        yield
+
+
+@contextmanager
+def sessions_outlive_their_key() -> Iterator[None]:
+    """Other keys are for those who come."""
+    with patch.object(GatewayCore, "keys_changed", lambda _self, _keys, _now_ms: []):
+        yield
+
+
+@contextmanager
+def connections_outlive_their_certificate() -> Iterator[None]:
+    """Certificates are looked at in a handshake."""
+    with patch.object(GatewayCore, "certified", lambda _self, *_arguments: []):
         yield
 
 
@@ -158,6 +179,9 @@ MUTANTS: dict[str, Mutant] = {
         progress_after_the_outcome,
         request_keys_in_memory_only,
         permissions_not_checked_at_resume,
+        revoked_sessions_stay,
+        sessions_outlive_their_key,
+        connections_outlive_their_certificate,
     )
 }
 """By name."""

@@ -7,6 +7,7 @@ from collections import deque
 
 from msgspec import Struct
 
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.protocol.wire import Encoding, Envelope, encode
 from rfm_runtime.testing.sessions import Watcher
 from rfm_runtime.testing.simulation.gateway import Gateway
@@ -15,7 +16,10 @@ __all__ = ["Peer"]
 
 
 class Peer(ABC):
-    """connection, gateway: None while there is none. outgoing: said, and not at the gateway yet."""
+    """connection, gateway: None while there is none. outgoing: said, and not at the gateway yet.
+
+    grant: what its certificate grants, if it has one.
+    """
 
     def __init__(self, name: str, encoding: Encoding) -> None:
         self.name = name
@@ -24,6 +28,7 @@ class Peer(ABC):
         self.gateway: Gateway | None = None
         self.outgoing: deque[bytes] = deque()
         self.welcomed = False
+        self.grant: Grant | None = None
 
     @abstractmethod
     def greeting(self) -> Struct:
@@ -37,9 +42,12 @@ class Peer(ABC):
     def lost(self) -> None:
         """There was a connection, and it is gone with all that was in it."""
 
+    def dismissed_with(self, code: int) -> None:  # noqa: B027 - most have nothing to do then
+        """The server has closed with this code."""
+
     def connect(self, gateway: Gateway) -> None:
         """Open a connection and say hello."""
-        watcher = gateway.try_connect(self.encoding, address=self.name)
+        watcher = gateway.try_connect(self.encoding, address=self.name, grant=self.grant)
         if isinstance(watcher, Watcher):
             # Read when the schedule says so.
             watcher.frozen = True
@@ -85,4 +93,5 @@ class Peer(ABC):
         if connection.closed is None:
             gateway.flush(connection)
         elif connection.unsent_bytes == 0:
+            self.dismissed_with(connection.closed)
             self.cut()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from rfm_runtime.protocol.messages import Resume
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 from rfm_runtime.testing.simulation.client import Client
+from rfm_runtime.testing.simulation.gateway import told_by
 from rfm_runtime.testing.simulation.world import World
 from rfm_runtime.testing.tiles_ledger import require
 
@@ -125,8 +126,16 @@ def _check_end(world: World) -> None:
         for oid in client.accepted.values():
             require(oid in rows and rows[oid].operation.state in TERMINAL_STATES, "lost", oid)
         require(client.accepted.keys() == client.wanted.keys(), "never accepted", client.wanted.keys())
+        require(_is_let_in(world, client), "in by what counts no more", (client.user, client.token))
         require(client.position == len(world.broker.events), "events are missing", (client.user, client.position))
         _check_known(world, client)
+
+
+def _is_let_in(world: World, client: Client) -> bool:
+    """By all that was revoked, whichever gateway knows it."""
+    if client.grant is not None:
+        return client.token not in world.files.certificates
+    return f"token:{client.token}" not in world.broker.revocations and told_by(client.token)[1] == world.files.key
 
 
 def _check_known(world: World, client: Client) -> None:

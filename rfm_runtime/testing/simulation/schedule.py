@@ -51,6 +51,9 @@ WEIGHTS = {
     "heal": 2,
     "disk": 2,
     "revoke": 1,
+    "withdraw": 2,
+    "rekey": 1,
+    "uncertify": 1,
     "clock": 1,
 }
 """How often each happens."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from rfm_runtime.protocol.messages import CancelOperation, ChangePriority, Pause, Resume, Submit
+from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.testing.operations import KIND
 from rfm_runtime.testing.simulation.client import Client
 from rfm_runtime.testing.simulation.network import BROKER, Lane
@@ -372,6 +373,30 @@ def revoke(world: World, a: int, _b: int) -> str:
     return f"the token of {user} is {'revoked' if user in world.revoked else 'valid again'}"
 
 
+def withdraw(world: World, a: int, _b: int) -> str:
+    """An administrator has a token revoked, perhaps his own."""
+    client = world.clients[a % len(world.clients)]
+    if client.grant is not None:
+        return ""
+    world.clients[-1].ask(Revoke(token_id=client.token))
+    return f"{client.token} is to be revoked"
+
+
+def rekey(world: World, _a: int, _b: int) -> str:
+    """The key of all tokens goes, and another one comes; gateways find it with their next turn."""
+    world.files.key += 1
+    return f"tokens are of key {world.files.key} from now on"
+
+
+def uncertify(world: World, _a: int, _b: int) -> str:
+    """A client certificate is revoked."""
+    name = world.certified.token
+    if name in world.files.certificates:
+        return ""
+    world.files.certificates |= {name}
+    return f"the certificate {name} is revoked"
+
+
 def clock(world: World, a: int, b: int) -> str:
     """Somebody sets the broker's clock."""
     hours = (a % 7) - 3
@@ -412,6 +437,9 @@ STEPS: dict[str, Callable[[World, int, int], str]] = {
         heal,
         disk,
         revoke,
+        withdraw,
+        rekey,
+        uncertify,
         clock,
     )
 }

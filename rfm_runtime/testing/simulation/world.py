@@ -10,13 +10,14 @@ import itertools
 from functools import partial
 from typing import Any
 
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.protocol.internal import Reply, Request, Source, unpack
 from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
 from rfm_runtime.testing.simulation.broker import Broker, Processes
 from rfm_runtime.testing.simulation.client import Client
 from rfm_runtime.testing.simulation.elsewhere import Elsewhere
 from rfm_runtime.testing.simulation.engine import Engine, EngineProcess
-from rfm_runtime.testing.simulation.gateway import Gateway
+from rfm_runtime.testing.simulation.gateway import CERTIFIED, Files, Gateway
 from rfm_runtime.testing.simulation.network import BROKER, Frames, Lane, Network, process_of
 from rfm_runtime.testing.simulation.peer import Peer
 from rfm_runtime.testing.simulation.reporter import Ending, Reporter
@@ -44,6 +45,8 @@ class World:
         self.processes = Processes(self.kill)
         self.frozen: set[str] = set()
         self.revoked: set[str] = set()
+        self.files = Files()
+        self._tokens = itertools.count(1)
         self.killed: set[str] = set()
         self.promised: dict[str, Ending] = {}
         self.submitted = 0
@@ -57,6 +60,7 @@ class World:
             "handshakes_per_s": 10_000.0,
             "commands_per_s": 1000.0,
             "commands_burst": 1000,
+            "refused_sign_ins_per_s": 10_000.0,
         }
         self.config = config
         self.broker = Broker(self.network, self.processes, self._published, self.settings)
@@ -65,10 +69,12 @@ class World:
         self.reporters: list[Reporter] = []
         self.gateways: list[Gateway | None] = [None] * GATEWAYS
         self.clients = [
-            Client("ann", "json", "all", lambda: self.broker.events),
-            Client("bob", "msgpack", "active", lambda: self.broker.events),
-            Client("root", "msgpack", "all", lambda: self.broker.events),
+            Client("ann", "json", "all", lambda: self.broker.events, self.issue),
+            Client("bob", "msgpack", "active", lambda: self.broker.events, self.issue),
+            Client("cat", "msgpack", "active", lambda: self.broker.events, self.issue),
+            Client("root", "msgpack", "all", lambda: self.broker.events, self.issue),
         ]
+        self.certified.grant = Grant(CERTIFIED, by_certificate=True)
         self.start_missing()
         for _ in range(3):
             self.everybody()
@@ -77,6 +83,15 @@ class World:
             peer.connect(self.gateway(number))
         for _ in range(3):
             self.everybody()
+
+    def issue(self, user: str) -> str:
+        """A token, or the name of a certificate, that nobody had before."""
+        return f"{user}.{next(self._tokens)}.{self.files.key}"
+
+    @property
+    def certified(self) -> Client:
+        """Who comes by a certificate."""
+        return self.clients[-2]
 
     # --- processes --------------------------------------------------------------------------
 
@@ -94,7 +109,15 @@ class World:
                 self.network.join(address)
                 controls = partial(self.broker.subscribe, address, feed=False)
                 new = Gateway(
-                    self.network, address, self._numbers, self.now_s, self.settings, self.revoked, on_reports=controls
+                    self.network,
+                    address,
+                    self._numbers,
+                    self.now_s,
+                    self.settings,
+                    self.revoked,
+                    controls,
+                    self.files,
+                    self.broker.revocations,
                 )
                 self.gateways[number] = new
                 self.broker.subscribe(address, feed=True)
