@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rfm_runtime.security.certificate_authority import CertificateAuthority
 
-__all__ = ["NOW", "authority", "make", "write_key"]
+__all__ = ["NOW", "authority", "make", "spoil_name", "write_key"]
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -73,3 +74,12 @@ def write_key(path: Path, key: Any, password: bytes | None = None) -> None:
     path.chmod(0o600)
     encryption = serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
     path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+
+
+def spoil_name(path: Path, name: str) -> None:
+    """Have the PEM file say `name` in bytes that are no text: it is loaded, and raises when somebody asks who it is."""
+    begin, *lines, end = path.read_text(encoding="ascii").strip().splitlines()
+    der = base64.b64decode("".join(lines))
+    assert name.encode() in der
+    spoiled = base64.b64encode(der.replace(name.encode(), b"\xff" * len(name))).decode()
+    path.write_text("\n".join([begin, *(spoiled[at : at + 64] for at in range(0, len(spoiled), 64)), end, ""]))

@@ -506,7 +506,11 @@ class Gateway:
             if self.certificates.ends_s is not None:
                 self.metrics.certificate_ends(self.certificates.ends_s)
             await asyncio.sleep(LOOK_S)
-            self.reload(again=False)
+            try:
+                self.reload(again=False)
+            except Exception:
+                # Whatever is wrong with these files or with one connection, the next ones are followed.
+                log.exception("certificates_not_followed")
 
     def reload(self, *, again: bool = True) -> None:
         """Use newer certificate files from now on; who may not be here by them is told goodbye. again: in any case."""

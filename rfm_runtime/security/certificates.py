@@ -37,7 +37,14 @@ __all__ = [
 ]
 
 NAMES = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
-UNREADABLE = (ValueError, OverflowError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
+UNREADABLE = (
+    ValueError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+)
 """What `cryptography` raises for certificates that others make nevertheless."""
 
 RENEW = "get a new one, or make it with `rfm-runtime certs renew`"
@@ -47,7 +54,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     """All in the file, at least one."""
     try:
         return x509.load_pem_x509_certificates(_content(path))
-    except ValueError:
+    except UNREADABLE:
         raise CertificateError(
             f"{path} has no certificate in PEM", hint="name a file with `-----BEGIN CERTIFICATE`"
         ) from None
@@ -76,7 +83,7 @@ def read_revocations(path: Path) -> list[x509.CertificateRevocationList]:
     content = _content(path)
     try:
         found = [x509.load_pem_x509_crl(begin + part) for part in content.split(begin)[1:]]
-    except ValueError:
+    except UNREADABLE:
         found = []
     if not found:
         raise CertificateError(f"{path} has no revocation list in PEM", hint="name a file with `-----BEGIN X509 CRL`")
@@ -243,6 +250,17 @@ def revoked(path: Path, authorities: Sequence[x509.Certificate], now: dt.datetim
 
     Of an authority without a list there no client comes in: OpenSSL refuses it.
     """
+    try:
+        return _revoked(path, authorities, now)
+    except UNREADABLE as error:
+        # Names, times and entries are read when they are asked for, those of the authorities too.
+        raise CertificateError(
+            f"a revocation list in {path}, or an authority in tls_client_ca, cannot be read: {error}",
+            hint="get the newest ones from their authority",
+        ) from None
+
+
+def _revoked(path: Path, authorities: Sequence[x509.Certificate], now: dt.datetime) -> frozenset[tuple[str, int]]:
     found: set[tuple[str, int]] = set()
     for crl in read_revocations(path):
         signers = [one for one in authorities if crl.issuer == one.subject and _signed(crl, one)]

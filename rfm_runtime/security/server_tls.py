@@ -6,6 +6,7 @@ Used by one thread, the gateway's; the supervisor makes one to find out whether 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from rfm_runtime.security.token import write_private
 from rfm_runtime.security.users import read_users
 
 __all__ = ["ServerTls"]
+
+log = logging.getLogger("rfm_runtime.security")
 
 SOON_DAYS = 14
 """Before its end a certificate that is still the same is worth a word."""
@@ -87,6 +90,19 @@ class ServerTls:
         return tuple(_stamp(path) for path in self._paths)
 
     def _load(self) -> _Material:
+        try:
+            return self._read()
+        except CertificateError:
+            raise
+        except Exception as error:
+            # Whoever writes the files must not decide by an odd one whether newer ones are followed.
+            log.exception("certificate files cannot be used")
+            raise CertificateError(
+                f"one of {', '.join(map(str, self._paths))} cannot be used: {type(error).__name__}: {error}",
+                hint="get them anew from their authority; the log says more",
+            ) from None
+
+    def _read(self) -> _Material:
         settings, now = self._settings, self._clock()
         paths = {name: Path(value) for name in TLS_FILES if (value := getattr(settings, name))}
         host = settings.host
