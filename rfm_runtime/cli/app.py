@@ -45,6 +45,7 @@ from rfm_runtime.cli import (
     status,
     stop,
     token,
+    viewer,
     watch,
 )
 from rfm_runtime.cli.reaching import reaching
@@ -132,7 +133,7 @@ app = typer.Typer(
 TO_A_SERVER = {
     *(status.status, render.render, fetch.fetch, ps.ps, watch.watch, cancel.cancel, pause.pause, resume.resume),
     *(priority.priority, explain.explain, recolour.recolour, show.show, history.history, report.report),
-    simulate.simulate,
+    *(simulate.simulate, viewer.viewer),
 }
 
 for command in (
@@ -141,7 +142,7 @@ for command in (
     *(formulas.formulas, probe.probe, recolour.recolour),
     *(show.show, history.history, report.report, doctor.doctor, errors.errors, clean.clean, simulate.simulate),
     *(parts.broker, parts.engine, parts.gateway),
-    *(chaos.chaos, permissions.permissions, audit.audit),
+    *(chaos.chaos, permissions.permissions, audit.audit, viewer.viewer),
 ):
     run_command = reaching(command) if command in TO_A_SERVER else command
     # `priority ID -5`: a number and no option.

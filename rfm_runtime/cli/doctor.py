@@ -28,7 +28,10 @@ __all__ = ["doctor"]
 EXTRAS = {
     "server": ("sqlalchemy", "alembic", "structlog", "prometheus_client", "psutil", "jwt", "cryptography"),
     "engine": ("numpy", "numba", "gmpy2", "PIL", "psutil", "xxhash"),
+    "viewer": ("PySide6", "numpy"),
 }
+OPTIONAL = {"viewer"}
+"""Not missed where nobody sits."""
 ROOM_BYTES = 1024**3
 
 
@@ -88,7 +91,8 @@ def _extras() -> Iterator[Finding]:
     for extra, modules in EXTRAS.items():
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         detail = f"{', '.join(missing)} missing" if missing else "installed"
-        yield _check(f"extra [{extra}]", not missing, detail, f"pip install 'rfm-runtime[{extra}]'")
+        is_fine = not missing or extra in OPTIONAL
+        yield _check(f"extra [{extra}]", is_fine, detail, f"pip install 'rfm-runtime[{extra}]'")
 
 
 def _environment() -> Iterator[Finding]:

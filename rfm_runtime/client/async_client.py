@@ -180,6 +180,11 @@ class AsyncClient(Requests):
         return [type_of(pending.message) for pending in self._outbox.to_send()]
 
     @property
+    def known(self) -> Mapping[str, Operation]:
+        """The newest of each operation, as far as this client was told: all that is alive, and what ended lately."""
+        return self._mirror.operations
+
+    @property
     def url(self) -> str:
         """Where the server is, "" before it was found."""
         return self._connection.url or ""
@@ -229,6 +234,10 @@ class AsyncClient(Requests):
         """A fault, or a callback of the user that raised."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._stop(InternalError(f"the client's connection task failed: {error!r}", hint="connect again"), "closed")
+
+    def retry_now(self) -> None:
+        """Try again at once, where a connection that dropped is waited for."""
+        self._connection.retry_now()
 
     def use_token(self, token: str) -> None:
         """Show this token from the next connection on."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -171,6 +172,7 @@ class Connection:
         self._first_again: asyncio.Task[None] | None = None
         self._gave_up_s: float | None = None
         self._wants_token = False
+        self._hurry = asyncio.Event()
 
     # --- life -------------------------------------------------------------------------------
 
@@ -199,13 +201,24 @@ class Connection:
                     raise UnauthorizedError(failure.reason)
                 raise UnavailableError(failure.reason, hint=self.advice)
             self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
-            await asyncio.sleep(wait_s)
+            await self._wait(wait_s)
             if failure.fresh_token and self._get_token is not None:
                 given = await self._renew(self._get_token)
                 if failure.dead and given == self._used_token:
                     self.link = given_up(self.link, failure.reason)
                     self._speaker.told({"reason": failure.reason})
                     raise failure.error or UnauthorizedError(f"{failure.reason}, and there is no other than that")
+
+    async def _wait(self, wait_s: float) -> None:
+        """Until the next try is due, or wanted."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._hurry.wait()
+
+    def retry_now(self) -> None:
+        """Make the next try at once, if one is waited for."""
+        self._hurry.set()
 
     def use_token(self, token: str) -> None:
         """Show this one from the next try on."""

@@ -128,6 +128,15 @@ class Client:
         self._thread.join()
         self._loop.close()
 
+    @property
+    def known(self) -> Mapping[str, OperationInfo]:
+        """The newest of each operation, as far as this client was told: all that is alive, and what ended lately."""
+        return self._async.known
+
+    def retry_now(self) -> None:
+        """Try again at once, where a connection that dropped is waited for."""
+        self._loop.call_soon_threadsafe(self._async.retry_now)
+
     def use_token(self, token: str) -> None:
         """Show this token from the next connection on."""
         self._async.use_token(token)

@@ -28,9 +28,10 @@ def test_the_wheel_has_exactly_our_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     top = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert top == {"rfm_runtime", "rfm_kernels"}
+    assert top == {"rfm_runtime", "rfm_kernels", "rfm_ui"}
     assert "rfm_runtime/py.typed" in names
     assert "rfm_kernels/py.typed" in names
+    assert "rfm_ui/py.typed" in names
     assert "rfm_runtime/cli/pages/style.css" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -1,0 +1,258 @@
+"""The runtime's client in a thread of its own; what it hears is collected until the face asks, once a frame."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rfm_runtime.client.async_client import AsyncClient, Notice
+from rfm_runtime.client.link import LinkState
+from rfm_runtime.errors import NoRuntimeError, RfmError, UnavailableError
+from rfm_runtime.protocol.messages import OperationList
+from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUpdate
+from rfm_runtime.protocol.resources import Resources
+from rfm_ui.model.link import LinkNews
+
+__all__ = ["Answer", "Bridge", "News"]
+
+T = TypeVar("T")
+Answer = Callable[[Any, RfmError | None], None]
+"""Called in the face's thread with what was asked for, or with why it could not be had."""
+
+EVENTS_KEPT = 20_000
+"""Of a face that has not asked for a while; what operations have become is always complete."""
+
+LOOK_S = 0.5
+"""Between two looks whether a runtime has been started."""
+
+
+@dataclass(slots=True)
+class News:
+    """What has happened since the last frame. operations: the newest of those that changed. gone: ids that are known
+    no longer. link: the last change of the connection. is_new_server: forget what was known of another.
+    """
+
+    operations: dict[str, Operation] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    events: list[OperationEvent] = field(default_factory=list)
+    link: LinkNews | None = None
+    resources: Resources | None = None
+    answers: list[Callable[[], None]] = field(default_factory=list)
+    is_new_server: bool = False
+
+
+class Bridge:
+    """A connection for a face. wake: called in the bridge's thread when there is news after there was none.
+
+    options: as of `AsyncClient`. Where no runtime runs, one is waited for.
+    """
+
+    def __init__(self, wake: Callable[[], None], **options: Any) -> None:
+        self._wake = wake
+        self._options = options
+        self._lock = threading.Lock()
+        self._changed: set[str] = set()
+        self._events: deque[OperationEvent] = deque(maxlen=EVENTS_KEPT)
+        self._answers: list[Callable[[], None]] = []
+        self._link: LinkNews | None = None
+        self._resources: Resources | None = None
+        self._is_new_server = False
+        self._is_pending = False
+        self._client: AsyncClient | None = None
+        self._shown: set[str] = set()
+        self._is_closed = False
+        self._loop = asyncio.new_event_loop()
+        self._again = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="rfm-bridge", daemon=True)
+
+    # --- for the face's thread --------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the connection and end the thread; what was asked for is not answered any more. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._again.set)
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+            self._thread.join()
+        self._loop.close()
+
+    def take(self) -> News:
+        """What has happened since the last call."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            news = News(events=list(self._events), answers=self._answers, link=self._link, resources=self._resources)
+            news.is_new_server, self._is_new_server = self._is_new_server, False
+            self._events.clear()
+            self._answers, self._link, self._resources, self._is_pending = [], None, None, False
+            known = {} if self._client is None else self._client.known
+            if news.is_new_server:
+                self._shown.clear()
+            for operation_id in changed:
+                operation = known.get(operation_id)
+                if operation is not None:
+                    news.operations[operation_id] = operation
+                elif operation_id in self._shown:
+                    news.gone.add(operation_id)
+            self._shown.update(news.operations)
+            self._shown -= news.gone
+        return news
+
+    def ask(self, question: Callable[[AsyncClient], Coroutine[Any, Any, Any]], answer: Answer | None = None) -> None:
+        """Ask the runtime; the answer comes with the news. While there is no connection it waits for one."""
+
+        async def asked() -> None:
+            result, error = None, None
+            try:
+                if self._client is None:
+                    raise UnavailableError("there is no connection", hint="wait until it is live again")
+                result = await question(self._client)
+            except RfmError as refused:
+                error = refused
+            if answer is not None:
+                self._put(lambda: self._answers.append(lambda: answer(result, error)))
+
+        if not self._is_closed:
+            asyncio.run_coroutine_threadsafe(asked(), self._loop)
+
+    def retry_now(self) -> None:
+        """Try to connect at once."""
+
+        def hurry() -> None:
+            self._again.set()
+            if self._client is not None:
+                self._client.retry_now()
+
+        if not self._is_closed:
+            self._loop.call_soon_threadsafe(hurry)
+
+    def use(self, **options: Any) -> None:
+        """Connect anew, with these options besides those there are: another server, another token."""
+
+        def switch() -> None:
+            self._options |= options
+            self._again.set()
+            if self._client is not None:
+                self._leaving = asyncio.ensure_future(self._client.close())
+
+        if not self._is_closed:
+            self._loop.call_soon_threadsafe(switch)
+
+    # --- in the bridge's thread -------------------------------------------------------------
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._keep())
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    async def _keep(self) -> None:
+        """One client after the other: each keeps its connection as long as there is hope."""
+        while not self._is_closed:
+            self._again.clear()
+            wait_s: float | None = None
+            try:
+                await self._watch()
+            except RfmError as error:
+                if not self._again.is_set():
+                    self._lost("unauthorised" if self._state() == "unauthorised" else "closed", error)
+                wait_s = LOOK_S if isinstance(error, NoRuntimeError) else None
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._again.wait()
+            except TimeoutError:
+                continue
+
+    async def _watch(self) -> None:
+        options: dict[str, Any] = {"name": "viewer", "detail": "tiles", "metrics": True} | self._options
+        client = AsyncClient(on_state=self._told, **options)
+        with self._lock:
+            self._client, self._is_new_server = client, True
+            self._changed.clear()
+            self._events.clear()
+        try:
+            await client.connect(None)
+            async for notice in client.watch():
+                self._heard(notice)
+        finally:
+            await client.close()
+
+    async def _close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def _state(self) -> LinkState:
+        return "closed" if self._client is None else self._client.state
+
+    def _told(self, state: LinkState, details: dict[str, Any]) -> None:
+        now_s = time.monotonic()
+        wait_s = details.get("next_try_in_s")
+        self._say(
+            LinkNews(
+                state,
+                now_s,
+                attempt=details.get("attempt", 0),
+                next_try_s=None if wait_s is None else now_s + wait_s,
+                reason=details.get("reason", ""),
+            )
+        )
+
+    def _lost(self, state: LinkState, error: RfmError) -> None:
+        if not self._is_closed:
+            missing = isinstance(error, NoRuntimeError)
+            news = LinkNews(state, time.monotonic(), reason=error.message, hint=error.hint or "", no_runtime=missing)
+            self._say(news)
+
+    def _say(self, news: LinkNews) -> None:
+        def put() -> None:
+            self._link = news
+
+        self._put(put)
+
+    def _heard(self, notice: Notice) -> None:
+        match notice:
+            case ProgressUpdate():
+                self._put(lambda: self._changed.add(notice.operation_id))
+            case OperationEvent():
+
+                def put_event() -> None:
+                    self._changed.add(notice.operation_id)
+                    self._events.append(notice)
+
+                self._put(put_event)
+            case OperationList():
+
+                def put_list() -> None:
+                    self._changed.update(one.operation_id for one in notice.operations)
+                    if not notice.more:
+                        # What is missing from a whole list has gone.
+                        self._changed |= self._shown
+
+                self._put(put_list)
+            case Resources():
+
+                def put_resources() -> None:
+                    self._resources = notice
+
+                self._put(put_resources)
+
+    def _put(self, change: Callable[[], object]) -> None:
+        """Change what is collected, and say so if it is the first since the face has asked."""
+        with self._lock:
+            change()
+            first, self._is_pending = not self._is_pending, True
+        if first:
+            self._wake()

@@ -1,0 +1,116 @@
+"""What is said of an operation in one row. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from rfm_runtime.core.text import duration, fault, number, printable, time_left
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, ProgressUpdate
+
+__all__ = ["Line", "Tone", "line", "state_word"]
+
+Tone = Literal["idle", "running", "waiting", "stale", "good", "bad", "stopped"]
+"""What a colour stands for."""
+
+
+class Line(NamedTuple):
+    """percent: 0–100, None where nobody knows. facts: short ones, the most wanted first, of which a view leaves out
+    the last. remark: a sentence.
+    """
+
+    title: str
+    kind: str
+    owner: str
+    state: str
+    tone: Tone
+    percent: float | None
+    facts: tuple[str, ...]
+    remark: str
+    priority: int
+
+
+def line(operation: Operation, now_ms: float) -> Line:
+    """What to show now."""
+    latest = operation.latest
+    ended = operation.state in TERMINAL_STATES
+    return Line(
+        title=printable(operation.name) or printable(operation.kind),
+        kind=printable(operation.kind),
+        owner=printable(operation.owner),
+        state=state_word(operation),
+        tone=_tone(operation),
+        percent=_percent(operation),
+        facts=_ended(operation) if ended else _alive(operation, now_ms),
+        remark=_remark(operation, latest),
+        priority=operation.priority,
+    )
+
+
+def state_word(operation: Operation) -> str:
+    """Its state as people say it."""
+    if operation.state == "canceled":
+        return "cancelled"
+    if operation.state == "running" and operation.stale:
+        return "silent"
+    return operation.state
+
+
+def _tone(operation: Operation) -> Tone:
+    match operation.state:
+        case "running":
+            return "stale" if operation.stale else "running"
+        case "completed":
+            return "good"
+        case "failed":
+            return "bad"
+        case "canceled" | "cancelling":
+            return "stopped"
+        case "paused":
+            return "waiting"
+    return "idle"
+
+
+def _percent(operation: Operation) -> float | None:
+    if operation.state == "completed":
+        return 100.0
+    latest = operation.latest
+    if latest is None:
+        return 0.0
+    return latest.progress if latest.total is not None or latest.progress > 0.0 else None
+
+
+def _alive(operation: Operation, now_ms: float) -> tuple[str, ...]:
+    facts = []
+    latest = operation.latest
+    if latest is not None:
+        if latest.eta_ms is not None and operation.state == "running" and not operation.stale:
+            facts.append(time_left(latest.eta_ms.p50 / 1000, latest.eta_ms.p90 / 1000))
+        if latest.rate:
+            facts.append(f"{number(latest.rate)} {latest.unit or 'units'}/s")
+        if latest.tiles is not None:
+            facts.append(f"{latest.tiles.done}/{latest.tiles.total} tiles")
+        elif latest.total is not None:
+            facts.append(f"{number(latest.done)}/{number(latest.total)} {latest.unit}".rstrip())
+        elif latest.done:
+            facts.append(f"{number(latest.done)} {latest.unit}".rstrip())
+    if operation.started_at_ms is not None:
+        facts.append(f"for {duration(max(0.0, now_ms - operation.started_at_ms) / 1000)}")
+    return tuple(facts)
+
+
+def _ended(operation: Operation) -> tuple[str, ...]:
+    if operation.ended_at_ms is None or operation.started_at_ms is None:
+        return ()
+    return (f"after {duration(max(0, operation.ended_at_ms - operation.started_at_ms) / 1000)}",)
+
+
+def _remark(operation: Operation, latest: ProgressUpdate | None) -> str:
+    if operation.error is not None:
+        return fault(operation.error.severity, operation.error.code, printable(operation.error.message))
+    if latest is None or operation.state in TERMINAL_STATES:
+        return ""
+    if latest.message:
+        return printable(latest.message)
+    if latest.steps is not None:
+        return f"{printable(latest.step)} ({latest.steps[0]} of {latest.steps[1]})".strip()
+    return printable(latest.step)

@@ -1,0 +1,1 @@
+"""Widgets that work in anybody's Qt program: see docs/viewer.md."""

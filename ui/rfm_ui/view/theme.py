@@ -1,0 +1,76 @@
+"""A theme on the screen."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QGuiApplication, QPalette
+from PySide6.QtWidgets import QApplication
+
+from rfm_ui.model.themes import DARK, LIGHT, THEMES, Theme
+
+__all__ = ["apply", "current", "system"]
+
+_STYLE = """
+QToolTip {{ color: {text}; background: {panel}; border: 1px solid {line}; padding: 4px; }}
+QLineEdit {{ background: {panel}; border: 1px solid {line}; border-radius: 6px; padding: 5px 8px; }}
+QLineEdit:focus {{ border-color: {accent}; }}
+QPushButton, QToolButton {{ background: transparent; border: 1px solid {line}; border-radius: 6px; padding: 5px 12px; }}
+QPushButton:hover, QToolButton:hover {{ background: {hover}; }}
+QPushButton:focus, QToolButton:focus {{ border-color: {accent}; }}
+QPushButton:checked, QToolButton:checked {{ background: {chosen}; border-color: {accent}; }}
+QPushButton:disabled, QToolButton:disabled {{ color: {faint}; }}
+QListView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
+QSplitter::handle {{ background: transparent; }}
+QScrollBar:vertical {{ background: transparent; width: 12px; margin: 2px; }}
+QScrollBar::handle:vertical {{ background: {track}; border-radius: 4px; min-height: 28px; }}
+QScrollBar::handle:vertical:hover {{ background: {faint}; }}
+QScrollBar::add-line, QScrollBar::sub-line {{ height: 0; width: 0; }}
+"""
+
+
+class _Screen:
+    """What is on it."""
+
+    theme = DARK
+
+
+def system() -> Theme:
+    """The one that the desktop asks for."""
+    return LIGHT if QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Light else DARK
+
+
+def current() -> Theme:
+    """The one that is on the screen."""
+    return _Screen.theme
+
+
+def apply(application: QApplication, name: str = "") -> Theme:
+    """Use a theme by name, "" for the desktop's."""
+    theme = THEMES[name] if name else system()
+    _Screen.theme = theme
+    application.setStyle("Fusion")
+    palette = QPalette()
+    role = QPalette.ColorRole
+    for place, colour in (
+        (role.Window, theme.window),
+        (role.Base, theme.panel),
+        (role.AlternateBase, theme.hover),
+        (role.Button, theme.panel),
+        (role.ToolTipBase, theme.panel),
+        (role.WindowText, theme.text),
+        (role.Text, theme.text),
+        (role.ButtonText, theme.text),
+        (role.ToolTipText, theme.text),
+        (role.PlaceholderText, theme.faint),
+        (role.Highlight, theme.accent),
+        (role.HighlightedText, theme.on_accent),
+        (role.Link, theme.accent),
+        (role.Mid, theme.line),
+    ):
+        palette.setColor(place, QColor(colour))
+    for place in (role.WindowText, role.Text, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, place, QColor(theme.faint))
+    application.setPalette(palette)
+    colours = {name: getattr(theme, name) for name in ("text", "panel", "line", "accent", "hover", "chosen", "faint")}
+    application.setStyleSheet(_STYLE.format(track=theme.track, **colours))
+    return theme

@@ -1,0 +1,119 @@
+"""The viewer's window: pages on the left, the connection above."""
+
+from __future__ import annotations
+
+import sys
+
+from PySide6.QtCore import QByteArray, QProcess, QSettings, Qt
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QPushButton,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from rfm_ui.bridge import News
+from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
+from rfm_ui.view.operations_page import OperationsPage
+from rfm_ui.view.session import Session
+
+__all__ = ["ViewerWindow"]
+
+START = ["-P", "-m", "rfm_runtime.cli", "start", "--daemon"]
+
+
+class ViewerWindow(QMainWindow):
+    """The whole viewer, for one session. It closes the session with itself."""
+
+    def __init__(self, session: Session, settings: QSettings) -> None:
+        super().__init__()
+        self.setWindowTitle("rfm-runtime")
+        self.resize(1120, 760)
+        self._session = session
+        self._settings = settings
+        self.indicator = ConnectionStatusIndicator()
+        self.indicator.retry_wanted.connect(session.retry_now)
+        self.pages = QStackedWidget()
+        self._in_order: list[QWidget] = []
+        self._buttons = QButtonGroup(self)
+        self._rail = QVBoxLayout()
+        self._rail.setSpacing(6)
+        self.title = QLabel()
+        self.title.setStyleSheet("font-size: 15pt; font-weight: 600;")
+        self.start_runtime = QPushButton("Start a runtime here")
+        self.start_runtime.clicked.connect(self._start_runtime)
+        self.start_runtime.hide()
+        self.operations = OperationsPage(session)
+        self._add_page("Operations", self.operations)
+        self._rail.addStretch(1)
+        self._lay_out()
+        self._buttons.idClicked.connect(self._turn_to)
+        self._turn_to(0)
+        session.news.connect(self._heard)
+        geometry = settings.value("window/geometry")
+        if isinstance(geometry, QByteArray):
+            self.restoreGeometry(geometry)
+
+    @override
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """What runs on the server goes on."""
+        self._settings.setValue("window/geometry", self.saveGeometry())
+        self._session.close()
+        super().closeEvent(event)
+
+    def _add_page(self, name: str, page: QWidget) -> None:
+        number = self.pages.addWidget(page)
+        self._in_order.append(page)
+        button = QToolButton()
+        button.setText(name)
+        button.setCheckable(True)
+        button.setMinimumWidth(120)
+        self._buttons.addButton(button, number)
+        self._rail.addWidget(button)
+        QShortcut(QKeySequence(f"Ctrl+{number + 1}"), self, lambda: self._turn_to(number))
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 12, 16, 0)
+        head.addWidget(self.title)
+        head.addStretch(1)
+        head.addWidget(self.start_runtime)
+        head.addWidget(self.indicator)
+        right = QVBoxLayout()
+        right.setSpacing(0)
+        right.addLayout(head)
+        right.addWidget(self.pages, 1)
+        self._rail.setContentsMargins(12, 12, 0, 12)
+        whole = QWidget()
+        layout = QHBoxLayout(whole)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(self._rail)
+        layout.addLayout(right, 1)
+        self.setCentralWidget(whole)
+
+    def _turn_to(self, number: int) -> None:
+        button = self._buttons.button(number)
+        button.setChecked(True)
+        self.title.setText(button.text())
+        self.pages.setCurrentIndex(number)
+        self._in_order[number].setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _heard(self, news: News) -> None:
+        if news.link is not None:
+            self.indicator.show_news(news.link)
+            self.start_runtime.setVisible(news.link.no_runtime)
+            if not news.link.no_runtime:
+                self.start_runtime.setEnabled(True)
+
+    def _start_runtime(self) -> None:
+        """As the command does; the session looks for it by itself."""
+        self.start_runtime.setEnabled(False)
+        QProcess.startDetached(sys.executable, START)
