@@ -22,10 +22,14 @@ def _place(operation: Operation) -> Place:
 
 
 class Committed:
-    """Operations by id. Lists are of one state each, since that is what most are asked for by."""
+    """Operations by id. Lists are of one state each, since that is what most are asked for by.
+
+    Those that are put aside are known by their ids alone: no list, page or count has them.
+    """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._by_id = {operation.operation_id: operation for operation in operations}
+        self._aside: dict[str, Operation] = {}
         self._ids = sorted(self._by_id)
         self._lists: dict[str, list[Place]] = {}
         for operation in self._by_id.values():
@@ -37,17 +41,23 @@ class Committed:
         return len(self._by_id)
 
     def __contains__(self, operation_id: str) -> bool:
-        return operation_id in self._by_id
+        return operation_id in self._by_id or operation_id in self._aside
 
     def __getitem__(self, operation_id: str) -> Operation:
-        return self._by_id[operation_id]
+        found = self._by_id.get(operation_id)
+        return self._aside[operation_id] if found is None else found
 
     def get(self, operation_id: str) -> Operation | None:
         """The operation, None if nothing may be said of it."""
-        return self._by_id.get(operation_id)
+        return self._by_id.get(operation_id) or self._aside.get(operation_id)
+
+    def put_aside(self, operation: Operation) -> None:
+        """It may be spoken of, and is listed no more."""
+        self._aside[operation.operation_id] = operation
 
     def put(self, operation: Operation) -> None:
         """It is new, or has become this."""
+        self._aside.pop(operation.operation_id, None)
         known = self._by_id.get(operation.operation_id)
         self._by_id[operation.operation_id] = operation
         if known is None:
@@ -60,6 +70,7 @@ class Committed:
 
     def drop(self, operation_id: str) -> None:
         """Say nothing of it any more."""
+        self._aside.pop(operation_id, None)
         known = self._by_id.pop(operation_id, None)
         if known is not None:
             del self._ids[bisect_left(self._ids, operation_id)]
@@ -90,6 +101,8 @@ class Committed:
             raise AssertionError("committed operations: ids are missing or out of order")
         if sum(map(len, self._lists.values())) != len(self._by_id):
             raise AssertionError("committed operations: one is in two lists, or in none")
+        if both := self._aside.keys() & self._by_id.keys():
+            raise AssertionError(f"committed operations: put aside, and listed: {both}")
         for state, places in self._lists.items():
             if places != sorted(places):
                 raise AssertionError(f"committed operations: the list of {state} is out of order")

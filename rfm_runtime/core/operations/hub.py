@@ -126,12 +126,9 @@ class Hub:
                 record.merge.shown = max(record.merge.shown, shown.get(row.operation.operation_id, 0.0))
         self.forgetful = len(self.records) - len(self.live) >= settings.finished_keep
 
-    def adopt(
-        self, row: StoredOperation, now: Now, before: Performance | None = None, *, recalled: bool = False
-    ) -> Record:
-        """Take a row into the tables, new or from the journal. recalled: it was forgotten before."""
+    def adopt(self, row: StoredOperation, now: Now, before: Performance | None = None) -> Record:
+        """Take a row into the tables, new or from the journal."""
         record = Record(row, now.mono_s, before)
-        record.recalled = recalled
         if row.operation.state == "paused":
             record.series.stands(record.age_ms(now))
         operation = row.operation
@@ -150,9 +147,7 @@ class Hub:
                 self.cancel_set[operation.operation_id] = row.cancellation
         else:
             self.keeping.finished[operation.operation_id] = None
-            if not recalled:
-                # Whoever looks at what is long forgotten takes no room from its owner.
-                self.quotas.kept(operation)
+            self.quotas.kept(operation)
         return record
 
     def index(self, record: Record) -> None:
@@ -184,11 +179,19 @@ class Hub:
         return (owner, keys, ids) if keys or ids else None
 
     def recall(self, rows: Iterable[StoredOperation], now: Now) -> None:
-        """Take finished operations back into memory that a request speaks of: a repeated submit finds its first."""
+        """Take finished operations back into memory that a request speaks of: a repeated submit finds its first.
+
+        Beside what is listed, for a while: whoever looks at what is long forgotten takes no room from its owner, and
+        pushes out nothing that others see.
+        """
         for row in rows:
-            if row.operation.operation_id not in self.records:
-                self.adopt(row, now, recalled=True)
-                self.log.committed.put(row.operation)
+            operation = row.operation
+            if operation.operation_id in self.records:
+                continue
+            self.records[operation.operation_id] = Record(row, now.mono_s)
+            self.keys[operation.owner, row.request_key] = operation.operation_id
+            self.keeping.recalled[operation.operation_id] = None
+            self.log.committed.put_aside(operation)
 
     def start(self, now: Now) -> list[Command]:
         """First commands: await the owners of claimed operations, announce the incarnation."""
@@ -476,10 +479,12 @@ class Hub:
         operation = record.operation
         self.forgetful = True
         del self.records[operation.operation_id]
-        if not record.recalled:
-            self.quotas.forgotten(operation)
         self.keys.pop((operation.owner, record.row.request_key), None)
         self.log.forget(operation.operation_id)
+        if operation.operation_id in self.keeping.recalled:
+            del self.keeping.recalled[operation.operation_id]
+            return
+        self.quotas.forgotten(operation)
         if operation.parent_id is not None and (siblings := self.children.get(operation.parent_id)):
             siblings.discard(operation.operation_id)
             if not siblings:

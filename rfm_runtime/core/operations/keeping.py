@@ -33,14 +33,21 @@ SPARE = 16
 FORGET_AT_ONCE = 64
 """Records looked at in one tick for having finished long ago."""
 
+RECALLED_LIMIT = 256
+"""Forgotten operations that are back in memory because somebody asked for them: 16 MB with the longest parameters."""
+
 
 class Keeping:
-    """moved: what may have been shown beyond what the journal has. finished: what has ended, in that order."""
+    """moved: what may have been shown beyond what the journal has. finished: what has ended, in that order.
+
+    recalled: what was forgotten, and somebody has asked for since, in that order; none of it is in `finished`.
+    """
 
     def __init__(self, now: Now) -> None:
         self.checkpoint_s = now.mono_s
         self.moved: dict[str, None] = {}
         self.finished: dict[str, None] = {}
+        self.recalled: dict[str, None] = {}
         self._due: list[tuple[float, str]] = []
         self._scheduled: dict[str, float] = {}
 
@@ -83,7 +90,9 @@ class Keeping:
                 raise AssertionError(f"{operation_id}: its series is not written in time")
             if _ahead(record) > 0.0 and operation_id not in self.moved:
                 raise AssertionError(f"{operation_id}: it has moved, and that is not written")
-        finished = hub.records.keys() - hub.live
+        if lost := self.recalled.keys() - (hub.records.keys() - hub.live):
+            raise AssertionError(f"recalled operations that are not here, or live: {lost}")
+        finished = hub.records.keys() - hub.live - self.recalled.keys()
         if self.finished.keys() != finished:
             raise AssertionError(f"finished operations: {self.finished.keys() ^ finished}")
 
@@ -150,6 +159,10 @@ def _written_long_ago(hub: Hub, now: Now) -> list[Record]:
 
 def forget_old(hub: Hub, now: Now) -> None:
     """Bounded history: finished operations leave memory by age and number, children before parents."""
+    # Here and not where they are recalled: all that one request speaks of stays until it is answered.
+    recalled = hub.keeping.recalled
+    for operation_id in list(itertools.islice(recalled, max(0, len(recalled) - RECALLED_LIMIT))):
+        hub.forget(hub.records[operation_id])
     finished = hub.keeping.finished
     limit_ms = now.wall_ms - hub.settings.finished_keep_s * 1000
     for operation_id in list(itertools.islice(finished, FORGET_AT_ONCE)):

@@ -79,20 +79,17 @@ class StoredOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Record:
     """One operation: its row and what need not survive a restart. kept_s: when its series was last written.
 
-    recalled: it was forgotten, and is here again because somebody asked for it.
-
     merge, series: of what lives, and made when they are asked for: of ten thousand that have ended nobody asks.
     """
 
     __slots__ = (
         *("_before", "_merge", "_series", "assigned_s", "handle", "kept_s"),
-        *("queued_s", "recalled", "row", "started_s", "stop_sent_s"),
+        *("queued_s", "row", "started_s", "stop_sent_s"),
     )
 
     def __init__(self, row: StoredOperation, queued_s: float, before: Performance | None = None) -> None:
         self.row = row
         self.queued_s = queued_s
-        self.recalled = False
         self.handle: int | None = None
         self.assigned_s: float | None = None
         self.stop_sent_s: float | None = None

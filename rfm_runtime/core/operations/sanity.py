@@ -31,7 +31,11 @@ def sanity_check(hub: Hub) -> None:
     _require(by_user == hub.live_of, "live operations of users", hub.live_of)
     hub.quotas.sanity_check(
         [hub.records[operation_id].row for operation_id in live],
-        [record.operation for record in hub.records.values() if record.terminal and not record.recalled],
+        [
+            record.operation
+            for oid, record in hub.records.items()
+            if record.terminal and oid not in hub.keeping.recalled
+        ],
     )
     _require(set(hub.cancel_set) <= live, "cancel set of live operations", set(hub.cancel_set) - live)
     _check_owners(hub)
