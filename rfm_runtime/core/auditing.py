@@ -4,17 +4,22 @@ values out; who writes them is `observe.audit`.
 An entry has names of users, addresses, operations and requests, and why somebody revoked a token, and nothing else that
 a token, a message or a parameter contains. What repeats is counted: the first of its kind is written at once, then one
 line with the number of the others at the end of a window. Whoever floods the runtime gets a bounded number of lines,
-and does not push out what others did.
+each user of his own, and does not push out what others did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from rfm_runtime.config.loopback import is_loopback
 from rfm_runtime.config.settings import Settings
+from rfm_runtime.core.networks import network_of
+from rfm_runtime.core.sessions.askers import Askers
+from rfm_runtime.core.sessions.shares import client_messages_per_s, user_commands_per_s, user_messages_per_s
 from rfm_runtime.core.timing import TokenBucket
 
 __all__ = [
@@ -60,15 +65,24 @@ UNCOUNTED: frozenset[AuditEvent] = frozenset(
 )
 """Each of these has a line of its own: who causes them has the right to, and a limit of commands."""
 
+ADMIN = "admin"
+
 WINDOW_S = 10.0
 """What repeats within it is one line."""
 
-KEYS_LIMIT = 512
-"""Kinds of entries that are counted at the same time; what does not find room is counted by its event alone."""
+KEYS_LIMIT = 4096
+"""Kinds of entries that are counted at the same time, 4 MiB; what does not find room is counted by its event alone."""
 
 LINES_PER_S = 20.0
 LINES_BURST = 200.0
-"""Of what somebody who is not let in can cause."""
+"""Of what those who are not let in can cause, all together: they have as many addresses as they like."""
+
+USER_LINES_PER_S = 5.0
+USER_LINES_BURST = 50.0
+"""Of what one user can cause, or one address that is not let in. What is above that is counted by user and event."""
+
+NAMED_LIMIT = 256
+"""Users of whom such a count is kept at the same time, of each event some."""
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,29 +128,55 @@ class Auditor:
     def __init__(self, now_s: float) -> None:
         self._lines: list[Entry] = []
         self._counted: dict[Entry, _Counted] = {}
-        self._budget = TokenBucket.full(LINES_PER_S, LINES_BURST, now_s)
+        self._strangers = TokenBucket.full(LINES_PER_S, LINES_BURST, now_s)
+        self._each = Askers(USER_LINES_PER_S, USER_LINES_BURST)
+        self._named = 0
 
     def note(self, entry: Entry, now_s: float) -> None:
         """It has happened."""
         if entry.event in UNCOUNTED:
             self._lines.append(entry)
             return
-        # Sessions and times differ where everything else is the same.
-        key = msgspec.structs.replace(entry, at_ms=0, session="", count=1)
+        # Sessions and times differ where everything else is the same; what a client calls itself is its own choice.
+        key = msgspec.structs.replace(entry, at_ms=0, session="", client="", count=1)
         counted = self._counted.get(key)
         if counted is None:
-            self._budget, wait_s = self._budget.take(now_s)
-            if wait_s == 0.0 and len(self._counted) < KEYS_LIMIT:
+            if len(self._counted) < KEYS_LIMIT and self._has_line(entry, now_s):
                 self._counted[key] = _Counted(now_s)
                 self._lines.append(entry)
                 return
-            # Too many kinds at once: of those the event alone is counted.
-            entry = Entry(at_ms=entry.at_ms, event=entry.event, reason="many")
-            key = msgspec.structs.replace(entry, at_ms=0)
-            counted = self._counted.setdefault(key, _Counted(now_s))
+            counted, entry = self._of_many(entry, now_s)
         if counted.entry is None:
             counted.entry = entry
         counted.count += entry.count
+
+    def _has_line(self, entry: Entry, now_s: float) -> bool:
+        """Whether something new may have a line of its own, by who has caused it."""
+        if entry.event == "signed_in" and ADMIN in entry.roles:
+            # Whoever may do everything is never one of many.
+            return True
+        if not _is_of_user(entry):
+            if self._each.wait_s(f"/{network_of(entry.address)}", now_s) > 0.0:
+                return False
+            self._strangers, wait_s = self._strangers.take(now_s)
+            if wait_s > 0.0:
+                return False
+        # No user is called so: a name has no / in it.
+        who = entry.user if _is_of_user(entry) else f"/{network_of(entry.address)}"
+        return self._each.ask(who, 1.0, now_s) == 0.0
+
+    def _of_many(self, entry: Entry, now_s: float) -> tuple[_Counted, Entry]:
+        """Where too many kinds at once are counted: by event and user, or by the event alone; and as what."""
+        user = entry.user if _is_of_user(entry) else ""
+        entry = Entry(at_ms=entry.at_ms, event=entry.event, user=user, reason="many")
+        key = msgspec.structs.replace(entry, at_ms=0)
+        if user and key not in self._counted:
+            if self._named < NAMED_LIMIT:
+                self._named += 1
+            else:
+                entry = msgspec.structs.replace(entry, user="")
+                key = msgspec.structs.replace(key, user="")
+        return self._counted.setdefault(key, _Counted(now_s)), entry
 
     def take(self, now_s: float, *, all_of_it: bool = False) -> list[Entry]:
         """The lines since the last time, with those whose window has ended. all_of_it: the process ends."""
@@ -149,6 +189,7 @@ class Auditor:
             if all_of_it or counted.since_s != now_s:
                 # It did not happen again.
                 del self._counted[key]
+                self._named -= _is_named(key)
         lines, self._lines = self._lines, []
         return lines
 
@@ -159,15 +200,24 @@ class Auditor:
 
     def sanity_check(self) -> None:
         """Raise AssertionError if it grows, or forgets what it has counted."""
-        # One more for each event, of those without room.
-        if len(self._counted) > KEYS_LIMIT + len(EVENTS):
+        # Some more of those without room.
+        if len(self._counted) > KEYS_LIMIT + NAMED_LIMIT + len(EVENTS):
             raise AssertionError(f"{len(self._counted)} kinds of entries are counted")
+        if self._named != sum(map(_is_named, self._counted)) or self._named > NAMED_LIMIT:
+            raise AssertionError(f"{self._named} users are counted by name")
         for counted in self._counted.values():
             if (counted.entry is None) != (counted.count == 0):
                 raise AssertionError("a count of nothing")
 
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+def _is_of_user(entry: Entry) -> bool:
+    """Whether its user was let in, and so answers for it; whoever shows a token that counts no more was not."""
+    return bool(entry.user) and entry.event != "sign_in_refused"
+
+
+def _is_named(key: Entry) -> bool:
+    return key.reason == "many" and bool(key.user)
+
 
 OPENED = ("allow_insecure", "allowed_origins", "allowed_hosts")
 """Settings that let others in who are kept out by default."""
@@ -189,11 +239,20 @@ LIMITS = (
 )
 """Settings that protect by being small."""
 
+SHARES: dict[str, Callable[[Settings], float]] = {
+    "user_commands_per_s": user_commands_per_s,
+    "user_inbound_per_s": user_messages_per_s,
+    "client_inbound_per_s": client_messages_per_s,
+}
+"""The same, and by default as large as follows from those."""
+
 
 def weakened(settings: Settings) -> tuple[str, ...]:
     """Names of the settings that protect less than they do by default, for who looks later how it was."""
     default = {field.name: field.default for field in msgspec.structs.fields(Settings)}
-    found = [] if settings.host in LOOPBACK else ["host"]
+    found = [] if is_loopback(settings.host) else ["host"]
     found += [name for name in OPENED if getattr(settings, name) != default[name]]
     found += [name for name in LIMITS if getattr(settings, name) > default[name]]
+    plain = msgspec.structs.replace(settings, **{name: default[name] for name in (*LIMITS, *SHARES)})
+    found += [name for name, share in SHARES.items() if getattr(settings, name) > share(plain)]
     return tuple(found)

@@ -438,20 +438,27 @@ class Gateway:
                     hint="make them with `rfm-runtime keys init`, allow them there, and restart",
                 )
             towards = None if key is None or self._own is None else Towards(self._own, key)
-            dealer = sockets.data_dealer(self._context, endpoint, towards)
+            try:
+                dealer = sockets.data_dealer(self._context, endpoint, towards)
+            except zmq.ZMQError as error:
+                # No socket or descriptor left.
+                log.warning("no_line_to_engine", error=str(error))
+                raise UnavailableError("this gateway cannot reach another engine", retry_after_s=5.0) from None
             rpc = self._engines[location] = Rpc(self._loop, dealer, on_garbage=partial(self._garbage.found, "data"))
         return rpc
 
     async def _fetch(self, command: Fetch) -> None:
-        answer: Struct
+        # Whatever becomes of it: what is under way counts for its user until it is answered.
+        answer: Struct = self.core.unavailable("the engine that has the files")
         try:
             answer = await self._fetched(command.location, command.request)
         except UnavailableError:
-            answer = self.core.unavailable("the engine that has the files")
+            pass
         except RfmError as error:
             answer = error_info(error)
-        self.core.fetched(command.session, command.request_id, answer, _now_ms(), command.request)
-        self._flush(command.session)
+        finally:
+            self.core.fetched(command.session, command.request_id, answer, _now_ms(), command.request)
+            self._flush(command.session)
 
     async def _fetched(self, location: str, request: FetchArtifact | FetchTiles | Recolour) -> Struct:
         operation_id = request.operation_id
@@ -530,7 +537,7 @@ class Gateway:
         encoding: Encoding = SUBPROTOCOLS.get(connection.subprotocol or "", "json")
         request = connection.request
         offered = bearer(request.headers) if request is not None else None
-        address = str(connection.remote_address[0]) if connection.remote_address else "local"
+        address = connection.address
         try:
             grant = self.granted(connection, offered)
         except UnavailableError as later:

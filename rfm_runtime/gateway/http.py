@@ -18,6 +18,7 @@ from websockets.http11 import Request, Response
 
 from rfm_runtime.config import Settings
 from rfm_runtime.config.origins import LOCAL_HOSTS
+from rfm_runtime.core.networks import network_of
 from rfm_runtime.core.permissions import require
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.sessions.access import Grant
@@ -222,7 +223,7 @@ class Http:
 
     def _limit(self, connection: ServerConnection, grant: Grant | None, cost: float) -> None:
         # No user is called so: a name has no / in it.
-        name = f"/{_address(connection)}" if grant is None else grant.principal.user
+        name = f"/{network_of(_address(connection))}" if grant is None else grant.principal.user
         wait_s = self._gateway.core.asked(name, cost, self._gateway.now_s)
         if wait_s > 0.0:
             raise RateLimitedError("too many requests", retry_after_s=wait_s)
@@ -246,6 +247,10 @@ class Http:
         match rest:
             case []:
                 page = await rpc.request(DoList(principal, ListOperations(limit=500)), ListReply, timeout_s=REQUEST_S)
+                while not page.operations and page.cursor is not None:
+                    # Nothing that he may see was among those that were looked through so far.
+                    further = DoList(principal, ListOperations(limit=500, cursor=page.cursor))
+                    page = await rpc.request(further, ListReply, timeout_s=REQUEST_S)
                 return json(http.HTTPStatus.OK, page)
             case [operation_id]:
                 reply = await rpc.request(DoGet(principal, operation_id), OperationReply, timeout_s=REQUEST_S)

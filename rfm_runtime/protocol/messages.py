@@ -300,7 +300,7 @@ class ListOperations(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ListReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One page; no `cursor` on the last."""
+    """One page, which may be short, or empty; no `cursor` on the last."""
 
     operations: list[Operation]
     cursor: str | None = None

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.core.counts import counted
-from rfm_runtime.core.operations.assigning import assign, assignment, in_hand, mint
+from rfm_runtime.core.operations.assigning import assign, assignment, mint
 from rfm_runtime.core.operations.claims import Owner, is_older, same_process
 from rfm_runtime.core.operations.record import (
     Asked,
@@ -57,7 +57,6 @@ __all__ = [
     "died",
     "end",
     "give_up",
-    "in_hand",
     "look_at_deadlines",
     "push_pause",
     "start",

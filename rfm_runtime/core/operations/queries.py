@@ -12,7 +12,7 @@ from rfm_runtime.core.counts import counted
 from rfm_runtime.core.operations.claims import Owner
 from rfm_runtime.core.operations.committed import Committed, Place
 from rfm_runtime.core.operations.record import Record
-from rfm_runtime.core.operations.schedule import Candidate, Usage, effective_priority, order
+from rfm_runtime.core.operations.schedule import Candidate, effective_priority
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.history import HistoryReply
 from rfm_runtime.protocol.limits import PAGE_LIMIT_BYTES
@@ -29,6 +29,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 CURSOR_DIGITS = 18
 """What a database takes as a number."""
+
+SCAN_LIMIT = 2000
+"""Operations looked through for one page, half a millisecond: a filter that few pass must not hold up the broker."""
 
 
 def matches(operation: Operation, wanted: OperationFilter) -> bool:
@@ -60,18 +63,29 @@ def page_of(items: Iterable[T], limit: int) -> list[T]:
 
 
 def list_page(committed: Committed, request: ListOperations, describe: Callable[[Operation], Operation]) -> ListReply:
-    """A page, newest first, each operation as `describe` shows it. Raises BadRequestError for a cursor that is none."""
+    """A page, newest first, each operation as `describe` shows it. Raises BadRequestError for a cursor that is none.
+
+    With the cursor where it stopped after SCAN_LIMIT operations, whatever was found by then.
+    """
     after: Place | None = None
     if request.cursor is not None:
         created_ms, operation_id = place(request.cursor)
         after = (-created_ms, operation_id)
     behind = committed.newest(request.filter.states, after)
-    wanted = (operation for operation in behind if matches(operation, request.filter))
-    # One more, which says that there is another page.
-    found = list(itertools.islice(wanted, request.limit + 1))
+    found: list[Operation] = []
+    stopped_at: str | None = None
+    for scanned, operation in enumerate(behind, 1):
+        if matches(operation, request.filter):
+            found.append(operation)
+            # One more, which says that there is another page.
+            if len(found) > request.limit:
+                break
+        if scanned == SCAN_LIMIT:
+            stopped_at = cursor_after(operation)
+            break
     page = page_of(map(describe, found), request.limit)
     more = len(found) > len(page)
-    return ListReply(operations=page, cursor=cursor_after(page[-1]) if more else None)
+    return ListReply(operations=page, cursor=cursor_after(page[-1]) if more else stopped_at)
 
 
 def history_page(operations: Sequence[Operation], limit: int, stopped_at: str | None = None) -> HistoryReply:
@@ -108,10 +122,8 @@ def explain(
     record: Record,
     committed: Operation | None,
     records: Mapping[str, Record],
-    waiting: Sequence[Candidate],
+    ahead: Callable[[Candidate], int],
     owners: Sequence[Owner],
-    usage: Usage,
-    in_hand: Mapping[str, int],
     now_s: float,
     *,
     draining: bool,
@@ -120,7 +132,8 @@ def explain(
 ) -> tuple[str, ...]:
     """Why the operation is in its state and what it waits for, the most important first.
 
-    is_seen: whether the asker may hear the name of another operation.
+    ahead: how many operations are assigned before a queued one. is_seen: whether the asker may hear the name of another
+    operation.
     """
     operation, row = record.operation, record.row
     if committed is None or committed.state != operation.state:
@@ -131,7 +144,7 @@ def explain(
     claim = f" by {row.claim.name} as generation {operation.generation}" if row.claim else ""
     lines = [f"{operation.operation_id} is {operation.state}{claim}."]
     if operation.state == "queued" and row.claim is None:
-        lines += _why_queued(record, waiting, owners, usage, in_hand, now_s, draining=draining)
+        lines += _why_queued(record, ahead, owners, now_s, draining=draining)
     else:
         lines += _why(record, records, owners, is_seen)
     owner = next((o for o in owners if row.claim and o.source.name == row.claim.name), None)
@@ -196,6 +209,9 @@ def _why_slow(
     record: Record, records: Mapping[str, Record], owners: Sequence[Owner], is_seen: Callable[[Operation], bool]
 ) -> list[str]:
     """An owner works on the highest priority that it has, and on the others with what that leaves."""
+    if record.row.reported:
+        # A program has no workers of ours; and it may have thousands of operations.
+        return []
     owner = next((owner for owner in owners if record.operation.operation_id in owner.operations), None)
     before = [
         other
@@ -210,14 +226,7 @@ def _why_slow(
 
 
 def _why_queued(
-    record: Record,
-    waiting: Sequence[Candidate],
-    owners: Sequence[Owner],
-    usage: Usage,
-    in_hand: Mapping[str, int],
-    now_s: float,
-    *,
-    draining: bool,
+    record: Record, ahead: Callable[[Candidate], int], owners: Sequence[Owner], now_s: float, *, draining: bool
 ) -> list[str]:
     operation = record.operation
     if draining:
@@ -234,8 +243,8 @@ def _why_queued(
         for owner in able
         if owner.hello is not None
     ]
-    place = [c.operation_id for c in order(waiting, usage, in_hand, now_s)].index(operation.operation_id)
+    place = ahead(record.candidate())
     priority = effective_priority(record.candidate(), now_s)
-    ahead = f"{place} operations are ahead of it" if place else "It is next"
-    lines.append(f"{ahead}; its priority is {operation.priority}, with ageing {priority}.")
+    before = f"{place} operations are ahead of it" if place else "It is next"
+    lines.append(f"{before}; its priority is {operation.priority}, with ageing {priority}.")
     return lines

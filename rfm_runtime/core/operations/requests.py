@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rfm_runtime.core.operations.ownership import in_hand, push_pause
+from rfm_runtime.core.operations.ownership import push_pause
 from rfm_runtime.core.operations.queries import explain, list_page, page_of
 from rfm_runtime.core.operations.quotas import charge
 from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
@@ -399,10 +399,8 @@ def explain_lines(hub: Hub, record: Record, now: Now, who: Principal | None = No
         record,
         hub.log.committed.get(record.operation.operation_id),
         hub.records,
-        hub.waiting.candidates(),
+        lambda candidate: hub.waiting.ahead(candidate, hub.usage, hub.owners.in_hand, now.mono_s),
         list(hub.owners),
-        hub.usage,
-        in_hand(hub),
         now.mono_s,
         draining=hub.draining,
         journal_failing=hub.log.failing,

@@ -1,7 +1,8 @@
 """What a request costs of its client's commands: one is a `ping`, or anything that one row of a table answers.
 
-By what it makes others do: the broker that reads a page from the store, the gateway that encodes a list anew. Chunks
-and tiles are not here: they are bounded by how many are under way, so that they are as fast as who reads them.
+By what it makes others do: the broker that reads a page from the store, the gateway that encodes a list anew. What a
+subscription costs shows when its list is begun: who resumes needs none. Chunks and tiles are not here: they are bounded
+by how many are under way, so that they are as fast as who reads them.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from rfm_runtime.protocol.messages import (
     Subscribe,
 )
 
-__all__ = ["cost_of"]
+__all__ = ["cost_of", "snapshot_cost"]
 
 _COSTS: dict[type[Struct], float] = {
-    # Everything is sent anew.
+    # And what its list costs.
     Subscribe: 5.0,
     # A signature is checked.
     AuthRefresh: 5.0,
@@ -51,3 +52,8 @@ def cost_of(request: Struct) -> float:
         case SubmitMany():
             return 1.0 + len(request.operations) / SUBMITTED
     return _COSTS.get(type(request), 1.0)
+
+
+def snapshot_cost(looked: int) -> float:
+    """Of a list for which so many operations were looked at, whether they are in it or not."""
+    return looked / LISTED

@@ -7,11 +7,13 @@ from collections import Counter
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
+from rfm_runtime.core.networks import network_of
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.inbound import Inbound
 from rfm_runtime.core.sessions.line import FairLine
 from rfm_runtime.core.sessions.session import Session
+from rfm_runtime.core.sessions.shares import client_messages_per_s, user_messages_per_s
 from rfm_runtime.core.timing import TokenBucket, WaitingLine
 from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.wire import Encoding
@@ -26,10 +28,6 @@ STRANGERS_LINE_S = 2.0
 """The same for those who have shown no token. One of them who knocks all the time, waiting for nobody, keeps this line
 at its end: then luck decides who comes in, and an honest one needs some tries."""
 
-
-SHARE = 0.75
-"""Of all messages, what one user's connections may send while other users are there: these have the rest."""
-
 REFUSED_BURST_S = 20.0
 """So many seconds' worth of refused sign-ins at once: a program that starts with an old token tries some times."""
 
@@ -42,7 +40,10 @@ class Refused(Struct, frozen=True):
 
 
 class Door:
-    """counts: of the core, for metrics. Who has shown no token yet counts for its address, others for their user."""
+    """counts: of the core, for metrics. Who has shown no token yet counts for its address, others for their user.
+
+    by_address: of each `network_of` an address, which is what all limits here mean by it.
+    """
 
     def __init__(self, settings: Settings, counts: Counter[str], now_s: float) -> None:
         self._settings = settings
@@ -54,8 +55,7 @@ class Door:
         handshakes = TokenBucket.full(settings.handshakes_per_s, settings.handshakes_per_s, now_s)
         self._known = FairLine(settings.handshakes_per_s, LINE_S, now_s)
         self._strangers = WaitingLine(handshakes, STRANGERS_LINE_S)
-        share = settings.user_inbound_per_s or settings.inbound_per_s * SHARE
-        self._inbound = Inbound(settings.inbound_per_s, share, now_s)
+        self._inbound = Inbound(settings.inbound_per_s, user_messages_per_s(settings), now_s)
         refused = settings.refused_sign_ins_per_s
         self._refused = Askers(refused, max(1.0, refused * REFUSED_BURST_S))
 
@@ -67,10 +67,10 @@ class Door:
             return refused
         self._numbers += 1
         bucket = TokenBucket.full(settings.commands_per_s, settings.commands_burst, now_s)
-        rate = settings.client_inbound_per_s or settings.inbound_per_s / 2
+        rate = client_messages_per_s(settings)
         session = Session(self._numbers, address, encoding, bucket, TokenBucket.full(rate, rate, now_s), now_s)
         if grant is None:
-            self.by_address[address] += 1
+            self.by_address[session.network] += 1
         else:
             session.grant = grant
             self.by_user[grant.principal.user] += 1
@@ -88,7 +88,8 @@ class Door:
 
     def stranger(self, address: str, now_s: float) -> Refused | None:
         """Whoever has not shown a token yet must not keep out those who have."""
-        wait_s = self._refused.wait_s(address, now_s)
+        network = network_of(address)
+        wait_s = self._refused.wait_s(network, now_s)
         if wait_s > 0.0:
             # Before it stands in the line of all strangers: an address that only guesses keeps nobody else out.
             self._counts["refused_guessing"] += 1
@@ -97,16 +98,17 @@ class Door:
         if wait_s > 0.0:
             self._counts["refused_handshakes"] += 1
             return Refused(CloseCode.RATE_LIMITED, round(wait_s * 1000) + 100)
-        if self.by_address[address] >= self._settings.connections_per_address:
+        if self.by_address[network] >= self._settings.connections_per_address:
             self._counts["refused_address"] += 1
             return Refused(CloseCode.RATE_LIMITED, round(self._settings.hello_timeout_s * 1000))
         return None
 
     def failed(self, address: str, now_s: float) -> float:
         """A token was shown that is none: seconds after which that address may try again, if it has tried too often."""
-        wait_s = self._refused.wait_s(address, now_s)
+        network = network_of(address)
+        wait_s = self._refused.wait_s(network, now_s)
         if wait_s == 0.0:
-            self._refused.charge(address, 1.0, now_s)
+            self._refused.charge(network, 1.0, now_s)
         else:
             self._counts["refused_guessing"] += 1
         return wait_s
@@ -122,7 +124,7 @@ class Door:
         """It said hello: it counts for its user from now on, and not for its address."""
         session.grant = grant
         self.by_user[grant.principal.user] += 1
-        self.by_address[session.address] -= 1
+        self.by_address[session.network] -= 1
 
     def exchange(self, session: Session, grant: Grant) -> None:
         """It came in by its certificate, and shows a token, which may be another user's: it counts for that one."""
@@ -134,7 +136,7 @@ class Door:
     def leave(self, session: Session) -> None:
         """Its connection is gone."""
         if session.principal is None:
-            self.by_address[session.address] -= 1
+            self.by_address[session.network] -= 1
         else:
             self.by_user[session.principal.user] -= 1
         self.by_address += Counter()
@@ -166,4 +168,4 @@ class Door:
 
 def _speaker(session: Session) -> str:
     """Its user, or its address: no user is called so, a name has no / in it."""
-    return f"/{session.address}" if session.principal is None else session.principal.user
+    return f"/{session.network}" if session.principal is None else session.principal.user

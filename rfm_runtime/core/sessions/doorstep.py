@@ -6,11 +6,13 @@ kept out, from the same address either: somebody who wants to fill this has to c
 
 from __future__ import annotations
 
+from rfm_runtime.core.networks import network_of
+
 __all__ = ["Doorstep"]
 
 
 class Doorstep:
-    """limit: of all; limit_per_address: of each address."""
+    """limit: of all; limit_per_address: of each `network_of` an address."""
 
     def __init__(self, limit: int, limit_per_address: int) -> None:
         self._limit = limit
@@ -24,9 +26,10 @@ class Doorstep:
 
     def came(self, number: int, address: str) -> int | None:
         """A connection was accepted; the number of the one that has to go for it, None if there is room."""
-        waiting = self._waiting.setdefault(address, {})
+        network = network_of(address)
+        waiting = self._waiting.setdefault(network, {})
         waiting[number] = None
-        self._address[number] = address
+        self._address[number] = network
         gone: int | None = None
         if len(waiting) > self._limit_per_address:
             gone = next(iter(waiting))

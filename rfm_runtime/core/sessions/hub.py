@@ -17,7 +17,7 @@ from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.permissions import require, unknown
 from rfm_runtime.core.sessions.access import OWN_USER, Authenticate, Grant, Keys
 from rfm_runtime.core.sessions.askers import Askers
-from rfm_runtime.core.sessions.costs import cost_of
+from rfm_runtime.core.sessions.costs import cost_of, snapshot_cost
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.sessions.expiry import Expiries
@@ -28,6 +28,7 @@ from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
 from rfm_runtime.core.sessions.revoked import Revoked
 from rfm_runtime.core.sessions.session import Payload, Session
+from rfm_runtime.core.sessions.shares import user_commands_per_s, user_crowd
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
@@ -139,9 +140,6 @@ REQUEST_TYPES = {request: name for name, request in REQUESTS.items()}
 NEEDS_NO_FEED = (Subscribe, Unsubscribe, Ping, Alive, ReportProgress, AuthRefresh)
 """Nothing is done or told for whoever says this: a subscription waits, and of a measure nobody hears. A token that was
 revoked meanwhile is found when the feed is back, before anything else."""
-
-USER_SHARE = 0.25
-"""Of the commands that all connections could send that a user may have, what they may together: four of sixteen."""
 
 PASSED_LIMIT = 256
 """Words of one program that wait for the broker's answer; our own client has 64 under way."""
@@ -259,9 +257,8 @@ class GatewayCore:
         self._fetches = Fetches()
         self.doorstep = Doorstep(settings.handshakes_open, settings.connections_per_address)
         each = settings.user_commands_per_s
-        clients = max(1.0, USER_SHARE * settings.connections_per_user)
-        burst = 2.0 * each if each else clients * settings.commands_burst
-        self._users = Askers(each or clients * settings.commands_per_s, max(1.0, burst))
+        burst = 2.0 * each if each else user_crowd(settings) * settings.commands_burst
+        self._users = Askers(user_commands_per_s(settings), max(1.0, burst))
         self._askers = Askers(
             REQUESTS_OF_A_COMMAND * settings.commands_per_s, REQUESTS_OF_A_COMMAND * settings.commands_burst
         )
@@ -734,7 +731,11 @@ class GatewayCore:
                 self._reply(session, Pong(), request_id, now_ms)
                 return []
             case AuthRefresh():
+                sight = session.sight
                 self._renew(session, self._fresh(session, request.token, who, now_s), now_ms)
+                if session.subscription is not None and session.sight != sight:
+                    # A list of what he may see now follows.
+                    self._owe(session, snapshot_cost(len(self.replica.operations)), now_s)
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
             case FetchArtifact() | FetchTiles() | Recolour():
@@ -926,8 +927,13 @@ class GatewayCore:
         if recovered and resume is not None:
             session.begin_replay(replica, resume.seq)
         else:
-            session.begin_snapshot(replica)
+            self._owe(session, snapshot_cost(session.begin_snapshot(replica)), now_s)
         return []
+
+    def _owe(self, session: Session, cost: float, now_s: float) -> None:
+        """What it asked for turned out to cost so much more: it and its user wait for that with what they ask next."""
+        session.bucket = session.bucket.spend(cost, now_s)
+        self._users.charge((session.principal or NOBODY).user, cost, now_s)
 
     def _wait_ahead(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
         """It knows more than this gateway: the feed will bring it, or the broker does, or nobody can now."""
@@ -1104,7 +1110,7 @@ class GatewayCore:
         self.doorstep.sanity_check()
         self.notes.sanity_check()
         self._fetches.sanity_check()
-        by_address = Counter(session.address for session in self.sessions.values() if session.principal is None)
+        by_address = Counter(session.network for session in self.sessions.values() if session.principal is None)
         if by_address != +self._door.by_address:
             raise AssertionError(f"connections by address: {self._door.by_address} against {by_address}")
         for session in self.sessions.values():

@@ -87,6 +87,20 @@ class Replica:
         """Contiguous with the broker's log, as far as frames came."""
         return self.phase == "live"
 
+    def live(self) -> Iterator[Operation]:
+        """What has not ended, in no order."""
+        finished = self._finished
+        return (operation for operation_id, operation in self.operations.items() if operation_id not in finished)
+
+    @property
+    def live_count(self) -> int:
+        """How many those are."""
+        return len(self.operations) - len(self._finished)
+
+    def finished(self) -> Iterator[Operation]:
+        """What has ended, the newest end first."""
+        return (self.operations[operation_id] for operation_id in reversed(self._finished))
+
     def since(self, seq: int, index: int) -> EncodedEvent | None:
         """The `index`-th event after `seq`, None beyond the position; seq must not be below the floor."""
         place = seq - self.floor + index

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from rfm_runtime.core.networks import network_of
 from rfm_runtime.core.operations.queries import matches
 from rfm_runtime.core.permissions import Sight, reach, sight
 from rfm_runtime.core.sessions.access import Grant
@@ -29,7 +30,6 @@ from rfm_runtime.protocol.messages import (
     Throttled,
 )
 from rfm_runtime.protocol.operation import (
-    TERMINAL_STATES,
     Operation,
     OperationEvent,
     OperationFilter,
@@ -67,6 +67,8 @@ class Session:
     ) -> None:
         self.number = number
         self.address = address
+        # Of which limits are: the audit log has the address.
+        self.network = network_of(address)
         self.encoding = encoding
         self.bucket = bucket
         self.inbound = inbound
@@ -194,30 +196,38 @@ class Session:
         self._sent_at.clear()
         self._fill_slots(replica)
 
-    def begin_snapshot(self, replica: Replica) -> None:
-        """The list first, page by page, then what happened since it began."""
+    def begin_snapshot(self, replica: Replica) -> int:
+        """The list first, page by page, then what happened since it began. How many were looked at for it."""
         self.mode = "snapshot"
         self.cursor = replica.position
         self.generation = replica.generation
         self.announced_live = False
         self._sent_at.clear()
         self._first_page = True
-        self._pages = deque(operation.operation_id for operation in self._wanted(replica))
+        wanted, looked = self._wanted(replica)
+        self._pages = deque(operation.operation_id for operation in wanted)
         self._fill_slots(replica)
+        return looked
 
     def _fill_slots(self, replica: Replica) -> None:
         self._flushing.clear()
         self.slots = {oid for oid in replica.progress if self.sees(replica.operations[oid])}
 
-    def _wanted(self, replica: Replica) -> list[Operation]:
-        seen = [operation for operation in replica.operations.values() if self._lists(operation)]
-        seen.sort(key=lambda operation: (-operation.created_at_ms, operation.operation_id))
-        active = [operation for operation in seen if operation.state not in TERMINAL_STATES]
-        finished = [operation for operation in seen if operation.state in TERMINAL_STATES]
-        if self.subscription is not None and self.subscription.operations == "active":
-            finished.sort(key=lambda operation: -operation.at_seq)
-            finished = finished[:FINISHED_SHOWN]
-        return active + finished
+    def _wanted(self, replica: Replica) -> tuple[list[Operation], int]:
+        """What has not ended, newest first, then what has; and how many were looked at."""
+        active = [operation for operation in replica.live() if self._lists(operation)]
+        active.sort(key=_newest_first)
+        looked, finished = replica.live_count, []
+        few = self.subscription is not None and self.subscription.operations == "active"
+        for operation in replica.finished():
+            looked += 1
+            if self._lists(operation):
+                finished.append(operation)
+                if few and len(finished) == FINISHED_SHOWN:
+                    break
+        if not few:
+            finished.sort(key=_newest_first)
+        return active + finished, looked
 
     def _lists(self, operation: Operation) -> bool:
         wanted = None if self.subscription is None else self.subscription.operations
@@ -437,3 +447,7 @@ class Session:
             data = progress.bytes_for(self.encoding, tiles=tiles)
             left -= len(data)
             out.append(Payload(data, binary))
+
+
+def _newest_first(operation: Operation) -> tuple[int, str]:
+    return -operation.created_at_ms, operation.operation_id

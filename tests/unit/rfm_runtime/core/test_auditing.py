@@ -109,6 +109,12 @@ FOLDERS = {"state_dir": "/s", "runtime_dir": "/r", "cache_dir": "/c"}
         ({"host": "::1", "port": 1}, ()),
         ({"allowed_origins": ("https://lab.example",)}, ("allowed_origins",)),
         ({"commands_per_s": 49.0, "connections_per_user": 15}, ()),
+        ({"host": "127.0.0.2"}, ()),
+        ({"user_commands_per_s": 200.0, "user_inbound_per_s": 750.0, "client_inbound_per_s": 500.0}, ()),
+        (
+            {"user_commands_per_s": 201.0, "user_inbound_per_s": 751.0, "client_inbound_per_s": 501.0},
+            ("user_commands_per_s", "user_inbound_per_s", "client_inbound_per_s"),
+        ),
         ({"commands_per_s": 51.0, "connections_per_user": 17}, ("connections_per_user", "commands_per_s")),
     ],
 )

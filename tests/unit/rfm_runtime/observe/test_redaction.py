@@ -58,3 +58,12 @@ def test_a_secret_that_is_known_is_masked_wherever_it_is() -> None:
 def test_any_text_is_a_text_and_in_linear_time(text: str) -> None:
     assert isinstance(redacted(text), str)
     assert isinstance(redacted("-----BEGIN PRIVATE KEY-----" * 50 + text + "eyJ" * 2000), str)
+
+
+@pytest.mark.timeout(20)
+def test_what_begins_like_a_token_again_and_again_takes_no_time() -> None:
+    """It took minutes: looked for anew from each beginning to the end."""
+    text = "eyJ" * 200_000
+    assert redacted(text) == text
+    assert redacted(f"{text} {TOKEN}") == f"{text} {MASK}"
+    assert redacted(f"x_{TOKEN} eyJabcdefg.short") == f"x_{MASK} eyJabcdefg.short"

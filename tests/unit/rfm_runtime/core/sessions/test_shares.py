@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from rfm_runtime.core.sessions.door import REFUSED_BURST_S, SHARE, Refused
+from rfm_runtime.core.sessions.door import REFUSED_BURST_S, Refused
 from rfm_runtime.core.sessions.hub import GatewayCore
+from rfm_runtime.core.sessions.shares import SHARE
 from rfm_runtime.protocol.codes import CloseCode
 from rfm_runtime.protocol.internal import Ack, OwnerHello
 from rfm_runtime.protocol.messages import Goodbye, Ping, Pong, Welcome
