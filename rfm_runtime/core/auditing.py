@@ -24,6 +24,7 @@ from rfm_runtime.core.timing import TokenBucket
 
 __all__ = [
     "EVENTS",
+    "HTTP",
     "KEYS_LIMIT",
     "LINES_BURST",
     "LINES_PER_S",
@@ -66,6 +67,9 @@ UNCOUNTED: frozenset[AuditEvent] = frozenset(
 """Each of these has a line of its own: who causes them has the right to, and a limit of commands."""
 
 ADMIN = "admin"
+
+HTTP = "http"
+"""The client of a plain request, as against one over WebSocket, which calls itself what it likes."""
 
 WINDOW_S = 10.0
 """What repeats within it is one line."""
@@ -138,7 +142,8 @@ class Auditor:
             self._lines.append(entry)
             return
         # Sessions and times differ where everything else is the same; what a client calls itself is its own choice.
-        key = msgspec.structs.replace(entry, at_ms=0, session="", client="", count=1)
+        client = entry.client if entry.client == HTTP else ""
+        key = msgspec.structs.replace(entry, at_ms=0, session="", client=client, count=1)
         counted = self._counted.get(key)
         if counted is None:
             if len(self._counted) < KEYS_LIMIT and self._has_line(entry, now_s):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from rfm_runtime.core.auditing import AuditEvent, Auditor, Entry
+from rfm_runtime.core.auditing import HTTP, AuditEvent, Auditor, Entry
 from rfm_runtime.core.permissions import NEEDS
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.session import Session
@@ -182,7 +182,7 @@ class Notes:
             event=event,
             user=user,
             address=address,
-            client="http",
+            client=HTTP,
             request=request if event != "sign_in_refused" else "",
             operation_id=operation_id,
             reason=reason,
