@@ -28,7 +28,7 @@ from rfm_runtime.errors import NoRuntimeError, StartError, StillStoppingError, o
 from rfm_runtime.observe.alive import is_alive
 from rfm_runtime.observe.temporaries import remove_temporaries
 
-__all__ = ["private", "start_attached", "start_daemon", "stop"]
+__all__ = ["parts_of", "private", "start_attached", "start_daemon", "stop"]
 
 POLL_S = 0.02
 LOOK_S = 0.5
@@ -111,15 +111,15 @@ def stop(
 
 def _waited_for(supervisor: int, *, now: bool) -> str:
     """What keeps it: its parts end one after another, so that the first that is there is the one."""
-    names = _processes(supervisor)
+    names = parts_of(supervisor)
     for part, doing in STOPPING:
         if any(name.startswith(part) for name in names):
             return "its workers end" if part == "engine" and now else doing
     return "its last process ends"
 
 
-def _processes(supervisor: int) -> list[str]:
-    """Names of its parts that have not ended."""
+def parts_of(supervisor: int) -> list[str]:
+    """Names of the parts of a runtime that have not ended. supervisor: its pid."""
     names = []
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(supervisor).children():

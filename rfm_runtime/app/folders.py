@@ -182,7 +182,8 @@ def _where(folders: Folders) -> str:
         info = ConnectionInfo.read(folders.connection)
     except NoRuntimeError:
         return f"in {folders.runtime} (still starting)"
-    return f"at {info.url} (pid {info.pid})"
+    # Without a gateway there is no address of its own.
+    return f"at {info.url} (pid {info.pid})" if info.url else f"in {folders.runtime} (pid {info.pid}, no gateway)"
 
 
 def listen(settings: Settings) -> socket.socket:

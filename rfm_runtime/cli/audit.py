@@ -91,10 +91,14 @@ def line(entry: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(entry["at_ms"] / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     count = entry.get("count", 1)
     times = f" ×{count}" if count != 1 else ""
-    details = " ".join(f"{key}={_told(value)}" for key, value in entry.items() if key not in HEAD)
+    details = " ".join(
+        f"{key.removesuffix('_ms')}={_told(key, value)}" for key, value in entry.items() if key not in HEAD
+    )
     text = f"{when} {entry['event']}{times} {entry.get('user') or '-'} {details} process={entry.get('process', '')}"
     return printable(text.rstrip())
 
 
-def _told(value: object) -> str:
+def _told(key: str, value: object) -> str:
+    if key.endswith("_ms") and isinstance(value, int):
+        return datetime.fromtimestamp(value / 1000).astimezone().isoformat(timespec="seconds")
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -189,7 +189,7 @@ def _runtime(resolved: Settings) -> Iterator[Finding]:
     except SetupError as error:
         yield _check("runtime", False, error.message, error.hint or "")
     else:
-        ready, why = standing(info)
+        ready, why = standing(info, folders(resolved))
         yield _check("runtime", ready, f"{info.url or 'no gateway'}, pid {info.pid}: {why}", "see `rfm-runtime logs`")
 
 

@@ -129,7 +129,7 @@ def serve(resolved: Settings, *, daemon: bool, as_json: bool, runtime_dir: str |
         with starting(what) as tell:
             info = start_daemon(resolved, on_status=tell, on_waiting=waits.append)
         # It runs, whatever the answer: on a full disk it is watched and steered, and takes nothing new.
-        ready, why = (False, waits[0]) if waits else standing(info)
+        ready, why = (False, waits[0]) if waits else standing(info, folders(resolved))
         if as_json:
             fields = msgspec.structs.asdict(info)
             named = {name: fields[name] for name in ("url", "pid", "version", "state_dir")}

@@ -18,7 +18,7 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console
 from rfm_runtime.cli.text import Column
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
-from rfm_runtime.config import Destination, Trust, destination, folders, is_loopback
+from rfm_runtime.config import Destination, Folders, Settings, Trust, destination, folders, is_loopback
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.text import printable
 from rfm_runtime.errors import UnavailableError
@@ -29,7 +29,7 @@ from rfm_runtime.protocol.resources import ResourceReport, Resources
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["HEALTH_COLOURS", "NOT_READY", "readiness", "standing", "status", "told"]
+__all__ = ["HEALTH_COLOURS", "NOT_READY", "readiness", "standing", "status", "told", "without_gateway"]
 
 ANSWER_S = 5.0
 
@@ -52,21 +52,25 @@ COLUMNS = (
 def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) -> None:
     """Say whether a runtime is running and ready, and what it does: the one that RFM_URL names, or the local one.
 
-    Exit code 3 where none is running, 6 where one is running and not ready.
+    Of a host without a gateway it says which parts run there, and where other hosts find its broker. Exit code 3 where
+    none is running, 6 where one is running and not ready.
     """
     named = destination() if runtime_dir is None else None
-    info = None if named is not None else ConnectionInfo.read(folders(settings(runtime_dir=runtime_dir)).connection)
+    here = None if named is not None else folders(settings(runtime_dir=runtime_dir))
+    info = None if here is None else ConnectionInfo.read(here.connection)
     url = named.url if named is not None else info.url if info is not None else ""
-    if info is not None:
-        ready, why = standing(info)
+    if info is not None and here is not None:
+        ready, why = standing(info, here)
     else:
         ready, why = readiness(named) if named is not None else (False, "")
     # What is not ready is not asked: it would only make the user wait.
     server, states, resources = _ask(runtime_dir) if ready and url else (None, None, None)
-    where = folders(settings(runtime_dir=runtime_dir)).troubles if named is None else None
-    known = () if where is None else troubles.read(where)
+    known = () if here is None else troubles.read(here.troubles)
+    parts = None if here is None else _settings_of(here)
     report: dict[str, Any] = {
         "url": url,
+        "parts": None if parts is None else parts.parts,
+        "broker_address": None if parts is None else parts.broker_address or None,
         "pid": None if info is None else info.pid,
         "version": info.version if info is not None else server,
         "state_dir": None if info is None else info.state_dir,
@@ -140,9 +144,35 @@ def _row(report: ResourceReport) -> list[str | Text]:
     return [process.name, cpu, size(process.memory_bytes), str(process.threads), files, lag, workers]
 
 
-def standing(info: ConnectionInfo) -> tuple[bool, str]:
-    """What /readyz of this host's gateways says; that nobody can be asked where there are none."""
-    return readiness(info) if info.url else (True, "running; ask a gateway on another host how it is")
+def standing(info: ConnectionInfo, where: Folders) -> tuple[bool, str]:
+    """What /readyz of this host's gateways says; where there are none, which parts run. where: of that runtime."""
+    if info.url:
+        return readiness(info)
+    from rfm_runtime.app.daemon import parts_of
+
+    return without_gateway(_settings_of(where), parts_of(info.pid), troubles.read(where.troubles), time.time())
+
+
+def without_gateway(
+    found: Settings | None, running: Sequence[str], known: Sequence[troubles.Trouble], now_s: float
+) -> tuple[bool, str]:
+    """How a host is whose parts nobody can be asked about. found: its settings; running: names of its processes."""
+    if down := [trouble.said(int(now_s * 1000)) for trouble in known if trouble.down]:
+        return False, f"{NOT_READY}{'; '.join(down)}"
+    what = f"running: {', '.join(sorted(running))}" if running else "running"
+    broker = ""
+    if found is not None and found.broker_address:
+        whose = "their broker" if found.is_away_from_broker else "the broker, for other hosts,"
+        broker = f"; {whose} is at {found.broker_address}"
+    return True, f"{what}{broker}; no gateway is here: ask one on another host how it is"
+
+
+def _settings_of(where: Folders) -> Settings | None:
+    """Of the runtime that runs there; None if they cannot be read."""
+    try:
+        return msgspec.json.decode(where.settings.read_bytes(), type=Settings)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from msgspec.structs import replace
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, console, print_json, settings
 from rfm_runtime.client.connection_file import ConnectionInfo
-from rfm_runtime.config import Settings, folders
+from rfm_runtime.config import Settings, folders, is_loopback
 from rfm_runtime.core.counts import counted
-from rfm_runtime.errors import JournalError, NoRuntimeError
+from rfm_runtime.core.text import printable
+from rfm_runtime.errors import JournalError, NoRuntimeError, UsageError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 
 __all__ = ["stop"]
@@ -31,7 +34,7 @@ def stop(
     as_json: JsonOption = False,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
-    """Stop the runtime.
+    """Stop the runtime of this machine: never the one that RFM_URL names, which is stopped on its own host.
 
     Tiles in hand are finished first, and what is waited for is said. Unfinished renders are kept and go on at the next
     start.
@@ -40,6 +43,8 @@ def stop(
 
     resolved = settings(runtime_dir=runtime_dir)
     running = _running(resolved)
+    if runtime_dir is None:
+        _check_meant(os.environ.get("RFM_URL", ""), running)
     with _waiting() as tell:
         stopped = stop_runtime(resolved, timeout_s=timeout, now=now, on_wait=tell)
     if not stopped:
@@ -52,6 +57,23 @@ def stop(
         typer.echo(f"stopped; {counted(left, 'unfinished operation')} kept")
     else:
         typer.echo("stopped")
+
+
+def _check_meant(url: str, running: ConnectionInfo | None) -> None:
+    """Raise UsageError where RFM_URL names another runtime than this machine's: every other command asks that one."""
+    with suppress(ValueError):
+        named, local = urlsplit(url), urlsplit("" if running is None else running.url)
+        is_same = (named.hostname, named.port) == (local.hostname, local.port)
+        if (
+            not url
+            or is_same
+            or (local.port is not None and named.port == local.port and is_loopback(named.hostname or ""))
+        ):
+            return
+    raise UsageError(
+        f"stop is for the runtime of this machine, and RFM_URL names {printable(url.rpartition('@')[2])}",
+        hint="stop that one on its own host; this machine's: unset RFM_URL, or name its folder with --runtime-dir",
+    )
 
 
 def _running(resolved: Settings) -> ConnectionInfo | None:

@@ -45,6 +45,9 @@ LINK_LIMIT_S, SIGN_IN_LIMIT_S = 3600.0, 30 * 86_400.0
 
 TOKEN_LIMIT_S = 30 * 365 * 86_400.0
 
+CLOCKS_S = 30.0
+"""A server whose clock is behind takes a token so long after it has expired."""
+
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A file with the token; - for standard input.", show_default=True)
 ]
@@ -143,7 +146,8 @@ def revoke(
     if user is not None:
         before_ms = None if issued_before is None else moment(issued_before, time.time_ns() // 1_000_000)
         wanted |= {"user": user, "issued_before_ms": before_ms}
-        what = f"tokens of {user}"
+        moment_ms = time.time_ns() // 1_000_000 if before_ms is None else before_ms
+        what = f"tokens of {user} issued before {_clock(moment_ms)}"
     else:
         wanted |= {"token_id": token_id} if token_id is not None else _named(_read(file or "-"))
         what = f"token {wanted['token_id']}"
@@ -152,7 +156,8 @@ def revoke(
     if as_json:
         print_json({"version": version})
     else:
-        typer.echo(f"{printable(what)}: revoked")
+        # Whether there are such tokens only their issuer knows.
+        typer.echo(f"{printable(what)}: revoked, refused from now on")
         if user is not None:
             typer.echo("a client certificate goes on letting its user in: `rfm-runtime certs revoke` takes it back")
 
@@ -242,6 +247,12 @@ def rotate(
         typer.echo(f"{kept} has the one before, which is accepted until {until}")
 
 
+def _clock(at_ms: int) -> str:
+    """The time of today, or the day as well."""
+    when, today = datetime.fromtimestamp(at_ms / 1000).astimezone(), datetime.now().astimezone()
+    return f"{when:%H:%M:%S}" if when.date() == today.date() else f"{when:%Y-%m-%d %H:%M:%S}"
+
+
 def _within(option: str, text: str, most_s: float, limit: str) -> float:
     """Seconds of a duration above 0. limit: why it is not longer. Raises BadRequestError."""
     found_s = seconds_of(text)
@@ -294,6 +305,11 @@ def _named(token: str) -> dict[str, Any]:
     if not isinstance(token_id, str) or not token_id:
         raise BadRequestError("the token has no id (jti), so it cannot be revoked", hint="revoke its user's: --user")
     ends = isinstance(expires_s, int | float) and 0 <= expires_s < 1e12
+    if isinstance(expires_s, int | float) and 0 < expires_s < min(time.time() - CLOCKS_S, 1e12):
+        raise BadRequestError(
+            f"this token has expired: {_shown('exp', expires_s)}",
+            hint="there is nothing to revoke: it lets nobody in any more",
+        )
     return {"token_id": token_id, "expires_at_ms": int(expires_s) * 1000 if ends and expires_s else None}
 
 

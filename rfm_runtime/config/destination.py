@@ -32,9 +32,17 @@ class Trust:
     allow_insecure: bool | None = None
 
     def resolved(self, environ: Mapping[str, str] | None = None) -> Trust:
-        """With what RFM_CA_FILE, RFM_CLIENT_CERT (and RFM_CLIENT_KEY) and RFM_ALLOW_INSECURE say of the rest."""
+        """With what RFM_CA_FILE, RFM_CLIENT_CERT (and RFM_CLIENT_KEY) and RFM_ALLOW_INSECURE say of the rest.
+
+        Raises ConfigError for a key without its certificate.
+        """
         environ = os.environ if environ is None else environ
         client_cert, allow = self.client_cert, self.allow_insecure
+        if client_cert is None and environ.get("RFM_CLIENT_KEY") and not environ.get("RFM_CLIENT_CERT"):
+            raise ConfigError(
+                "a client's key is named (--client-key, RFM_CLIENT_KEY), and no certificate that it is of",
+                hint="name that with --client-cert or RFM_CLIENT_CERT, or leave the key out",
+            )
         if client_cert is None and (certificate := environ.get("RFM_CLIENT_CERT")):
             client_cert = (certificate, environ.get("RFM_CLIENT_KEY") or certificate)
         if allow is None:

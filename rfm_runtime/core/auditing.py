@@ -93,7 +93,8 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line. at_ms: ms since 1970, of the first that it counts. count: how many it stands for, since `at_ms`.
 
     owner: of the operation, or whose tokens were revoked, or for whom a sign-in link is; token_id: of the one that was
-    revoked, which is no secret; granted: the roles that a link gives. reason: its class; of a revocation, what whoever
+    revoked, which is no secret; issued_before_ms: until when a user's revoked tokens were issued, ms since 1970, None:
+    until they were revoked; granted: the roles that a link gives. reason: its class; of a revocation, what whoever
     revoked has given.
     """
 
@@ -109,6 +110,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation_id: str = ""
     owner: str = ""
     token_id: str = ""
+    issued_before_ms: int | None = None
     granted: tuple[str, ...] = ()
     reason: str = ""
     weakened: tuple[str, ...] = ()

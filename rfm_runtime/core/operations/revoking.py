@@ -118,7 +118,7 @@ def on_revoke(hub: Hub, asked: Asked, message: DoRevoke, now: Now) -> list[Comma
     if wanted.token_id and wanted.expires_at is not None and wanted.expires_at + CLOCKS_MS < now.wall_ms:
         raise BadRequestError(
             "this token has expired, so there is nothing to revoke",
-            hint="expires_at is in milliseconds since 1970; leave it out if it is not known",
+            hint="nobody takes it any more; if that is not so: expires_at is in milliseconds since 1970",
         )
     hub.writable(outcome=True)
     known = hub.revocations

@@ -149,6 +149,7 @@ class Notes:
                 request=request,
                 owner=asked.request.user if isinstance(asked, internal.DoRevoke | internal.DoSignInLink) else "",
                 token_id=asked.request.token_id if isinstance(asked, internal.DoRevoke) else "",
+                issued_before_ms=asked.request.issued_before if isinstance(asked, internal.DoRevoke) else None,
                 reason=asked.request.reason if isinstance(asked, internal.DoRevoke) else "",
                 granted=tuple(asked.request.roles) if isinstance(asked, internal.DoSignInLink) else (),
             )
@@ -200,6 +201,7 @@ class Notes:
         owner: str = "",
         reason: str = "",
         token_id: str = "",
+        issued_before_ms: int | None = None,
         granted: tuple[str, ...] = (),
     ) -> None:
         principal = session.principal
@@ -217,6 +219,7 @@ class Notes:
             owner=owner,
             reason=reason,
             token_id=token_id,
+            issued_before_ms=issued_before_ms,
             granted=granted,
         )
         self._auditor.note(entry, self._now_s)

@@ -1,0 +1,102 @@
+"""What commands say to whoever looks after a runtime: of hosts without a gateway, other servers, half an option."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rfm_runtime import JWTAuthenticator, ProgressReportingServer
+from rfm_runtime.testing.hosts import free_ports
+from tests.commands import cli, document, environment, output, two_lines
+from tests.tokens import SECRET, signed
+
+pytestmark = [pytest.mark.integration, pytest.mark.scenario("J84")]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("words") / "state"
+
+
+@pytest.fixture(scope="module")
+def server(state: Path) -> Iterator[ProgressReportingServer]:
+    with ProgressReportingServer(port=0, state_dir=state, authenticator=JWTAuthenticator(SECRET)) as started:
+        yield started
+
+
+@pytest.fixture
+def admin(server: ProgressReportingServer, tmp_path: Path) -> dict[str, str]:
+    """Of whoever looks after it."""
+    token = tmp_path / "own.token"
+    token.write_text(server.token)
+    return environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token))
+
+
+@pytest.mark.scenario("J66")
+def test_a_host_without_a_gateway_says_what_runs_there_and_where(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    output("keys", "init", env=env)
+    address = f"127.0.0.1:{free_ports(4)}"
+    output("broker", "--address", address, "--daemon", env=env)
+    try:
+        said = document("status", env=env)
+        assert (said["ready"], said["url"], said["parts"], said["broker_address"]) == (True, "", "broker", address)
+        assert said["detail"].startswith("running: broker;")
+        assert address in said["detail"]
+        what, _ = two_lines(cli("broker", "--address", address, "--daemon", env=env), 3)
+        assert what == f"a runtime is already running in {env['RFM_RUNTIME_DIR']} (pid {said['pid']}, no gateway)"
+    finally:
+        assert cli("stop", "--now", env=env).returncode == 0
+
+
+def test_stop_never_stops_another_runtime_than_the_one_that_is_named(admin: dict[str, str]) -> None:
+    what, hint = two_lines(cli("stop", env={**admin, "RFM_URL": "wss://ann:secret@lab.example:8765"}), 2)
+    assert "RFM_URL names lab.example:8765" in what
+    assert "unset RFM_URL" in hint
+    # Who names the folder means this machine.
+    two_lines(cli("stop", "--runtime-dir", admin["RFM_RUNTIME_DIR"], env=admin), 3)
+
+
+def test_stop_goes_on_where_both_are_the_same(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    started = document("start", "--workers", "1", "--daemon", env=env)
+    try:
+        assert output("stop", env={**env, "RFM_URL": started["url"]}).startswith("stopped")
+    finally:
+        cli("stop", "--now", env=env)
+
+
+@pytest.mark.parametrize("by_option", [False, True])
+def test_a_clients_key_without_its_certificate_is_refused(admin: dict[str, str], by_option: bool) -> None:
+    arguments = ("--client-key", "ann.key") if by_option else ()
+    env = admin if by_option else {**admin, "RFM_CLIENT_KEY": "ann.key"}
+    what, hint = two_lines(cli("ps", *arguments, env=env), 2)
+    assert "no certificate that it is of" in what
+    assert "--client-cert" in hint
+
+
+def test_until_when_a_users_tokens_are_revoked_is_said_and_written_down(admin: dict[str, str], state: Path) -> None:
+    before_ms = int((time.time() - 3600) * 1000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(before_ms / 1000))
+    said = output("token", "revoke", "--user", "vera", "--issued-before", text, env=admin)
+    assert f"tokens of vera issued before {text[-8:]}" in said.replace(f"{text[:10]} ", "")
+    output("token", "revoke", "--user", "vera", env=admin)
+    lines = output("audit", "--json", "--event", "administered", "--state-dir", str(state), env=admin)
+    first, second = [one for one in map(json.loads, lines.splitlines()) if one.get("owner") == "vera"]
+    assert first["issued_before_ms"] == before_ms // 1000 * 1000
+    assert "issued_before_ms" not in second
+    shown = output("audit", "--event", "administered", "--state-dir", str(state), env=admin)
+    assert f"issued_before={text}" in shown
+
+
+def test_a_token_that_has_expired_need_not_be_revoked(admin: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "old.token"
+    file.write_text(signed(exp=int(time.time()) - 3600))
+    what, hint = two_lines(cli("token", "revoke", str(file), env=admin), 2)
+    assert "has expired" in what
+    assert "lets nobody in any more" in hint
+    assert "milliseconds" not in hint
