@@ -173,7 +173,12 @@ def link(
         list[str] | None, typer.Option(metavar="KIND", help="Only for operations of this kind; repeatable.")
     ] = None,
     valid: Annotated[str, typer.Option(metavar="DURATION", help="How long the link can be used, once.")] = "10min",
-    lifetime: Annotated[str, typer.Option(metavar="DURATION", help="How long who used it stays signed in.")] = "8h",
+    lifetime: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="How long who used it stays signed in; not longer than your own token lasts."
+        ),
+    ] = "8h",
     url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where others reach the gateways: https://HOST:8765.")
     ] = None,

@@ -9,6 +9,7 @@ An operation that somebody may not see does not exist for him: he is answered as
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -30,6 +31,7 @@ __all__ = [
     "narrowed",
     "reach",
     "require",
+    "require_granted",
     "require_kind",
     "require_parent",
     "sees",
@@ -70,10 +72,12 @@ class Need(Struct, frozen=True):
     of `change`.
     list: the answer, or what is published, has nothing that may not be seen.
     program: it has to be in the hands of the program that speaks.
+    everything: it cannot be said of some kinds, so that whoever is narrowed to some may not.
+    grant: what is given to somebody lies within what the giver has.
     """
 
     right: Right | None
-    about: Literal["nothing", "operation", "seen", "kind", "list", "program"] = "nothing"
+    about: Literal["nothing", "operation", "seen", "kind", "list", "program", "everything", "grant"] = "nothing"
 
 
 NEEDS: dict[str, Need] = {
@@ -98,8 +102,8 @@ NEEDS: dict[str, Need] = {
     "history": Need("see", "list"),
     "performance": Need("see", "operation"),
     "auth_refresh": Need(None),
-    "revoke": Need("administer"),
-    "sign_in_link": Need("administer"),
+    "revoke": Need("administer", "everything"),
+    "sign_in_link": Need("administer", "grant"),
     "ping": Need(None),
     "heartbeat": Need(None),
     "report": Need("report", "program"),
@@ -190,6 +194,11 @@ def require(who: Principal, request: str, operation_id: str | None = None, opera
     far = None if need.right is None else reach(who, need.right)
     if need.right is not None and far is None:
         raise _forbidden(who, request)
+    if need.about == "everything" and who.kinds is not None:
+        raise ForbiddenError(
+            f"{who.user} may not {need.right} with a token for some kinds of operations alone ({request})",
+            hint="ask for one without `kinds`; `rfm-runtime permissions` says who may do what",
+        )
     if operation_id is None or need.about not in ("operation", "seen"):
         return
     if operation is None or not sees(who, operation):
@@ -205,6 +214,21 @@ def require_kind(who: Principal, request: str, kind: str) -> None:
         raise ForbiddenError(
             f"{who.user} may not {request} operations of kind {kind[:64]}",
             hint=f"ask for a token that grants the kind; this one grants {', '.join(who.kinds) or 'none'}",
+        )
+
+
+def require_granted(who: Principal, request: str, kinds: Collection[str] | None) -> None:
+    """Raise ForbiddenError unless somebody may give away what is about these kinds; None: all of them.
+
+    Of roles nothing is asked: who may give some away has all of them.
+    """
+    require(who, request)
+    if who.kinds is None:
+        return
+    if kinds is None or not set(kinds) <= set(who.kinds):
+        raise ForbiddenError(
+            f"{who.user} may not give away more kinds of operations than the token has ({request})",
+            hint=f"name some of them: {', '.join(who.kinds) or 'it has none'}",
         )
 
 

@@ -255,12 +255,16 @@ class DoRevoke(Struct, frozen=True):
 
 
 class DoSignInLink(Struct, frozen=True):
-    """token_id, issued_at_ms: of the token with which it is asked for; "" and 0 if it has no id. → `Ack`"""
+    """token_id, issued_at_ms, expires_at_ms: of the token with which it is asked for; "", 0 and None if it has none.
+
+    → `Ack`
+    """
 
     principal: Principal
     request: SignInLink
     token_id: str = ""
     issued_at_ms: int = 0
+    expires_at_ms: int | None = None
 
 
 class DoExchange(Struct, frozen=True):

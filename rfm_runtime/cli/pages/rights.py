@@ -29,6 +29,9 @@ its user, `local`, with the role admin.
   be seen and not be changed is answered with `forbidden`.
 - A kind that is not granted is neither submitted nor reported anew. What a program has begun to report it reports to
   its end.
+- An administrator whose token is of some kinds alone gives no more away: a sign-in link of his is of some of these,
+  and he revokes nobody, since a token is revoked for all kinds. What a link gives ends no later than the token with
+  which it was asked for.
 - Rights are looked at with every request, and again by the broker that carries it out; with every event and every
   list that is sent; when somebody resumes, with whatever position; and for HTTP, whose answers are those of
   `list_operations`, `get_operation` and `fetch_artifact`. A token that is shown on the way (`auth_refresh`) applies
@@ -46,6 +49,8 @@ ABOUT = {
     "kind": "the kind; a parent has to be his own, or one that he may cancel",
     "list": "is of what he may see alone",
     "program": "operations of the program that speaks",
+    "everything": "the token is of all kinds",
+    "grant": "its kinds are some of the token's, and it ends no later",
 }
 
 

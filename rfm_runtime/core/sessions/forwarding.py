@@ -54,7 +54,7 @@ def forwarded(grant: Grant, request: Struct) -> Struct:
     """The broker's message for a request. Raises BadRequestError for what is none."""
     who = grant.principal
     if isinstance(request, SignInLink):
-        return internal.DoSignInLink(who, request, grant.token_id, grant.issued_at_ms)
+        return internal.DoSignInLink(who, request, grant.token_id, grant.issued_at_ms, grant.expires_at_ms)
     make = _MESSAGES.get(type(request))
     if make is None:
         raise BadRequestError(f"{type(request).__name__} is no request")
