@@ -17,6 +17,7 @@ from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.permissions import require, unknown
 from rfm_runtime.core.sessions.access import OWN_USER, Authenticate, Grant, Keys
 from rfm_runtime.core.sessions.askers import Askers
+from rfm_runtime.core.sessions.broker_clock import AGREE_MS, BrokerClock
 from rfm_runtime.core.sessions.costs import cost_of, snapshot_cost
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.doorstep import Doorstep
@@ -26,7 +27,7 @@ from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.notes import Notes, named
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
-from rfm_runtime.core.sessions.revoked import Revoked
+from rfm_runtime.core.sessions.revoked import ById, Revoked
 from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.core.sessions.shares import user_commands_per_s, user_crowd
 from rfm_runtime.errors import (
@@ -75,7 +76,7 @@ from rfm_runtime.protocol.reports import (
     ReportStarted,
 )
 from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceReport, Resources, Usage
-from rfm_runtime.protocol.revocation import Revocations, Revoke
+from rfm_runtime.protocol.revocation import Revocations
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
 __all__ = [
@@ -250,6 +251,8 @@ class GatewayCore:
         self.revoked = Revoked()
         self._recheck = False
         self._revocations_asked_s = now_s - REVOCATIONS_AGAIN_S
+        self._broker_clock = BrokerClock()
+        self._by_id = ById(REVOCATIONS_AGAIN_S)
         self._expiries = Expiries()
         self._authenticate = authenticate
         self.notes = Notes(now_s)
@@ -268,6 +271,8 @@ class GatewayCore:
     def feed(self, frame: FeedFrame, now_s: float) -> list[Ask]:
         """A frame of the feed; afterwards `pending` says whom to flush."""
         self.last_frame_s = now_s
+        if frame.ts_ms:
+            self._broker_clock.heard(frame.ts_ms, now_s)
         self.journal = frame.journal
         asks = self.replica.frame(frame)
         if frame.revocations is not None:
@@ -286,6 +291,7 @@ class GatewayCore:
         found = Revoked(revocations, epoch)
         if not found.follows(self.revoked):
             return
+        found.ahead_ms = self.revoked.ahead_ms
         self.revoked = found
         self.informed = True
         self._recheck = True
@@ -309,9 +315,15 @@ class GatewayCore:
             commands.append(self._close(session, CloseCode.REVOKED, now_ms))
             if self.revoked.only_by_user(grant):
                 # Shown again, or elsewhere, it would seem to be issued later: it is revoked by its id as well.
-                revoke = Revoke(token_id=grant.token_id, expires_at=grant.expires_at_ms, reason="with its user's")
-                commands.append(Ask(internal.DoRevoke(OWN, revoke), self.replica.attempt))
+                commands.append(Ask(internal.DoRevoke(OWN, self._by_id.put(grant)), self.replica.attempt))
         return commands
+
+    def _compare_clocks(self, now_s: float, now_ms: int) -> None:
+        """A token of an issuer whose clock is ahead, like this host's, seems to be issued after it was revoked."""
+        ahead_ms = self._broker_clock.ahead_ms(now_s, now_ms)
+        if abs(ahead_ms - self.revoked.ahead_ms) > AGREE_MS:
+            self.revoked.ahead_ms = ahead_ms
+            self._recheck = True
 
     def keys_changed(self, keys: Keys, now_ms: int) -> list[Command]:
         """Tokens are checked with other keys from now on: whoever's key is gone is closed, or ends with it."""
@@ -1022,7 +1034,10 @@ class GatewayCore:
     def tick(self, now_s: float, now_ms: int) -> list[Command]:
         """Deadlines of sessions: hello, waiting places, stalled writes, heartbeats."""
         self.notes.clock(now_s, now_ms)
+        self._compare_clocks(now_s, now_ms)
         commands = self._close_revoked(now_ms)
+        for revoke in self._by_id.again(self.revoked, now_s, now_ms):
+            commands.append(Ask(internal.DoRevoke(OWN, revoke), self.replica.attempt))
         self.replica.forget(self.settings.finished_keep)
         expiring, expired = self._expiries.due(self.sessions, now_ms)
         for session in expiring:
