@@ -73,6 +73,11 @@ class Certificates:
         """What its certificate alone grants."""
         return None if self._tls is None else self._tls.grant(self._peer(connection))
 
+    def ends_ms(self, connection: ServerConnection) -> int | None:
+        """When the certificate that a connection has shown ends, ms since 1970; None: it has shown none."""
+        peer = self._peer(connection)
+        return None if peer is None else peer.expires_at_ms
+
     def _peer(self, connection: ServerConnection) -> Peer | None:
         if self._tls is None:
             return None

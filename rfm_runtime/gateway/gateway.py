@@ -554,7 +554,8 @@ class Gateway:
         if offered is not None and grant is None:
             await self._refuse(connection, encoding, self.core.wrong_token(address, now_s))
             return
-        session = self.core.connected(address, encoding, grant, now_s)
+        ends_ms = self.certificates.ends_ms(connection)
+        session = self.core.connected(address, encoding, grant, now_s, certificate_ends_ms=ends_ms)
         if isinstance(session, Refused):
             await self._refuse(connection, encoding, session)
             return

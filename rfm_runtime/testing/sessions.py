@@ -368,10 +368,11 @@ class Gate:
         address: str = "a",
         principal: Principal | None = None,
         grant: Grant | None = None,
+        certificate_ends_ms: int | None = None,
     ) -> Watcher | Refused:
         """A WebSocket handshake. principal, grant: of a token in its header, or of a certificate."""
         granted = grant if grant is not None or principal is None else Grant(principal)
-        session = self.core.connected(address, encoding, granted, self.now_s)
+        session = self.core.connected(address, encoding, granted, self.now_s, certificate_ends_ms=certificate_ends_ms)
         if isinstance(session, Refused):
             return session
         watcher = self.watchers[session.number] = Watcher(self, session.number, encoding)
@@ -384,9 +385,12 @@ class Gate:
         address: str = "a",
         principal: Principal | None = None,
         grant: Grant | None = None,
+        certificate_ends_ms: int | None = None,
     ) -> Watcher:
         """A WebSocket handshake that must not be refused."""
-        watcher = self.try_connect(encoding, address=address, principal=principal, grant=grant)
+        watcher = self.try_connect(
+            encoding, address=address, principal=principal, grant=grant, certificate_ends_ms=certificate_ends_ms
+        )
         if isinstance(watcher, Refused):
             raise AssertionError(f"refused: {watcher}")
         return watcher

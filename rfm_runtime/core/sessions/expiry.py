@@ -1,4 +1,4 @@
-"""When sessions end with their tokens: one heap of moments, looked at by each tick as far as it is due. Pure."""
+"""When sessions end with their tokens and certificates: a heap of moments, of which a tick looks at those due. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Expiries:
 
     def put(self, session: Session) -> None:
         """It has another grant. Where it will be looked at in time anyway, nothing is added."""
-        expires_at_ms = None if session.grant is None else session.grant.expires_at_ms
-        if expires_at_ms is not None:
-            self._at(session, expires_at_ms - EXPIRING_MS)
+        ends_ms = session.ends_ms
+        if ends_ms is not None:
+            self._at(session, ends_ms - EXPIRING_MS)
 
     def _at(self, session: Session, due_ms: int) -> None:
         if session.expiry_due_ms is None or due_ms < session.expiry_due_ms:
@@ -34,7 +34,7 @@ class Expiries:
             heapq.heappush(self._due, (due_ms, session.number))
 
     def due(self, sessions: dict[int, Session], now_ms: int) -> tuple[list[Session], list[Session]]:
-        """(those to be told that their token expires, those to be closed since it has)."""
+        """(those to be told that their token or certificate expires, those to be closed since it has)."""
         told, closed = [], []
         while self._due and self._due[0][0] < now_ms:
             due_ms, number = heapq.heappop(self._due)
@@ -42,17 +42,17 @@ class Expiries:
             if session is None or session.closing is not None or session.expiry_due_ms != due_ms:
                 continue
             session.expiry_due_ms = None
-            expires_at_ms = None if session.grant is None else session.grant.expires_at_ms
-            if expires_at_ms is None:
+            ends_ms = session.ends_ms
+            if ends_ms is None:
                 continue
-            if now_ms > expires_at_ms + GRACE_MS:
+            if now_ms > ends_ms + GRACE_MS:
                 closed.append(session)
-            elif now_ms <= expires_at_ms - EXPIRING_MS:
+            elif now_ms <= ends_ms - EXPIRING_MS:
                 self.put(session)
             elif not session.warned and session.max_hz:
                 told.append(session)
-                self._at(session, expires_at_ms + GRACE_MS)
+                self._at(session, ends_ms + GRACE_MS)
             else:
-                end_ms = expires_at_ms + GRACE_MS
-                self._at(session, end_ms if session.warned else min(end_ms, now_ms + UNGREETED_MS))
+                close_ms = ends_ms + GRACE_MS
+                self._at(session, close_ms if session.warned else min(close_ms, now_ms + UNGREETED_MS))
         return told, closed

@@ -429,8 +429,19 @@ class GatewayCore:
             self.notes.refused("", CloseCode.RATE_LIMITED, user=grant.principal.user)
         return wait_s
 
-    def connected(self, address: str, encoding: Encoding, grant: Grant | None, now_s: float) -> Session | Refused:
-        """A WebSocket handshake was made; `grant` if it carried a valid token already."""
+    def connected(
+        self,
+        address: str,
+        encoding: Encoding,
+        grant: Grant | None,
+        now_s: float,
+        *,
+        certificate_ends_ms: int | None = None,
+    ) -> Session | Refused:
+        """A WebSocket handshake was made; `grant` if it carried a valid token already.
+
+        certificate_ends_ms: of a client certificate that was shown, ms since 1970: whoever it is, stays no longer.
+        """
         if self.draining:
             return Refused(CloseCode.DRAINING, round(DRAINING_S * 1000))
         if self._is_cut_off(now_s):
@@ -442,6 +453,7 @@ class GatewayCore:
         session = self._door.enter(address, encoding, grant, now_s)
         if isinstance(session, Session):
             self.sessions[session.number] = session
+            session.certificate_ends_ms = certificate_ends_ms
             self._expiries.put(session)
         else:
             self.notes.refused(address, session.code, user="" if grant is None else grant.principal.user)
@@ -721,7 +733,7 @@ class GatewayCore:
             roles=list(principal.roles),
             user=principal.user,
             server=ServerInfo(self.identity.version, self.identity.started_at_ms),
-            token_expires_at=None if session.grant is None else session.grant.expires_at_ms,
+            token_expires_at=session.ends_ms,
             token=session.issued,
         )
 
@@ -799,9 +811,9 @@ class GatewayCore:
 
     def _renew(self, session: Session, grant: Grant, now_ms: int) -> None:
         """Another token of the same user: what it allows no more ends at once."""
-        before, session.grant = session.grant, grant
+        before_ms, session.grant = session.ends_ms, grant
         # One that lasts no longer is no reason to say so again.
-        session.warned = session.warned and before is not None and not _lasts_longer(grant, before)
+        session.warned = session.warned and not _is_later(session.ends_ms, before_ms)
         self._expiries.put(session)
         self.notes.renewed(session)
         if session.reporting is not None:
@@ -1042,8 +1054,8 @@ class GatewayCore:
         expiring, expired = self._expiries.due(self.sessions, now_ms)
         for session in expiring:
             session.warned = True
-            if session.grant is not None and session.grant.expires_at_ms is not None:
-                self._reply(session, TokenExpiring(session.grant.expires_at_ms), None, now_ms)
+            if session.ends_ms is not None:
+                self._reply(session, TokenExpiring(session.ends_ms), None, now_ms)
         commands += [self._close(session, CloseCode.TOKEN_EXPIRED, now_ms) for session in expired]
         for session in list(self.sessions.values()):
             if session.closing is not None:
@@ -1136,10 +1148,10 @@ class GatewayCore:
                 raise AssertionError(f"s{session.number} is ahead of the replica")
 
 
-def _lasts_longer(grant: Grant, than: Grant) -> bool:
-    if than.expires_at_ms is None or grant.expires_at_ms is None:
-        return grant.expires_at_ms is None
-    return grant.expires_at_ms > than.expires_at_ms
+def _is_later(ends_ms: int | None, than_ms: int | None) -> bool:
+    if ends_ms is None or than_ms is None:
+        return ends_ms is None
+    return ends_ms > than_ms
 
 
 def _retry_after_ms(error: RfmError) -> int:

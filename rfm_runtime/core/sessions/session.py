@@ -75,6 +75,8 @@ class Session:
         self.connected_s = now_s
         self._grant: Grant | None = None
         self.sight: Sight | None = None
+        # Of its connection's client certificate, whether that or a token says who it is; ms since 1970.
+        self.certificate_ends_ms: int | None = None
         # Told that its token expires.
         self.warned = False
         # When it is looked whether it has to be, in ms since 1970.
@@ -147,6 +149,12 @@ class Session:
     def principal(self) -> Principal | None:
         """Who it is; None before it has shown a token."""
         return None if self._grant is None else self._grant.principal
+
+    @property
+    def ends_ms(self) -> int | None:
+        """When its token or its client certificate ends, whichever is first, in ms since 1970; None: neither does."""
+        token_ends_ms = None if self._grant is None else self._grant.expires_at_ms
+        return min((end for end in (token_ends_ms, self.certificate_ends_ms) if end is not None), default=None)
 
     @property
     def is_certified(self) -> bool:
