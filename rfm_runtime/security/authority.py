@@ -251,7 +251,11 @@ def _read_public(path: Path, algorithms: Sequence[str] | None) -> tuple[Key, ...
     from rfm_runtime.security import keys
 
     with _named(str(path)):
-        return keys.public_keys(_content(path), algorithms)
+        found = keys.public_keys(_content(path), algorithms)
+    if not found:
+        # No reason not to start: a gateway that begins anew must not be away because keys were taken back.
+        log.warning("%s has no key: no token of its issuer is taken", path)
+    return found
 
 
 def _private(path: Path) -> bytes:

@@ -84,9 +84,14 @@ class Jwks:
             news = old or (kid is not None and all(key.kid != kid for key in self._found))
             rested = self._tried_s is None or now_s - self._tried_s >= AGAIN_S
             if news and rested and not self._fetching:
-                self._fetching = True
                 self._tried_s = now_s
-                threading.Thread(target=self._fetch, name="jwks", daemon=True).start()
+                try:
+                    threading.Thread(target=self._fetch, name="jwks", daemon=True).start()
+                except RuntimeError as error:
+                    # No more threads, or no memory for one: as an issuer that is away, it is tried again later.
+                    log.warning("the keys of %s could not be fetched: %s", self._url, error)
+                else:
+                    self._fetching = True
             return self._fetching
 
     def _fetch(self) -> None:

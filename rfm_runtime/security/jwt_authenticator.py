@@ -96,7 +96,10 @@ class JWTAuthenticator:
         if previous_secret is not None:
             found.append(keys.secret(_bytes(previous_secret), algorithms, until_s=previous_until_s))
         if public_keys is not None:
-            found += keys.public_keys(public_keys, algorithms)
+            given = keys.public_keys(public_keys, algorithms)
+            if not given:
+                raise keys.no_key()
+            found += given
         sources: list[KeySource] = [keys.FixedKeys(*found)]
         if jwks_url is not None:
             from rfm_runtime.security.jwks import Jwks

@@ -23,7 +23,17 @@ from jwt.exceptions import PyJWTError
 
 from rfm_runtime.errors import BadRequestError
 
-__all__ = ["ALGORITHMS", "HASH_BYTES", "SECRET_ALGORITHMS", "FixedKeys", "Key", "KeySource", "public_keys", "secret"]
+__all__ = [
+    "ALGORITHMS",
+    "HASH_BYTES",
+    "SECRET_ALGORITHMS",
+    "FixedKeys",
+    "Key",
+    "KeySource",
+    "no_key",
+    "public_keys",
+    "secret",
+]
 
 HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 SECRET_ALGORITHMS = tuple(HASH_BYTES)
@@ -126,17 +136,23 @@ def secret(value: bytes, algorithms: Collection[str] | None, *, until_s: float |
 
 
 def public_keys(text: str | bytes, algorithms: Collection[str] | None) -> tuple[Key, ...]:
-    """Those of a PEM text (one or more), or of a JSON Web Key (Set). Raises BadRequestError."""
+    """Those of a PEM text (one or more), or of a JSON Web Key (Set). Raises BadRequestError.
+
+    None of a set that has none: whoever publishes it has taken all of them back.
+    """
     try:
         text = text.decode() if isinstance(text, bytes) else text
     except UnicodeDecodeError:
         raise BadRequestError("public keys are text: PEM, or JSON Web Keys", hint="convert them first") from None
     found = _jwks(text, algorithms) if text.lstrip().startswith("{") else _pem(text, algorithms)
-    if not found:
-        raise BadRequestError("there is no public key in it that can be used", hint="give PEM, or a JSON Web Key Set")
     if len(found) > KEYS_LIMIT:
         raise BadRequestError(f"there are {len(found)} keys in it, {KEYS_LIMIT} are the limit", hint="leave some out")
     return found
+
+
+def no_key() -> BadRequestError:
+    """What is said of keys that are none."""
+    return BadRequestError("there is no public key in it that can be used", hint="give PEM, or a JSON Web Key Set")
 
 
 def _pem(text: str, algorithms: Collection[str] | None) -> tuple[Key, ...]:
@@ -155,6 +171,8 @@ def _pem(text: str, algorithms: Collection[str] | None) -> tuple[Key, ...]:
                 hint="give the key alone: openssl x509 -in CERTIFICATE.pem -noout -pubkey",
             ) from None
         found.append(_key(material, algorithms))
+    if not found:
+        raise no_key()
     return tuple(found)
 
 
@@ -168,9 +186,11 @@ def _jwks(text: str, algorithms: Collection[str] | None) -> tuple[Key, ...]:
         raise BadRequestError(
             "this is no JSON Web Key Set", hint=f'it is {{"keys": […]}}, at most {KEYS_LIMIT} of them'
         )
-    found = (_jwk(one, algorithms) for one in listed)
     # What it has for other purposes, or of kinds that come later, is left alone (RFC 7517, 5).
-    return tuple(key for key in found if key is not None)
+    found = tuple(key for one in listed if (key := _jwk(one, algorithms)) is not None)
+    if listed and not found:
+        raise no_key()
+    return found
 
 
 def _jwk(data: Any, algorithms: Collection[str] | None) -> Key | None:

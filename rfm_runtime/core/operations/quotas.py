@@ -74,7 +74,8 @@ class Quotas:
     def _count(self, row: StoredOperation, sign: int) -> None:
         if not self._is_active:
             return
-        owner, takes = row.operation.owner, charge(row.operation.kind, row.params)
+        # What a program reports takes nothing of an engine, whatever it calls its kind.
+        owner, takes = row.operation.owner, Charge() if row.reported else charge(row.operation.kind, row.params)
         for name, amount in (("running", 1), ("pixels", takes.pixels), ("iterations", takes.iterations)):
             self._add(name, owner, sign * amount)
 

@@ -73,6 +73,38 @@ def test_a_grant_goes_with_its_key_and_no_other(settings: Settings):
 
 
 @pytest.mark.scenario("G2", "J74")
+def test_an_empty_set_takes_all_of_its_keys_back(settings: Settings):
+    gate = gate_of(settings)
+    tokens = (signed(), signed(RSA, "RS256"), signed(EDWARDS, "EdDSA"), "own")
+    grants = [gate.authenticate(token) for token in tokens]
+    written(Path(settings.token_public_keys), '{"keys": []}')
+    assert (gate.look(), gate.look()) == (True, False)
+    assert [gate.vouched(grant) is not None for grant in grants] == [True, False, False, True]
+    assert [gate.authenticate(token) is not None for token in tokens] == [True, False, False, True]
+    # So does a gateway that begins now.
+    again = gate_of(settings)
+    assert [again.authenticate(token) is not None for token in tokens] == [True, False, False, True]
+    published(Path(settings.token_public_keys), edwards=EDWARDS)
+    for one in (gate, again):
+        assert one.look()
+        assert [one.authenticate(token) is not None for token in tokens] == [True, False, True, True]
+
+
+@pytest.mark.scenario("G2", "J74")
+@pytest.mark.parametrize("text", [None, "", "{}", '{"keys": null}', '{"keys": {}}', '{"keys": [{"kty": "oct"}]}'])
+def test_what_says_nothing_of_keys_takes_none_back(settings: Settings, text: str | None):
+    gate = gate_of(settings)
+    grant = gate.authenticate(signed(RSA, "RS256"))
+    path = Path(settings.token_public_keys)
+    path.unlink()
+    if text is not None:
+        written(path, text)
+    assert not gate.look()
+    assert gate.vouched(grant) == grant
+    assert gate.authenticate(signed(RSA, "RS256")) is not None
+
+
+@pytest.mark.scenario("G2", "J74")
 def test_that_others_were_read_when_a_token_was_shown_is_not_missed(settings: Settings):
     gate = gate_of(settings)
     rotate(settings, None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rfm_runtime import JWTAuthenticator
+from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import BadRequestError, UnavailableError
 from rfm_runtime.security import jwks as module
 from rfm_runtime.testing.runtime import eventually
@@ -187,6 +188,37 @@ def test_what_is_no_key_set_lets_nobody_in(
     authenticator = JWTAuthenticator(jwks_url=issuer.url)
     assert settled(authenticator, first()) is None
     assert issuer.asked == 1
+
+
+@pytest.mark.scenario("G2", "J74")
+def test_an_empty_set_takes_all_keys_back(issuer: Issuer, clock: list[float]) -> None:
+    authenticator = JWTAuthenticator(jwks_url=issuer.url)
+    grant = settled(authenticator, first())
+    assert isinstance(grant, Grant)
+    assert authenticator.look()
+    issuer.keys = '{"keys": []}'
+    clock[0] += module.CACHED_S
+    eventually(authenticator.look, what="other keys")
+    assert authenticator.vouched(grant) is None
+    assert settled(authenticator, first()) is None
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    issuer: Issuer, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    authenticator = JWTAuthenticator(jwks_url=issuer.url)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        # Nobody is told to come again for what does not come.
+        assert authenticator.authenticate(first()) is None
+        assert authenticator.authenticate(first()) is None
+    assert authenticator.authenticate(first()) is None
+    assert issuer.asked == 0
+    clock[0] += module.AGAIN_S
+    assert isinstance(settled(authenticator, first()), Grant)
 
 
 def test_who_sends_it_byte_by_byte_is_not_waited_for(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

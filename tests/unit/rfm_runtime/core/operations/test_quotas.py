@@ -240,3 +240,20 @@ def test_whoever_looks_at_forgotten_operations_takes_no_room_from_their_owner() 
     assert submit(world, "new") == "ok"
     world.tick(6.0)
     world.hub.sanity_check()
+
+
+def test_a_program_that_calls_its_kind_a_render_has_no_pixels() -> None:
+    world = world_with(quota_running=3, quota_pixels=1_000, quota_iterations=50_000)
+    world.call(b"r", owner_hello("program", role="reporter", pid=5), OwnerWelcome)
+    measure = OperationMeasure(generation=1, counter=1, measured_at_ms=0, done=0.0)
+    for name in ("one", "two"):
+        announce = Announce(principal=ANN, operation_id=name, kind="render.mine", name="n", measure=measure)
+        world.call(b"r", announce, Assign)
+    assert dict(world.hub.quotas.used["running"]) == {"ann": 2}
+    assert not world.hub.quotas.used["pixels"]
+    assert not world.hub.quotas.used["iterations"]
+    assert submit(world, "op") == "ok"
+    final = OperationMeasure(generation=1, counter=9, measured_at_ms=0, done=1.0)
+    world.call(b"r", Outcome(operation_id="one", generation=1, state="completed", final=final), Ack)
+    world.hub.sanity_check()
+    assert world.hub.quotas.used["pixels"] == {"ann": 1_000}
