@@ -47,6 +47,7 @@ from rfm_runtime.protocol.values import Params
 
 __all__ = [
     "NOTICES",
+    "NOT_COMPUTED_RGB",
     "REPLIES",
     "REQUESTS",
     "ArtifactChunk",
@@ -366,10 +367,15 @@ class FetchTiles(Struct, frozen=True, kw_only=True):
     step: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
+NOT_COMPUTED_RGB = (38, 38, 38)
+"""Colour of pixels that are not there yet: in none of the palettes."""
+
+
 class TilePixels(Struct, frozen=True, kw_only=True):
     """Rows from the top, 3 bytes a pixel (sRGB); sent as a binary (MessagePack) message whatever the encoding.
 
-    x, y: of the first pixel. width, height: of what is here, after `step`. What is not computed yet is dark grey.
+    x, y: of the first pixel. width, height: of what is here, after `step`. What is not computed yet is dark grey
+    (NOT_COMPUTED_RGB).
     """
 
     operation_id: str

@@ -11,7 +11,7 @@ from rfm_runtime.render.complex_text import Complex, complex_number
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.request import DEFAULT_TOLERANCE, RenderRequest, coefficients_of, p_of
 
-__all__ = ["ViewPlan", "plan", "point"]
+__all__ = ["ViewPlan", "axes", "plan", "point"]
 
 PI = Fraction("3.14159265358979323846264338327950288419716939937510")
 ANGLE_DIGITS = 50
@@ -53,7 +53,7 @@ def plan(request: RenderRequest, moved: Complex = (Fraction(0), Fraction(0))) ->
     Only the results are rounded, so rows of a view about the real axis are conjugate to the last bit wherever
     the origin and the spacing are float64 numbers.
     """
-    right, down = _axes(request)
+    right, down = axes(request)
     columns = Fraction(request.width_px - 1, 2) - moved[0]
     rows = Fraction(request.height_px - 1, 2) - moved[1]
     re0 = Fraction(request.re) - right[0] * columns - down[0] * rows
@@ -81,7 +81,7 @@ def plan(request: RenderRequest, moved: Complex = (Fraction(0), Fraction(0))) ->
 
 def point(request: RenderRequest, dx: Fraction, dy: Fraction) -> Complex:
     """The point dx, dy widths of the view to the right of its centre and above it, exact."""
-    right, down = _axes(request)
+    right, down = axes(request)
     u, v = dx * request.width_px, -dy * request.width_px
     return (
         Fraction(request.re) + right[0] * u + down[0] * v,
@@ -89,7 +89,7 @@ def point(request: RenderRequest, dx: Fraction, dy: Fraction) -> Complex:
     )
 
 
-def _axes(request: RenderRequest) -> tuple[Complex, Complex]:
+def axes(request: RenderRequest) -> tuple[Complex, Complex]:
     """What a pixel to the right and a pixel down add, exact but for sine, cosine and tangent."""
     spacing = Fraction(request.width) / request.width_px
     cosine, sine = _cosine_and_sine(Fraction(request.rotation_deg))

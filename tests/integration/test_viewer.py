@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
 from rfm_runtime.testing.hosts import free_ports
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
-from rfm_ui.view.session import Session
 from rfm_ui.view.window import ViewerWindow
+from tests.screens import MOST_MS, opened
 
 pytestmark = pytest.mark.integration
 AUTHENTICATOR = JWTAuthenticator(secret_key="0123456789abcdef0123456789abcdef")
-SECONDS = 20_000
-"""ms that anything may take on a machine that does other things too."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_screen() -> Iterator[None]:
-    before = os.environ.get("QT_QPA_PLATFORM")
-    os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    yield
-    if before is None:
-        del os.environ["QT_QPA_PLATFORM"]
-    else:
-        os.environ["QT_QPA_PLATFORM"] = before
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +35,8 @@ def server() -> Iterator[ProgressReportingServer]:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer) -> Iterator[ViewerWindow]:
-    session = Session(url=server.url, token=AUTHENTICATOR.issue("local-admin", ["admin"]), initial_delay=0.05)
-    one = ViewerWindow(session, QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
-    qtbot.addWidget(one)
-    session.start()
-    one.show()
-    qtbot.waitUntil(lambda: one.indicator.word == "live", timeout=SECONDS)
-    yield one
-    one.close()
+def window(qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer) -> ViewerWindow:
+    return opened(qtbot, tmp_path, server.url, AUTHENTICATOR.issue("local-admin", ["admin"]))
 
 
 @pytest.mark.scenario("E1", "E3", "E4")
@@ -66,7 +45,7 @@ def test_what_runs_is_shown_and_can_be_cancelled(qtbot: QtBot, window: ViewerWin
     assert "Nothing runs yet" in page.empty.text()
     with ProgressReporter("copying", "photos") as reporter:
         reporter.report_progress(40.0, "forty")
-        qtbot.waitUntil(lambda: len(page.board) == 1 and page.board.at(0).latest is not None, timeout=SECONDS)
+        qtbot.waitUntil(lambda: len(page.board) == 1 and page.board.at(0).latest is not None, timeout=MOST_MS)
         index = page.model.index(0)
         spoken = index.data(Qt.ItemDataRole.AccessibleTextRole)
         assert spoken.startswith("photos, running, 40 percent")
@@ -76,9 +55,9 @@ def test_what_runs_is_shown_and_can_be_cancelled(qtbot: QtBot, window: ViewerWin
         qtbot.mouseClick(page.cancel, Qt.MouseButton.LeftButton)
 
         assert page.told.text() == "Asked to cancel 1 operation."
-        qtbot.waitUntil(reporter.should_cancel, timeout=SECONDS)
+        qtbot.waitUntil(reporter.should_cancel, timeout=MOST_MS)
         reporter.report_canceled()
-    qtbot.waitUntil(lambda: page.board.at(0).state == "canceled", timeout=SECONDS)
+    qtbot.waitUntil(lambda: page.board.at(0).state == "canceled", timeout=MOST_MS)
     assert page.chosen()[0].name == "photos"
     assert not page.cancel.isEnabled()
 
@@ -88,12 +67,12 @@ def test_a_server_that_comes_back_is_found_again(
     qtbot: QtBot, window: ViewerWindow, server: ProgressReportingServer
 ) -> None:
     server.stop()
-    qtbot.waitUntil(lambda: window.indicator.word in ("reconnecting", "server restarts"), timeout=SECONDS)
+    qtbot.waitUntil(lambda: window.indicator.word in ("reconnecting", "server restarts"), timeout=MOST_MS)
 
     server.start()
     window.indicator.retry_wanted.emit()
 
-    qtbot.waitUntil(lambda: window.indicator.word == "live", timeout=SECONDS)
+    qtbot.waitUntil(lambda: window.indicator.word == "live", timeout=MOST_MS)
 
 
 @pytest.mark.scenario("A6")
@@ -112,4 +91,4 @@ def test_an_indicator_for_any_program(qtbot: QtBot) -> None:
     with qtbot.waitSignal(indicator.retry_wanted):
         qtbot.mouseClick(dialog.retry, Qt.MouseButton.LeftButton)
     indicator.update_status(True)
-    qtbot.waitUntil(lambda: not dialog.isVisible(), timeout=SECONDS)
+    qtbot.waitUntil(lambda: not dialog.isVisible(), timeout=MOST_MS)

@@ -27,6 +27,9 @@ Answer = Callable[[Any, RfmError | None], None]
 EVENTS_KEPT = 20_000
 """Of a face that has not asked for a while; what operations have become is always complete."""
 
+LAST_S = 1.0
+"""At most until what was asked for is answered when all is closed."""
+
 LOOK_S = 0.5
 """Between two looks whether a runtime has been started."""
 
@@ -66,6 +69,7 @@ class Bridge:
         self._client: AsyncClient | None = None
         self._shown: set[str] = set()
         self._is_closed = False
+        self._asking: set[asyncio.Task[Any] | None] = set()
         self._loop = asyncio.new_event_loop()
         self._again = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="rfm-bridge", daemon=True)
@@ -77,7 +81,10 @@ class Bridge:
         self._thread.start()
 
     def close(self) -> None:
-        """Close the connection and end the thread; what was asked for is not answered any more. Idempotent."""
+        """Have what was asked for carried out, close the connection and end the thread. Nothing is told any more.
+
+        Within a second, and at once where there is no connection. Idempotent.
+        """
         if self._is_closed:
             return
         self._is_closed = True
@@ -112,6 +119,7 @@ class Bridge:
         """Ask the runtime; the answer comes with the news. While there is no connection it waits for one."""
 
         async def asked() -> None:
+            self._asking.add(asyncio.current_task())
             result, error = None, None
             try:
                 if self._client is None:
@@ -119,6 +127,8 @@ class Bridge:
                 result = await question(self._client)
             except RfmError as refused:
                 error = refused
+            finally:
+                self._asking.discard(asyncio.current_task())
             if answer is not None:
                 self._put(lambda: self._answers.append(lambda: answer(result, error)))
 
@@ -191,6 +201,9 @@ class Bridge:
             await client.close()
 
     async def _close(self) -> None:
+        if self._asking and self._state() == "live":
+            # What somebody has asked for and then closed the window on.
+            await asyncio.wait({task for task in self._asking if task is not None}, timeout=LAST_S)
         if self._client is not None:
             await self._client.close()
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from rfm_ui.bridge import News
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
+from rfm_ui.view.explorer_page import ExplorerPage
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
 
@@ -51,7 +52,9 @@ class ViewerWindow(QMainWindow):
         self.start_runtime.clicked.connect(self._start_runtime)
         self.start_runtime.hide()
         self.operations = OperationsPage(session)
+        self.explorer = ExplorerPage(session)
         self._add_page("Operations", self.operations)
+        self._add_page("Explorer", self.explorer)
         self._rail.addStretch(1)
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)
@@ -98,6 +101,10 @@ class ViewerWindow(QMainWindow):
         layout.addLayout(self._rail)
         layout.addLayout(right, 1)
         self.setCentralWidget(whole)
+
+    def turn_to(self, page: QWidget) -> None:
+        """Show one of the pages."""
+        self._turn_to(self._in_order.index(page))
 
     def _turn_to(self, number: int) -> None:
         button = self._buttons.button(number)

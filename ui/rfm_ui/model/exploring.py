@@ -1,0 +1,138 @@
+"""From one view to the next: which render is wanted, which is stale, and where one has been. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rfm_runtime.render.request import RenderRequest
+
+__all__ = ["SETTLED_S", "Cancel", "Exploring", "Order", "Submit"]
+
+SETTLED_S = 0.04
+"""A wheel turns faster than requests travel: a view that stays for so long is submitted."""
+
+HISTORY = 500
+"""Views that can be gone back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Have it computed, under this id."""
+
+    operation_id: str
+    view: RenderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody looks at it any more."""
+
+    operation_id: str
+
+
+Order = Submit | Cancel
+
+
+class Exploring:
+    """The view that is shown, the ones before and after it, and the render that computes it.
+
+    new_id: makes an operation's id. Each call gives what is to be done at once.
+    """
+
+    def __init__(self, home: RenderRequest, new_id: Callable[[], str]) -> None:
+        self.home = home
+        self._new_id = new_id
+        self._views = [home]
+        self._place = 0
+        self._due_s: float | None = None
+        self._is_passing = False
+        self.operation_id: str | None = None
+        """Of the render of what is shown, None while it is not submitted."""
+        self._alive = False
+
+    @property
+    def view(self) -> RenderRequest:
+        """What is shown."""
+        return self._views[self._place]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a view before this one."""
+        return self._place > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is one after it."""
+        return self._place + 1 < len(self._views)
+
+    @property
+    def due_s(self) -> float | None:
+        """When `tick` is wanted, monotonic; None if nothing waits."""
+        return self._due_s
+
+    def go(self, view: RenderRequest, now_s: float) -> list[Order]:
+        """Show another view. Views that follow each other faster than they are computed are one step back."""
+        if view == self.view:
+            return []
+        if self._due_s is not None and self._is_passing:
+            # Nobody has seen more of the one before than its neighbours.
+            self._place -= 1
+        self._is_passing = True
+        self._views = [*self._views[: self._place + 1], view][-HISTORY:]
+        self._place = len(self._views) - 1
+        return self._changed(now_s)
+
+    def look(self, view: RenderRequest) -> bool:
+        """Show the same in other colours; whether that is another picture. Nothing is computed again."""
+        changed = view != self.view
+        self._views[self._place] = view
+        return changed
+
+    def undo(self, now_s: float) -> list[Order]:
+        """Back to the view before."""
+        if not self.can_undo:
+            return []
+        self._place -= 1
+        self._is_passing = False
+        return self._changed(now_s)
+
+    def redo(self, now_s: float) -> list[Order]:
+        """To the view from which one went back."""
+        if not self.can_redo:
+            return []
+        self._place += 1
+        self._is_passing = False
+        return self._changed(now_s)
+
+    def refresh(self, now_s: float) -> list[Order]:
+        """Compute what is shown again: the first time, or after a failure."""
+        self._is_passing = False
+        return self._changed(now_s)
+
+    def tick(self, now_s: float) -> list[Order]:
+        """Submit what has stayed long enough."""
+        if self._due_s is None or now_s < self._due_s:
+            return []
+        self._due_s = None
+        self.operation_id, self._alive = self._new_id(), True
+        return [Submit(self.operation_id, self.view)]
+
+    def ended(self, operation_id: str) -> None:
+        """A render has ended, or was refused: there is nothing to cancel."""
+        if operation_id == self.operation_id:
+            self._alive = False
+
+    def leave(self) -> list[Order]:
+        """Nobody looks any more. What is not finished is stale, too."""
+        self._due_s = None
+        return self._stale()
+
+    def _changed(self, now_s: float) -> list[Order]:
+        self._due_s = now_s + SETTLED_S
+        return self._stale()
+
+    def _stale(self) -> list[Order]:
+        stale = self.operation_id if self._alive else None
+        self.operation_id, self._alive = None, False
+        return [] if stale is None else [Cancel(stale)]
