@@ -395,7 +395,7 @@ class Broker:
                 log.error("looking_back_failed", exc_info=error)
                 self._reply(routing, request_id, error_info(InternalError("the store cannot be asked")))
             else:
-                self._reply(routing, request_id, self.hub.present(found.result(), self._now()))
+                self._reply(routing, request_id, self.hub.present(found.result(), self._now(), body.principal))
 
         if self._looks >= LOOKS_LIMIT:
             busy = RateLimitedError(f"{LOOKS_LIMIT} looks into the past wait already", retry_after_s=0.5)

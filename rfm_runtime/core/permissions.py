@@ -9,7 +9,7 @@ An operation that somebody may not see does not exist for him: he is answered as
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import msgspec
@@ -35,6 +35,7 @@ __all__ = [
     "require_kind",
     "require_parent",
     "sees",
+    "shown",
     "sight",
     "unknown",
 ]
@@ -182,6 +183,19 @@ def sees(who: Principal, operation: Operation) -> bool:
     """Whether somebody may see the operation."""
     seen = sight(who)
     return seen is not None and seen.has(operation)
+
+
+def shown(seen: Sight | None, operation: Operation, find: Callable[[str], Operation | None]) -> Operation:
+    """An operation as it is told to somebody who sees it: of a parent that he does not see he hears nothing.
+
+    find: the operation of an id, None if there is none, or none any more.
+    """
+    if operation.parent_id is None or (seen is not None and seen.everything):
+        return operation
+    parent = find(operation.parent_id)
+    if seen is not None and parent is not None and seen.has(parent):
+        return operation
+    return msgspec.structs.replace(operation, parent_id=None)
 
 
 def require(who: Principal, request: str, operation_id: str | None = None, operation: Operation | None = None) -> None:

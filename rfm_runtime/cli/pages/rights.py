@@ -25,8 +25,8 @@ its user, `local`, with the role admin.
 - **all**: of everybody's operations. **own**: of those that the token's user has submitted or reported. **—**: not at
   all.
 - An operation that somebody may not see, because it is another's or of a kind that is not granted, does not exist for
-  him: he gets `unknown_operation` in the words for what there is not, and no event, progress or list has it. What may
-  be seen and not be changed is answered with `forbidden`.
+  him: he gets `unknown_operation` in the words for what there is not, and no event, progress or list has it; an
+  operation below it has no `parent_id` for him. What may be seen and not be changed is answered with `forbidden`.
 - A kind that is not granted is neither submitted nor reported anew. What a program has begun to report it reports to
   its end.
 - An administrator whose token is of some kinds alone gives no more away: a sign-in link of his is of some of these,

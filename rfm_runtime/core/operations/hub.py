@@ -39,9 +39,10 @@ from rfm_runtime.core.operations.record import (
 )
 from rfm_runtime.core.operations.schedule import Usage, Waiting
 from rfm_runtime.core.operations.table import Trigger, step
+from rfm_runtime.core.permissions import Sight, shown, sight
 from rfm_runtime.errors import ConflictError, QuotaExceededError, RfmError, UnavailableError, UnsupportedError
 from rfm_runtime.protocol.history import HistoryReply, Performance, PerformanceReply
-from rfm_runtime.protocol.internal import Announce, Cancellation, ControlFrame, OperationMeasure, TileMeasure
+from rfm_runtime.protocol.internal import Announce, Cancellation, ControlFrame, OperationMeasure, Principal, TileMeasure
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
     EventType,
@@ -490,23 +491,31 @@ class Hub:
             if not siblings:
                 del self.children[operation.parent_id]
 
-    def present(self, answer: Struct, now: Now) -> Struct:
-        """What the store says of the past, with what is known here of those that live."""
+    def present(self, answer: Struct, now: Now, who: Principal) -> Struct:
+        """What the store says of the past to somebody, with what is known here of those that live."""
+        seen = sight(who)
         match answer:
             case HistoryReply():
-                operations = tuple(self._present(operation) for operation in answer.operations)
+                operations = tuple(self._present(operation, seen) for operation in answer.operations)
                 return msgspec.structs.replace(answer, operations=operations)
             case PerformanceReply():
-                operation = self._present(answer.operation)
+                operation = self._present(answer.operation, seen)
+                events = tuple(self._event(event, seen) for event in answer.events)
+                answer = msgspec.structs.replace(answer, events=events)
                 record = self.records.get(operation.operation_id)
                 if record is None or record.terminal:
                     return msgspec.structs.replace(answer, operation=operation)
                 return msgspec.structs.replace(answer, operation=operation, performance=record.performance(now))
         return answer
 
-    def _present(self, operation: Operation) -> Operation:
+    def _present(self, operation: Operation, seen: Sight | None) -> Operation:
         committed = self.log.committed.get(operation.operation_id)
-        return operation if committed is None else requests.with_progress(self, committed)
+        return requests.shown_to(self, seen, operation if committed is None else committed)
+
+    def _event(self, event: OperationEvent, seen: Sight | None) -> OperationEvent:
+        if event.operation is None:
+            return event
+        return msgspec.structs.replace(event, operation=shown(seen, event.operation, self.log.committed.get))
 
     # --- for tests and people ---------------------------------------------------------------
 

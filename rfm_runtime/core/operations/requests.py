@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from rfm_runtime.core.operations.ownership import push_pause
 from rfm_runtime.core.operations.queries import explain, list_page, page_of
 from rfm_runtime.core.operations.quotas import charge
 from rfm_runtime.core.operations.record import Asked, Command, Now, Push, Record, Send, StoredOperation
-from rfm_runtime.core.permissions import narrowed, require, require_kind, require_parent, sight, unknown
+from rfm_runtime.core.permissions import Sight, narrowed, require, require_kind, require_parent, shown, sight, unknown
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
@@ -60,7 +61,7 @@ from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, Operation
 if TYPE_CHECKING:
     from rfm_runtime.core.operations.hub import Hub
 
-__all__ = ["HANDLERS", "cancel_tree", "explain_lines", "named", "with_progress"]
+__all__ = ["HANDLERS", "cancel_tree", "explain_lines", "named", "shown_to", "with_progress"]
 
 EVENTS_PAGE = 1000
 
@@ -359,7 +360,8 @@ def on_list(hub: Hub, asked: Asked, message: DoList, _now: Now) -> list[Command]
     if wanted is None:
         return [_answer(asked, ListReply(operations=[]))]
     request = msgspec.structs.replace(message.request, filter=wanted)
-    return [_answer(asked, list_page(hub.log.committed, request, lambda operation: with_progress(hub, operation)))]
+    describe = partial(shown_to, hub, sight(message.principal))
+    return [_answer(asked, list_page(hub.log.committed, request, describe))]
 
 
 def on_get(hub: Hub, asked: Asked, message: DoGet, _now: Now) -> list[Command]:
@@ -368,8 +370,13 @@ def on_get(hub: Hub, asked: Asked, message: DoGet, _now: Now) -> list[Command]:
     committed = hub.log.committed.get(message.operation_id)
     if committed is None:
         raise unknown(message.operation_id)
-    operation = with_progress(hub, committed)
+    operation = shown_to(hub, sight(message.principal), committed)
     return [_answer(asked, OperationReply(operation=operation, params=record.row.params))]
+
+
+def shown_to(hub: Hub, seen: Sight | None, operation: Operation) -> Operation:
+    """The operation as somebody who may see it sees it now."""
+    return with_progress(hub, shown(seen, operation, hub.log.committed.get))
 
 
 def with_progress(hub: Hub, operation: Operation) -> Operation:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from rfm_runtime.core.networks import network_of
 from rfm_runtime.core.operations.queries import matches
-from rfm_runtime.core.permissions import Sight, reach, sight
+from rfm_runtime.core.permissions import Sight, reach, shown, sight
 from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.encoded import EncodedEvent
 from rfm_runtime.core.sessions.pace import STEPS_HZ, Pace, flushed, skipped
 from rfm_runtime.core.sessions.replica import Replica
 from rfm_runtime.core.sessions.reporting import Reporting
@@ -246,6 +248,19 @@ class Session:
     def _may_see(self, operation: Operation) -> bool:
         return self.sight is not None and self.sight.has(operation)
 
+    def _shown(self, operation: Operation, replica: Replica) -> Operation:
+        return shown(self.sight, operation, replica.operations.get)
+
+    def _told(self, entry: EncodedEvent, replica: Replica) -> EncodedEvent:
+        """The event for this watcher. Most see everything, and share its bytes."""
+        operation = entry.event.operation
+        if operation is None or operation.parent_id is None:
+            return entry
+        told = self._shown(operation, replica)
+        if told is operation:
+            return entry
+        return EncodedEvent(msgspec.structs.replace(entry.event, operation=told), entry.about)
+
     def sees_event(self, event: OperationEvent, about: Operation | None) -> bool:
         """Whether an event is for this watcher. about: its operation, None if that is not known here any more."""
         if about is not None:
@@ -330,7 +345,7 @@ class Session:
             while self._pages and len(page) < PAGE_OPERATIONS and room > 0:
                 operation = replica.operations.get(self._pages.popleft())
                 if operation is not None:
-                    page.append(encode_part(operation, self.encoding))
+                    page.append(encode_part(self._shown(operation, replica), self.encoding))
                     room -= len(page[-1])
                     self._sent_at[operation.operation_id] = operation.at_seq
                     # The list says where it stands: that is not said again, of ten thousand at once, after `live`.
@@ -364,7 +379,7 @@ class Session:
                 continue
             if not self.sees_event(event, entry.about):
                 continue
-            data = entry.bytes_for(self.encoding, tiles=tiles)
+            data = self._told(entry, replica).bytes_for(self.encoding, tiles=tiles)
             out.append(Payload(data, binary))
             left -= len(data)
         self._sent_at.clear()
