@@ -140,10 +140,12 @@ class Connection:
 
     def changed(self, state: str, details: dict[str, Any]) -> None:
         """The client's `on_state`."""
+        if state in ("unauthorised", "closed"):
+            # It is not tried again: the error says why.
+            self.trouble = ""
+            return
         before = self.trouble
-        self.trouble = (
-            "" if state in ("live", "closed") else f"no connection, trying again: {details.get('reason', state)}"
-        )
+        self.trouble = "" if state == "live" else f"no connection, trying again: {details.get('reason', state)}"
         if self.aloud and bool(before) != bool(self.trouble):
             print(self.trouble or "connected again", file=sys.stderr, flush=True)
 

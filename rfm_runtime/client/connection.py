@@ -360,7 +360,14 @@ class Connection:
             code, reason = self._goodbye.code, self._goodbye.reason
             if self._goodbye.retry_after_ms is not None:
                 retry_after_s = self._goodbye.retry_after_ms / 1000
-        return after_close(code, reason, retry_after_s, welcomed=self._socket is not None)
+        return after_close(
+            code,
+            reason,
+            retry_after_s,
+            welcomed=self._socket is not None,
+            token=bool(self._used_token),
+            certificate=self._trust.client_cert is not None,
+        )
 
     # --- what is said -----------------------------------------------------------------------
 

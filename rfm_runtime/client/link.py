@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rfm_runtime.core.timing import Backoff, Uniform
-from rfm_runtime.errors import RfmError, TokenExpiredError
+from rfm_runtime.errors import RfmError, TokenExpiredError, UnauthorizedError
 from rfm_runtime.protocol.codes import CloseCode, reconnects
 
 __all__ = [
@@ -128,18 +128,42 @@ def given_up(link: Link, reason: str) -> Link:
     return replace(link, state="unauthorised", live_since_s=None, next_try_s=None, reason=reason)
 
 
-def after_close(code: int, reason: str, retry_after_s: float | None = None, *, welcomed: bool = False) -> Failure:
-    """What a WebSocket close code says. welcomed: the token was taken before; a fresher one may be on its way."""
+def after_close(
+    code: int,
+    reason: str,
+    retry_after_s: float | None = None,
+    *,
+    welcomed: bool = False,
+    token: bool = True,
+    certificate: bool = False,
+) -> Failure:
+    """What a WebSocket close code says. welcomed: the token was taken before; a fresher one may be on its way.
+
+    token, certificate: whether that was shown.
+    """
     expired = code == CloseCode.TOKEN_EXPIRED
+    told = f"closed by the server ({code}{f': {reason}' if reason else ''})"
     return Failure(
-        reason=f"closed by the server ({code}{f': {reason}' if reason else ''})",
+        reason=told,
         retry=reconnects(code) or code == CloseCode.INVALID_TOKEN,
         retry_after_s=retry_after_s,
         fresh_token=code in (CloseCode.TOKEN_EXPIRED, CloseCode.INVALID_TOKEN, CloseCode.REVOKED),
         dead=code == CloseCode.INVALID_TOKEN or (expired and not welcomed),
-        error=TokenExpiredError("the token has expired") if expired else None,
+        error=TokenExpiredError("the token has expired") if expired else _denied(code, told, token, certificate),
         draining=code == CloseCode.DRAINING,
     )
+
+
+def _denied(code: int, told: str, token: bool, certificate: bool) -> UnauthorizedError | None:
+    """What to do where more is known than that another token is wanted."""
+    if code == CloseCode.REVOKED:
+        others = [f"another {name}" for name, shown in (("token", token), ("certificate", certificate)) if shown]
+        return UnauthorizedError(told, hint=f"ask for {' or '.join(others) or 'a token'}; this one will not do again")
+    if code == CloseCode.INVALID_TOKEN and certificate and not token:
+        return UnauthorizedError(
+            told, hint="ask for a table of that name in tls_users there; or pass a token: RFM_TOKEN_FILE or RFM_TOKEN"
+        )
+    return None
 
 
 def after_status(status: int, retry_after_s: float | None = None, *, spread_s: float = 0.0) -> Failure:

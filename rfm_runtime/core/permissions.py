@@ -119,6 +119,27 @@ NEEDS: dict[str, Need] = {
 }
 """By type of the envelope, client to server. A type that is not here is nobody's to ask."""
 
+SAID_OF_RIGHTS: dict[Right, str] = {
+    "see": "see {}",
+    "observe": "see what the runtime uses",
+    "submit": "submit {}",
+    "report": "report {}",
+    "change": "change {}",
+    "administer": "administer the runtime",
+}
+"""What who has no right may not do, for people; {} are the operations. See `SAID`."""
+
+SAID: dict[str, str] = {
+    "cancel_operation": "cancel {}",
+    "pause": "pause {}",
+    "resume": "resume {}",
+    "set_priority": "change the priority of {}",
+    "recolour": "recolour {}",
+    "revoke": "revoke tokens",
+    "sign_in_link": "make sign-in links",
+}
+"""Of requests of which more is to be said than by their right."""
+
 PUBLISHED: dict[str, Need] = {
     "operation_list": Need("see", "list"),
     "progress_update": Need("see", "list"),
@@ -218,7 +239,7 @@ def require(who: Principal, request: str, operation_id: str | None = None, opera
     if operation is None or not sees(who, operation):
         raise unknown(operation_id)
     if need.about == "operation" and far == "own" and operation.owner != who.user:
-        raise _forbidden(who, request, f" an operation of {operation.owner}")
+        raise _forbidden(who, request, f"an operation of {operation.owner}")
 
 
 def require_kind(who: Principal, request: str, kind: str) -> None:
@@ -226,7 +247,7 @@ def require_kind(who: Principal, request: str, kind: str) -> None:
     require(who, request)
     if who.kinds is not None and kind not in who.kinds:
         raise ForbiddenError(
-            f"{who.user} may not {request} operations of kind {kind[:64]}",
+            f"{who.user} may not {_said(request, f'operations of kind {kind[:64]}')}",
             hint=f"ask for a token that grants the kind; this one grants {', '.join(who.kinds) or 'none'}",
         )
 
@@ -284,9 +305,14 @@ def _forbidden(who: Principal, request: str, whose: str = "") -> ForbiddenError:
     roles = ", ".join(sorted(who.roles)) or "no role"
     able = [role for role, rights in ROLES.items() if _helps(rights, request, everywhere=bool(whose))]
     return ForbiddenError(
-        f"{who.user} ({roles}) may not {NEEDS[request].right}{whose} ({request})",
+        f"{who.user} ({roles}) may not {_said(request, whose or 'operations')}",
         hint=f"ask for a token with the role {' or '.join(able)}; `rfm-runtime permissions` says who may do what",
     )
+
+
+def _said(request: str, operations: str) -> str:
+    """What a request does, for people. operations: to which."""
+    return (SAID.get(request) or SAID_OF_RIGHTS[NEEDS[request].right or "see"]).format(operations)
 
 
 def _helps(rights: dict[Right, Reach], request: str, *, everywhere: bool) -> bool:

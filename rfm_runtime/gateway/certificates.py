@@ -78,6 +78,11 @@ class Certificates:
         peer = self._peer(connection)
         return None if peer is None else peer.expires_at_ms
 
+    def name(self, connection: ServerConnection) -> str:
+        """The first name in its certificate; "" without one."""
+        peer = self._peer(connection)
+        return peer.names[0] if peer is not None and peer.names else ""
+
     def _peer(self, connection: ServerConnection) -> Peer | None:
         if self._tls is None:
             return None

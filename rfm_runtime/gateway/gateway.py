@@ -554,8 +554,14 @@ class Gateway:
         if offered is not None and grant is None:
             await self._refuse(connection, encoding, self.core.wrong_token(address, now_s))
             return
-        ends_ms = self.certificates.ends_ms(connection)
-        session = self.core.connected(address, encoding, grant, now_s, certificate_ends_ms=ends_ms)
+        session = self.core.connected(
+            address,
+            encoding,
+            grant,
+            now_s,
+            certificate=self.certificates.name(connection),
+            certificate_ends_ms=self.certificates.ends_ms(connection),
+        )
         if isinstance(session, Refused):
             await self._refuse(connection, encoding, session)
             return
@@ -573,7 +579,7 @@ class Gateway:
             bound.info("disconnected", client=session.client, code=connection.close_code, hz=session.pace.hz)
 
     async def _refuse(self, connection: Connection, encoding: Encoding, refused: Refused) -> None:
-        farewell = encode(goodbye(refused.code, refused.retry_after_ms), encoding, ts=_now_ms())
+        farewell = encode(goodbye(refused.code, refused.retry_after_ms, refused.reason), encoding, ts=_now_ms())
         self._write(connection, farewell, text=encoding == "json")
         await connection.close(refused.code, CLOSE_REASONS.get(refused.code, ""))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from rfm_runtime.core.permissions import KINDS_LIMIT
-from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.access import GRACE_MS, Grant
 from rfm_runtime.core.sessions.claims import (
     REQUIRED,
     ROLES,
@@ -35,8 +35,9 @@ __all__ = ["ROLES", "SECRET_BYTES", "JWTAuthenticator"]
 SECRET_BYTES = 32
 """RFC 7518, 3.2: a key as long as the hash. A shorter one is found by trying."""
 
-LEEWAY_S = 30.0
-"""Clocks of two machines."""
+LEEWAY_S = GRACE_MS / 1000.0
+"""Clocks of two machines. As long as a session outlasts its token: who is closed since it has expired, and shows it
+again, is told so, and is not let in for a moment."""
 
 FETCHING_S = 1.0
 """After which it is worth while to come again."""

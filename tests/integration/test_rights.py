@@ -182,7 +182,7 @@ def test_a_narrower_token_on_the_way_applies_at_once_and_loses_no_outcome(scene:
 
 def test_the_client_says_why_not(scene: Scene) -> None:
     with Client(url=scene.url, token=scene.token("ann", "operator")) as ann:
-        with pytest.raises(ForbiddenError, match=r"ann .operator. may not change an operation of bob") as refused:
+        with pytest.raises(ForbiddenError, match=r"ann .operator. may not cancel an operation of bob") as refused:
             ann.cancel("bob-render")
         assert "rfm-runtime permissions" in (refused.value.hint or "")
         with pytest.raises(UnknownOperationError):

@@ -323,7 +323,9 @@ class Hub:
             raise self.unavailable()
 
     def check_quota(self, user: str, more: Sequence[Charge]) -> None:
-        """Raise QuotaExceededError if `user` cannot have these operations besides those that have not ended."""
+        """Raise QuotaExceededError if `user` cannot have these operations besides those that have not ended,
+        TooLargeError if he never can.
+        """
         self.quotas.check(user, more)
         live, limit = self.live_of[user], self.settings.operations_per_user
         if more and live + len(more) > limit:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.operations.record import StoredOperation
-from rfm_runtime.errors import QuotaExceededError
+from rfm_runtime.errors import QuotaExceededError, TooLargeError
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.render.request import AUTO_MAX_ITER, RenderRequest
 
@@ -96,7 +96,9 @@ class Quotas:
             del table[owner]
 
     def check(self, user: str, more: Sequence[Charge]) -> None:
-        """Raise QuotaExceededError if the user cannot have these operations besides what he has."""
+        """Raise QuotaExceededError if the user cannot have these operations besides what he has, TooLargeError if he
+        never can.
+        """
         if not self._is_active or not more:
             return
         pixels, iterations = sum(one.pixels for one in more), sum(one.iterations for one in more)
@@ -118,7 +120,8 @@ class Quotas:
             return
         told = f"{user} has {used:,} {what}, {limit:,} are allowed, and this asks for {more:,} more"
         if more > limit:
-            raise QuotaExceededError(told, hint="make it smaller: alone it is more than is allowed at all")
+            # No waiting makes room for it.
+            raise TooLargeError(told, hint="make it smaller: alone it is more than is allowed at all")
         raise QuotaExceededError(told, hint="wait for some of them to end, or cancel some", retry_after_s=1.0)
 
     def sanity_check(self, rows: Sequence[StoredOperation], finished: Sequence[Operation]) -> None:

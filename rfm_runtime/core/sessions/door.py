@@ -33,10 +33,11 @@ REFUSED_BURST_S = 20.0
 
 
 class Refused(Struct, frozen=True):
-    """No session for this connection: close it with the code."""
+    """No session for this connection: close it with the code. reason: if there is more to say than the code does."""
 
     code: int
     retry_after_ms: int | None
+    reason: str = ""
 
 
 class Door:

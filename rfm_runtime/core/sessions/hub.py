@@ -30,6 +30,7 @@ from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
 from rfm_runtime.core.sessions.revoked import ById, Revoked
 from rfm_runtime.core.sessions.session import Payload, Session
 from rfm_runtime.core.sessions.shares import user_commands_per_s, user_crowd
+from rfm_runtime.core.text import printable, shortened
 from rfm_runtime.errors import (
     BadRequestError,
     ConflictError,
@@ -133,6 +134,12 @@ REQUESTS_OF_A_COMMAND = 4.0
 
 CAPS = ["msgpack", "artifacts", "tiles", "reporting"]
 
+REVOKED = "the token was revoked"
+KEY_GONE = "the token was revoked: the key that it was signed with is not taken any more"
+
+NAME_SHOWN = 64
+"""Characters of a certificate's name that are said."""
+
 NOBODY = Principal("", ())
 OWN = Principal(OWN_USER, ("admin",))
 
@@ -215,11 +222,10 @@ class Close(Struct, frozen=True):
     code: int
 
 
-def goodbye(code: int, retry_after_ms: int | None = None) -> Goodbye:
-    """What is said before a close with this code."""
-    return Goodbye(
-        code=code, reconnect=reconnects(code), reason=CLOSE_REASONS.get(code, ""), retry_after_ms=retry_after_ms
-    )
+def goodbye(code: int, retry_after_ms: int | None = None, reason: str = "") -> Goodbye:
+    """What is said before a close with this code. reason: if there is more to say than the code does."""
+    reason = reason or CLOSE_REASONS.get(code, "")
+    return Goodbye(code=code, reconnect=reconnects(code), reason=reason, retry_after_ms=retry_after_ms)
 
 
 Command = Forward | Fetch | PassOn | Push | Exchange | Beat | Close | Ask
@@ -312,7 +318,7 @@ class GatewayCore:
             grant = session.grant
             if session.closing is not None or grant is None or not self.revoked.covers(grant):
                 continue
-            commands.append(self._close(session, CloseCode.REVOKED, now_ms))
+            commands.append(self._close(session, CloseCode.REVOKED, now_ms, reason=REVOKED))
             if self.revoked.only_by_user(grant):
                 # Shown again, or elsewhere, it would seem to be issued later: it is revoked by its id as well.
                 commands.append(Ask(internal.DoRevoke(OWN, self._by_id.put(grant)), self.replica.attempt))
@@ -334,7 +340,7 @@ class GatewayCore:
             grant = keys.vouched(session.grant)
             if grant is None:
                 self.counts["revoked_keys"] += 1
-                commands.append(self._close(session, CloseCode.REVOKED, now_ms))
+                commands.append(self._close(session, CloseCode.REVOKED, now_ms, reason=KEY_GONE))
             elif grant != session.grant:
                 session.grant = grant
                 self._expiries.put(session)
@@ -436,10 +442,12 @@ class GatewayCore:
         grant: Grant | None,
         now_s: float,
         *,
+        certificate: str = "",
         certificate_ends_ms: int | None = None,
     ) -> Session | Refused:
         """A WebSocket handshake was made; `grant` if it carried a valid token already.
 
+        certificate: the name in that of the client, whether it grants something or not.
         certificate_ends_ms: of a client certificate that was shown, ms since 1970: whoever it is, stays no longer.
         """
         if self.draining:
@@ -449,9 +457,10 @@ class GatewayCore:
             return Refused(CloseCode.RESYNC, round(FEED_SILENT_S * 1000))
         if grant is not None and self.revoked.covers(grant):
             self.counts["refused_revoked"] += 1
-            return self._refuse(address, CloseCode.REVOKED, now_s, user=grant.principal.user)
+            return self._refuse(address, CloseCode.REVOKED, now_s, user=grant.principal.user, reason=REVOKED)
         session = self._door.enter(address, encoding, grant, now_s)
         if isinstance(session, Session):
+            session.certificate = certificate
             self.sessions[session.number] = session
             session.certificate_ends_ms = certificate_ends_ms
             self._expiries.put(session)
@@ -476,12 +485,12 @@ class GatewayCore:
         self.counts["refused_token"] += 1
         return self._refuse(address, code, now_s)
 
-    def _refuse(self, address: str, code: CloseCode, now_s: float, *, user: str = "") -> Refused:
+    def _refuse(self, address: str, code: CloseCode, now_s: float, *, user: str = "", reason: str = "") -> Refused:
         """Whoever shows a token that does not count stands where strangers do, and counts as one who guesses."""
         refused = self._door.stranger(address, now_s)
         if refused is None:
             self._door.failed(address, now_s)
-            refused = Refused(code, None)
+            refused = Refused(code, None, reason)
         self.notes.refused(address, refused.code, user=user)
         return refused
 
@@ -509,7 +518,8 @@ class GatewayCore:
         was = session.grant if session.grant is not None and session.grant.by_certificate else None
         if refusal is not None or (was is not None and grant is None):
             self.counts["revoked_certificates"] += 1
-            return [self._close(session, CloseCode.REVOKED, now_ms)]
+            why = refusal or "the certificate is nobody's any more (tls_users)"
+            return [self._close(session, CloseCode.REVOKED, now_ms, reason=why)]
         if was is None or grant is None or grant == was:
             return []
         if grant.principal.user != was.principal.user:
@@ -658,9 +668,9 @@ class GatewayCore:
         except TokenExpiredError:
             return self._refuse_token(session, now_s, now_ms, CloseCode.TOKEN_EXPIRED)
         if grant is None:
-            return self._refuse_token(session, now_s, now_ms)
+            return self._refuse_token(session, now_s, now_ms, reason="" if token else _no_token(session.certificate))
         if self.revoked.covers(grant):
-            return self._refuse_token(session, now_s, now_ms, CloseCode.REVOKED)
+            return self._refuse_token(session, now_s, now_ms, CloseCode.REVOKED, REVOKED)
         was = session.principal
         if was is None or was.user != grant.principal.user:
             refused = self._door.too_many(grant)
@@ -698,14 +708,19 @@ class GatewayCore:
         return self._hello(session, envelope, shown, now_s, now_ms)
 
     def _refuse_token(
-        self, session: Session, now_s: float, now_ms: int, code: CloseCode = CloseCode.INVALID_TOKEN
+        self,
+        session: Session,
+        now_s: float,
+        now_ms: int,
+        code: CloseCode = CloseCode.INVALID_TOKEN,
+        reason: str = "",
     ) -> Close:
         """A token that does not count; an address that shows too many of them is told when to come again."""
         self.counts["refused_revoked" if code == CloseCode.REVOKED else "refused_token"] += 1
         wait_s = self._door.failed(session.address, now_s)
         if wait_s > 0.0:
             return self._close(session, CloseCode.RATE_LIMITED, now_ms, retry_after_ms=round(wait_s * 1000) + 100)
-        return self._close(session, code, now_ms)
+        return self._close(session, code, now_ms, reason=reason)
 
     def _greet(self, session: Session, now_ms: int) -> None:
         """Answer `hello` once the log's name is known: a watcher that hears of another log forgets what it has."""
@@ -1011,10 +1026,12 @@ class GatewayCore:
         self.counts[f"error_{error.code}"] += 1
         self._reply(session, error_info(error), request_id, now_ms)
 
-    def _close(self, session: Session, code: int, now_ms: int, retry_after_ms: int | None = None) -> Close:
+    def _close(
+        self, session: Session, code: int, now_ms: int, retry_after_ms: int | None = None, reason: str = ""
+    ) -> Close:
         session.closing = code
         self.notes.ended(session, code)
-        self._reply(session, goodbye(code, retry_after_ms), None, now_ms)
+        self._reply(session, goodbye(code, retry_after_ms, reason), None, now_ms)
         self.counts[f"closed_{code}"] += 1
         return Close(session.number, code)
 
@@ -1152,6 +1169,14 @@ def _is_later(ends_ms: int | None, than_ms: int | None) -> bool:
     if ends_ms is None or than_ms is None:
         return ends_ms is None
     return ends_ms > than_ms
+
+
+def _no_token(certificate: str) -> str:
+    """Why nobody is let in who shows no token. certificate: the name in what was shown instead."""
+    if not certificate:
+        return "no token was shown"
+    name = shortened(printable(certificate), NAME_SHOWN)
+    return f"no token was shown, and the certificate of {name} is nobody's here (tls_users)"
 
 
 def _retry_after_ms(error: RfmError) -> int:

@@ -34,7 +34,7 @@ LIMITS: dict[int, str] = {CloseCode.RATE_LIMITED: "handshakes", CloseCode.CONNEC
 ENDED = {CloseCode.TOKEN_EXPIRED: "expired token", CloseCode.REVOKED: "revoked token"}
 """Why a session ends that was let in."""
 
-LIMITED = frozenset({"rate_limited", "quota_exceeded"})
+LIMITED = frozenset({"rate_limited", "quota_exceeded", "too_large"})
 
 REQUESTED: dict[type[Struct], str] = {
     internal.DoRevoke: "revoke",

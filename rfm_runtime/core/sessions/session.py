@@ -121,6 +121,8 @@ class Session:
         self.pulled_s = now_s
         self.look_again = False
         self.closing: int | None = None
+        # The name in its client's certificate, whoever that is; "" without one.
+        self.certificate = ""
         self._pages: deque[str] = deque()
         self._first_page = False
         self._sent_at: dict[str, int] = {}

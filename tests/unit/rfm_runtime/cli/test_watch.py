@@ -75,6 +75,17 @@ def test_a_lost_connection_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err.splitlines() == ["no connection, trying again: gone", "connected again"]
 
 
+@pytest.mark.parametrize("state", ["unauthorised", "closed"])
+def test_an_end_is_no_news_of_the_connection(capsys: pytest.CaptureFixture[str], state: str) -> None:
+    connection = Connection()
+    connection.aloud = True
+    connection.changed(state, {"reason": "closed by the server (4503: the token was revoked)"})
+    connection.changed("reconnecting", {"reason": "gone"})
+    connection.changed(state, {"reason": "there is no other token"})
+    assert connection.trouble == ""
+    assert capsys.readouterr().err.splitlines() == ["no connection, trying again: gone"]
+
+
 @pytest.mark.scenario("J28")
 def test_a_slow_watcher_is_told_once_and_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()

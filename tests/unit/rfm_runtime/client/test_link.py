@@ -272,3 +272,25 @@ def test_a_server_that_gives_out_places_in_a_line_is_believed_to_the_millisecond
     coarse = after_status(503, 2.0, spread_s=1.0)
     assert failed(link, coarse, 1.0, Always(0.0), can_refresh=False)[1] == 2.0
     assert failed(link, coarse, 1.0, Always(1.0), can_refresh=False)[1] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        ({}, "another token;"),
+        ({"token": False, "certificate": True}, "another certificate;"),
+        ({"certificate": True}, "another token or another certificate;"),
+    ],
+)
+def test_who_was_revoked_is_told_what_to_ask_for(shown: dict[str, bool], wanted: str) -> None:
+    failure = after_close(CloseCode.REVOKED, "the token was revoked", **shown)
+    assert isinstance(failure.error, UnauthorizedError)
+    assert wanted in (failure.error.hint or "")
+    assert "4503: the token was revoked" in failure.error.message
+    assert not failure.retry
+
+
+def test_whose_certificate_is_nobodys_is_told_where_it_has_to_be() -> None:
+    failure = after_close(CloseCode.INVALID_TOKEN, "the certificate is nobody's", token=False, certificate=True)
+    assert isinstance(failure.error, UnauthorizedError)
+    assert "tls_users" in (failure.error.hint or "")

@@ -9,9 +9,20 @@ import msgspec
 import pytest
 
 from rfm_runtime.core.operations.queries import matches
-from rfm_runtime.core.permissions import NEEDS, PUBLISHED, ROLES, Right, narrowed, reach, sight
+from rfm_runtime.core.permissions import (
+    NEEDS,
+    PUBLISHED,
+    ROLES,
+    Right,
+    narrowed,
+    reach,
+    require,
+    require_kind,
+    sight,
+)
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import Fetch, Forward, PassOn
+from rfm_runtime.errors import ForbiddenError
 from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import Announce, DoHistory, DoPerformance, OwnerHello, Principal
 from rfm_runtime.protocol.messages import (
@@ -520,9 +531,40 @@ def test_several_roles_add_up_and_a_role_that_is_none_gives_nothing() -> None:
 def test_a_refusal_says_what_would_help() -> None:
     both = Both("bob")
     refused = answer_to(both, Principal("ann", ("operator",)), "cancel_operation", OP)
-    assert refused.message == "ann (operator) may not change an operation of bob (cancel_operation)"
+    assert refused.message == "ann (operator) may not cancel an operation of bob"
     assert refused.hint is not None
     assert "role admin;" in refused.hint
     refused = answer_to(both, Principal("eve", ("viewer",)), "cancel_operation", OP)
     assert refused.hint is not None
     assert "role operator or admin;" in refused.hint
+
+
+@pytest.mark.parametrize(
+    ("request_type", "said"),
+    [
+        ("cancel_operation", "eve (viewer) may not cancel operations"),
+        ("set_priority", "eve (viewer) may not change the priority of operations"),
+        ("submit", "eve (viewer) may not submit operations"),
+        ("submit_many", "eve (viewer) may not submit operations"),
+        ("operation_started", "eve (viewer) may not report operations"),
+        ("recolour", "eve (viewer) may not recolour operations"),
+        ("revoke", "eve (viewer) may not revoke tokens"),
+        ("sign_in_link", "eve (viewer) may not make sign-in links"),
+    ],
+)
+def test_a_refusal_says_what_may_not_be_done_in_words(request_type: str, said: str) -> None:
+    with pytest.raises(ForbiddenError) as refused:
+        require(Principal("eve", ("viewer",)), request_type)
+    assert refused.value.message == said
+
+
+def test_every_request_has_words() -> None:
+    for request_type, need in NEEDS.items():
+        if need.right is not None:
+            with pytest.raises(ForbiddenError, match=r"^x \(no role\) may not [a-z -]+$"):
+                require(Principal("x", ()), request_type)
+
+
+def test_a_kind_that_is_not_granted_is_named_in_words() -> None:
+    with pytest.raises(ForbiddenError, match=r"^ann may not submit operations of kind b$"):
+        require_kind(Principal("ann", ("operator",), ("a",)), "submit_many", "b")

@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 
 from rfm_runtime import JWTAuthenticator
+from rfm_runtime.core.sessions.access import GRACE_MS
 from rfm_runtime.errors import BadRequestError, TokenExpiredError
 from rfm_runtime.protocol.internal import Principal
+from rfm_runtime.security.jwt_authenticator import LEEWAY_S
 from tests.tokens import SECRET, signed
 
 AUTHENTICATOR = JWTAuthenticator(SECRET)
@@ -148,3 +150,15 @@ def test_who_has_a_rule_of_his_own_is_asked_first():
 
     assert Stricter(SECRET).sign_in(signed(sub="eve")) is None
     assert Stricter(SECRET).sign_in(signed()) is not None
+
+
+@pytest.mark.scenario("G2", "J57")
+def test_the_door_takes_a_token_for_as_long_as_a_session_outlasts_it():
+    """With other clocks for the two, who is closed comes in again with the same token, and is closed again."""
+    grant = AUTHENTICATOR.sign_in(old := signed(exp=int(time.time()) - GRACE_MS // 1000 + 3))
+    assert grant is not None
+    with pytest.raises(TokenExpiredError):
+        AUTHENTICATOR.sign_in(signed(exp=int(time.time()) - GRACE_MS // 1000 - 1))
+    # When a session of it is closed, and not a second before.
+    assert LEEWAY_S * 1000 == GRACE_MS
+    assert AUTHENTICATOR.examine(old) == grant

@@ -106,6 +106,8 @@ def test_a_refusal_says_what_is_used_and_allowed_and_when_to_come_again() -> Non
     )
     assert refused.retry_after_ms == 1000
     too_large = refusal(world, "huge", width_px=1000)
+    # Whatever ends, it will never fit: a program that comes again would do so for ever.
+    assert (too_large.code, too_large.temporary) == ("too_large", False)
     assert too_large.retry_after_ms is None
     assert "smaller" in (too_large.hint or "")
 
@@ -122,7 +124,7 @@ def test_all_or_none_of_a_batch() -> None:
     batch = tuple(
         SubmitRequest(operation_id=f"op-{n}", kind=KIND, request_key=f"k-{n}", params=dict(SMALL)) for n in range(3)
     )
-    assert world.refused(b"g", DoSubmit(principal=ANN, submissions=batch)).code == "quota_exceeded"
+    assert world.refused(b"g", DoSubmit(principal=ANN, submissions=batch)).code == "too_large"
     assert world.rows == {}
     assert len(world.call(b"g", DoSubmit(principal=ANN, submissions=batch[:2]), Submitted).replies) == 2
 

@@ -132,7 +132,7 @@ def test_a_wrong_token_is_closed_with_4501_and_told_not_to_come_back(scene, toke
     watcher = scene.gate.connect()
     watcher.say(Hello(token=token))
     assert watcher.closed == 4501
-    assert watcher.told == [goodbye(4501)]
+    assert watcher.told == [goodbye(4501, reason="" if token else "no token was shown")]
     assert not watcher.told[0].reconnect
 
 

@@ -107,7 +107,9 @@ def test_a_revoked_token_is_not_let_in_by_any_way(gate, broker):
     gate.feed(broker.revoke(token_id="id-old"))
     assert refused_with(gate, "old") == CloseCode.REVOKED
     grant = gate.grants["old"]
-    assert gate.core.connected("a", "json", grant, gate.now_s) == Refused(CloseCode.REVOKED, None)
+    assert gate.core.connected("a", "json", grant, gate.now_s) == Refused(
+        CloseCode.REVOKED, None, "the token was revoked"
+    )
     assert gate.core.identify("old") is None
     assert gate.core.identify("new") is not None
     # Across a resume.
