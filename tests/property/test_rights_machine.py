@@ -13,7 +13,7 @@ from hypothesis.stateful import rule
 
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.protocol.internal import Principal
-from rfm_runtime.protocol.messages import AuthRefresh
+from rfm_runtime.protocol.messages import AuthRefresh, Live
 from rfm_runtime.testing.operations import KIND
 from tests.property.test_sessions_machine import IDS, OWNERS, SUBSCRIPTIONS, Known, Sessions, Viewer, watchers
 
@@ -29,7 +29,9 @@ RIGHTS = {
 
 
 class Narrow(Viewer):
-    """A watcher whose token is that of `machine.rights`, which may change."""
+    """A watcher whose token is that of `machine.rights`, which may change. awaits_list: it has, without a list yet."""
+
+    awaits_list = False
 
     @property
     def token(self) -> str:
@@ -42,6 +44,18 @@ class Narrow(Viewer):
     @sees.setter
     def sees(self, wanted: set[str]) -> None:
         self._wanted = wanted
+
+    def take(self, message):
+        super().take(message)
+        if isinstance(message, Live):
+            self.awaits_list = False
+
+    def cut(self):
+        super().cut()
+        if self.awaits_list:
+            # Whose position it is saw something else: see the known limits in docs/design.md.
+            self.known = Known()
+            self.awaits_list = False
 
 
 class Rights(Sessions):
@@ -67,6 +81,7 @@ class Rights(Sessions):
             # Its position is that of somebody who saw something else: what came before it would be missing.
             viewer.known = Known()
             return
+        viewer.awaits_list = viewer.awaits_list or self.rights[viewer.name] != name
         self.rights[viewer.name] = name
         # What it knew and may not see any more is no business of the checks of what it is told.
         for oid in list(viewer.known.operations):
