@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shlex
 import socket
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from rfm_runtime.cli.common import JsonOption, StateDirOption, print_json, print_table, settings
 from rfm_runtime.cli.text import Column
-from rfm_runtime.config import folders
+from rfm_runtime.config import config_file, folders
 from rfm_runtime.errors import BadRequestError, CertificateError
 
 if TYPE_CHECKING:
@@ -108,8 +109,11 @@ def client(
         return
     typer.echo(f"made {certificate} and {key}")
     typer.echo(f"client:  RFM_CLIENT_CERT={shlex.quote(str(certificate))} RFM_CLIENT_KEY={shlex.quote(str(key))}")
-    typer.echo(f"server:  tls_client_ca = {str(authority.certificate)!r}, tls_client_crl = {str(authority.crl)!r},")
-    typer.echo(f"         tls_users = {str(authority.users)!r} (the user {_user(authority, name)})")
+    typer.echo(f"user:    {_user(authority, name)}")
+    typer.echo(f"server:  lines for its settings file ({config_file()}, or as --config names it):")
+    for setting, path in (("ca", authority.certificate), ("crl", authority.crl)):
+        typer.echo(f"tls_client_{setting} = {_toml(path)}")
+    typer.echo(f"tls_users = {_toml(authority.users)}")
 
 
 @app.command()
@@ -180,6 +184,11 @@ def _paths(authority: CertificateAuthority) -> dict[str, str]:
         "tls_client_crl": authority.crl,
     }
     return {name: str(path) for name, path in files.items()}
+
+
+def _toml(path: Path) -> str:
+    """A path as a value of TOML: JSON's strings are TOML's."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def _knows(authority: CertificateAuthority, name: str) -> bool:

@@ -79,7 +79,7 @@ def issue(
     config: ConfigOption = None,
 ) -> None:
     """Print a token for somebody, signed with the secret that the settings name (token_secret_file)."""
-    from rfm_runtime.security.authority import authenticator_of
+    from rfm_runtime.security.authority import WEAK, authenticator_of
 
     made = authenticator_of(settings(file=config))
     if made is None:
@@ -89,6 +89,11 @@ def issue(
         )
     lifetime_s = _within("--lifetime", lifetime, TOKEN_LIMIT_S, "a token is valid for 30 years at most")
     file = None if output is None else output_file(output, force=False)
+    if made.is_weak:
+        typer.echo(
+            f"warning: {WEAK}; no server that others can reach takes the token; see `rfm-runtime token rotate`",
+            err=True,
+        )
     token = made.issue(user, _roles(roles), lifetime_s=lifetime_s, kinds=kind or None)
     if as_json:
         claims = _part(token, 1)

@@ -16,6 +16,8 @@ from rfm_runtime.errors import ConfigError, InsecureUrlError
 
 __all__ = ["Destination", "Trust", "check_url", "destination"]
 
+TOKEN_FILE_HINT = "name a file that has the token, and that this user can read, in RFM_TOKEN_FILE"
+
 PlainPath = str | os.PathLike[str]
 
 
@@ -111,7 +113,9 @@ def destination(environ: Mapping[str, str] | None = None) -> Destination | None:
             token = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise ConfigError(f"cannot read the token in {file} (RFM_TOKEN_FILE): {reason}", hint="check it") from None
+            raise ConfigError(
+                f"cannot read the token in {file} (RFM_TOKEN_FILE): {reason}", hint=TOKEN_FILE_HINT
+            ) from None
     trust = Trust().resolved(environ)
     if not token and trust.client_cert is None:
         raise ConfigError(

@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Endpoints, Settings, folders
-from rfm_runtime.core.sessions.access import Authenticate, Grant, Keys, Sign
+from rfm_runtime.core.sessions.access import Authenticate, FollowedKeys, Grant, Sign
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
     Beat,
@@ -148,7 +148,7 @@ class Gateway:
         towards: Towards | None = None,
         own: KeyPair | None = None,
         sign: Sign | None = None,
-        keys: Keys | None = None,
+        keys: FollowedKeys | None = None,
     ) -> None:
         """gateways: endpoints of all on the port, by name; None where there is only this one. tls: None: plain text.
 
@@ -195,7 +195,8 @@ class Gateway:
     def troubles(self) -> tuple[str, bool]:
         """What ends again and again, for people, and whether the runtime does without it now."""
         found = troubles.read(folders(self._settings).troubles)
-        said = [*(trouble.said(_now_ms()) for trouble in found), self.certificates.trouble]
+        keys = "" if self._keys is None else self._keys.trouble
+        said = [*(trouble.said(_now_ms()) for trouble in found), self.certificates.trouble, keys]
         return "; ".join(filter(None, said)), any(trouble.down for trouble in found)
 
     def granted(self, connection: ServerConnection, token: str | None) -> Grant | None:

@@ -29,7 +29,7 @@ from rfm_runtime.security.trusted import changeable
 if TYPE_CHECKING:
     from rfm_runtime.security.keys import Key
 
-__all__ = ["SECRET_VARIABLE", "Authority", "authenticator_of", "previous_file", "weakness"]
+__all__ = ["SECRET_VARIABLE", "WEAK", "Authority", "authenticator_of", "previous_file", "weakness"]
 
 log = logging.getLogger("rfm_runtime.security")
 
@@ -40,6 +40,8 @@ FILE_LIMIT_BYTES = 256 * 1024
 LOOK_S = 1.0
 """How often it is looked whether a file has changed."""
 
+
+WEAK = f"the secret of tokens is shorter than {SECRET_BYTES} bytes: whoever sees a token can find it by trying"
 
 SIGN_IN_ISSUER = "rfm-runtime/sign-in"
 
@@ -70,6 +72,11 @@ class Authority:
     def look(self) -> bool:
         """Whether the authenticator's keys are others since it was asked last; the runtime's own never are."""
         return self._authenticator is not None and self._authenticator.look()
+
+    @property
+    def trouble(self) -> str:
+        """Why newer keys are not used, for people; "" if all is well."""
+        return "" if self._authenticator is None else self._authenticator.trouble
 
     def vouched(self, grant: Grant) -> Grant | None:
         """What a token grants by the keys of now; None: its key is gone."""
@@ -116,14 +123,14 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
         _long_enough(settings, [fixed])
         sources.append(keys.FixedKeys(fixed))
     if settings.token_public_keys:
-        sources.append(_public_file(settings.token_public_keys, public))
+        sources.append(_public_file("token_public_keys", settings.token_public_keys, public))
     if "://" in settings.token_jwks:
         from rfm_runtime.security.jwks import Jwks
 
         with _named("token_jwks"):
             sources.append(Jwks(settings.token_jwks, public))
     elif settings.token_jwks:
-        sources.append(_public_file(settings.token_jwks, public))
+        sources.append(_public_file("token_jwks", settings.token_jwks, public))
     names = ClaimNames(settings.token_user_claim, settings.token_roles_claim)
     return JWTAuthenticator.of(*sources, audience=settings.token_audience, issuer=settings.token_issuer, names=names)
 
@@ -133,7 +140,7 @@ def weakness(settings: Settings) -> str | None:
     made = authenticator_of(settings)
     if made is None or not made.is_weak:
         return None
-    return f"the secret of tokens is shorter than {SECRET_BYTES} bytes: whoever sees a token can find it by trying"
+    return WEAK
 
 
 def previous_file(settings: Settings) -> Path:
@@ -148,6 +155,7 @@ class FileKeys:
     """Keys of files, read again when one of them changes. What cannot be read then leaves those that there were."""
 
     changes = True
+    trouble = ""
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], Sequence[Key]]) -> None:
         self._paths = paths
@@ -183,11 +191,15 @@ class FileKeys:
         try:
             self._found = self._read()
         except ConfigError as error:
+            self.trouble = f"{error.message}; the keys before are used ({error.hint})"
             log.warning("%s; the keys so far are used on (%s)", error.message, error.hint)
         except Exception:
             # Whoever writes the file must not decide who else can sign in.
-            log.exception("%s cannot be used; the keys so far are used on", ", ".join(map(str, self._paths)))
+            names = ", ".join(map(str, self._paths))
+            self.trouble = f"{names} cannot be used; the keys before are used (`rfm-runtime logs` says more)"
+            log.exception("%s cannot be used; the keys so far are used on", names)
         else:
+            self.trouble = ""
             log.info("keys were read again: %s", ", ".join(map(str, self._paths)))
 
 
@@ -208,9 +220,9 @@ def _read_secrets(settings: Settings, algorithms: Sequence[str] | None) -> tuple
 
     present, previous = _secrets_of(settings)
     with _named(str(present)):
-        found = [keys.secret(_private(present).strip(), algorithms)]
+        found = [keys.secret(_private(present, "token_secret_file").strip(), algorithms)]
     if settings.token_previous_secret_file or previous.exists():
-        lines = _private(previous).strip().splitlines()
+        lines = _private(previous, "token_previous_secret_file").strip().splitlines()
         until_s = _until_s(settings, previous, lines[1].decode("ascii", "replace") if len(lines) > 1 else "")
         with _named(str(previous)):
             found.append(keys.secret(lines[0].strip() if lines else b"", algorithms, until_s=until_s))
@@ -242,54 +254,57 @@ def _until_s(settings: Settings, path: Path, line: str) -> float:
     return until.timestamp()
 
 
-def _public_file(name: str, algorithms: Sequence[str] | None) -> FileKeys:
+def _public_file(setting: str, name: str, algorithms: Sequence[str] | None) -> FileKeys:
     path = Path(name)
-    return FileKeys((path,), lambda: _read_public(path, algorithms))
+    return FileKeys((path,), lambda: _read_public(path, algorithms, setting))
 
 
-def _read_public(path: Path, algorithms: Sequence[str] | None) -> tuple[Key, ...]:
+def _read_public(path: Path, algorithms: Sequence[str] | None, setting: str = "token_public_keys") -> tuple[Key, ...]:
     from rfm_runtime.security import keys
 
     with _named(str(path)):
-        found = keys.public_keys(_content(path), algorithms)
+        found = keys.public_keys(_content(path, setting), algorithms)
     if not found:
         # No reason not to start: a gateway that begins anew must not be away because keys were taken back.
         log.warning("%s has no key: no token of its issuer is taken", path)
     return found
 
 
-def _private(path: Path) -> bytes:
-    """What others cannot read, nor its group change. Raises ConfigError."""
+def _private(path: Path, setting: str) -> bytes:
+    """What others cannot read, nor its group change. setting: which names it. Raises ConfigError."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, setting, error) from None
     if stat.S_ISDIR(mode):
-        raise _unreadable(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+        raise _unreadable(path, setting, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     if stat.S_IMODE(mode) & 0o027:
         raise ConfigError(
             f"{path} is open to others (mode {stat.S_IMODE(mode):o}), so what it has is no secret",
             hint=f"close it, and think about a new secret: chmod 600 {path}",
         )
-    return _content(path)
+    return _content(path, setting)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, setting: str) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_LIMIT_BYTES + 1)
             changeable_by = changeable(path, os.fstat(file.fileno()))
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, setting, error) from None
     if changeable_by is not None:
         raise ConfigError(changeable_by[0], hint=changeable_by[1])
     if len(content) > FILE_LIMIT_BYTES:
-        raise ConfigError(f"{path} is larger than any file of keys", hint="check what the setting names")
+        raise ConfigError(f"{path} is larger than any file of keys", hint=f"name another one in {setting}")
     return content
 
 
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot read {path}: {error.strerror}", hint="check the settings token_…, and who may read it")
+def _unreadable(path: Path, setting: str, error: OSError) -> ConfigError:
+    make = ", or make it: rfm-runtime token rotate" if setting == "token_secret_file" else ""
+    return ConfigError(
+        f"cannot read {path}: {error.strerror}", hint=f"name a file that this user can read in {setting}{make}"
+    )
 
 
 def _algorithms(settings: Settings, known: Sequence[str]) -> tuple[str, ...] | None:

@@ -41,6 +41,7 @@ class Jwks:
     """Keys of `url`: https, or http on loopback. algorithms: those that are allowed. Raises BadRequestError."""
 
     changes = True
+    trouble = ""
 
     def __init__(self, url: str, algorithms: Collection[str] | None) -> None:
         try:
@@ -96,19 +97,24 @@ class Jwks:
 
     def _fetch(self) -> None:
         found: tuple[Key, ...] | None = None
+        why = ""
         try:
             found = public_keys(self._content(), self._algorithms)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # urllib's errors are OSErrors.
-            log.warning("the keys of %s could not be fetched: %s", self._url, error)
+            why = f"the keys of {self._url} could not be fetched: {error}"
+            log.warning("%s", why)
         except BadRequestError as error:
-            log.warning("the keys of %s cannot be used: %s", self._url, error.message)
+            why = f"the keys of {self._url} cannot be used: {error.message}"
+            log.warning("%s", why)
         except Exception:
             # What somebody else publishes ends neither this thread nor the use of the keys so far.
-            log.exception("the keys of %s cannot be used", self._url)
+            why = f"the keys of {self._url} cannot be used"
+            log.exception("%s", why)
         with self._lock:
             # In one step: whoever sees the new keys is not told that they are being fetched.
             self._fetching = False
+            self.trouble = why
             if found is not None:
                 self._found, self._fetched_s = found, time.monotonic()
         if found is not None:

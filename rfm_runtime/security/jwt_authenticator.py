@@ -140,6 +140,11 @@ class JWTAuthenticator:
         """Whether a secret is too short to face others."""
         return self._shortest() < SECRET_BYTES
 
+    @property
+    def trouble(self) -> str:
+        """Why newer keys are not used, for people; "" if all is well."""
+        return "; ".join(filter(None, (source.trouble for source in self._sources)))
+
     def _shortest(self) -> int:
         secrets = [len(key.material) for key in self._known() if isinstance(key.material, bytes)]
         return min(secrets, default=SECRET_BYTES)

@@ -89,6 +89,11 @@ class KeySource(Protocol):
         """Whether keys can go, and with them whoever came in by a token of theirs."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why newer ones are not used, for people; "" if all is well."""
+        ...
+
     def held(self) -> Sequence[Key]:
         """Those whose sessions stay: those known, and those that are only too old for others to come in."""
         ...
@@ -106,6 +111,7 @@ class FixedKeys:
     """Keys that never change."""
 
     changes = False
+    trouble = ""
 
     def __init__(self, *keys: Key) -> None:
         self._keys = keys
@@ -127,10 +133,11 @@ class FixedKeys:
 def secret(value: bytes, algorithms: Collection[str] | None, *, until_s: float | None = None) -> Key:
     """The key of a shared secret; by default for HS256. Raises BadRequestError."""
     if not value:
-        raise BadRequestError("the secret is empty", hint="make one: python -c 'import secrets; ...token_hex(32)'")
+        raise BadRequestError("the secret is empty", hint="make one: rfm-runtime token rotate, or openssl rand -hex 32")
     if value.lstrip().startswith(b"-----BEGIN"):
         raise BadRequestError(
-            "the secret is a key in PEM, which others may have", hint="give it as public key, or use random bytes"
+            "the secret is a key in PEM, which others may have",
+            hint="give it as public key (token_public_keys), or use random bytes: openssl rand -hex 32",
         )
     return Key(value, _allowed(SECRET_ALGORITHMS, algorithms, "a secret", ("HS256",)), until_s=until_s)
 

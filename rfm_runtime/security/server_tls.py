@@ -61,6 +61,7 @@ class ServerTls:
         self._clock = clock
         self._paths = [Path(value) for name in TLS_FILES if (value := getattr(settings, name))]
         self._refused = ""
+        self._reads_users = False
         self._seen = self._stamp()
         self._material = self._load()
         self.context = Newest(PROTOCOL_TLS_SERVER)
@@ -80,7 +81,8 @@ class ServerTls:
         try:
             self._material = self._load()
         except CertificateError as error:
-            self._refused = f"{error.message}; the certificate before is used ({error.hint})"
+            kept = "users before are" if self._reads_users else "certificate before is"
+            self._refused = f"{error.message}; the {kept} used ({error.hint})"
             return False
         self._refused = ""
         self.context.current = self._material.context
@@ -103,6 +105,7 @@ class ServerTls:
             ) from None
 
     def _read(self) -> _Material:
+        self._reads_users = False
         settings, now = self._settings, self._clock()
         paths = {name: Path(value) for name in TLS_FILES if (value := getattr(settings, name))}
         host = settings.host
@@ -114,8 +117,11 @@ class ServerTls:
         for trusted in filter(None, (client_ca, client_crl)):
             certificates.check_trusted(trusted)
         authorities = [] if client_ca is None else certificates.read_certificates(client_ca)
+        self._reads_users = True
+        admitted = {} if users is None else read_users(users)
+        self._reads_users = False
         admission = Admission(
-            {} if users is None else read_users(users),
+            admitted,
             frozenset() if client_crl is None else certificates.revoked(client_crl, authorities, now),
         )
         context = server_context(

@@ -25,6 +25,9 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 NO_TLS = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL")
 
+FILE_LIMIT_BYTES = 1024 * 1024
+"""More than any chain of certificates has."""
+
 OTHERS = 0o037
 """Mode bits that a key must not have: a group may read it, others nothing."""
 
@@ -96,6 +99,8 @@ def server_context(
     return context
 
 
+CA_HINT = "name a PEM file with the certificates of authorities that are trusted: --ca, RFM_CA_FILE, ca_file"
+
 PAIR_HINT = (
     "name the certificate and its own private key, PEM: --client-cert, RFM_CLIENT_CERT; --client-key, RFM_CLIENT_KEY"
 )
@@ -106,7 +111,7 @@ def client_context(ca_file: str | os.PathLike[str] | None, client_cert: ClientCe
 
     Raises CertificateError naming the file.
     """
-    context = _load(lambda: ssl.create_default_context(cafile=ca_file), ca_file)
+    context = _load(lambda: ssl.create_default_context(cafile=ca_file), ca_file, CA_HINT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if ca_file is not None:
@@ -115,9 +120,24 @@ def client_context(ca_file: str | os.PathLike[str] | None, client_cert: ClientCe
     context.set_alpn_protocols(["http/1.1"])
     if client_cert is not None:
         certificate, key = client_cert if isinstance(client_cert, tuple) else (client_cert, client_cert)
+        _check_has(Path(certificate), "certificate", "CERTIFICATE-----", "name a file with `-----BEGIN CERTIFICATE`")
+        _check_has(
+            Path(key), "private key", "PRIVATE KEY-----", "name the file that has it: --client-key, RFM_CLIENT_KEY"
+        )
         check_private(Path(key))
         _load(lambda: context.load_cert_chain(certificate, key, password=_no_password), certificate, PAIR_HINT)
     return context
+
+
+def _check_has(path: Path, what: str, mark: str, hint: str) -> None:
+    """Raise CertificateError for a file without it: nobody is to close or convert a file that was not meant."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_LIMIT_BYTES)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if mark.encode() not in content:
+        raise CertificateError(f"{path} has no {what} in PEM", hint=hint)
 
 
 def check_private(key: Path) -> None:
@@ -154,7 +174,11 @@ def _no_password() -> str:
     )
 
 
-def _load(load: Callable[[], T], path: object, hint: str = "name a PEM file with what is meant") -> T:
+def _load(
+    load: Callable[[], T],
+    path: object,
+    hint: str = "name PEM files: the certificate and its key, and the authorities of clients",
+) -> T:
     try:
         return load()
     except ssl.SSLError as error:

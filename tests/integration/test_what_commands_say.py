@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,41 @@ def test_a_token_that_has_expired_need_not_be_revoked(admin: dict[str, str], tmp
     assert "has expired" in what
     assert "lets nobody in any more" in hint
     assert "milliseconds" not in hint
+
+
+def test_a_weak_secret_is_warned_of_by_whoever_issues_with_it(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    env = environment(tmp_path, RFM_TOKEN_SECRET_FILE=str(secret))
+    secret.write_text("short")
+    issued = cli("token", "issue", "--user", "ann", env=env)
+    assert (issued.returncode, issued.stdout.count(".")) == (0, 2)
+    assert "shorter than 32 bytes" in issued.stderr
+    secret.write_text(SECRET)
+    assert cli("token", "issue", "--user", "ann", env=env).stderr == ""
+
+
+def test_what_a_client_certificate_takes_can_be_pasted_into_the_settings(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    output("certs", "init", "--host", "localhost", env=env)
+    said = output("certs", "client", "ann", "--role", "operator", env=env)
+    before, _, lines = said.partition("settings file (")
+    assert f"{env['HOME']}/.config/rfm-runtime/config.toml" in lines.splitlines()[0]
+    assert "user:    ann: operator" in before
+    found = tomllib.loads("\n".join(lines.splitlines()[1:]))
+    assert set(found) == {"tls_client_ca", "tls_client_crl", "tls_users"}
+    assert all(Path(path).is_file() for path in found.values())
+
+
+def test_what_a_missing_file_of_a_token_needs_is_said(server: ProgressReportingServer, tmp_path: Path) -> None:
+    env = environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(tmp_path / "none"))
+    _, hint = two_lines(cli("ps", env=env), 2)
+    assert "RFM_TOKEN_FILE" in hint
+
+
+def test_who_may_not_is_told_what_in_words(server: ProgressReportingServer, tmp_path: Path) -> None:
+    token = tmp_path / "vera.token"
+    token.write_text(signed(sub="vera", roles=["viewer"]))
+    env = environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token))
+    what, _ = two_lines(cli("token", "revoke", "--user", "ann", env=env), 5)
+    assert what == "vera (viewer) may not revoke tokens"

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from rfm_runtime.protocol.internal import Principal
 
-__all__ = ["EXPIRING_MS", "GRACE_MS", "OWN_USER", "Authenticate", "Grant", "Keys", "Sign"]
+__all__ = ["EXPIRING_MS", "GRACE_MS", "OWN_USER", "Authenticate", "FollowedKeys", "Grant", "Keys", "Sign"]
 
 OWN_USER = "local"
 """Whoever has the runtime's own token."""
@@ -53,6 +53,15 @@ class Keys(Protocol):
 
     def vouched(self, grant: Grant) -> Grant | None:
         """What a token grants by the keys of now: until its key ends at most; None: its key is gone."""
+        ...
+
+
+class FollowedKeys(Keys, Protocol):
+    """Those of a real gateway."""
+
+    @property
+    def trouble(self) -> str:
+        """Why newer ones are not used, for people; "" if all is well."""
         ...
 
 
