@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
+from rfm_runtime.errors import BadRequestError
 from rfm_runtime.testing.hosts import free_ports
+from rfm_ui import get_progress_manager
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.window import ViewerWindow
 from tests.screens import MOST_MS, opened
 
 pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
 AUTHENTICATOR = JWTAuthenticator(secret_key="0123456789abcdef0123456789abcdef")
 
 
@@ -92,3 +100,79 @@ def test_an_indicator_for_any_program(qtbot: QtBot) -> None:
         qtbot.mouseClick(dialog.retry, Qt.MouseButton.LeftButton)
     indicator.update_status(True)
     qtbot.waitUntil(lambda: not dialog.isVisible(), timeout=MOST_MS)
+
+
+@pytest.mark.scenario("A4")
+def test_a_progress_manager_as_the_reference_has_it(qtbot: QtBot, server: ProgressReportingServer) -> None:
+    container = QWidget()
+    container.setObjectName("container")
+    QVBoxLayout(container)
+    qtbot.addWidget(container)
+    container.show()
+    token = AUTHENTICATOR.issue("local-admin", ["admin"])
+    manager = get_progress_manager(parent_id="container", url=server.url, token=token)
+    assert get_progress_manager(parent_id=container) is manager
+    with ProgressReporter("copying", "photos") as reporter:
+        reporter.report_progress(40.0, "forty")
+        qtbot.waitUntil(lambda: [bar.percent for bar in manager.bars] == [40.0], timeout=MOST_MS)
+        assert manager.isVisible()
+        manager.hide()
+        assert not manager.isVisible()
+        manager.toggle_visibility()
+        assert manager.isVisible()
+        manager.toggle_visibility()
+        assert not manager.isVisible()
+        manager.show()
+        assert manager.isVisible()
+
+        qtbot.mouseClick(manager.bars[0].cancel, Qt.MouseButton.LeftButton)
+
+        assert not manager.bars[0].cancel.isEnabled()
+        qtbot.waitUntil(reporter.should_cancel, timeout=MOST_MS)
+        reporter.report_canceled()
+    qtbot.waitUntil(lambda: "cancelled" in manager.bars[0].accessibleName(), timeout=MOST_MS)
+    manager.shutdown()
+    assert not manager.isVisible()
+    another = get_progress_manager(parent_id=container, url=server.url, token=token)
+    assert another is not manager
+    another.shutdown()
+
+
+@pytest.mark.usefixtures("qtbot")
+def test_there_has_to_be_such_a_widget() -> None:
+    with pytest.raises(BadRequestError, match="no widget has the object name 'nowhere'"):
+        get_progress_manager(parent_id="nowhere")
+
+
+RUN_FOR_A_WHILE = """
+import time
+from PySide6.QtWidgets import QApplication
+
+def watched(*_arguments):
+    until_s = time.monotonic() + 20.0
+    while time.monotonic() < until_s and not (manager.bars and status.word == "live"):
+        QApplication.processEvents()
+        time.sleep(0.01)
+    print(status.word, *(bar.accessibleName() for bar in manager.bars))
+
+QApplication.exec = watched
+"""
+
+
+def test_the_program_of_the_docs(server: ProgressReportingServer, own_home: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/viewer.md").read_text(encoding="utf-8"), re.DOTALL)
+    program = next(block for block in blocks if "application.exec()" in block)
+    assert len([text for text in program.splitlines() if text and "import" not in text]) <= 10
+    token_file = own_home / "token"
+    token_file.touch(0o600)
+    token_file.write_text(AUTHENTICATOR.issue("local-admin", ["admin"]))
+    known = {"RFM_URL": server.url, "RFM_TOKEN_FILE": str(token_file), "QT_QPA_PLATFORM": "offscreen"}
+    with ProgressReporter("copying", "photos") as reporter:
+        reporter.report_progress(40.0, "forty")
+
+        done = subprocess.run(
+            [sys.executable, "-c", RUN_FOR_A_WHILE + program],
+            env=os.environ | known, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+
+    assert done.stdout == "live photos, running, 40 percent\n"
