@@ -14,7 +14,7 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, StateDirOption,
 from rfm_runtime.cli.logs import new_entries, where_it_is
 from rfm_runtime.cli.text import period
 from rfm_runtime.core.auditing import EVENTS
-from rfm_runtime.core.text import printable
+from rfm_runtime.core.text import local_time, printable
 from rfm_runtime.errors import BadRequestError
 
 __all__ = ["audit", "line"]
@@ -88,7 +88,7 @@ def _show(entries: list[dict[str, Any]], as_json: bool) -> None:
 
 def line(entry: dict[str, Any]) -> str:
     """An entry for people: time, event, user, then everything else."""
-    when = datetime.fromtimestamp(entry["at_ms"] / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    when = local_time(entry["at_ms"])
     count = entry.get("count", 1)
     times = f" ×{count}" if count != 1 else ""
     details = " ".join(

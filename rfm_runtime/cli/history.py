@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, print_json, print_table, state_text
 from rfm_runtime.cli.text import Column, period
-from rfm_runtime.core.text import duration, printable, short_ids
+from rfm_runtime.core.text import duration, local_time, printable, short_ids
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import Operation, OperationState
 
@@ -96,7 +95,7 @@ def labels_of(given: list[str] | None) -> dict[str, str] | None:
 
 def _row(operation: Operation, short_id: str) -> list[str | Text]:
     """time: that it took, or that it has taken."""
-    submitted = datetime.fromtimestamp(operation.created_at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    submitted = local_time(operation.created_at_ms)
     took = ""
     if operation.started_at_ms is not None:
         until_ms = operation.ended_at_ms or time.time() * 1000

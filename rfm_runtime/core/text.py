@@ -1,10 +1,11 @@
-"""What people read in every face of the runtime: durations, times left, numbers, ids. Pure."""
+"""What people read in every face of the runtime: durations, times left, numbers, ids. Pure but for the time zone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-__all__ = ["duration", "fault", "number", "printable", "short_ids", "shortened", "time_left"]
+__all__ = ["duration", "fault", "local_time", "number", "printable", "short_ids", "shortened", "time_left"]
 
 ID_CHARACTERS = 8
 """Of an id at least: 40 random bits of the ids we mint."""
@@ -30,6 +31,11 @@ def time_left(p50_s: float, p90_s: float) -> str:
     if p90_s < 1.2 * p50_s + 0.5:
         return f"{duration(p50_s)} left"
     return f"{duration(p50_s)}–{duration(p90_s)} left"
+
+
+def local_time(at_ms: float) -> str:
+    """Of ms since 1970: 2026-11-27 13:45:10, in the time zone of this machine."""
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def number(value: float) -> str:

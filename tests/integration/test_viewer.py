@@ -70,6 +70,27 @@ def test_what_runs_is_shown_and_can_be_cancelled(qtbot: QtBot, window: ViewerWin
     assert not page.cancel.isEnabled()
 
 
+@pytest.mark.scenario("E6")
+def test_what_failed_says_why_and_what_happened(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.operations
+    reporter = ProgressReporter("copying", "photos", labels={"site": "b"})
+    reporter.report_progress(40.0, "forty")
+    reporter.report_failed("the disk is full", details={"free": 0})
+    qtbot.waitUntil(lambda: len(page.board) == 1 and page.board.at(0).state == "failed", timeout=MOST_MS)
+    assert not page.details.isVisible()
+
+    page.list.setCurrentIndex(page.model.index(0))
+
+    details = page.details
+    qtbot.waitUntil(lambda: bool(details.events.shown), timeout=MOST_MS)
+    assert details.bar.accessibleName() == "photos, failed, 40 percent"
+    assert ("label", "site = b") in details.facts.shown
+    assert [what.split()[1] for what, _remark in details.events.shown] == ["accepted", "started", "failed"]
+    assert "the disk is full" in details.events.shown[-1][1]
+    page.list.clearSelection()
+    assert not details.isVisible()
+
+
 @pytest.mark.scenario("E2", "E5")
 def test_a_server_that_comes_back_is_found_again(
     qtbot: QtBot, window: ViewerWindow, server: ProgressReportingServer

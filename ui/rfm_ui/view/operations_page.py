@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListView,
     QPushButton,
+    QSplitter,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -25,6 +26,7 @@ from rfm_runtime.core.counts import counted
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationState
 from rfm_ui.bridge import News
 from rfm_ui.model.board import Board, Filter
+from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.operation_list import OperationDelegate, OperationListModel
 from rfm_ui.view.session import Session
 
@@ -75,8 +77,14 @@ class OperationsPage(QWidget):
         layout.setContentsMargins(16, 16, 16, 12)
         layout.setSpacing(10)
         layout.addLayout(self._head())
-        layout.addWidget(self.list, 1)
-        layout.addWidget(self.empty, 1)
+        self.details = DetailsPanel(session)
+        body = QSplitter(Qt.Orientation.Horizontal)
+        body.setChildrenCollapsible(False)
+        for widget in (self.list, self.empty, self.details):
+            body.addWidget(widget)
+        body.setStretchFactor(0, 3)
+        body.setStretchFactor(2, 2)
+        layout.addWidget(body, 1)
         layout.addLayout(self._foot())
         self._settle = QTimer(self)
         self._settle.setInterval(SETTLE_MS)
@@ -173,7 +181,9 @@ class OperationsPage(QWidget):
         self.list.setVisible(not text)
 
     def _chosen_changed(self, *_change: QModelIndex) -> None:
-        alive = [one for one in self.chosen() if one.state not in TERMINAL_STATES]
+        chosen = self.chosen()
+        self.details.show_operation(chosen[0] if len(chosen) == 1 else None)
+        alive = [one for one in chosen if one.state not in TERMINAL_STATES]
         count = f" {len(alive)}" if len(alive) > 1 else ""
         self.cancel.setText(f"Cancel{count}")
         self.pause.setText(f"{'Resume' if alive and all(one.state == 'paused' for one in alive) else 'Pause'}{count}")

@@ -1,8 +1,8 @@
-"""What `show` says of an operation."""
+"""What is told of an operation."""
 
 from __future__ import annotations
 
-from rfm_runtime.cli.show import facts
+from rfm_runtime.core.reports.telling import facts
 from rfm_runtime.protocol.history import Performance, PerformanceReply, Point
 from rfm_runtime.protocol.operation import ErrorInfo, Eta, Operation, ProgressUpdate
 
