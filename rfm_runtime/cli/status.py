@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
 from rfm_runtime.config import Destination, Folders, Settings, Trust, destination, folders, is_loopback
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.text import printable
-from rfm_runtime.errors import UnavailableError
+from rfm_runtime.errors import CertificateError, UnavailableError
 from rfm_runtime.observe import troubles
 from rfm_runtime.protocol.operation import ErrorInfo
 from rfm_runtime.protocol.resources import ResourceReport, Resources
@@ -66,6 +67,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
     # What is not ready is not asked: it would only make the user wait.
     server, states, resources = _ask(runtime_dir) if ready and url else (None, None, None)
     known = () if here is None else troubles.read(here.troubles)
+    shown = None if info is None else _certificate(info)
     parts = None if here is None else _settings_of(here)
     report: dict[str, Any] = {
         "url": url,
@@ -79,6 +81,7 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
         "operations": states,
         "resources": resources,
         "troubles": told(known, ready=ready, why=why),
+        "certificate": shown,
     }
     if as_json:
         print_json(report)
@@ -97,6 +100,8 @@ def status(as_json: JsonOption = False, runtime_dir: RuntimeDirOption = None) ->
             typer.echo(f"operations: {listed}")
         if info is not None:
             typer.echo(f"state in {info.state_dir}")
+        if shown is not None:
+            typer.echo(f"certificate of {printable(', '.join(shown['names']))}, until {shown['until']}")
         if resources is not None:
             _show(resources)
     if not ready:
@@ -165,6 +170,21 @@ def without_gateway(
         whose = "their broker" if found.is_away_from_broker else "the broker, for other hosts,"
         broker = f"; {whose} is at {found.broker_address}"
     return True, f"{what}{broker}; no gateway is here: ask one on another host how it is"
+
+
+def _certificate(info: ConnectionInfo) -> dict[str, Any] | None:
+    """What this host's gateways show, without TLS None: by which names clients may connect, and its last day."""
+    if not info.ca_file:
+        return None
+    from rfm_runtime.security import certificates
+
+    try:
+        # Before those that were shown earlier.
+        newest = certificates.read_certificates(Path(info.ca_file))[0]
+    except CertificateError:
+        # Being written, or taken away: who connects is told.
+        return None
+    return {"names": certificates.names(newest, common=False), "until": newest.not_valid_after_utc.date().isoformat()}
 
 
 def _settings_of(where: Folders) -> Settings | None:

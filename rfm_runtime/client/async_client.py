@@ -26,7 +26,7 @@ from rfm_runtime.client.link import Link, LinkState
 from rfm_runtime.client.mirror import Mirror
 from rfm_runtime.client.outbox import Outbox, Pending
 from rfm_runtime.client.requests import REQUEST_S, Requests
-from rfm_runtime.config import Settings, Trust, destination, folders, load
+from rfm_runtime.config import Settings, Trust, check_no_password, destination, folders, load
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.errors import (
     BadRequestError,
@@ -121,6 +121,8 @@ class AsyncClient(Requests):
             url, token = named.url, named.token
             # The file may have a fresh one by then.
             get_token = get_token or _named_token
+        if url is not None:
+            check_no_password(url)
         trust = Trust(ca_file, client_cert, allow_insecure)
         self._connection_file = None if url is not None else _connection_file(settings)
         self._on_state = on_state
@@ -204,6 +206,7 @@ class AsyncClient(Requests):
             self._task.add_done_callback(self._ended)
         if self._live is None:
             raise InternalError("the client has no connection task")
+        self._connection.is_patient = timeout_s is None
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._live)

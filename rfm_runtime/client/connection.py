@@ -40,11 +40,13 @@ from rfm_runtime.client.link import (
     failed,
     given_up,
     heard,
+    impatient,
     silent,
 )
 from rfm_runtime.client.outbox import Pending
 from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
-from rfm_runtime.config import Trust, check_url, is_loopback
+from rfm_runtime.config import Trust, check_url, default_port, is_loopback
+from rfm_runtime.core.text import printable, shortened
 from rfm_runtime.errors import (
     BadRequestError,
     CertificateError,
@@ -172,6 +174,9 @@ class Connection:
         self._first_again: asyncio.Task[None] | None = None
         self._gave_up_s: float | None = None
         self._wants_token = False
+        self._is_garbled = False
+        # Whether a first connection is waited for, for however long.
+        self.is_patient = True
         self._hurry = asyncio.Event()
 
     # --- life -------------------------------------------------------------------------------
@@ -185,11 +190,13 @@ class Connection:
         self._closing = False
         while True:
             failure = await self._try()
-            self._wants_token = failure.fresh_token
+            self._wants_token, self._is_garbled = failure.fresh_token, failure.garbled
             self._socket = None
             if self._closing:
                 return
             self._speaker.dropped()
+            if not (self.is_patient or self._has_lived or self._connection_file):
+                failure = impatient(self.link, failure)
             can_refresh = failure.fresh_token and self._can_refresh()
             self.link, wait_s = failed(self.link, failure, time.monotonic(), random, can_refresh=can_refresh)
             if wait_s is None:
@@ -231,7 +238,12 @@ class Connection:
             return UnauthorizedError.default_hint
         if self._connection_file is not None:
             return "see `rfm-runtime status`"
+        if self._is_garbled:
+            return "write the address with wss://, if that port speaks TLS; else check what listens there"
         parts = urlsplit(self.url or "")
+        port = default_port(self.url or "")
+        if port is not None:
+            return f"the address names no port, so {port} was tried: write it as {parts.scheme}://{parts.netloc}:8765"
         if is_loopback(parts.hostname or ""):
             return "check the port, and that a runtime, or a tunnel to one, listens there"
         return (
@@ -334,7 +346,7 @@ class Connection:
             reason = os.strerror(nobody.errno or errno.ECONNREFUSED)
             return Failure(f"no connection: {reason}", retry=True, nearby=nearby)
         except socket.gaierror as unknown:
-            return Failure(f"the host's name cannot be resolved: {unknown.strerror}", retry=True)
+            return _unknown_host(unknown)
         except (OSError, TimeoutError, InvalidHandshake) as broken:
             return refused_by_tls(broken, *faults) or _broken(broken, tls="ssl" in options)
 
@@ -542,11 +554,19 @@ def _fits_header(token: str) -> bool:
 
 def _broken(error: BaseException, *, tls: bool) -> Failure:
     said = str(error) or type(error).__name__
+    garbled = not tls and isinstance(error, InvalidMessage)
     if tls and isinstance(error, ConnectionResetError):
         said = "closed while TLS was begun; does that port speak it?"
-    elif not tls and isinstance(error, InvalidMessage):
+    elif garbled:
         said += "; does that port speak TLS (wss://)?"
-    return Failure(f"no connection: {said}", retry=True)
+    return Failure(f"no connection: {said}", retry=True, lasting=garbled, garbled=garbled)
+
+
+def _unknown_host(error: socket.gaierror) -> Failure:
+    told = f"the host's name cannot be resolved: {error.strerror}"
+    wrong = UnavailableError(told, hint="check the host's name in the address; does this machine have a network?")
+    # Another answer than that there is no such name is a fault of who was asked.
+    return Failure(told, retry=True, lasting=error.errno == socket.EAI_NONAME, error=wrong)
 
 
 def _refused(response: Response) -> Failure:
@@ -557,6 +577,7 @@ def _refused(response: Response) -> Failure:
         error = msgspec.json.decode(response.body or b"", type=ErrorInfo)
     except msgspec.DecodeError:
         # Somebody else's: whole seconds, told to many at once.
-        return after_status(response.status_code, seconds, spread_s=0.0 if seconds is None else 1.0)
+        first = shortened(printable((response.body or b"").decode("utf-8", "replace").partition("\n")[0]), 80)
+        return after_status(response.status_code, seconds, spread_s=0.0 if seconds is None else 1.0, said=first)
     retry_after_s = seconds if error.retry_after_ms is None else error.retry_after_ms / 1000
     return after_status(response.status_code, retry_after_s)

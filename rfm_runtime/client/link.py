@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rfm_runtime.core.timing import Backoff, Uniform
-from rfm_runtime.errors import RfmError, TokenExpiredError, UnauthorizedError
+from rfm_runtime.errors import ForbiddenError, NoRuntimeError, RfmError, TokenExpiredError, UnauthorizedError
 from rfm_runtime.protocol.codes import CloseCode, reconnects
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "failed",
     "given_up",
     "heard",
+    "impatient",
     "silent",
 ]
 
@@ -35,7 +36,8 @@ LinkState = Literal["connecting", "live", "stale", "reconnecting", "unauthorised
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why there is no connection. retry: whether another try makes sense. fresh_token: only with another token.
-    dead: the one that was shown will never be taken.
+    dead: the one that was shown will never be taken. lasting: nothing about it changes within seconds, most likely.
+    garbled: what came in plain text was no answer to it.
 
     nearby: nobody listens on this very host, which costs nothing to find out. retry_after_s: the server's word for when
     to come back; up to spread_s later, where it told many the same. error: what is raised where there is no other try,
@@ -47,6 +49,8 @@ class Failure:
     retry_after_s: float | None = None
     fresh_token: bool = False
     dead: bool = False
+    lasting: bool = False
+    garbled: bool = False
     draining: bool = False
     nearby: bool = False
     spread_s: float = 0.0
@@ -123,6 +127,14 @@ def failed(link: Link, failure: Failure, now_s: float, rng: Uniform, *, can_refr
     )
 
 
+def impatient(link: Link, failure: Failure) -> Failure:
+    """The failure for who waits some seconds for a first connection: what lasts ends that the second time.
+
+    Once is not enough: a server that restarts closes what it has just accepted.
+    """
+    return replace(failure, retry=False) if failure.lasting and failure.reason == link.reason else failure
+
+
 def given_up(link: Link, reason: str) -> Link:
     """There is no other token than the one that was refused."""
     return replace(link, state="unauthorised", live_since_s=None, next_try_s=None, reason=reason)
@@ -166,11 +178,17 @@ def _denied(code: int, told: str, token: bool, certificate: bool) -> Unauthorize
     return None
 
 
-def after_status(status: int, retry_after_s: float | None = None, *, spread_s: float = 0.0) -> Failure:
-    """What an HTTP status instead of the upgrade says."""
+def after_status(status: int, retry_after_s: float | None = None, *, spread_s: float = 0.0, said: str = "") -> Failure:
+    """What an HTTP status instead of the upgrade says. said: in a line with it."""
     if status == 401:
         return Failure("the server wants another token (HTTP 401)", retry=True, fresh_token=True, dead=True)
     if status in (429, 502, 503, 504):
         reason = f"the server is busy (HTTP {status})"
         return Failure(reason, retry=True, retry_after_s=retry_after_s, spread_s=spread_s)
-    return Failure(f"this is no rfm-runtime server, or it refuses us (HTTP {status})", retry=False)
+    if status == 403:
+        told = f"the server refuses us (HTTP 403{f': {said}' if said else ''})"
+        return Failure(told, retry=False, error=ForbiddenError(told, hint="ask whoever runs that server"))
+    told = f"this is no rfm-runtime server, or it refuses us (HTTP {status})"
+    # No server of ours answers so for a while: what is wrong is the address, or what is in between.
+    wrong = None if status >= 500 else NoRuntimeError(told, hint="check the address, and what is in between")
+    return Failure(told, retry=False, error=wrong)

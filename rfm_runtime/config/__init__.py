@@ -1,6 +1,6 @@
 """Settings, folders and servers: `settings` is the value, `loading` and `destination` resolve what is meant."""
 
-from rfm_runtime.config.destination import Destination, Trust, check_url, destination
+from rfm_runtime.config.destination import Destination, Trust, check_no_password, check_url, default_port, destination
 from rfm_runtime.config.endpoints import Address, Endpoints, address
 from rfm_runtime.config.environment import Unknown, unknown_variables
 from rfm_runtime.config.loading import (
@@ -31,8 +31,10 @@ __all__ = [
     "address",
     "away",
     "cache_home",
+    "check_no_password",
     "check_url",
     "config_file",
+    "default_port",
     "destination",
     "folders",
     "is_loopback",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from rfm_runtime.config.loopback import is_loopback
 from rfm_runtime.errors import ConfigError, InsecureUrlError
 
-__all__ = ["Destination", "Trust", "check_url", "destination"]
+__all__ = ["Destination", "Trust", "check_no_password", "check_url", "default_port", "destination"]
 
 TOKEN_FILE_HINT = "name a file that has the token, and that this user can read, in RFM_TOKEN_FILE"
 
@@ -52,6 +52,23 @@ class Trust:
         return Trust(self.ca_file or environ.get("RFM_CA_FILE") or None, client_cert, allow)
 
 
+def check_no_password(url: str) -> None:
+    """Raise ConfigError for an address with a user or a password: nobody here takes one, and it would be shown."""
+    before_host, at, _ = str(url).partition("://")[2].partition("/")[0].rpartition("@")
+    if at:
+        what = "a user and a password" if ":" in before_host else "a user"
+        raise ConfigError(
+            f"the address of the server has {what} in it",
+            hint="leave that out, and show a token: RFM_TOKEN_FILE or RFM_TOKEN",
+        )
+
+
+def default_port(url: str) -> int | None:
+    """The port that is meant by an address that names none; None: it names one."""
+    parts = urlsplit(url)
+    return None if parts.port is not None else 443 if parts.scheme == "wss" else 80
+
+
 def check_url(url: str, token: str, trust: Trust) -> None:
     """Raise InsecureUrlError if others could read a token on its way."""
     parts = urlsplit(url)
@@ -73,6 +90,7 @@ class Destination:
     trust: Trust = Trust()
 
     def __post_init__(self) -> None:
+        check_no_password(self.url)
         if not _is_address(self.url):
             raise ConfigError(
                 f"{self.url!r} is no address of a server", hint="write it as wss://HOST:8765, or ws://127.0.0.1:8765"

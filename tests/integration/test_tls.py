@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -478,7 +479,11 @@ def test_this_machines_commands_need_no_option(served: tuple[Runtime, Certificat
     # The certificate is for another name than the one by which they come.
     assert running.url.startswith("wss://127.0.0.1:")
     env = environment(tmp_path, RFM_STATE_DIR=str(running.folders.state), RFM_RUNTIME_DIR=str(running.folders.runtime))
-    assert document("status", env=env)["ready"] is True
+    found = document("status", env=env)
+    assert found["ready"] is True
+    assert "render.example.org" in found["certificate"]["names"]
+    assert found["certificate"]["until"] > time.strftime("%Y-%m-%d")
+    assert f"render.example.org, until {found['certificate']['until']}\n" in cli("status", env=env).stdout
     assert cli("doctor", env=env).returncode == 0
     assert document("ps", "--all", env=env)["operations"] == []
     with Client(settings=running.settings) as client:

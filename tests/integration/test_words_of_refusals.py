@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
+from textwrap import dedent
 
 import pytest
 
 from rfm_runtime import Client, JWTAuthenticator, ProgressReportingServer, SecureProgressServer
-from rfm_runtime.errors import UnauthorizedError
+from rfm_runtime.errors import ConfigError, UnauthorizedError, UnavailableError
 from rfm_runtime.security.users import add_user
 from tests.certificates import authority
 from tests.commands import COMMAND, cli, environment, two_lines
@@ -58,3 +60,56 @@ def test_a_watch_whose_token_is_revoked_ends_and_says_what_to_ask_for(tmp_path: 
     assert "trying again" not in said
     assert "4503: the token was revoked" in said
     assert "ask for another token" in said
+
+
+@pytest.mark.scenario("J63")
+def test_a_command_does_not_wait_for_what_stays_as_it_is(tmp_path: Path) -> None:
+    ca = authority(tmp_path / "ca")
+    with SecureProgressServer(port=0, memory=True, ssl_cert_file=ca.server, ssl_key_file=ca.server_key) as server:
+        plain = server.url.replace("wss://", "ws://")
+        what, hint = two_lines(cli("ps", env=environment(tmp_path, RFM_URL=plain, RFM_TOKEN="x")), 6)
+    assert "does that port speak TLS" in what
+    assert "within" not in what
+    assert "wss://" in hint
+    nowhere = environment(tmp_path, RFM_URL="wss://nobody.invalid:8765", RFM_TOKEN="x")
+    what, hint = two_lines(cli("ps", env=nowhere), UnavailableError.exit_code)
+    assert what.startswith("the host's name cannot be resolved")
+    assert "name in the address" in hint
+
+
+@pytest.mark.parametrize("command", ["ps", "status", "watch"])
+@pytest.mark.parametrize("user", ["u:hunter2", "u", ":hunter2"])
+def test_an_address_with_a_password_is_refused_and_not_shown(tmp_path: Path, command: str, user: str) -> None:
+    env = environment(tmp_path, RFM_URL=f"wss://{user}@127.0.0.1:1/", RFM_TOKEN="x")
+    done = cli(command, env=env)
+    what, hint = two_lines(done, ConfigError.exit_code)
+    assert "hunter2" not in done.stderr
+    assert "the address of the server has a" in what
+    assert "RFM_TOKEN_FILE" in hint
+    with pytest.raises(ConfigError):
+        Client(url=env["RFM_URL"], token="x")
+
+
+def test_without_a_port_the_one_that_was_tried_is_named() -> None:
+    for url, port in (("wss://127.0.0.1", 443), ("ws://127.0.0.1/v1/ws", 80)):
+        with pytest.raises(UnavailableError) as refused:
+            Client(url=url, token="x", max_retries=0)
+        assert f"names no port, so {port} was tried" in (refused.value.hint or "")
+        assert f"{url.partition(':')[0]}://127.0.0.1:8765" in (refused.value.hint or "")
+
+
+def test_the_log_of_a_gateway_has_its_own_words_about_connections_alone(tmp_path: Path) -> None:
+    code = """
+        import logging
+        logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
+        from rfm_runtime import Client, ProgressReportingServer
+        with ProgressReportingServer(port=0, memory=True) as server:
+            with Client(url=server.url, token=server.token):
+                pass
+    """
+    env = environment(tmp_path)
+    done = run(
+        [sys.executable, "-P", "-c", dedent(code)], env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "rfm_runtime.gateway connected" in done.stderr
+    assert "rfm_runtime.wire" not in done.stderr

@@ -23,9 +23,18 @@ from rfm_runtime.client.link import (
     after_status,
     connected,
     failed,
+    impatient,
 )
 from rfm_runtime.core.timing import Backoff
-from rfm_runtime.errors import InternalError, RfmError, TokenExpiredError, UnauthorizedError, UnavailableError
+from rfm_runtime.errors import (
+    ForbiddenError,
+    InternalError,
+    NoRuntimeError,
+    RfmError,
+    TokenExpiredError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from rfm_runtime.protocol.codes import CloseCode
 
 DROPPED = Failure("dropped", retry=True)
@@ -294,3 +303,29 @@ def test_whose_certificate_is_nobodys_is_told_where_it_has_to_be() -> None:
     failure = after_close(CloseCode.INVALID_TOKEN, "the certificate is nobody's", token=False, certificate=True)
     assert isinstance(failure.error, UnauthorizedError)
     assert "tls_users" in (failure.error.hint or "")
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 404, 405, 426])
+def test_what_is_no_runtime_is_not_called_temporary(status: int) -> None:
+    error = after_status(status).error
+    assert isinstance(error, NoRuntimeError)
+    assert not error.temporary
+
+
+def test_a_server_that_forbids_it_is_quoted() -> None:
+    error = after_status(403, said="the certificate was revoked").error
+    assert isinstance(error, ForbiddenError)
+    assert "HTTP 403: the certificate was revoked" in error.message
+
+
+def test_what_lasts_ends_the_second_time_for_who_does_not_wait_for_ever() -> None:
+    lasts, passes = Failure("no such name", retry=True, lasting=True), Failure("refused", retry=True)
+    link = Link(Backoff())
+    assert impatient(link, lasts) == lasts
+    link, wait_s = failed(link, lasts, 0.0, Always(1.0), can_refresh=False)
+    assert wait_s is not None
+    assert not impatient(link, lasts).retry
+    link, _ = failed(link, passes, 0.0, Always(1.0), can_refresh=False)
+    assert impatient(link, passes).retry
+    # After something else it is the first time again.
+    assert impatient(link, lasts).retry
