@@ -67,12 +67,17 @@ def init(
             hint="`certs renew` renews the server's certificate, `certs init --host NAME` makes one for other names",
         )
     hosts = list(dict.fromkeys([*(host or [socket.gethostname()]), *LOCAL]))
+    gone = [name for name in authority.server_names() if name not in hosts]
     made = authority.init(hosts, days=days or SERVER_DAYS)
     if as_json:
-        print_json({"made": made, **_paths(authority)})
+        print_json({"made": made, "no_longer_for": gone, **_paths(authority)})
         return
     said = "a local authority" if made else "a new server certificate"
     typer.echo(f"made {said} in {authority.folder}, for {', '.join(hosts)}")
+    if gone:
+        names = [name for name in hosts if name not in LOCAL]
+        again = " ".join(f"--host {name}" for name in [*names, *gone])
+        typer.echo(f"warning: no longer for {', '.join(gone)}; for all: rfm-runtime certs init {again}", err=True)
     typer.echo(f"start:    rfm-runtime start --host 0.0.0.0 {_start_options(authority)}")
     typer.echo(f"clients:  RFM_CA_FILE={shlex.quote(str(authority.certificate))} (a copy of this file is no secret)")
 

@@ -43,6 +43,9 @@ FILE_LIMIT_BYTES = 64 * 1024
 LINK_LIMIT_S, SIGN_IN_LIMIT_S = 3600.0, 30 * 86_400.0
 """As `SignInLink` has them."""
 
+LONG_S = 366 * 86_400.0
+"""From which on a token's lifetime is worth a word."""
+
 TOKEN_LIMIT_S = 30 * 365 * 86_400.0
 
 CLOCKS_S = 30.0
@@ -92,6 +95,12 @@ def issue(
     if made.is_weak:
         typer.echo(
             f"warning: {WEAK}; no server that others can reach takes the token; see `rfm-runtime token rotate`",
+            err=True,
+        )
+    if lifetime_s > LONG_S:
+        typer.echo(
+            f"warning: the token is valid for {duration(lifetime_s)}: so long whoever finds it comes in with it, "
+            "unless it is revoked or the secret is changed",
             err=True,
         )
     token = made.issue(user, _roles(roles), lifetime_s=lifetime_s, kinds=kind or None)

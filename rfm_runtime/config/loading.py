@@ -20,6 +20,7 @@ from rfm_runtime.config.endpoints import BROKER_PORTS, KEY_DIGITS, Endpoints, ad
 from rfm_runtime.config.loopback import is_loopback
 from rfm_runtime.config.origins import host_of, origin_of
 from rfm_runtime.config.settings import Settings
+from rfm_runtime.config.wanted import wanted
 from rfm_runtime.errors import ConfigError, InsecureBindError
 
 __all__ = [
@@ -299,14 +300,16 @@ def _checked(key: str, value: Any, source: str) -> Any:
         value = [part.strip() for part in value.split(",") if part.strip()]
     try:
         value = msgspec.convert(value, hints[key], strict=not isinstance(value, str))
-    except msgspec.ValidationError as error:
+    except msgspec.ValidationError:
         choices = get_args(hints[key]) if get_origin(hints[key]) is Literal else ()
         if choices:
             raise ConfigError(
                 f"setting {key} = {value!r} ({source}): there is no such choice",
                 hint=f"choose {', '.join(choices[:-1])} or {choices[-1]}",
             ) from None
-        raise ConfigError(f"setting {key} = {value!r} ({source}): {error}", hint=hint) from None
+        raise ConfigError(
+            f"setting {key} = {value!r} ({source}): it has to be {wanted(hints[key])}", hint=hint
+        ) from None
     if isinstance(value, float) and not math.isfinite(value):
         # The processes get the settings as JSON, which has no word for it.
         raise ConfigError(f"setting {key} = {value} ({source}): Expected a finite number", hint=hint)

@@ -44,8 +44,11 @@ def written(allowed: Mapping[str, str]) -> str:
     return HEAD + "".join(f"{name} {key}\n" for name, key in sorted(allowed.items()))
 
 
-def allowing(allowed: Mapping[str, str], name: str, key: str) -> dict[str, str]:
-    """The list with one more; the same again changes nothing. Raises ConfigError."""
+def allowing(allowed: Mapping[str, str], name: str, key: str, own: str = "") -> dict[str, str]:
+    """The list with one more; the same again changes nothing. own: this host's key, "" if it has none.
+
+    Raises ConfigError, also for the own key: that is let in anyway, and another host's was meant.
+    """
     if not is_node(name):
         raise ConfigError(
             f"a host cannot be called {name[:80]!r}", hint="1 to 64 letters, digits, points, hyphens and underscores"
@@ -53,6 +56,10 @@ def allowing(allowed: Mapping[str, str], name: str, key: str) -> dict[str, str]:
     if not is_key(key):
         raise ConfigError(
             f"{key[:80]!r} is no public key", hint="`rfm-runtime keys show` on that host prints its 64 digits"
+        )
+    if key == own:
+        raise ConfigError(
+            "this is the key of this host itself", hint=f"give the one that `rfm-runtime keys show` prints on {name}"
         )
     if allowed.get(name, key) != key:
         raise ConfigError(

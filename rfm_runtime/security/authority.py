@@ -103,6 +103,11 @@ def authenticator_of(settings: Settings, environ: Mapping[str, str] | None = Non
     if not (settings.token_secret_file or settings.token_public_keys or settings.token_jwks or given):
         _needs_a_key(settings)
         return None
+    if settings.token_secret_file and given:
+        raise ConfigError(
+            f"there are two secrets: in token_secret_file, and in {SECRET_VARIABLE}",
+            hint=f"keep the file, and unset {SECRET_VARIABLE}; or leave token_secret_file out",
+        )
     try:
         from rfm_runtime.security import keys
     except ImportError:

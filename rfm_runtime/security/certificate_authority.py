@@ -78,6 +78,13 @@ class CertificateAuthority:
         """Whether it was made."""
         return self.certificate.exists()
 
+    def server_names(self) -> tuple[str, ...]:
+        """Of the server's certificate; none if there is none that can be read."""
+        try:
+            return certificates.names(certificates.read_certificates(self.server)[0], common=False)
+        except (CertificateError, ValueError):
+            return ()
+
     # --- making -----------------------------------------------------------------------------
 
     def init(self, hosts: Sequence[str], *, days: int = SERVER_DAYS) -> bool:

@@ -144,7 +144,9 @@ def _list(path: Path) -> dict[str, str]:
 def allow(folder: Path, name: str, key: str) -> None:
     """Let the host with this public key in. Raises ConfigError, SetupError."""
     with _changing(folder):
-        write_private(folder / ALLOWED, written(allowing(_list(folder / ALLOWED), name, key)))
+        own = pair_if_any(folder)
+        known = "" if own is None else own.public.hex()
+        write_private(folder / ALLOWED, written(allowing(_list(folder / ALLOWED), name, key, known)))
 
 
 def revoke(folder: Path, name: str) -> None:

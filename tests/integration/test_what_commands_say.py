@@ -90,6 +90,8 @@ def test_until_when_a_users_tokens_are_revoked_is_said_and_written_down(admin: d
     first, second = [one for one in map(json.loads, lines.splitlines()) if one.get("owner") == "vera"]
     assert first["issued_before_ms"] == before_ms // 1000 * 1000
     assert "issued_before_ms" not in second
+    # Nobody here knows whether there are such tokens.
+    assert "refused from now on" in output("token", "revoke", "--id", "abc", env=admin)
     shown = output("audit", "--event", "administered", "--state-dir", str(state), env=admin)
     assert f"issued_before={text}" in shown
 
@@ -139,3 +141,50 @@ def test_who_may_not_is_told_what_in_words(server: ProgressReportingServer, tmp_
     env = environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token))
     what, _ = two_lines(cli("token", "revoke", "--user", "ann", env=env), 5)
     assert what == "vera (viewer) may not revoke tokens"
+
+
+def test_a_long_life_of_a_token_is_warned_of(tmp_path: Path) -> None:
+    env = environment(tmp_path, RFM_TOKEN_SECRET=SECRET)
+    assert "valid for 9999 d" in cli("token", "issue", "--user", "ann", "--lifetime", "9999d", env=env).stderr
+    assert cli("token", "issue", "--user", "ann", "--lifetime", "30d", env=env).stderr == ""
+
+
+def test_two_secrets_are_one_too_many(tmp_path: Path) -> None:
+    env = environment(tmp_path, RFM_TOKEN_SECRET=SECRET, RFM_TOKEN_SECRET_FILE=str(tmp_path / "secret"))
+    what, hint = two_lines(cli("token", "issue", "--user", "ann", env=env), 2)
+    assert "two secrets" in what
+    assert "unset RFM_TOKEN_SECRET" in hint
+    assert SECRET not in what + hint
+
+
+def test_names_that_a_new_certificate_lacks_are_said(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    assert cli("certs", "init", "--host", "old.lab", "--host", "both.lab", env=env).stderr == ""
+    again = cli("certs", "init", "--host", "new.lab", "--host", "both.lab", env=env)
+    assert again.returncode == 0
+    assert "no longer for old.lab; for all:" in again.stderr
+    assert "certs init --host new.lab --host both.lab --host old.lab" in again.stderr
+
+
+def test_this_hosts_own_key_is_not_another_hosts(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    key = output("keys", "init", env=env).strip()
+    what, hint = two_lines(cli("keys", "allow", "front", key, env=env), 2)
+    assert "of this host itself" in what
+    assert "on front" in hint
+    output("keys", "allow", "front", "1" * 64, env=env)
+    assert "allowed already, as front" in two_lines(cli("keys", "allow", "east", "1" * 64, env=env), 2)[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "takes"),
+    [
+        ("RFM_QUOTA_RUNNING", "x", "a whole number of 0 or more"),
+        ("RFM_PORT", "70000", "a whole number from 0 to 65535"),
+        ("RFM_ALLOW_INSECURE", "maybe", "true or false"),
+        ("RFM_MAX_HZ", "0", "a number above 0 and up to 60"),
+    ],
+)
+def test_a_setting_says_what_it_takes(tmp_path: Path, variable: str, value: str, takes: str) -> None:
+    what, _ = two_lines(cli("config", "show", env=environment(tmp_path, **{variable: value})), 2)
+    assert what.endswith(f"(environment {variable}): it has to be {takes}")
