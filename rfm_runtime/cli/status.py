@@ -214,15 +214,18 @@ def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:
         connection.request("GET", "/readyz", headers=headers)
         response = connection.getresponse()
         said = response.read().decode("utf-8", "replace").strip()
-        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            # Whether it is ready was not said: that is another thing than not being ready.
+        if response.status != HTTPStatus.OK:
             with contextlib.suppress(msgspec.DecodeError):
-                raise msgspec.json.decode(said, type=ErrorInfo).to_exception()
-        return response.status == 200, said
+                fault = msgspec.json.decode(said, type=ErrorInfo)
+                if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                    # Whether it is ready was not said: that is another thing than not being ready.
+                    raise fault.to_exception()
+                said = f"{NOT_READY}{printable(fault.message)}"
+        return response.status == HTTPStatus.OK, said
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, ssl.SSLCertVerificationError):
             return False, distrusted(error, host, again=False).reason
-        fault = refused_by_tls(error)
-        return False, f"the gateway does not answer: {error if fault is None else fault.reason}"
+        refused = refused_by_tls(error)
+        return False, f"the gateway does not answer: {error if refused is None else refused.reason}"
     finally:
         connection.close()

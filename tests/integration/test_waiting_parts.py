@@ -60,3 +60,19 @@ def test_a_gateway_and_an_engine_are_started_wait_and_go_on_by_themselves(tmp_pa
     picture = tmp_path / "x.png"
     output("render", "seahorse", "--size", "32x24", "-o", str(picture), env=hosts["gateway"])
     assert picture.stat().st_size > 0
+
+
+def test_a_gateway_for_others_says_in_words_that_it_has_not_heard_of_the_broker(
+    tmp_path: Path, stopped: ExitStack
+) -> None:
+    """With names for others its /readyz wants a token, and answers like every other request."""
+    env = environment(tmp_path, RFM_ALLOWED_HOSTS="render.example.org")
+    key = output("keys", "init", env=environment(tmp_path / "broker")).strip()
+    output("keys", "init", env=env)
+    there = ("--broker", f"127.0.0.1:{free_ports(4)}", "--broker-key", key, "--daemon")
+    stopped.callback(cli, "stop", "--now", env=env)
+    assert cli("gateway", *there, env=env).returncode == 0
+    asked = cli("status", env=env)
+    assert asked.returncode == 6, asked
+    assert "{" not in asked.stdout
+    assert "not ready: this gateway has not heard of the broker" in asked.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from subprocess import PIPE, Popen, run
 from textwrap import dedent
@@ -11,7 +12,8 @@ from textwrap import dedent
 import pytest
 
 from rfm_runtime import Client, JWTAuthenticator, ProgressReportingServer, SecureProgressServer
-from rfm_runtime.errors import ConfigError, UnauthorizedError, UnavailableError
+from rfm_runtime.core.sessions.access import GRACE_MS
+from rfm_runtime.errors import ConfigError, TokenExpiredError, UnauthorizedError, UnavailableError
 from rfm_runtime.security.users import add_user
 from tests.certificates import authority
 from tests.commands import COMMAND, cli, environment, two_lines
@@ -39,6 +41,19 @@ def test_a_certificate_that_is_nobodys_is_named(tmp_path: Path) -> None:
     assert "no token was shown, and the certificate of vera is nobody's here (tls_users)" in what
     assert "tls_users" in hint
     assert "RFM_TOKEN_FILE" in hint
+
+
+@pytest.mark.scenario("G2", "J57")
+def test_a_watch_whose_token_expires_ends_and_does_not_come_and_go(tmp_path: Path) -> None:
+    auth = JWTAuthenticator(SECRET)
+    with ProgressReportingServer(port=0, state_dir=tmp_path / "state", authenticator=auth) as server:
+        # It is taken for some seconds yet.
+        almost = signed(exp=int(time.time()) - GRACE_MS // 1000 + 5)
+        done = cli("watch", "--json", env=environment(tmp_path, RFM_URL=server.url, RFM_TOKEN=almost))
+    assert done.returncode == TokenExpiredError.exit_code, done
+    assert done.stdout.count('"type":"live"') == 1
+    assert "connected again" not in done.stderr
+    assert "the token has expired" in done.stderr
 
 
 @pytest.mark.scenario("G2")
