@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,14 @@ Exit codes:
 
 What a code in `error[CODE]` means: rfm-runtime errors CODE.
 """
+
+
+WORDS = (
+    (r"Input should be greater than or equal to (\S+)", r"it has to be \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"it has to be \1 or less"),
+    (r"Input should be a valid integer.*", "it has to be a whole number"),
+    (r"Input should be a valid number.*", "it has to be a number"),
+)
 
 
 @contextmanager
@@ -208,6 +217,13 @@ def error_lines(error: RfmError) -> list[str]:
     return [fault(head, code, f"{error.message}{kept}"), f"hint: {error.hint}"]
 
 
+def _worded(text: str) -> str:
+    """What the library that reads options says of a value, in our words."""
+    for theirs, ours in WORDS:
+        text = re.sub(theirs, ours, text)
+    return text
+
+
 def _usage(error: typer.TyperException) -> int:
     """A wrong command line. Without a command there is a page of help instead of an error."""
     context = getattr(error, "ctx", None)
@@ -216,7 +232,7 @@ def _usage(error: typer.TyperException) -> int:
     if text.startswith("Usage:"):
         _say([text])
     else:
-        _say(error_lines(UsageError(" ".join(text.split()), hint=f"see `{where} --help`")))
+        _say(error_lines(UsageError(_worded(" ".join(text.split())), hint=f"see `{where} --help`")))
     return UsageError.exit_code
 
 

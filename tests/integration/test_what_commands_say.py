@@ -188,3 +188,12 @@ def test_this_hosts_own_key_is_not_another_hosts(tmp_path: Path) -> None:
 def test_a_setting_says_what_it_takes(tmp_path: Path, variable: str, value: str, takes: str) -> None:
     what, _ = two_lines(cli("config", "show", env=environment(tmp_path, **{variable: value})), 2)
     assert what.endswith(f"(environment {variable}): it has to be {takes}")
+
+
+@pytest.mark.parametrize(
+    ("value", "takes"),
+    [("0", "1 or more"), ("99999", "3650 or less"), ("x", "a whole number"), ("1.5", "a whole number")],
+)
+def test_an_option_says_what_it_takes(tmp_path: Path, value: str, takes: str) -> None:
+    what, _ = two_lines(cli("certs", "init", "--days", value, env=environment(tmp_path)), 2)
+    assert what == f"Invalid value for '--days': it has to be {takes}"
