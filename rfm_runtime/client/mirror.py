@@ -20,18 +20,22 @@ FINISHED_KEPT = 2000
 
 
 class Mirror:
-    """operations by id; epoch and seq: the position to resume from."""
+    """operations by id; epoch and seq: the position to resume from.
+
+    Between the first page of a list and `live` it is none: some is known from behind it, and some may be gone.
+    """
 
     def __init__(self) -> None:
         self.operations: dict[str, Operation] = {}
         self.epoch = ""
         self.seq = 0
+        self._is_partial = False
         self._listing: set[str] = set()
 
     @property
     def resume(self) -> ResumeFrom | None:
         """Where to go on; None before there was a connection."""
-        return ResumeFrom(self.epoch, self.seq) if self.epoch else None
+        return ResumeFrom(self.epoch, self.seq, self._is_partial) if self.epoch else None
 
     def event(self, event: OperationEvent) -> bool:
         """Take an event; False if it was known."""
@@ -68,6 +72,7 @@ class Mirror:
         """
         if page.first:
             self._listing = set()
+            self._is_partial = True
         changed = [operation.operation_id for operation in page.operations if self.listed(operation)]
         if page.more:
             return changed
@@ -97,12 +102,14 @@ class Mirror:
         if epoch != self.epoch:
             self.epoch, self.seq = epoch, seq
         self.seq = max(self.seq, seq)
+        self._is_partial = False
 
     def forget_log(self, epoch: str) -> None:
-        """A snapshot of another log follows: numbers of the old one mean nothing any more."""
+        """A snapshot of another log, or under other rights, follows: what is known counts no more."""
         if epoch != self.epoch:
             self.operations.clear()
             self.epoch, self.seq = epoch, 0
+            self._is_partial = False
 
     def _forget(self) -> None:
         finished = [o for o in self.operations.values() if o.state in TERMINAL_STATES]

@@ -120,11 +120,15 @@ class ClientInfo(Struct, frozen=True, omit_defaults=True):
     version: Annotated[str, Meta(max_length=64)] = ""
 
 
-class ResumeFrom(Struct, frozen=True):
-    """The last event the client has: *everything I may see after `seq` of log `epoch`*."""
+class ResumeFrom(Struct, frozen=True, omit_defaults=True):
+    """The last event the client has: *everything I may see after `seq` of `epoch`*.
+
+    epoch: of the newest `welcome` or `live`. partial: a list was begun since, and no `live` followed: another is due.
+    """
 
     epoch: Annotated[str, Meta(max_length=64)]
     seq: Position
+    partial: bool = False
 
 
 class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -158,6 +162,7 @@ class ServerInfo(Struct, frozen=True):
 class Welcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Answer to `hello`; epoch and seq are the position to resume from even if nothing follows.
 
+    epoch: names the log, and what of it this client may see: under another one, what it knows counts no more.
     token: the one that was made for the code of a sign-in link, to be shown from now on.
     """
 
@@ -197,7 +202,10 @@ class Unsubscribe(Struct, frozen=True):
 
 
 class Live(Struct, frozen=True):
-    """Replay or snapshot is done; what follows happens now. `seq`: the position reached."""
+    """Replay or snapshot is done; what follows happens now. `epoch`, `seq`: the position reached.
+
+    The epoch is another one than before if other rights came with a fresh token; the list before it has what they show.
+    """
 
     epoch: str
     seq: int

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import rule
 
+from rfm_runtime.core.permissions import sight
 from rfm_runtime.core.sessions.access import Grant
+from rfm_runtime.core.sessions.positions import epoch_for, log_of
 from rfm_runtime.protocol.internal import Principal
-from rfm_runtime.protocol.messages import AuthRefresh, Live
+from rfm_runtime.protocol.messages import AuthRefresh, Live, OperationList, Welcome
 from rfm_runtime.testing.operations import KIND
-from tests.property.test_sessions_machine import IDS, OWNERS, SUBSCRIPTIONS, Known, Sessions, Viewer, watchers
+from tests.property.test_sessions_machine import IDS, OWNERS, SUBSCRIPTIONS, Sessions, Viewer, watchers
 
 ANNS = {oid for oid in IDS if OWNERS[oid] == "ann"}
 
@@ -29,9 +31,7 @@ RIGHTS = {
 
 
 class Narrow(Viewer):
-    """A watcher whose token is that of `machine.rights`, which may change. awaits_list: it has, without a list yet."""
-
-    awaits_list = False
+    """A watcher whose token is that of `machine.rights`, which may change."""
 
     @property
     def token(self) -> str:
@@ -45,17 +45,17 @@ class Narrow(Viewer):
     def sees(self, wanted: set[str]) -> None:
         self._wanted = wanted
 
-    def take(self, message):
-        super().take(message)
-        if isinstance(message, Live):
-            self.awaits_list = False
+    def log_of(self, epoch: str) -> str:
+        return log_of(epoch)
 
-    def cut(self):
-        super().cut()
-        if self.awaits_list:
-            # Whose position it is saw something else: see the known limits in docs/design.md.
-            self.known = Known()
-            self.awaits_list = False
+    def take(self, message):
+        if isinstance(message, Welcome | Live):
+            assert message.epoch == epoch_for(log_of(message.epoch), sight(RIGHTS[self.token][0]))
+        if isinstance(message, OperationList) and message.first:
+            # The list takes the place of what it knew: what it may not see any more is gone with it.
+            for oid in self.known.operations.keys() - self.sees:
+                del self.known.operations[oid]
+        super().take(message)
 
 
 class Rights(Sessions):
@@ -72,21 +72,17 @@ class Rights(Sessions):
 
     @rule(number=watchers, name=st.sampled_from(sorted(RIGHTS)))
     def other_rights(self, number, name):
-        """On the way if it is connected and has read everything; else from its next connection on."""
+        """On the way if it is connected and has read everything; else from its next connection on.
+
+        Whatever it knows, it goes on with: what came before its position and could not be seen must not be missing.
+        """
         viewer = self.viewers[number]
         connection = viewer.connection
         if connection is None or connection.frozen or connection.unsent_bytes:
             viewer.drop()
             self.rights[viewer.name] = name
-            # Its position is that of somebody who saw something else: what came before it would be missing.
-            viewer.known = Known()
             return
-        viewer.awaits_list = viewer.awaits_list or self.rights[viewer.name] != name
         self.rights[viewer.name] = name
-        # What it knew and may not see any more is no business of the checks of what it is told.
-        for oid in list(viewer.known.operations):
-            if oid not in viewer.sees:
-                del viewer.known.operations[oid]
         connection.say(AuthRefresh(name))
         self.look()
 
@@ -94,3 +90,49 @@ class Rights(Sessions):
 TestRights = Rights.TestCase
 TestRights.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestRights = pytest.mark.scenario("G2", "G3", "J2", "J50")(TestRights)
+
+
+# --- what it has found --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine():
+    machine = Rights()
+    machine.boot(keep=3, history=1000, encodings=["json"] * 5)
+    yield machine
+    machine.teardown()
+
+
+@pytest.mark.scenario("J90")
+def test_rights_widen_while_it_is_away(machine):
+    machine.drop(0)
+    machine.other_rights(0, "all")
+    machine.come(0, 0)
+
+
+@pytest.mark.scenario("J90")
+def test_rights_widen_on_the_way_and_it_drops(machine):
+    machine.other_rights(0, "all")
+    machine.drop_and_resume(0, 0)
+
+
+@pytest.mark.scenario("J90")
+def test_rights_widen_while_it_waits_for_a_gateway_that_has_just_come_up(machine):
+    machine.drop(0)
+    machine.answer_slowly(1)
+    machine.kill_gateway(1, True)
+    machine.come(0, 1)
+    machine.other_rights(0, "all")
+    machine.answer_at_last(1, True)
+
+
+@pytest.mark.scenario("J90")
+def test_rights_widen_and_narrow_again_while_it_is_away(machine):
+    machine.drop_and_resume(2, 0)
+    machine.drop(2)
+    machine.other_rights(2, "own")
+    machine.submit("op-5")
+    machine.come(2, 1)
+    machine.drop(2)
+    machine.other_rights(2, "all")
+    machine.come(2, 0)

@@ -25,6 +25,7 @@ from rfm_runtime.core.sessions.expiry import Expiries
 from rfm_runtime.core.sessions.fetches import Fetches
 from rfm_runtime.core.sessions.forwarding import forwarded
 from rfm_runtime.core.sessions.notes import Notes, named
+from rfm_runtime.core.sessions.positions import epoch_for, log_of
 from rfm_runtime.core.sessions.replica import Ask, Replica
 from rfm_runtime.core.sessions.reporting import REPORTS, Reporting
 from rfm_runtime.core.sessions.revoked import ById, Revoked
@@ -733,7 +734,7 @@ class GatewayCore:
         session.epoch = self.replica.epoch
         return Welcome(
             session=f"s{session.number}",
-            epoch=self.replica.epoch,
+            epoch=epoch_for(self.replica.epoch, session.sight),
             seq=self.replica.position,
             durable=self.durable,
             caps=CAPS,
@@ -951,14 +952,11 @@ class GatewayCore:
                 return []
             return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=COME_BACK_MS)]
         self._greet(session, now_ms)
-        recovered = resume is not None and resume.epoch == replica.epoch and resume.seq >= replica.floor
-        if recovered and resume is not None and not session.can_replay(replica, resume.seq):
-            recovered = False
-        if recovered and resume is not None and resume.seq > replica.position:
-            # A snapshot of this gateway would be older than what the watcher knows already.
-            if session.asked_ahead is None or replica.confirmed < session.asked_ahead:
-                return self._wait_ahead(session, now_s, now_ms)
-            recovered = False
+        is_ahead = resume is not None and log_of(resume.epoch) == replica.epoch and resume.seq > replica.position
+        # A snapshot of this gateway would be older than what the watcher knows already, whatever it may see now.
+        if is_ahead and (session.asked_ahead is None or replica.confirmed < session.asked_ahead):
+            return self._wait_ahead(session, now_s, now_ms)
+        recovered = resume is not None and not is_ahead and session.can_replay(replica, resume)
         session.resume = None
         session.waiting_since_s = None
         self._reply(session, Subscribed(recovered), session.control_id, now_ms)

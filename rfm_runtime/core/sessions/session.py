@@ -18,6 +18,7 @@ from rfm_runtime.core.permissions import Sight, reach, shown, sight
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.encoded import EncodedEvent
 from rfm_runtime.core.sessions.pace import STEPS_HZ, Pace, flushed, skipped
+from rfm_runtime.core.sessions.positions import epoch_for, is_whole
 from rfm_runtime.core.sessions.replica import Replica
 from rfm_runtime.core.sessions.reporting import Reporting
 from rfm_runtime.core.timing import TokenBucket
@@ -193,11 +194,16 @@ class Session:
         self._pages.clear()
         self._sent_at.clear()
 
-    def can_replay(self, replica: Replica, seq: int) -> bool:
-        """Whether it can be told whom each event after `seq` is about: otherwise who may not see all may miss some."""
+    def can_replay(self, replica: Replica, position: ResumeFrom) -> bool:
+        """Whether it lacks nothing up to its position, and can be told all that happened since.
+
+        Whom each event is about has to be known: otherwise who may not see all may miss some.
+        """
+        if position.seq < replica.floor or not is_whole(position, replica.epoch, self.sight):
+            return False
         if self.sight is None or self.sight.everything:
             return True
-        return all(entry.about is not None for entry in replica.after(seq))
+        return all(entry.about is not None for entry in replica.after(position.seq))
 
     def begin_replay(self, replica: Replica, seq: int) -> None:
         """Everything after `seq`, which the ring has."""
@@ -387,7 +393,7 @@ class Session:
         self._sent_at.clear()
         if not self.announced_live and replica.is_live:
             self.announced_live = True
-            data = encode(Live(replica.epoch, self.cursor), self.encoding, ts=ts_ms)
+            data = encode(Live(epoch_for(replica.epoch, self.sight), self.cursor), self.encoding, ts=ts_ms)
             out.append(Payload(data, binary))
             left -= len(data)
         return left

@@ -294,3 +294,20 @@ def test_only_so_many_finished_operations_are_kept_the_newest_and_all_that_live(
     assert len(mirror.operations) <= FINISHED_KEPT + 1
     assert {"alive", f"x{FINISHED_KEPT + 499}"} <= set(mirror.operations)
     assert "x0" not in mirror.operations
+
+
+def test_within_a_list_there_is_no_whole_position() -> None:
+    mirror = Mirror()
+    mirror.forget_log("log")
+    mirror.moved("log", 3)
+    mirror.page(OperationList(operations=[operation(at_seq=5)], more=True, first=True))
+    assert mirror.resume == ResumeFrom("log", 3, partial=True)
+    mirror.page(OperationList(operations=[operation("b", at_seq=4)], more=False))
+    mirror.event(accepted(6, "c"))
+    mirror.forget_log("log")
+    assert mirror.resume == ResumeFrom("log", 6, partial=True)
+    mirror.moved("log~other", 7)
+    assert mirror.resume == ResumeFrom("log~other", 7)
+    mirror.page(OperationList(operations=[], more=False, first=True))
+    mirror.forget_log("another")
+    assert (mirror.operations, mirror.resume) == ({}, ResumeFrom("another", 0))
