@@ -19,7 +19,7 @@ from rfm_runtime.cli.common import JsonOption, RuntimeDirOption, client, console
 from rfm_runtime.cli.text import Column
 from rfm_runtime.client.connection_file import ConnectionInfo
 from rfm_runtime.client.verifying import Verifier, distrusted, refused_by_tls
-from rfm_runtime.config import Destination, Folders, Settings, Trust, destination, folders, is_loopback
+from rfm_runtime.config import Destination, Folders, Settings, Trust, default_port, destination, folders, is_loopback
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.text import printable
 from rfm_runtime.errors import CertificateError, UnavailableError
@@ -226,6 +226,8 @@ def readiness(server: ConnectionInfo | Destination) -> tuple[bool, str]:
         if isinstance(error, ssl.SSLCertVerificationError):
             return False, distrusted(error, host, again=False).reason
         refused = refused_by_tls(error)
-        return False, f"the gateway does not answer: {error if refused is None else refused.reason}"
+        port = default_port(server.url)
+        tried = "" if port is None else f" (the address names no port, so {port} was tried)"
+        return False, f"the gateway does not answer: {error if refused is None else refused.reason}{tried}"
     finally:
         connection.close()

@@ -105,12 +105,14 @@ def test_an_address_with_a_password_is_refused_and_not_shown(tmp_path: Path, com
         Client(url=env["RFM_URL"], token="x")
 
 
-def test_without_a_port_the_one_that_was_tried_is_named() -> None:
+def test_without_a_port_the_one_that_was_tried_is_named(tmp_path: Path) -> None:
     for url, port in (("wss://127.0.0.1", 443), ("ws://127.0.0.1/v1/ws", 80)):
         with pytest.raises(UnavailableError) as refused:
             Client(url=url, token="x", max_retries=0)
         assert f"names no port, so {port} was tried" in (refused.value.hint or "")
         assert f"{url.partition(':')[0]}://127.0.0.1:8765" in (refused.value.hint or "")
+        asked = cli("status", env=environment(tmp_path, RFM_URL=url, RFM_TOKEN="x"))
+        assert f"names no port, so {port} was tried" in asked.stdout, asked
 
 
 def test_the_log_of_a_gateway_has_its_own_words_about_connections_alone(tmp_path: Path) -> None:
