@@ -91,6 +91,26 @@ def test_what_failed_says_why_and_what_happened(qtbot: QtBot, window: ViewerWind
     assert not details.isVisible()
 
 
+@pytest.mark.scenario("B9")
+def test_the_timeline_shows_what_runs_and_what_was(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.timeline
+    window.turn_to(page)
+    with ProgressReporter("copying", "photos") as reporter:
+        reporter.report_progress(40.0)
+        qtbot.waitUntil(lambda: [span.percent for span in page.timeline.spans] == [40.0], timeout=MOST_MS)
+    qtbot.waitUntil(lambda: [span.state for span in page.timeline.spans] == ["completed"], timeout=MOST_MS)
+
+    place = page.timeline.rect_of(page.timeline.spans[0]).center().toPoint()
+    qtbot.mouseClick(page.timeline, Qt.MouseButton.LeftButton, pos=place)
+
+    assert page.details.isVisible()
+    assert page.details.bar.accessibleName() == "photos, completed, 100 percent"
+    page.timeline.show_period(page.timeline.period.moved(2.0))
+    qtbot.waitUntil(lambda: not page.timeline.spans, timeout=MOST_MS)
+    qtbot.keyClick(page.timeline, Qt.Key.Key_End)
+    qtbot.waitUntil(lambda: len(page.timeline.spans) == 1, timeout=MOST_MS)
+
+
 @pytest.mark.scenario("E2", "E5")
 def test_a_server_that_comes_back_is_found_again(
     qtbot: QtBot, window: ViewerWindow, server: ProgressReportingServer

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
     from rfm_ui.view.components.progress_bar import ProgressBar
     from rfm_ui.view.components.progress_manager import ProgressManager, get_progress_manager
+    from rfm_ui.view.components.progress_timeline import ProgressTimeline
 
-__all__ = ["ConnectionStatusIndicator", "ProgressBar", "ProgressManager", "get_progress_manager"]
+__all__ = ["ConnectionStatusIndicator", "ProgressBar", "ProgressManager", "ProgressTimeline", "get_progress_manager"]
 
 _HOMES = {
     "ConnectionStatusIndicator": "connection_status",
     "ProgressBar": "progress_bar",
     "ProgressManager": "progress_manager",
+    "ProgressTimeline": "progress_timeline",
     "get_progress_manager": "progress_manager",
 }
 

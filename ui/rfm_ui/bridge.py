@@ -89,8 +89,7 @@ class Bridge:
             return
         self._is_closed = True
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._again.set)
-            asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+            self._loop.call_soon_threadsafe(self._leave)
             self._thread.join()
         self._loop.close()
 
@@ -206,6 +205,11 @@ class Bridge:
             await asyncio.wait({task for task in self._asking if task is not None}, timeout=LAST_S)
         if self._client is not None:
             await self._client.close()
+        # The loop ends with this, so it comes last.
+        self._again.set()
+
+    def _leave(self) -> None:
+        self._leaving = asyncio.ensure_future(self._close())
 
     def _state(self) -> LinkState:
         return "closed" if self._client is None else self._client.state

@@ -24,6 +24,7 @@ from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.explorer_page import ExplorerPage
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
+from rfm_ui.view.timeline_page import TimelinePage
 
 __all__ = ["ViewerWindow"]
 
@@ -55,6 +56,8 @@ class ViewerWindow(QMainWindow):
         self.explorer = ExplorerPage(session)
         self._add_page("Operations", self.operations)
         self._add_page("Explorer", self.explorer)
+        self.timeline = TimelinePage(session)
+        self._add_page("Timeline", self.timeline)
         self._rail.addStretch(1)
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)

@@ -1,0 +1,136 @@
+"""Operations over time: which bar lies in which lane, what of time is shown, and where its marks are. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from rfm_runtime.core.text import printable
+from rfm_runtime.protocol.operation import Operation
+from rfm_ui.model.lines import Tone, line
+
+__all__ = ["Mark", "Period", "Span", "laid_out", "marks"]
+
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
+"""Between two marks."""
+SHORTEST_MS = 1_000.0
+LONGEST_MS = 366 * 86_400_000.0
+AHEAD = 0.04
+"""Of the period, behind the present."""
+
+
+class Span(NamedTuple):
+    """From its submission to its end (or now), ms since 1970; it waited until `started_ms`."""
+
+    operation_id: str
+    title: str
+    tone: Tone
+    state: str
+    begin_ms: float
+    started_ms: float
+    end_ms: float
+    percent: float | None
+    lane: int
+
+
+class Mark(NamedTuple):
+    """A moment with its name."""
+
+    at_ms: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What is shown. follows: its end goes with the clock."""
+
+    begin_ms: float
+    end_ms: float
+    follows: bool = True
+
+    @property
+    def length_ms(self) -> float:
+        """How long it is."""
+        return self.end_ms - self.begin_ms
+
+    def zoomed(self, factor: float, at: float) -> Period:
+        """`factor` times as long; what is at that part of it (0–1) stays there."""
+        length_ms = min(max(self.length_ms * factor, SHORTEST_MS), LONGEST_MS)
+        kept_ms = self.begin_ms + self.length_ms * at
+        return replace(self, begin_ms=kept_ms - length_ms * at, end_ms=kept_ms + length_ms * (1.0 - at))
+
+    def moved(self, part: float) -> Period:
+        """Later by a part of its length; it stays there."""
+        by_ms = self.length_ms * part
+        return Period(self.begin_ms + by_ms, self.end_ms + by_ms, follows=False)
+
+    def at(self, now_ms: float) -> Period:
+        """As it is now."""
+        if not self.follows:
+            return self
+        end_ms = now_ms + AHEAD * self.length_ms
+        return replace(self, begin_ms=end_ms - self.length_ms, end_ms=end_ms)
+
+    def place(self, at_ms: float) -> float:
+        """Where a moment lies: 0 at the beginning, 1 at the end."""
+        return (at_ms - self.begin_ms) / self.length_ms
+
+
+def laid_out(operations: Iterable[Operation], period: Period, now_ms: float) -> list[Span]:
+    """Those of a period, each in the first lane that is free when it begins."""
+    found = [span for operation in operations if (span := _span(operation, now_ms)).end_ms >= period.begin_ms]
+    found = sorted(
+        (span for span in found if span.begin_ms <= period.end_ms), key=lambda span: (span.begin_ms, span.operation_id)
+    )
+    free: list[int] = []
+    busy: list[tuple[float, int]] = []
+    placed = []
+    # Bars that touch would be taken for one.
+    gap_ms = period.length_ms / 500.0
+    for span in found:
+        while busy and busy[0][0] + gap_ms <= span.begin_ms:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        lane = heapq.heappop(free) if free else len(busy)
+        heapq.heappush(busy, (span.end_ms, lane))
+        placed.append(span._replace(lane=lane))
+    return placed
+
+
+def marks(period: Period, most: int) -> list[Mark]:
+    """At most so many round moments of a period, in local time."""
+    step_s = next((step for step in STEPS_S if period.length_ms / 1000 / step <= most), 0)
+    if step_s == 0:
+        days = -(-period.length_ms // (86_400_000 * max(1, most)))
+        step_s = int(days) * 86_400
+    offset = datetime.fromtimestamp(period.begin_ms / 1000).astimezone().utcoffset()
+    offset_ms = 0.0 if offset is None else offset.total_seconds() * 1000
+    step_ms = step_s * 1000.0
+    first = -(-(period.begin_ms + offset_ms) // step_ms) * step_ms - offset_ms
+    pattern = "%d %b" if step_s >= 86_400 else "%H:%M" if step_s >= 60 else "%H:%M:%S"
+    found = []
+    for k in range(most + 1):
+        at_ms = first + k * step_ms
+        if at_ms <= period.end_ms:
+            found.append(Mark(at_ms, datetime.fromtimestamp(at_ms / 1000).astimezone().strftime(pattern)))
+    return found
+
+
+def _span(operation: Operation, now_ms: float) -> Span:
+    shown = line(operation, now_ms)
+    end_ms = now_ms if operation.ended_at_ms is None else float(operation.ended_at_ms)
+    begin_ms = float(operation.created_at_ms)
+    started_ms = end_ms if operation.started_at_ms is None else float(operation.started_at_ms)
+    return Span(
+        operation_id=operation.operation_id,
+        title=printable(shown.title),
+        tone=shown.tone,
+        state=shown.state,
+        begin_ms=begin_ms,
+        started_ms=min(max(started_ms, begin_ms), max(begin_ms, end_ms)),
+        end_ms=max(begin_ms, end_ms),
+        percent=shown.percent,
+        lane=0,
+    )
