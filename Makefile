@@ -17,7 +17,7 @@ MINUTES ?= 60
 COUNT ?= 1000000
 SEED ?= 0
 
-.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden tls-scan
+.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden screenshots tls-scan
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ docs: $(STAMP) ## write what is made from the code: docs/errors.md, docs/permiss
 
 gallery: docs ## render the pictures of docs/gallery.md
 	$(BIN)/rfm-runtime presets --thumbnails docs/gallery --force
+
+screenshots: $(STAMP) ## take the pictures of docs/viewer
+	$(BIN)/python -P ui/screenshots.py docs/viewer
 
 golden: $(STAMP) ## write one file for each message of this release: tests/data/messages
 	$(BIN)/python -m tests.golden

@@ -28,7 +28,7 @@ from rfm_runtime.protocol.messages import (
     Resume,
 )
 from rfm_runtime.protocol.operation import Operation, OperationFilter, OperationState
-from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
+from rfm_runtime.protocol.resources import GetMetrics, GetUsage, MetricsReply, Resources, UsageReply
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
 from rfm_runtime.protocol.sign_in import SignInLink
 
@@ -126,6 +126,10 @@ class Requests(ABC):
     async def resources(self) -> Resources | None:
         """What its processes use, whether they are healthy, and what would help; None in its first seconds."""
         return (await self.request(GetMetrics(), MetricsReply)).resources
+
+    async def usage(self, span_s: int = 600) -> UsageReply:
+        """What its processes have used in the last seconds (10 to 86,400), as far as the gateway has heard of it."""
+        return await self.request(GetUsage(span_s=span_s), UsageReply)
 
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""

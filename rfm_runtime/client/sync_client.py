@@ -22,7 +22,7 @@ from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welcome
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
-from rfm_runtime.protocol.resources import Resources
+from rfm_runtime.protocol.resources import Resources, UsageReply
 from rfm_runtime.protocol.sign_in import SignInLink
 
 __all__ = ["Client"]
@@ -232,6 +232,10 @@ class Client:
     def resources(self) -> Resources | None:
         """What its processes use, whether they are healthy, and what would help; None in its first seconds."""
         return self.call(self._async.resources())
+
+    def usage(self, span_s: int = 600) -> UsageReply:
+        """What its processes have used in the last seconds (10 to 86,400), as far as the gateway has heard of it."""
+        return self.call(self._async.usage(span_s))
 
     def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""

@@ -100,6 +100,7 @@ NEEDS: dict[str, Need] = {
     "recolour": Need("submit", "seen"),
     "kinds": Need("see", "list"),
     "get_metrics": Need("observe"),
+    "get_usage": Need("observe"),
     "history": Need("see", "list"),
     "performance": Need("see", "operation"),
     "auth_refresh": Need(None),

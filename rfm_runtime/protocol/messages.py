@@ -40,7 +40,7 @@ from rfm_runtime.protocol.reports import (
     ReportResumed,
     ReportStarted,
 )
-from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, Resources
+from rfm_runtime.protocol.resources import GetMetrics, GetUsage, MetricsReply, Resources, UsageReply
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.protocol.values import Params
@@ -494,6 +494,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "recolour": Recolour,
     "kinds": Kinds,
     "get_metrics": GetMetrics,
+    "get_usage": GetUsage,
     "history": History,
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
@@ -529,6 +530,7 @@ REPLIES: dict[str, type[Struct]] = {
     "pong": Pong,
     "history_reply": HistoryReply,
     "metrics_reply": MetricsReply,
+    "usage_reply": UsageReply,
     "performance_reply": PerformanceReply,
     "report_reply": ReportReply,
     "reported": Reported,

@@ -4,14 +4,15 @@ watchers are told.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 __all__ = [
     "Advice",
     "ChildrenUsage",
     "GetMetrics",
+    "GetUsage",
     "Health",
     "HealthState",
     "HostUsage",
@@ -21,6 +22,9 @@ __all__ = [
     "Resources",
     "Topic",
     "Usage",
+    "UsageCourse",
+    "UsagePoint",
+    "UsageReply",
 ]
 
 HealthState = Literal["healthy", "degraded", "unhealthy"]
@@ -133,3 +137,36 @@ class MetricsReply(Struct, frozen=True, omit_defaults=True):
     """What was told last; None before the first."""
 
     resources: Resources | None = None
+
+
+class UsagePoint(Struct, frozen=True, array_like=True):
+    """The most that a process used, its children included, from `t_ms` (since 1970) on until the next point."""
+
+    t_ms: int
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+    loop_lag_ms: float = 0.0
+
+
+class UsageCourse(Struct, frozen=True, kw_only=True):
+    """One process over time. points: in the order of time, `spacing_ms` apart where it was heard."""
+
+    name: str
+    role: str
+    points: tuple[UsagePoint, ...]
+
+
+class GetUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`get_usage`: what processes have used in the last `span_s` seconds. → `usage_reply`
+
+    Of what the gateway that answers has heard since it came up.
+    """
+
+    span_s: Annotated[int, Meta(ge=10, le=86_400)] = 600
+
+
+class UsageReply(Struct, frozen=True, kw_only=True):
+    """By name of the process."""
+
+    spacing_ms: int
+    courses: tuple[UsageCourse, ...]

@@ -111,6 +111,21 @@ def test_the_timeline_shows_what_runs_and_what_was(qtbot: QtBot, window: ViewerW
     qtbot.waitUntil(lambda: len(page.timeline.spans) == 1, timeout=MOST_MS)
 
 
+@pytest.mark.scenario("J18")
+def test_the_machine_shows_what_its_processes_use(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.machine
+    assert not page.charted
+
+    window.turn_to(page)
+
+    qtbot.waitUntil(lambda: page.table.rowCount() > 0, timeout=MOST_MS)
+    assert page.table.item(0, 0).text()
+    assert page.table.item(0, 2).text().endswith("MiB")
+    assert "of memory in use" in page.host.text()
+    qtbot.waitUntil(lambda: bool(page.charted), timeout=MOST_MS)
+    assert page.charted == [page.table.item(row, 0).text() for row in range(page.table.rowCount())]
+
+
 @pytest.mark.scenario("E2", "E5")
 def test_a_server_that_comes_back_is_found_again(
     qtbot: QtBot, window: ViewerWindow, server: ProgressReportingServer

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
 from rfm_runtime.core.permissions import require, unknown
+from rfm_runtime.core.resources.past import Past
 from rfm_runtime.core.sessions.access import OWN_USER, Authenticate, Grant, Keys
 from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.broker_clock import AGREE_MS, BrokerClock
@@ -77,7 +78,7 @@ from rfm_runtime.protocol.reports import (
     ReportProgress,
     ReportStarted,
 )
-from rfm_runtime.protocol.resources import GetMetrics, MetricsReply, ResourceReport, Resources, Usage
+from rfm_runtime.protocol.resources import GetMetrics, GetUsage, MetricsReply, ResourceReport, Resources, Usage
 from rfm_runtime.protocol.revocation import Revocations
 from rfm_runtime.protocol.wire import Encoding, Envelope, decode_batch, decode_request, encode
 
@@ -253,6 +254,7 @@ class GatewayCore:
         self.counts: Counter[str] = Counter()
         self.superseded = 0
         self.resources: Resources | None = None
+        self._past = Past()
         self._asked_ahead_s = now_s - ASK_AHEAD_S
         self.journal: str | None = None
         self.revoked = Revoked()
@@ -288,6 +290,7 @@ class GatewayCore:
             asks += self._ask_for_revocations(now_s)
         if frame.resources is not None:
             self.resources = frame.resources
+            self._past.take(frame.resources)
             for session in self.sessions.values():
                 session.wants_metrics()
         self._spread()
@@ -782,6 +785,9 @@ class GatewayCore:
                 return [self._fetch(session, request_id, request)]
             case GetMetrics():
                 self._reply(session, MetricsReply(self.resources), request_id, now_ms)
+                return []
+            case GetUsage():
+                self._reply(session, self._past.within(request.span_s * 1000, now_ms), request_id, now_ms)
                 return []
             case Alive():
                 return []

@@ -22,6 +22,7 @@ from typing_extensions import override
 from rfm_ui.bridge import News
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.explorer_page import ExplorerPage
+from rfm_ui.view.machine_page import MachinePage
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
 from rfm_ui.view.timeline_page import TimelinePage
@@ -58,6 +59,8 @@ class ViewerWindow(QMainWindow):
         self._add_page("Explorer", self.explorer)
         self.timeline = TimelinePage(session)
         self._add_page("Timeline", self.timeline)
+        self.machine = MachinePage(session)
+        self._add_page("Machine", self.machine)
         self._rail.addStretch(1)
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)

@@ -74,7 +74,7 @@ from rfm_runtime.protocol.reports import (
     ReportResumed,
     ReportStarted,
 )
-from rfm_runtime.protocol.resources import GetMetrics
+from rfm_runtime.protocol.resources import GetMetrics, GetUsage
 from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.testing.operations import KIND, World
@@ -100,6 +100,7 @@ MEANT = {
     "fetch_artifact": "VOAr",
     "fetch_tiles": "VOAr",
     "get_metrics": "VOA",
+    "get_usage": "VOA",
     "submit": "OA",
     "submit_many": "OA",
     "recolour": "OA",
@@ -150,6 +151,7 @@ REQUEST = {
     "recolour": Recolour(operation_id=OP, look={}),
     "kinds": Kinds(),
     "get_metrics": GetMetrics(),
+    "get_usage": GetUsage(),
     "history": History(),
     "performance": GetPerformance(OP),
     "auth_refresh": AuthRefresh("ann"),
