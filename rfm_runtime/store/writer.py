@@ -63,8 +63,10 @@ class Writer:
         self._on_failed: OnFailed | None = None
 
     def start(self, on_written: OnWritten, on_failed: OnFailed) -> None:
-        """Write what is appended, from now on."""
+        """Write what is appended, from now on. What is the matter already is told before this returns."""
         self._on_failed = on_failed
+        if self._full:
+            self._tell()
         self._thread = threading.Thread(target=self._write, args=(on_written,), name="journal", daemon=True)
         self._thread.start()
 
@@ -103,8 +105,6 @@ class Writer:
 
     def _write(self, on_written: OnWritten) -> None:
         try:
-            if self._full:
-                self._tell()
             with self._engine.connect() as connection:
                 self._write_until_closed(connection, on_written)
         except BaseException as error:

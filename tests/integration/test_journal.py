@@ -26,6 +26,7 @@ from tests.commands import cli, document, output, two_lines
 from tests.programs import Script, ended, environment, named
 from tests.whole import ENDLESS, KIND, QUICK, Recorder
 
+CENTURY_S = 100 * 365 * 86_400.0
 GOLDEN = Path(__file__).parents[1] / "data" / "journals" / "schema-1.db"
 MB = 1024 * 1024
 
@@ -206,11 +207,13 @@ def test_a_runtime_that_is_started_on_a_full_disk_says_that_it_takes_nothing_new
     with on_a_small_disk(tmp_path) as (running, disk):
         running.stop(now=True)
         env = {**commands(running), "RFM_PORT": "0", "RFM_WORKERS": "1"}
-        # Room for what the processes write while they start, and not for a commit once it is gone.
+        # Room for what the processes write while they start, and not for a reserve.
         disk.fill()
         running.folders.reserve.write_bytes(b"")
+        (disk.path / "ballast").write_bytes(bytes(running.settings.reserve_bytes // 2))
         started = cli("start", "--daemon", env=env)
         assert started.returncode == 0, started
+        assert "ready, but degraded" in started.stderr, started
         degraded, why = started.stderr.splitlines()[-2:]
         assert re.match(r"ready, but degraded at ws://127\.0\.0\.1:\d+, pid \d+; stop it with", degraded)
         assert why.startswith("nothing new is taken, what runs goes on: ")
@@ -370,7 +373,9 @@ def test_a_runtime_goes_on_with_the_journal_of_the_first_release(tmp_path: Path)
     state = tmp_path / "state"
     state.mkdir()
     shutil.copy(GOLDEN, state / "journal.db")
-    with runtime(tmp_path, workers=1) as running, connected(running) as client:
+    # What ended then is to be seen whenever this is run.
+    ages = {"finished_keep_s": CENTURY_S, "retention_s": CENTURY_S}
+    with runtime(tmp_path, workers=1, **ages) as running, connected(running) as client:
         operations = {o.operation_id: o for o in client.operations()}
         assert len(operations) == 21
         assert operations["op-failed"].error is not None

@@ -95,7 +95,7 @@ def test_metrics_are_of_all_hosts(running: Runtime, client: Client) -> None:
 def test_a_command_on_a_host_without_gateway_says_where_to_ask(three: Three, tmp_path: Path) -> None:
     env = environment(tmp_path, RFM_RUNTIME_DIR=three.broker.options["runtime_dir"])
     assert "RFM_URL" in two_lines(cli("ps", env=env), 3)[1]
-    assert "ask a gateway" in output("status", env=env)
+    assert "no gateway is here: ask one on another host" in output("status", env=env)
 
 
 def test_a_picture_is_rendered_there_by_a_command_here(three: Three, client: Client, tmp_path: Path) -> None:

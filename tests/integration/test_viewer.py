@@ -14,7 +14,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
-from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
+from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer, ResourceMonitor
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.testing.hosts import free_ports
 from rfm_ui import get_progress_manager
@@ -38,7 +38,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def server() -> Iterator[ProgressReportingServer]:
     # With a port and a key of its own, so that it comes back as it was.
-    with ProgressReportingServer(port=free_ports(1), memory=True, authenticator=AUTHENTICATOR) as running:
+    monitor = ResourceMonitor(interval=0.5)
+    port = free_ports(1)
+    with ProgressReportingServer(
+        port=port, memory=True, authenticator=AUTHENTICATOR, resource_monitor=monitor
+    ) as running:
         yield running
 
 

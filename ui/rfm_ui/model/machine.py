@@ -70,8 +70,13 @@ def curves(usage: UsageReply, now_ms: float) -> list[Curve]:
             rows.append(((point.t_ms - now_ms) / 1000, *values))
             before_ms = point.t_ms
         seconds, cpu, memory, lag = zip(*rows, strict=True) if rows else ((), (), (), ())
-        found.append(Curve(course.name, seconds, cpu, memory, lag))
+        found.append(Curve(_named(course.name, course.role), seconds, cpu, memory, lag))
     return found
+
+
+def _named(name: str, role: str) -> str:
+    """A server within somebody's program has no name of its own."""
+    return printable(name or role or "program")
 
 
 def _disk(host: HostUsage) -> list[str]:
@@ -80,7 +85,7 @@ def _disk(host: HostUsage) -> list[str]:
 
 def _row(process: ProcessUsage) -> ProcessRow:
     return ProcessRow(
-        name=process.name,
+        name=_named(process.name, process.role),
         cpu=f"{process.cpu_percent:.0f} %",
         memory=size(process.memory_bytes),
         threads=str(process.threads),
