@@ -250,7 +250,7 @@ class AsyncClient(Requests):
 
     def _welcomed(self, welcome: Welcome) -> Struct:
         self.server = welcome
-        self._mirror.forget_log(welcome.epoch)
+        self._mirror.forget_log(welcome.epoch, welcome.seq)
         detail: Literal["tiles", "summary"] = "tiles" if self._detail == "tiles" else "summary"
         return Subscribe(operations="active", detail=detail, metrics=self._metrics)
 

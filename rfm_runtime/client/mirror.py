@@ -104,12 +104,15 @@ class Mirror:
         self.seq = max(self.seq, seq)
         self._is_partial = False
 
-    def forget_log(self, epoch: str) -> None:
-        """A snapshot of another log, or under other rights, follows: what is known counts no more."""
+    def forget_log(self, epoch: str, seq: int = 0) -> None:
+        """A snapshot of another log, or under other rights, follows: what is known counts no more.
+
+        seq: it is no older than this. Who was shown nothing yet may be told all events instead, and stays before them.
+        """
         if epoch != self.epoch:
             self.operations.clear()
-            self.epoch, self.seq = epoch, 0
-            self._is_partial = False
+            self.epoch, self.seq = epoch, seq if self.seq or self._is_partial else 0
+            self._is_partial = self.seq > 0
 
     def _forget(self) -> None:
         finished = [o for o in self.operations.values() if o.state in TERMINAL_STATES]

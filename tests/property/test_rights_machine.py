@@ -136,3 +136,35 @@ def test_rights_widen_and_narrow_again_while_it_is_away(machine):
     machine.drop(2)
     machine.other_rights(2, "all")
     machine.come(2, 0)
+
+
+@pytest.mark.scenario("J90")
+def test_rights_change_of_one_who_has_not_seen_anything_yet(machine):
+    machine.drop(4)
+    machine.other_rights(4, "all")
+    machine.come(4, 0)
+
+
+@pytest.mark.scenario("J90", "J91")
+def test_rights_change_and_the_next_gateways_lag(machine):
+    machine.end("op-0", "completed")
+    machine.deliver(0, 9)
+    machine.drop(0)
+    machine.other_rights(0, "all")
+    machine.come(0, 1)
+    machine.drop_and_resume(0, 1)
+    machine.deliver_all()
+
+
+@pytest.mark.scenario("J90")
+def test_rights_change_and_the_next_gateway_has_older_progress(machine):
+    """What was measured is forgotten with the rights, and no position says how new it was."""
+    machine.report(oids={"op-0"}, more=5, times=1)
+    machine.deliver_all()
+    machine.tick(0.05)
+    machine.report(oids={"op-0"}, more=3, times=1)
+    machine.deliver(0, 9)
+    machine.tick(0.05)
+    machine.drop(0)
+    machine.other_rights(0, "all")
+    machine.come(0, 1)

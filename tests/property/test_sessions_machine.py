@@ -2,8 +2,8 @@
 
 A real broker's core feeds two gateways through a feed that loses and delays frames; questions are answered late or
 never; the broker is killed, restored from a backup (another log), gateways are killed. Watchers decode real bytes,
-in both encodings, and check each message at the moment it comes; at the end everything is repaired and each of them
-knows what the journal says.
+in both encodings, and check each message at the moment it comes, over all their connections: whoever was told of a log
+is never again told of one before it. At the end everything is repaired and each of them knows what the journal says.
 """
 
 from __future__ import annotations
@@ -210,6 +210,7 @@ class Viewer:
         self.connection = None
         self.outcomes: dict[tuple[str, str], int] = {}
         self.shown: dict[tuple[str, str, int], float] = {}
+        self.logs = 0
         self.cut()
 
     def cut(self):
@@ -245,8 +246,11 @@ class Viewer:
         if self.connection is None:
             return
         for message in self.connection.told:
+            # What comes after a message that is wrong says nothing, least of all at the end of a machine that failed.
+            self.machine.has_failed = True
             self.take(message)
             self.check_shown()
+            self.machine.has_failed = False
         self.connection.forget()
         if self.connection.closed is not None:
             self.cut()
@@ -255,8 +259,13 @@ class Viewer:
         match message:
             case Welcome():
                 self.resumed_at = self.known.seq
-                self.known.forget_log(message.epoch)
+                if message.epoch != self.known.epoch:
+                    # It forgets its bars. A list is not older than its position, but progress has none.
+                    self.shown.clear()
+                self.known.forget_log(message.epoch, message.seq)
                 self.epoch = self.log_of(message.epoch)
+                assert self.number_of_log() >= self.logs, "back in a log that is gone"
+                self.logs = self.number_of_log()
                 self.knew = self.known.seq
             case Subscribed():
                 self.recovered = message.recovered
@@ -284,6 +293,10 @@ class Viewer:
     def log_of(self, epoch):
         """The log that it is told of; who sees everything is told its name alone."""
         return epoch
+
+    def number_of_log(self):
+        """Of all that there ever were, in their order."""
+        return list(self.machine.broker.logs).index(self.epoch)
 
     def event(self, event):
         oid = event.operation_id
@@ -315,6 +328,7 @@ class Viewer:
 class Sessions(RuleBasedStateMachine):
     viewer = Viewer
     new_broker = Broker
+    has_failed = False
 
     @initialize(
         keep=st.sampled_from([3, 100]),
@@ -538,7 +552,7 @@ class Sessions(RuleBasedStateMachine):
                 assert watcher.unsent_bytes < 4 * self.limits["write_limit_bytes"] + 50_000
 
     def teardown(self):
-        if not hasattr(self, "gates"):
+        if not hasattr(self, "gates") or self.has_failed:
             return
         self.look()
         for number in (0, 1):

@@ -103,7 +103,10 @@ RESUME_LIMIT_S = 10.0
 """So long it waits while the broker says nothing; then the watcher is closed with 4010 and may try another gateway."""
 
 ASK_AHEAD_S = 1.0
-"""How often the broker is asked while a watcher waits for events that it knows and this gateway does not."""
+"""How often the broker is asked while a watcher waits for events, or has a log, that this gateway does not know."""
+
+LOG_LIMIT_S = 5.0
+"""So long a welcome waits for the broker to say which log it has; a client gives a connection up after 10 s."""
 
 DRAINING_S = 1.0
 """Who comes to a gateway that is shutting down is sent away for so long: its successor needs that to start."""
@@ -662,8 +665,9 @@ class GatewayCore:
         session.hello_id = envelope.id
         session.welcome_due = True
         self.notes.signed_in(session)
-        self._greet(session, now_ms)
-        return []
+        session.greeting_since_s = now_s
+        session.names_log = self.replica.attempt + 1
+        return self._greet(session, now_s, now_ms)
 
     def _admit(self, session: Session, token: str, now_s: float, now_ms: int) -> Close | None:
         """Let a session in by the token in its `hello`; or the end of it."""
@@ -726,19 +730,41 @@ class GatewayCore:
             return self._close(session, CloseCode.RATE_LIMITED, now_ms, retry_after_ms=round(wait_s * 1000) + 100)
         return self._close(session, code, now_ms, reason=reason)
 
-    def _greet(self, session: Session, now_ms: int) -> None:
+    def _greet(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
         """Answer `hello` once the log's name is known: a watcher that hears of another log forgets what it has."""
-        if session.welcome_due and self.replica.epoch:
-            session.welcome_due = False
-            self._reply(session, self._welcome(session), session.hello_id, now_ms)
+        if not session.welcome_due or not self.replica.epoch:
+            return []
+        if self._may_lag(session):
+            return self._ask_for_log(session, now_s, now_ms)
+        session.welcome_due = False
+        self._reply(session, self._welcome(session), session.hello_id, now_ms)
+        return []
+
+    def _may_lag(self, session: Session) -> bool:
+        """Whether it comes from a log that may follow this gateway's: until the broker says again which one it has."""
+        resume = session.resume
+        if resume is None or log_of(resume.epoch) == self.replica.epoch:
+            return False
+        return self.replica.confirmed < session.names_log
+
+    def _ask_for_log(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
+        if now_s - session.greeting_since_s >= LOG_LIMIT_S:
+            return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=COME_BACK_MS)]
+        # One that catches up asks anyway.
+        if not self.replica.is_live or now_s - self._asked_ahead_s < ASK_AHEAD_S:
+            return []
+        self._asked_ahead_s = now_s
+        return list(self.replica.again(silent=True))
 
     def _welcome(self, session: Session) -> Welcome:
-        principal = session.principal or NOBODY
+        principal, resume = session.principal or NOBODY, session.resume
         session.epoch = self.replica.epoch
+        known = resume.seq if resume is not None and log_of(resume.epoch) == session.epoch else 0
         return Welcome(
             session=f"s{session.number}",
             epoch=epoch_for(self.replica.epoch, session.sight),
-            seq=self.replica.position,
+            # Whose rights have changed forgets what he knows, but a list must not be older than that.
+            seq=max(self.replica.position, known),
             durable=self.durable,
             caps=CAPS,
             heartbeat_s=self.settings.heartbeat_s,
@@ -949,6 +975,9 @@ class GatewayCore:
 
     def _place(self, session: Session, now_s: float, now_ms: int) -> list[Command]:
         """Replay, snapshot, or wait: for this gateway to be contiguous, or to reach the watcher's position."""
+        commands = self._greet(session, now_s, now_ms)
+        if session.welcome_due or session.mode != "waiting":
+            return commands
         replica, resume = self.replica, session.resume
         if not replica.is_live or session.is_lost(replica) or (resume is not None and not self.filled):
             return []
@@ -957,7 +986,6 @@ class GatewayCore:
             if waited_s < RESUME_LIMIT_S:
                 return []
             return [self._close(session, CloseCode.RESYNC, now_ms, retry_after_ms=COME_BACK_MS)]
-        self._greet(session, now_ms)
         is_ahead = resume is not None and log_of(resume.epoch) == replica.epoch and resume.seq > replica.position
         # A snapshot of this gateway would be older than what the watcher knows already, whatever it may see now.
         if is_ahead and (session.asked_ahead is None or replica.confirmed < session.asked_ahead):
@@ -1081,7 +1109,6 @@ class GatewayCore:
         for session in list(self.sessions.values()):
             if session.closing is not None:
                 continue
-            self._greet(session, now_ms)
             reporting = session.reporting
             if reporting is not None and reporting.source is not None and reporting.beats(now_s):
                 commands.append(Beat(session.number, reporting.source, reporting.operations))
@@ -1094,7 +1121,7 @@ class GatewayCore:
                 commands.append(self._close(session, CloseCode.SLOW_CONSUMER, now_ms))
             elif session.is_lost(self.replica):
                 commands.append(self._close(session, CloseCode.RESYNC, now_ms))
-            elif session.mode == "waiting":
+            elif session.welcome_due or session.mode == "waiting":
                 commands += self._place(session, now_s, now_ms)
             elif now_s - session.last_sent_s >= self.settings.heartbeat_s and not session.unsent_bytes:
                 self._reply(session, Heartbeat(), None, now_ms)

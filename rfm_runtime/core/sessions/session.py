@@ -96,6 +96,9 @@ class Session:
         self.epoch = ""
         self.hello_id: int | None = None
         self.welcome_due = False
+        self.greeting_since_s = now_s
+        # The first question to the broker that was asked after its `hello`: the answer says which log there is.
+        self.names_log = 0
         self.subscription: Subscribe | None = None
         self.waiting_since_s: float | None = None
         # The question to the broker whose answer says whether its position exists.

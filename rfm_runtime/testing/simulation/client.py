@@ -174,7 +174,7 @@ class Client(Peer):
         match message:
             case Welcome():
                 self.resumed_at = self.mirror.seq
-                self.mirror.forget_log(message.epoch)
+                self.mirror.forget_log(message.epoch, message.seq)
                 self.welcomed = True
                 self.say(Subscribe(operations=self.subscription))
                 self._send_waiting()

@@ -194,6 +194,17 @@ def test_another_log_begins_anew_and_the_same_one_goes_on() -> None:
     assert mirror.event(accepted(1))
 
 
+def test_between_a_welcome_to_another_log_and_its_list_there_is_no_whole_position() -> None:
+    mirror = whole()
+    mirror.forget_log("restored", 4)
+    assert (mirror.operations, mirror.resume) == ({}, ResumeFrom("restored", 4, partial=True))
+    mirror.page(OperationList(operations=[operation(at_seq=5)], more=False, first=True))
+    mirror.moved("restored", 5)
+    assert mirror.resume == ResumeFrom("restored", 5)
+    mirror.forget_log("restored", 9)
+    assert mirror.resume == ResumeFrom("restored", 5)
+
+
 def test_progress_of_what_is_unknown_is_not_shown() -> None:
     mirror = Mirror()
     assert not mirror.progress(progress(1))

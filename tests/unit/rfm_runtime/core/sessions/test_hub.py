@@ -423,6 +423,7 @@ def test_a_watcher_of_a_log_that_is_gone_is_closed_with_4010_and_told_nothing_of
     assert watcher.told[1].reconnect
     assert other.all(Subscribed) == []
     again = scene.gate.connect().hello(resume=ResumeFrom("log", 3)).subscribe()
+    scene.gate.tick()
     assert (again.all(Welcome)[0].epoch, again.all(Subscribed)) == ("other", [Subscribed(False)])
 
 

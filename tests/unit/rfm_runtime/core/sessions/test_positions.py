@@ -62,7 +62,7 @@ class Stage:
         for message in watcher.told:
             match message:
                 case Welcome():
-                    self.mirror.forget_log(message.epoch)
+                    self.mirror.forget_log(message.epoch, message.seq)
                 case OperationList():
                     self.mirror.page(message)
                 case Live():
