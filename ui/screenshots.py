@@ -1,4 +1,4 @@
-"""Pictures of the viewer for the docs: `make screenshots` writes docs/viewer/PAGE-THEME.png.
+"""Pictures of the viewer for the docs: `make screenshots` writes docs/viewer/PAGE-THEME.png (.jpg).
 
 A private runtime works on simulated operations and on renders; nothing of this machine's user is seen.
 """
@@ -70,7 +70,8 @@ def _take(application: QApplication, running: Runtime, name: str, folder: Path, 
     explorer.preset.setCurrentText("tendrils" if name == "dark" else "seahorse")
     explorer.preset.activated.emit(explorer.preset.currentIndex())
     _wait(application, lambda: explorer.is_complete, MOST_S)
-    window.grab().save(str(folder / f"explorer-{name}.png"))
+    # A tenth of what it takes as PNG.
+    window.grab().save(str(folder / f"explorer-{name}.jpg"), quality=88)
     for page, file in ((window.timeline, "timeline"), (window.machine, "machine")):
         window.turn_to(page)
         _wait(application, lambda: False, 6.0)
