@@ -68,6 +68,7 @@ def test_the_picture_fills_in_with_what_the_runtime_computed(
     assert page.exploring.view.re == client.parameters(operation_id)["re"]
 
 
+@pytest.mark.alone
 def test_ten_steps_leave_no_stale_work(qtbot: QtBot, window: ViewerWindow, client: Client) -> None:
     page = window.explorer
     qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -19,6 +19,7 @@ from rfm_runtime.errors import BadRequestError
 from rfm_runtime.testing.hosts import free_ports
 from rfm_ui import get_progress_manager
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
+from rfm_ui.view.session import Session
 from rfm_ui.view.window import ViewerWindow
 from tests.screens import MOST_MS, opened
 
@@ -141,6 +142,29 @@ def test_a_server_that_comes_back_is_found_again(
     window.indicator.retry_wanted.emit()
 
     qtbot.waitUntil(lambda: window.indicator.word == "live", timeout=MOST_MS)
+
+
+@pytest.mark.scenario("I1")
+def test_where_no_runtime_is_one_can_be_started(qtbot: QtBot, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RFM_PORT", "0")
+    monkeypatch.setenv("RFM_WORKERS", "1")
+    session = Session()
+    window = ViewerWindow(session, QSettings(str(own_home / "viewer.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(window)
+    session.start()
+    window.show()
+    qtbot.waitUntil(window.start_runtime.isVisible, timeout=MOST_MS)
+    assert window.indicator.word == "not connected"
+    assert "no runtime is running" in window.operations.empty.text()
+
+    qtbot.mouseClick(window.start_runtime, Qt.MouseButton.LeftButton)
+
+    try:
+        qtbot.waitUntil(lambda: window.indicator.word == "live", timeout=3 * MOST_MS)
+        assert not window.start_runtime.isVisible()
+        assert "Nothing runs yet" in window.operations.empty.text()
+    finally:
+        subprocess.run([sys.executable, "-P", "-m", "rfm_runtime.cli", "stop", "--now"], check=True, timeout=60)
 
 
 @pytest.mark.scenario("A6")
