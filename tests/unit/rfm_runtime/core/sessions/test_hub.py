@@ -59,7 +59,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, TileGrid
 from rfm_runtime.protocol.reports import Alive
-from rfm_runtime.protocol.resources import GetMetrics
+from rfm_runtime.protocol.resources import GetMetrics, GetUsage
 from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.testing.sessions import TOKENS, Gate, Story
@@ -465,7 +465,7 @@ FORWARDED = [
     (PAST, DoHistory(ANN, PAST)),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
-ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, Alive, *REPORTS}
+ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, Alive, *REPORTS}
 ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, Recolour}
 
 
