@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pytestqt.qtbot import QtBot
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer, ResourceMonitor
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.testing.hosts import free_ports
-from rfm_ui import get_progress_manager
+from rfm_ui import ProgressManager, get_progress_manager
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.session import Session
 from rfm_ui.view.window import ViewerWindow
@@ -220,6 +221,19 @@ def test_a_progress_manager_as_the_reference_has_it(qtbot: QtBot, server: Progre
     another = get_progress_manager(parent_id=container, url=server.url, token=token)
     assert another is not manager
     another.shutdown()
+
+
+def test_a_manager_goes_with_the_window_that_it_is_in(qtbot: QtBot, server: ProgressReportingServer) -> None:
+    container = QWidget()
+    manager = get_progress_manager(container, url=server.url, token=AUTHENTICATOR.issue("local-admin", ["admin"]))
+    with qtbot.waitSignal(manager.connection_changed, timeout=MOST_MS):
+        pass
+    bridges = {thread for thread in threading.enumerate() if thread.name == "rfm-bridge"}
+
+    container.deleteLater()
+
+    qtbot.waitUntil(lambda: any(not thread.is_alive() for thread in bridges), timeout=MOST_MS)
+    assert container not in ProgressManager.of_parents
 
 
 @pytest.mark.usefixtures("qtbot")

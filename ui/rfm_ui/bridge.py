@@ -91,7 +91,18 @@ class Bridge:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._leave)
             self._thread.join()
-        self._loop.close()
+        else:
+            self._loop.close()
+
+    def let_go(self) -> None:
+        """As `close`, without waiting for the thread: from a destructor, whose locks it may be about to want."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        # Whom it would wake is gone.
+        self._wake = _nobody
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._leave)
 
     def take(self) -> News:
         """What has happened since the last call."""
@@ -167,6 +178,7 @@ class Bridge:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
 
     async def _keep(self) -> None:
         """One client after the other: each keeps its connection as long as there is hope."""
@@ -273,3 +285,7 @@ class Bridge:
             first, self._is_pending = not self._is_pending, True
         if first:
             self._wake()
+
+
+def _nobody() -> None:
+    """Has to be woken."""

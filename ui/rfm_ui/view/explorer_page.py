@@ -87,6 +87,8 @@ class ExplorerPage(QWidget):
         foot.addWidget(self.state)
         layout.addLayout(foot)
         self.setAcceptDrops(True)
+        # Who turns to the page has its keys at once.
+        self.setFocusProxy(self.canvas)
         session.news.connect(self._heard)
 
     @property

@@ -91,6 +91,7 @@ class OperationsPage(QWidget):
         self._settle.timeout.connect(self._settle_rows)
         self._settle.start()
         session.news.connect(self._heard)
+        self.setFocusProxy(self.list)
         self._chosen_changed()
         self._show_emptiness()
 

@@ -20,7 +20,7 @@ FRAME_S = 1 / 60
 class Session(QObject):
     """news(News): at most sixty times a second, in the thread of the session. options: as of `AsyncClient`.
 
-    Whoever makes one closes it.
+    Whoever makes one closes it, or destroys it.
     """
 
     news = Signal(object)
@@ -34,8 +34,11 @@ class Session(QObject):
         self._frame.setTimerType(Qt.TimerType.PreciseTimer)
         self._frame.timeout.connect(self._deliver)
         self._last_s = 0.0
+        self._is_closed = False
         self._woken.connect(self._schedule, Qt.ConnectionType.QueuedConnection)
         self._bridge = Bridge(self._woken.emit, **options)
+        # Whoever owns it may be destroyed by Qt without a word, and the bridge's thread must not outlive it.
+        self.destroyed.connect(self._bridge.let_go)
 
     def start(self) -> None:
         """Begin to connect."""
@@ -43,6 +46,7 @@ class Session(QObject):
 
     def close(self) -> None:
         """End the connection; nothing is delivered any more."""
+        self._is_closed = True
         self._frame.stop()
         self._bridge.close()
 
@@ -59,6 +63,9 @@ class Session(QObject):
         self._bridge.use(**options)
 
     def _schedule(self) -> None:
+        if self._is_closed:
+            # It was woken before, and hears of it now: whom it would tell may be gone.
+            return
         wait_s = max(0.0, self._last_s + FRAME_S - time.monotonic())
         self._frame.start(round(wait_s * 1000))
 

@@ -59,6 +59,7 @@ class TimelinePage(QWidget):
         self._ask_later.setInterval(ASK_MS)
         self._ask_later.timeout.connect(self._ask)
         session.news.connect(self._heard)
+        self.setFocusProxy(self.timeline)
 
     def _last(self, length_ms: float) -> None:
         end_ms = self.timeline.period.end_ms

@@ -65,6 +65,7 @@ class ViewerWindow(QMainWindow):
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)
         self._turn_to(0)
+        QShortcut(QKeySequence("Ctrl+Q"), self, self.close)
         session.news.connect(self._heard)
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):

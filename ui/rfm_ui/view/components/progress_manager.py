@@ -31,6 +31,8 @@ def get_progress_manager(parent_id: QWidget | str | None = None, **options: Any)
     manager = ProgressManager.of_parents.get(parent)
     if manager is None:
         manager = ProgressManager.of_parents[parent] = ProgressManager(parent, **options)
+        if parent is not None:
+            parent.destroyed.connect(lambda: ProgressManager.of_parents.pop(parent, None))
         manager.show()
     return manager
 
