@@ -1,13 +1,16 @@
-"""One runtime for all tests of a file; everything it logged is shown if it dies."""
+"""One runtime, or server that signs tokens, for all tests of a file; everything it logged is shown if it dies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from rfm_runtime import Client
+from rfm_runtime import Client, JWTAuthenticator, ProgressReportingServer
 from rfm_runtime.testing.runtime import Runtime, runtime
+from tests.commands import environment
+from tests.tokens import SECRET
 from tests.whole import Recorder
 
 
@@ -31,6 +34,28 @@ def watcher(running: Runtime) -> Iterator[Recorder]:
     recorder = Recorder(running, initial_delay=0.05)
     yield recorder
     recorder.close()
+
+
+@pytest.fixture(scope="module")
+def signing_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of `signing_server`."""
+    return tmp_path_factory.mktemp("signing") / "state"
+
+
+@pytest.fixture(scope="module")
+def signing_server(signing_state: Path) -> Iterator[ProgressReportingServer]:
+    """One whose tokens are signed with SECRET."""
+    authenticator = JWTAuthenticator(SECRET)
+    with ProgressReportingServer(port=0, state_dir=signing_state, authenticator=authenticator) as started:
+        yield started
+
+
+@pytest.fixture
+def signing_admin(signing_server: ProgressReportingServer, tmp_path: Path) -> dict[str, str]:
+    """The environment of whoever looks after it."""
+    token = tmp_path / "own.token"
+    token.write_text(signing_server.token)
+    return environment(tmp_path, RFM_URL=signing_server.url, RFM_TOKEN_FILE=str(token))
 
 
 @pytest.fixture(autouse=True)

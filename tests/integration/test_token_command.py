@@ -7,12 +7,11 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rfm_runtime import JWTAuthenticator, ProgressReportingServer
+from rfm_runtime import ProgressReportingServer
 from tests.commands import COMMAND, cli, environment, output, two_lines
 from tests.plain import Plain
 from tests.tokens import SECRET, signed
@@ -27,25 +26,6 @@ def env(tmp_path: Path) -> dict[str, str]:
     secret.write_text(SECRET)
     secret.chmod(0o600)
     return environment(tmp_path, RFM_TOKEN_SECRET_FILE=str(secret))
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("command") / "state"
-
-
-@pytest.fixture(scope="module")
-def server(state: Path) -> Iterator[ProgressReportingServer]:
-    with ProgressReportingServer(port=0, state_dir=state, authenticator=JWTAuthenticator(SECRET)) as started:
-        yield started
-
-
-@pytest.fixture
-def admin(server: ProgressReportingServer, tmp_path: Path) -> dict[str, str]:
-    """Of whoever looks after it."""
-    token = tmp_path / "own.token"
-    token.write_text(server.token)
-    return environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token))
 
 
 @pytest.mark.parametrize(
@@ -118,10 +98,10 @@ def test_output_that_others_can_read_is_spoken_of(
     assert (done.stderr == "") == (not warned)
 
 
-def test_why_a_token_was_revoked_is_in_the_audit_log(admin: dict[str, str], state: Path) -> None:
-    output("token", "revoke", "--user", "una", "--reason", "left the lab", env=admin)
-    output("token", "revoke", "--id", "t-1", env=admin)
-    lines = output("audit", "--json", "--event", "administered", "--state-dir", str(state), env=admin)
+def test_why_a_token_was_revoked_is_in_the_audit_log(signing_admin: dict[str, str], signing_state: Path) -> None:
+    output("token", "revoke", "--user", "una", "--reason", "left the lab", env=signing_admin)
+    output("token", "revoke", "--id", "t-1", env=signing_admin)
+    lines = output("audit", "--json", "--event", "administered", "--state-dir", str(signing_state), env=signing_admin)
     found = [json.loads(line) for line in lines.splitlines()]
     assert [(one.get("owner", ""), one.get("token_id", ""), one.get("reason", "")) for one in found[-2:]] == [
         ("una", "", "left the lab"),
@@ -130,18 +110,20 @@ def test_why_a_token_was_revoked_is_in_the_audit_log(admin: dict[str, str], stat
 
 
 def test_a_link_names_the_address_that_others_use(
-    admin: dict[str, str], server: ProgressReportingServer, tmp_path: Path
+    signing_admin: dict[str, str], signing_server: ProgressReportingServer, tmp_path: Path
 ) -> None:
-    given = output("token", "link", "--user", "gast", "--url", "https://lab.example:8443/", env=admin).strip()
+    given = output("token", "link", "--user", "gast", "--url", "https://lab.example:8443/", env=signing_admin).strip()
     address, _, code = given.partition("/#code=")
     assert address == "https://lab.example:8443"
-    by_itself = output("token", "link", "--user", "gast", env=admin).strip()
-    assert by_itself.startswith(server.url.replace("ws://", "http://").rstrip("/") + "/#code=")
-    assert output("token", "link", "--user", "g", "--url", "wss://lab/rfm", env=admin).startswith("https://lab/rfm/#")
+    by_itself = output("token", "link", "--user", "gast", env=signing_admin).strip()
+    assert by_itself.startswith(signing_server.url.replace("ws://", "http://").rstrip("/") + "/#code=")
+    assert output("token", "link", "--user", "g", "--url", "wss://lab/rfm", env=signing_admin).startswith(
+        "https://lab/rfm/#"
+    )
     # Whatever it names, its code is one of this server.
-    with Plain(server.url, None) as page:
+    with Plain(signing_server.url, None) as page:
         page.say("hello", code=code, client={"name": "page", "version": "1"})
         assert page.until(lambda one: one["type"] in ("welcome", "goodbye"))["data"]["user"] == "gast"
     file = tmp_path / "link"
-    assert cli("token", "link", "--user", "gast", "-o", str(file), env=admin).stdout == ""
+    assert cli("token", "link", "--user", "gast", "-o", str(file), env=signing_admin).stdout == ""
     assert (stat.S_IMODE(file.stat().st_mode), "/#code=" in file.read_text()) == (0o600, True)

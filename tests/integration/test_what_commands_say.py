@@ -5,36 +5,16 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rfm_runtime import JWTAuthenticator, ProgressReportingServer
+from rfm_runtime import ProgressReportingServer
 from rfm_runtime.testing.hosts import free_ports
 from tests.commands import cli, document, environment, output, two_lines
 from tests.tokens import SECRET, signed
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("J84")]
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("words") / "state"
-
-
-@pytest.fixture(scope="module")
-def server(state: Path) -> Iterator[ProgressReportingServer]:
-    with ProgressReportingServer(port=0, state_dir=state, authenticator=JWTAuthenticator(SECRET)) as started:
-        yield started
-
-
-@pytest.fixture
-def admin(server: ProgressReportingServer, tmp_path: Path) -> dict[str, str]:
-    """Of whoever looks after it."""
-    token = tmp_path / "own.token"
-    token.write_text(server.token)
-    return environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token))
 
 
 @pytest.mark.scenario("J66")
@@ -54,12 +34,12 @@ def test_a_host_without_a_gateway_says_what_runs_there_and_where(tmp_path: Path)
         assert cli("stop", "--now", env=env).returncode == 0
 
 
-def test_stop_never_stops_another_runtime_than_the_one_that_is_named(admin: dict[str, str]) -> None:
-    what, hint = two_lines(cli("stop", env={**admin, "RFM_URL": "wss://ann:secret@lab.example:8765"}), 2)
+def test_stop_never_stops_another_runtime_than_the_one_that_is_named(signing_admin: dict[str, str]) -> None:
+    what, hint = two_lines(cli("stop", env={**signing_admin, "RFM_URL": "wss://ann:secret@lab.example:8765"}), 2)
     assert "RFM_URL names lab.example:8765" in what
     assert "unset RFM_URL" in hint
     # Who names the folder means this machine.
-    two_lines(cli("stop", "--runtime-dir", admin["RFM_RUNTIME_DIR"], env=admin), 3)
+    two_lines(cli("stop", "--runtime-dir", signing_admin["RFM_RUNTIME_DIR"], env=signing_admin), 3)
 
 
 def test_stop_goes_on_where_both_are_the_same(tmp_path: Path) -> None:
@@ -72,34 +52,36 @@ def test_stop_goes_on_where_both_are_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by_option", [False, True])
-def test_a_clients_key_without_its_certificate_is_refused(admin: dict[str, str], by_option: bool) -> None:
+def test_a_clients_key_without_its_certificate_is_refused(signing_admin: dict[str, str], by_option: bool) -> None:
     arguments = ("--client-key", "ann.key") if by_option else ()
-    env = admin if by_option else {**admin, "RFM_CLIENT_KEY": "ann.key"}
+    env = signing_admin if by_option else {**signing_admin, "RFM_CLIENT_KEY": "ann.key"}
     what, hint = two_lines(cli("ps", *arguments, env=env), 2)
     assert "no certificate that it is of" in what
     assert "--client-cert" in hint
 
 
-def test_until_when_a_users_tokens_are_revoked_is_said_and_written_down(admin: dict[str, str], state: Path) -> None:
+def test_until_when_a_users_tokens_are_revoked_is_said_and_written_down(
+    signing_admin: dict[str, str], signing_state: Path
+) -> None:
     before_ms = int((time.time() - 3600) * 1000)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(before_ms / 1000))
-    said = output("token", "revoke", "--user", "vera", "--issued-before", text, env=admin)
+    said = output("token", "revoke", "--user", "vera", "--issued-before", text, env=signing_admin)
     assert f"tokens of vera issued before {text[-8:]}" in said.replace(f"{text[:10]} ", "")
-    output("token", "revoke", "--user", "vera", env=admin)
-    lines = output("audit", "--json", "--event", "administered", "--state-dir", str(state), env=admin)
+    output("token", "revoke", "--user", "vera", env=signing_admin)
+    lines = output("audit", "--json", "--event", "administered", "--state-dir", str(signing_state), env=signing_admin)
     first, second = [one for one in map(json.loads, lines.splitlines()) if one.get("owner") == "vera"]
     assert first["issued_before_ms"] == before_ms // 1000 * 1000
     assert "issued_before_ms" not in second
     # Nobody here knows whether there are such tokens.
-    assert "refused from now on" in output("token", "revoke", "--id", "abc", env=admin)
-    shown = output("audit", "--event", "administered", "--state-dir", str(state), env=admin)
+    assert "refused from now on" in output("token", "revoke", "--id", "abc", env=signing_admin)
+    shown = output("audit", "--event", "administered", "--state-dir", str(signing_state), env=signing_admin)
     assert f"issued_before={text}" in shown
 
 
-def test_a_token_that_has_expired_need_not_be_revoked(admin: dict[str, str], tmp_path: Path) -> None:
+def test_a_token_that_has_expired_need_not_be_revoked(signing_admin: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "old.token"
     file.write_text(signed(exp=int(time.time()) - 3600))
-    what, hint = two_lines(cli("token", "revoke", str(file), env=admin), 2)
+    what, hint = two_lines(cli("token", "revoke", str(file), env=signing_admin), 2)
     assert "has expired" in what
     assert "lets nobody in any more" in hint
     assert "milliseconds" not in hint
@@ -129,16 +111,16 @@ def test_what_a_client_certificate_takes_can_be_pasted_into_the_settings(tmp_pat
     assert all(Path(path).is_file() for path in found.values())
 
 
-def test_what_a_missing_file_of_a_token_needs_is_said(server: ProgressReportingServer, tmp_path: Path) -> None:
-    env = environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(tmp_path / "none"))
+def test_what_a_missing_file_of_a_token_needs_is_said(signing_server: ProgressReportingServer, tmp_path: Path) -> None:
+    env = environment(tmp_path, RFM_URL=signing_server.url, RFM_TOKEN_FILE=str(tmp_path / "none"))
     _, hint = two_lines(cli("ps", env=env), 2)
     assert "RFM_TOKEN_FILE" in hint
 
 
-def test_who_may_not_is_told_what_in_words(server: ProgressReportingServer, tmp_path: Path) -> None:
+def test_who_may_not_is_told_what_in_words(signing_server: ProgressReportingServer, tmp_path: Path) -> None:
     token = tmp_path / "vera.token"
     token.write_text(signed(sub="vera", roles=["viewer"]))
-    env = environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(token))
+    env = environment(tmp_path, RFM_URL=signing_server.url, RFM_TOKEN_FILE=str(token))
     what, _ = two_lines(cli("token", "revoke", "--user", "ann", env=env), 5)
     assert what == "vera (viewer) may not revoke tokens"
 
