@@ -261,24 +261,29 @@ class ExplorerPage(QWidget):
 
     def _follow(self, orders: list[Order]) -> None:
         for order in orders:
-            operation_id = order.operation_id
             if isinstance(order, Cancel):
-                self._session.ask(lambda client, one=operation_id: client.cancel(one))  # type: ignore[misc]
-                continue
+                self._cancel(order.operation_id)
+            else:
+                self._submit(order.operation_id, order.view)
 
-            def answered(_result: Any, error: RfmError | None, one: str = operation_id) -> None:
-                if error is not None:
-                    self.exploring.ended(one)
-                    if one == self.exploring.operation_id:
-                        self.state.setText(f"{error.message} – {error.hint}" if error.hint else error.message)
+    def _cancel(self, operation_id: str) -> None:
+        self._session.ask(lambda client: client.cancel(operation_id))
 
-            params = non_defaults(order.view)
-            self._session.ask(
-                lambda client, one=operation_id, given=params: client.submit(  # type: ignore[misc]
-                    RENDER, given, name="explorer", priority=PRIORITY, labels={"from": "explorer"}, operation_id=one
-                ),
-                answered,
-            )
+    def _submit(self, operation_id: str, view: RenderRequest) -> None:
+        params, labels = non_defaults(view), {"from": "explorer"}
+
+        def answered(_result: Any, error: RfmError | None) -> None:
+            if error is not None:
+                self.exploring.ended(operation_id)
+                if operation_id == self.exploring.operation_id:
+                    self.state.setText(f"{error.message} – {error.hint}" if error.hint else error.message)
+
+        self._session.ask(
+            lambda client: client.submit(
+                RENDER, params, name="explorer", priority=PRIORITY, labels=labels, operation_id=operation_id
+            ),
+            answered,
+        )
 
     def _heard(self, news: News) -> None:
         operation_id = self.exploring.operation_id

@@ -10,13 +10,11 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QButtonGroup,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QTableWidget,
     QTableWidgetItem,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -27,6 +25,7 @@ from rfm_runtime.protocol.resources import Resources
 from rfm_ui.bridge import News
 from rfm_ui.model.machine import Curve, curves, host_line, process_rows, troubles
 from rfm_ui.view import theme
+from rfm_ui.view.choice import one_of
 from rfm_ui.view.session import Session
 
 __all__ = ["MachinePage"]
@@ -55,16 +54,9 @@ class MachinePage(QWidget):
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.setAccessibleName("Processes of the runtime")
-        self._spans = QButtonGroup(self)
         head = QHBoxLayout()
         head.addWidget(self.host, 1)
-        for number, (name, _span_s) in enumerate(SPANS):
-            button = QToolButton()
-            button.setText(name)
-            button.setCheckable(True)
-            button.setChecked(number == 0)
-            self._spans.addButton(button, number)
-            head.addWidget(button)
+        self._spans = one_of([name for name, _span_s in SPANS], head, self)
         self._spans.idToggled.connect(self._ask)
         self._charts: _Charts | None = None
         self._layout = QVBoxLayout(self)

@@ -9,28 +9,31 @@ from PySide6.QtCore import QModelIndex, Qt, QTimer
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QButtonGroup,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QListView,
     QPushButton,
     QSplitter,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.core.counts import counted
+from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationState
 from rfm_ui.bridge import News
 from rfm_ui.model.board import Board, Filter
+from rfm_ui.view.choice import one_of
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.operation_list import OperationDelegate, OperationListModel
 from rfm_ui.view.session import Session
 
 __all__ = ["OperationsPage"]
+
+Action = Callable[[AsyncClient, str], Coroutine[Any, Any, Any]]
+"""What is done to an operation by its id."""
 
 SETTLE_MS = 1000
 """Between two looks whether rows may go where they belong."""
@@ -117,14 +120,7 @@ class OperationsPage(QWidget):
     def _head(self) -> QHBoxLayout:
         head = QHBoxLayout()
         head.addWidget(self.search, 1)
-        self.views = QButtonGroup(self)
-        for number, (name, _states) in enumerate(VIEWS):
-            button = QToolButton()
-            button.setText(name)
-            button.setCheckable(True)
-            button.setChecked(number == 0)
-            self.views.addButton(button, number)
-            head.addWidget(button)
+        self.views = one_of([name for name, _states in VIEWS], head, self)
         self.views.idToggled.connect(self._filter)
         QShortcut(QKeySequence.StandardKey.Find, self, self.search.setFocus)
         return head
@@ -191,14 +187,16 @@ class OperationsPage(QWidget):
         for button in (self.cancel, self.pause):
             button.setEnabled(bool(alive))
 
-    def _steer(self, word: str, action: Callable[[AsyncClient, str], Coroutine[Any, Any, Any]]) -> None:
+    def _steer(self, word: str, action: Action) -> None:
         alive = [one for one in self.chosen() if one.state not in TERMINAL_STATES]
         for operation in alive:
-
-            def answered(_result: Any, error: Exception | None, name: str = operation.name) -> None:
-                if error is not None:
-                    self.told.setText(f"Could not {word} {name}: {error}")
-
-            self._session.ask(lambda client, one=operation.operation_id: action(client, one), answered)  # type: ignore[misc]
+            self._ask(word, action, operation)
         if alive:
             self.told.setText(f"Asked to {word} {counted(len(alive), 'operation')}.")
+
+    def _ask(self, word: str, action: Action, operation: Operation) -> None:
+        def answered(_result: Any, error: RfmError | None) -> None:
+            if error is not None:
+                self.told.setText(f"Could not {word} {operation.name}: {error}")
+
+        self._session.ask(lambda client: action(client, operation.operation_id), answered)
