@@ -25,6 +25,8 @@ __all__ = [
     "timeline",
 ]
 
+ROUNDING = 1e-12
+"""Of a quotient of floats; a count that is one above a round billion is above it."""
 WIDE = 1000
 """Units of a continuous axis."""
 
@@ -256,12 +258,12 @@ def _scale(
     wanted = highest / unit / 4
     if wanted > 0:
         power = 10.0 ** floor(log10(wanted))
-        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted * (1 - 1e-9))
+        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted * (1 - ROUNDING))
     else:
         step = 1.0
     if whole:
         step = max(1.0, step)
-    number = max(1, ceil(highest / unit / step * (1 - 1e-9)))
+    number = max(1, ceil(highest / unit / step * (1 - ROUNDING)))
     top = step * number * unit
     written = label or (lambda value: f"{value:,.0f}")
     return _Scale(top, tuple(Tick(i / number, written(top * i / number)) for i in range(number + 1)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rfm_runtime.cli.pages.charts import Series, columns, curve, heat, spreads, strip, time_ticks
@@ -22,6 +22,7 @@ def rects(drawn: Html) -> list[tuple[str, float, float, float, float]]:
     ]
 
 
+@example([(1, 10**9)])
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1, max_size=72))
 def test_columns_are_stacked_inside_the_scale(values: list[tuple[int, int]]) -> None:
     series = [Series("completed", "", [one for one, _ in values]), Series("failed", "", [one for _, one in values])]
