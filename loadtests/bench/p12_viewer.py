@@ -47,7 +47,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     seconds = 8.0 if quick else 60.0
     with tempfile.TemporaryDirectory() as home, runtime(Path(home)) as running:
-        where = os.environ | {"RFM_RUNTIME_DIR": running.settings.runtime_dir or f"{home}/run", "RFM_BAR": "0"}
+        where = os.environ | {"RFM_RUNTIME_DIR": str(running.folders.runtime)}
         command = [sys.executable, "-P", "-c", PROGRAM, str(OPERATIONS), str(HZ)]
         program = subprocess.Popen(command, env=where, stdout=subprocess.PIPE)
         try:
@@ -96,6 +96,8 @@ def _rows(running: Runtime, seconds: float) -> list[dict[str, Any]]:
     while len(window.operations.board) < OPERATIONS and time.monotonic() < until_s:
         application.processEvents()
         time.sleep(0.005)
+    if (shown := len(window.operations.board)) < OPERATIONS:
+        raise RuntimeError(f"{shown} of {OPERATIONS} operations are shown, the connection is {session.link}")
     _serve(application, 3.0)
     process = psutil.Process()
     before = paints.count, updates[0], time.thread_time(), process.memory_info().rss, time.monotonic()
@@ -118,7 +120,8 @@ def _serve(application: Any, seconds: float) -> None:
     """As its event loop does, for so long."""
     from PySide6.QtCore import QTimer
 
-    QTimer.singleShot(round(seconds * 1000), application.quit)
+    # Not `quit`, which closes the window first.
+    QTimer.singleShot(round(seconds * 1000), lambda: application.exit(0))
     application.exec()
 
 
