@@ -17,7 +17,7 @@ MINUTES ?= 60
 COUNT ?= 1000000
 SEED ?= 0
 
-.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden screenshots tls-scan
+.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden screenshots tls-scan viewer-endurance
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,10 @@ fuzz: $(STAMP) ## COUNT=1000000 hostile inputs for both codecs and the gateway's
 
 endurance: $(STAMP) ## a render of MINUTES=60 survives the death of everything
 	ENDURANCE_MINUTES=$(MINUTES) $(BIN)/pytest -q -s tests/integration/test_endurance.py
+
+viewer-endurance: MINUTES = 10
+viewer-endurance: $(STAMP) ## the viewer for MINUTES=10 beside 10,000 updates a second: frames, their cost, memory
+	$(BIN)/python -P loadtests/bench/p12_viewer.py --minutes $(MINUTES)
 
 check: $(STAMP) ## types, lint, import contracts, wheel contents
 	$(BIN)/ruff check .

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QEvent, QObject, QSettings
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
+from typing_extensions import override
 
 from rfm_ui.view.session import Session
 from rfm_ui.view.window import ViewerWindow
 
-__all__ = ["MOST_MS", "opened"]
+__all__ = ["MOST_MS", "Paints", "opened"]
 
 # Before the first fixture asks for an application; a test that has a screen starts the viewer as a process.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -29,3 +31,18 @@ def opened(qtbot: QtBot, folder: Path, url: str, token: str) -> ViewerWindow:
     window.show()
     qtbot.waitUntil(lambda: window.indicator.word == "live", timeout=MOST_MS)
     return window
+
+
+class Paints(QObject):
+    """count: how often a widget was painted."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self.count = 0
+        widget.installEventFilter(self)
+
+    @override
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Counts, and lets everything through."""
+        self.count += event.type() == QEvent.Type.Paint
+        return super().eventFilter(watched, event)

@@ -103,6 +103,9 @@ class Bridge:
         self._wake = _nobody
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._leave)
+        elif self._thread.ident is None:
+            # It has never been started; otherwise it closes its loop itself.
+            self._loop.close()
 
     def take(self) -> News:
         """What has happened since the last call."""

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from rfm_runtime.core.text import duration, fault, number, printable, time_left
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, ProgressUpdate
 
-__all__ = ["Line", "Tone", "line", "state_word"]
+__all__ = ["Line", "Tone", "line", "percent_of", "state_word", "tone_of"]
 
 Tone = Literal["idle", "running", "waiting", "stale", "good", "bad", "stopped"]
 """What a colour stands for."""
@@ -38,8 +38,8 @@ def line(operation: Operation, now_ms: float) -> Line:
         kind=printable(operation.kind),
         owner=printable(operation.owner),
         state=state_word(operation),
-        tone=_tone(operation),
-        percent=_percent(operation),
+        tone=tone_of(operation),
+        percent=percent_of(operation),
         facts=_ended(operation) if ended else _alive(operation, now_ms),
         remark=_remark(operation, latest),
         priority=operation.priority,
@@ -55,7 +55,8 @@ def state_word(operation: Operation) -> str:
     return operation.state
 
 
-def _tone(operation: Operation) -> Tone:
+def tone_of(operation: Operation) -> Tone:
+    """What its colour stands for."""
     match operation.state:
         case "running":
             return "stale" if operation.stale else "running"
@@ -70,7 +71,8 @@ def _tone(operation: Operation) -> Tone:
     return "idle"
 
 
-def _percent(operation: Operation) -> float | None:
+def percent_of(operation: Operation) -> float | None:
+    """How far it is, 0–100; None where nobody knows."""
     if operation.state == "completed":
         return 100.0
     latest = operation.latest

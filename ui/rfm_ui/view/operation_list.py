@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QRect,
+    QRectF,
+    QSize,
+    Qt,
+    QTimer,
+)
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QRegion
+from PySide6.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 from typing_extensions import override
 
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.board import Board
-from rfm_ui.model.lines import Line, line
+from rfm_ui.model.gliding import LONGEST_S, Gliding
+from rfm_ui.model.lines import Line, line, percent_of, tone_of
+from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
 
-__all__ = ["OperationDelegate", "OperationListModel", "spoken"]
+__all__ = ["OperationDelegate", "OperationList", "OperationListModel", "spoken"]
 
 Index = QModelIndex | QPersistentModelIndex
 
 OPERATION = Qt.ItemDataRole.UserRole
 ROOT = QModelIndex()
+
+FRAME_MS = 16
+"""Sixty a second, and a little."""
+KEPT = 64
+"""Bars that are remembered though they were not painted: a part of the list may be painted alone."""
+
+# Joined once: joining is slow.
+ON_THE_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
+ON_THE_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
+SELECTED, POINTED_AT = QStyle.StateFlag.State_Selected, QStyle.StateFlag.State_MouseOver
+FOCUSED = QStyle.StateFlag.State_HasFocus
 
 
 def spoken(shown: Line) -> str:
@@ -91,10 +114,89 @@ class OperationListModel(QAbstractListModel):
         self.layoutChanged.emit()
 
 
+class OperationList(QListView):
+    """A list of operations, painted a frame at a time: whole rows when there is news of them, bars while they glide.
+
+    All rows are of one height and none is hidden, so what changes in them never moves another.
+    """
+
+    def __init__(self, model: OperationListModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setModel(model)
+        self._delegate = OperationDelegate(self)
+        self.setItemDelegate(self._delegate)
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
+        self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
+        self.setAccessibleName("Operations")
+        self._frame = QTimer(self)
+        self._frame.setSingleShot(True)
+        self._frame.setTimerType(Qt.TimerType.PreciseTimer)
+        self._frame.setInterval(FRAME_MS)
+        self._frame.timeout.connect(self._glide)
+
+    @override
+    def dataChanged(self, topLeft: Index, bottomRight: Index, roles: Sequence[int] = ()) -> None:
+        """Paint anew. (A list would lay all of its rows out again.)"""
+        self.viewport().update()
+
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """What is to be painted, and then the next frame if something is under way."""
+        # Zero where the desktop's user wants nothing to move by itself.
+        moves = self.style().styleHint(QStyle.StyleHint.SH_Widget_Animation_Duration, None, self) > 0
+        self._delegate.begin(event.region(), moves)
+        super().paintEvent(event)
+        if self._delegate.gliding_rows and not self._frame.isActive():
+            self._frame.start()
+
+    def _glide(self) -> None:
+        for bar in self._delegate.gliding_rows:
+            self.viewport().update(bar)
+
+
+class _Letters:
+    """Fonts and measures for the letters of a list."""
+
+    def __init__(self, font: QFont) -> None:
+        self.font = font
+        self.strong = QFont(font)
+        self.strong.setWeight(QFont.Weight.DemiBold)
+        self.small = QFont(font)
+        self.small.setPointSizeF(font.pointSizeF() * 0.9)
+        self.height = QFontMetricsF(font).height()
+        self.strong_metrics, self.small_metrics = QFontMetricsF(self.strong), QFontMetricsF(self.small)
+
+
 class OperationDelegate(QStyledItemDelegate):
     """Paints an operation: its name and what is said of it, its bar, its percent."""
 
     MARGIN = 12.0
+    BAR = 5.0
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.gliding_rows: list[QRect] = []
+        """Bars that were painted on their way: where the next frame differs."""
+        self._gliding = Gliding()
+        self._painted: set[str] = set()
+        self._region = QRegion()
+        self._now_s = 0.0
+        self._letters: _Letters | None = None
+        self._colours: dict[str, QColor] = {}
+        self._theme: Theme | None = None
+
+    def begin(self, region: QRegion, moves: bool) -> None:
+        """A frame: what of the list is painted in it, and whether bars may glide."""
+        self._region, self._now_s = region, time.monotonic()
+        self._gliding.longest_s = LONGEST_S if moves else 0.0
+        self.gliding_rows = []
+        if len(self._gliding) > 2 * len(self._painted) + KEPT:
+            self._gliding.keep(self._painted)
+        self._painted = set()
+        if (colours := theme.current()) is not self._theme:
+            self._theme, self._colours = colours, {}
 
     @override
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
@@ -104,87 +206,99 @@ class OperationDelegate(QStyledItemDelegate):
 
     @override
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        """One row."""
+        """One row, or its bar if nothing else of it is to be painted."""
         operation: Operation | None = index.data(OPERATION)
         if operation is None:
             return
-        shown = line(operation, time.time() * 1000)
         rect, state = QRectF(option.rect), option.state
         colours = theme.current()
         painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(rect, QColor(colours.chosen))
-        elif state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(rect, QColor(colours.hover))
-        painter.setPen(QColor(colours.line))
-        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
-        self._content(painter, rect.adjusted(self.MARGIN, 8.0, -self.MARGIN, -8.0), option.font, shown)
-        if state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(QColor(colours.accent))
+        if state & SELECTED:
+            painter.fillRect(rect, self._colour(colours.chosen))
+        elif state & POINTED_AT:
+            painter.fillRect(rect, self._colour(colours.hover))
+        inner = rect.adjusted(self.MARGIN, 8.0, -self.MARGIN, -8.0)
+        bar = QRectF(inner.left(), inner.bottom() - self.BAR, inner.width(), self.BAR)
+        around = bar.toAlignedRect()
+        above = QRect(option.rect.left(), option.rect.top(), option.rect.width(), around.top() - option.rect.top())
+        if self._region.isEmpty() or self._region.intersects(above):
+            line_ = QRectF(rect.left(), rect.bottom() - 1.0, rect.width(), 1.0)
+            painter.fillRect(line_, self._colour(colours.line))
+            self._content(painter, inner, option.font, line(operation, time.time() * 1000))
+        self._bar(painter, bar, around, operation)
+        if state & FOCUSED:
+            painter.setPen(self._colour(colours.accent))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(rect.adjusted(0.5, 0.5, -1.5, -1.5))
         painter.restore()
 
     def _content(self, painter: QPainter, rect: QRectF, font: QFont, shown: Line) -> None:
         colours = theme.current()
-        tone = QColor(colours.tones[shown.tone])
-        strong = QFont(font)
-        strong.setWeight(QFont.Weight.DemiBold)
-        small = QFont(font)
-        small.setPointSizeF(font.pointSizeF() * 0.9)
-        height = QFontMetricsF(font).height()
-        first = QRectF(rect.left(), rect.top(), rect.width(), height)
-        second = QRectF(rect.left(), first.bottom() + 2.0, rect.width(), height)
+        tone = self._colour(colours.tones[shown.tone])
+        letters = self._letters
+        if letters is None or letters.font != font:
+            letters = self._letters = _Letters(QFont(font))
+        first = QRectF(rect.left(), rect.top(), rect.width(), letters.height)
+        second = QRectF(rect.left(), first.bottom() + 2.0, rect.width(), letters.height)
+        faint = self._colour(colours.faint)
 
+        painter.setFont(letters.strong)
+        painter.setPen(tone)
         percent = "" if shown.percent is None else f"{shown.percent:.0f} %"
         right = percent if shown.tone in ("running", "stale", "waiting") else shown.state
-        room = self._text(painter, first, strong, tone, right, Qt.AlignmentFlag.AlignRight) if right else 0.0
-        dot = QRectF(first.left(), first.center().y() - 4.0, 8.0, 8.0)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(tone)
-        painter.drawEllipse(dot)
-        self._text(painter, first.adjusted(16.0, 0.0, -room - 12.0, 0.0), strong, QColor(colours.text), shown.title)
+        room = _text(painter, letters.strong_metrics, first, right, ON_THE_RIGHT) if right else 0.0
+        painter.setPen(self._colour(colours.text))
+        _text(painter, letters.strong_metrics, first.adjusted(16.0, 0.0, -room - 12.0, 0.0), shown.title)
 
         priority = (f"priority {shown.priority:+d}",) if shown.priority else ()
         # The state stands on the right where no percent does.
         words = (shown.state,) if right == percent and shown.tone != "running" else ()
         about = " · ".join((*words, *(shown.facts[:3]), *priority))
-        used = self._text(painter, second, small, QColor(colours.faint), about, Qt.AlignmentFlag.AlignRight)
+        painter.setFont(letters.small)
+        painter.setPen(faint)
+        used = _text(painter, letters.small_metrics, second, about, ON_THE_RIGHT)
         said = shown.remark or f"{shown.kind} · {shown.owner}"
-        faint = QColor(colours.tones["bad"] if shown.tone == "bad" else colours.faint)
-        self._text(painter, second.adjusted(16.0, 0.0, -used - 12.0, 0.0), small, faint, said)
-        self._bar(painter, QRectF(rect.left(), rect.bottom() - 5.0, rect.width(), 5.0), shown, tone)
+        if shown.tone == "bad":
+            painter.setPen(self._colour(colours.tones["bad"]))
+        _text(painter, letters.small_metrics, second.adjusted(16.0, 0.0, -used - 12.0, 0.0), said)
 
-    @staticmethod
-    def _bar(painter: QPainter, rect: QRectF, shown: Line, tone: QColor) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(theme.current().track))
+        painter.setBrush(tone)
+        painter.drawEllipse(QRectF(first.left(), first.center().y() - 4.0, 8.0, 8.0))
+
+    def _bar(self, painter: QPainter, rect: QRectF, around: QRect, operation: Operation) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._colour(theme.current().track))
         painter.drawRoundedRect(rect, 2.5, 2.5)
-        if shown.percent:
-            painter.setBrush(tone)
-            painter.drawRoundedRect(QRectF(rect.topLeft(), QSize(0, 0)).adjusted(
-                0.0, 0.0, max(5.0, rect.width() * shown.percent / 100.0), rect.height()), 2.5, 2.5)  # fmt: skip
+        known = percent_of(operation)
+        if known is None:
+            return
+        operation_id = operation.operation_id
+        percent = self._gliding.towards(operation_id, known, self._now_s)
+        self._painted.add(operation_id)
+        if self._gliding.moves(operation_id, self._now_s):
+            self.gliding_rows.append(around)
+        if percent:
+            painter.setBrush(self._colour(theme.current().tones[tone_of(operation)]))
+            done = QRectF(rect.left(), rect.top(), max(self.BAR, rect.width() * percent / 100.0), rect.height())
+            painter.drawRoundedRect(done, 2.5, 2.5)
 
-    @staticmethod
-    def _text(
-        painter: QPainter,
-        rect: QRectF,
-        font: QFont,
-        colour: QColor,
-        text: str,
-        side: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
-    ) -> float:
-        """Write as much as there is room for; how wide it is."""
-        metrics = QFontMetricsF(font)
-        fitted = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(0.0, rect.width()))
-        painter.setFont(font)
-        painter.setPen(colour)
-        painter.drawText(rect, side | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, fitted)
-        return metrics.horizontalAdvance(fitted)
+    def _colour(self, name: str) -> QColor:
+        colour = self._colours.get(name)
+        if colour is None:
+            colour = self._colours[name] = QColor(name)
+        return colour
 
 
-def row_height(widget: QWidget) -> int:
-    """Of a list with the widget's letters."""
-    option = QStyleOptionViewItem()
-    option.font = widget.font()
-    return OperationDelegate().sizeHint(option, ROOT).height()
+def _text(
+    painter: QPainter, metrics: QFontMetricsF, rect: QRectF, text: str, side: Qt.AlignmentFlag = ON_THE_LEFT
+) -> float:
+    """Write as much as there is room for; how wide it is."""
+    width, room = metrics.horizontalAdvance(text), max(0.0, rect.width())
+    if width > room:
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+        width = metrics.horizontalAdvance(text)
+    painter.drawText(rect, side, text)
+    return width

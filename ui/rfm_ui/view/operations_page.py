@@ -8,11 +8,9 @@ from typing import Any
 from PySide6.QtCore import QModelIndex, Qt, QTimer
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QListView,
     QPushButton,
     QSplitter,
     QVBoxLayout,
@@ -27,7 +25,7 @@ from rfm_ui.bridge import News
 from rfm_ui.model.board import Board, Filter
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.details import DetailsPanel
-from rfm_ui.view.operation_list import OperationDelegate, OperationListModel
+from rfm_ui.view.operation_list import OperationList, OperationListModel
 from rfm_ui.view.session import Session
 
 __all__ = ["OperationsPage"]
@@ -60,14 +58,7 @@ class OperationsPage(QWidget):
         self.search.setAccessibleName("Search operations")
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._filter)
-        self.list = QListView()
-        self.list.setModel(self.model)
-        self.list.setItemDelegate(OperationDelegate(self.list))
-        self.list.setUniformItemSizes(True)
-        self.list.setMouseTracking(True)
-        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.list.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.list.setAccessibleName("Operations")
+        self.list = OperationList(self.model)
         self.list.selectionModel().selectionChanged.connect(self._chosen_changed)
         self.empty = QLabel()
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.operation import Operation
@@ -72,7 +74,14 @@ class TimelinePage(QWidget):
         if news.operations or news.is_new_server:
             # What is known no longer to the live list was all the same.
             self._known.update(news.operations)
-            self.timeline.show_operations(self._known.values())
+            if self.isVisible():
+                self.timeline.show_operations(self._known.values())
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        """What has happened while nobody looked."""
+        super().showEvent(event)
+        self.timeline.show_operations(self._known.values())
 
     def _period_changed(self, period: Period) -> None:
         if period.begin_ms < self._asked[0] or self._asked[1] == 0.0:
