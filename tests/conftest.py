@@ -40,7 +40,7 @@ COVERED = pytest.StashKey[dict[str, list[str]]]()
 def scenario_numbers() -> list[str]:
     """The numbers of docs/scenarios.md, in its order."""
     text = (ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8")
-    found = re.findall(r"(?<![A-Za-z0-9])([A-J]\d{1,2})(?=\s)", text)
+    found = re.findall(r"(?<![A-Za-z0-9])([A-J]\d+)(?=\s)", text)
     return list(dict.fromkeys(found))
 
 
