@@ -63,6 +63,7 @@ from rfm_runtime.protocol.operation import (
     OperationState,
     ProgressUpdate,
 )
+from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply
 from rfm_runtime.protocol.resources import Resources
 from rfm_runtime.protocol.wire import type_of
 from rfm_runtime.security.tls import ClientCert
@@ -525,6 +526,16 @@ class AsyncClient(Requests):
         """The colours of a part of a render, as far as it is computed: see `TilePixels`. At most 65,536 pixels."""
         request = FetchTiles(operation_id=operation_id, x=x, y=y, width=width, height=height, step=step)
         return await self.request(request, TilePixels, timeout_s=PAINT_S)
+
+    async def probe_points(
+        self, operation_id: str, points: Sequence[tuple[int, int]], *, orbit: int = 0
+    ) -> list[ProbedPoint]:
+        """What becomes of pixels x, y of a render that runs or is finished: see `ProbedPoint`. At most 64.
+
+        orbit: places of their orbits that are wanted, at most 1,000.
+        """
+        request = ProbePoints(operation_id=operation_id, points=list(points), orbit=orbit)
+        return (await self.request(request, ProbeReply, timeout_s=PAINT_S)).points
 
     async def recolour(self, operation_id: str, **look: Any) -> bytes:
         """A finished render with other colours, as PNG, without computing it again.

@@ -22,6 +22,7 @@ from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welcome
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
+from rfm_runtime.protocol.probing import ProbedPoint
 from rfm_runtime.protocol.resources import Resources, UsageReply
 from rfm_runtime.protocol.sign_in import SignInLink
 
@@ -250,6 +251,12 @@ class Client:
     ) -> TilePixels:
         """The colours of a part of a render, as far as it is computed: see `TilePixels`. At most 65,536 pixels."""
         return self.call(self._async.fetch_tiles(operation_id, x=x, y=y, width=width, height=height, step=step))
+
+    def probe_points(
+        self, operation_id: str, points: Sequence[tuple[int, int]], *, orbit: int = 0
+    ) -> list[ProbedPoint]:
+        """What becomes of pixels x, y of a render that runs or is finished: see `ProbedPoint`. At most 64."""
+        return self.call(self._async.probe_points(operation_id, points, orbit=orbit))
 
     def recolour(self, operation_id: str, **look: Any) -> bytes:
         """A finished render with other colours, as PNG, without computing it again; see `AsyncClient.recolour`."""

@@ -11,6 +11,7 @@ from rfm_runtime.config.loading import (
     away,
     cache_home,
     config_file,
+    data_home,
     folders,
     load,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "check_no_password",
     "check_url",
     "config_file",
+    "data_home",
     "default_port",
     "destination",
     "folders",

@@ -31,6 +31,7 @@ __all__ = [
     "away",
     "cache_home",
     "config_file",
+    "data_home",
     "folders",
     "load",
 ]
@@ -218,6 +219,11 @@ def _default_folders(environ: Mapping[str, str]) -> dict[str, str]:
 def cache_home(environ: Mapping[str, str] | None = None) -> Path:
     """`$XDG_CACHE_HOME/rfm-runtime`."""
     return _xdg(os.environ if environ is None else environ, "XDG_CACHE_HOME", ".cache") / "rfm-runtime"
+
+
+def data_home(environ: Mapping[str, str] | None = None) -> Path:
+    """`$XDG_DATA_HOME/rfm-runtime`: what its user keeps."""
+    return _xdg(os.environ if environ is None else environ, "XDG_DATA_HOME", ".local/share") / "rfm-runtime"
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> Path:

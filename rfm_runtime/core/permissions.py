@@ -96,6 +96,7 @@ NEEDS: dict[str, Need] = {
     "explain": Need("see", "operation"),
     "fetch_artifact": Need("see", "operation"),
     "fetch_tiles": Need("see", "operation"),
+    "probe_points": Need("see", "operation"),
     # A picture takes the machine's time and room, as a render does.
     "recolour": Need("submit", "seen"),
     "kinds": Need("see", "list"),

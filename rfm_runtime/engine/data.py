@@ -20,6 +20,8 @@ from rfm_runtime.protocol.internal import (
     DataChunk,
     DataFetch,
     DataPixels,
+    DataProbe,
+    DataProbed,
     DataRecolour,
     DataRecoloured,
     DataTiles,
@@ -126,14 +128,22 @@ class DataServer:
                 return pipe.Recolour(str(folder), message.look)
             case DataTiles():
                 place = message.x, message.y, message.width, message.height
-                folder = self._artifacts / folder_name(message.operation_id)
-                if read_artifacts(folder) is not None:
-                    return pipe.Pixels(str(folder), place, message.step)
-                under_way = self._under_way_of(message.operation_id)
-                if under_way is None:
-                    raise UnknownOperationError(f"{message.operation_id} has no frame here")
-                return pipe.Pixels(str(under_way[0]), place, message.step, under_way[1])
+                folder, params = self._frame(message.operation_id)
+                return pipe.Pixels(str(folder), place, message.step, params)
+            case DataProbe():
+                folder, params = self._frame(message.operation_id)
+                return pipe.Probe(str(folder), message.points, message.orbit, params)
         return None
+
+    def _frame(self, operation_id: str) -> tuple[Path, bytes | None]:
+        """Of a finished render, or of one that is under way, with its parameters. Raises UnknownOperationError."""
+        folder = self._artifacts / folder_name(operation_id)
+        if read_artifacts(folder) is not None:
+            return folder, None
+        under_way = self._under_way_of(operation_id)
+        if under_way is None:
+            raise UnknownOperationError(f"{operation_id} has no frame here")
+        return under_way
 
     async def _paint(self, peer: bytes, request_id: int, job: pipe.Job) -> None:
         answer: Struct
@@ -144,6 +154,8 @@ class DataServer:
                     answer = DataRecoloured(artifact)
                 case pipe.Rgb(width, height, rgb):
                     answer = DataPixels(width, height, rgb)
+                case pipe.Points(points):
+                    answer = DataProbed(points)
                 case pipe.Refused(error):
                     answer = error
                 case other:

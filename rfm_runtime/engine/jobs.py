@@ -14,6 +14,7 @@ import msgspec
 
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.limits import iterations_for
+from rfm_runtime.engine.pointing import pointed
 from rfm_runtime.engine.repaint import pixels, recoloured
 from rfm_runtime.errors import RfmError, UnavailableError, UnknownOperationError
 from rfm_runtime.observe.process import die_with_parent
@@ -54,6 +55,8 @@ def _done(job: pipe.Job) -> pipe.JobAnswer:
             return recoloured(job)
         case pipe.Pixels():
             return pixels(job)
+        case pipe.Probe():
+            return pointed(job)
         case pipe.Limit(params):
             return pipe.Iterations(iterations_for(msgspec.msgpack.decode(params, type=RenderRequest)))
 

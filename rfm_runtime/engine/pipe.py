@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from rfm_runtime.core.tiles.messages import Task
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo
+from rfm_runtime.protocol.probing import ProbedPoint
 
 __all__ = [
     "RECOLOURED",
@@ -23,6 +24,8 @@ __all__ = [
     "Limit",
     "Picture",
     "Pixels",
+    "Points",
+    "Probe",
     "Ready",
     "Recolour",
     "Refused",
@@ -129,6 +132,21 @@ class Pixels(Struct, frozen=True, tag=True):
     params: bytes | None = None
 
 
+class Probe(Struct, frozen=True, tag=True):
+    """What becomes of pixels of a frame, with so many places of their orbits. params: as of `Pixels`."""
+
+    folder: str
+    points: tuple[tuple[int, int], ...]
+    orbit: int
+    params: bytes | None = None
+
+
+class Points(Struct, frozen=True, tag=True):
+    """In the order in which they were asked for."""
+
+    points: tuple[ProbedPoint, ...]
+
+
 class Picture(Struct, frozen=True, tag=True):
     """It is in the frame's folder, with its description beside it."""
 
@@ -161,8 +179,8 @@ class Refused(Struct, frozen=True, tag=True):
     error: ErrorInfo
 
 
-Job = Recolour | Pixels | Limit
-JobAnswer = Picture | Rgb | Iterations | Refused
+Job = Recolour | Pixels | Probe | Limit
+JobAnswer = Picture | Rgb | Points | Iterations | Refused
 ToWorker = Begin | Run | StopWork | End
 FromWorker = Ready | Done | Stopped | Failed
 

@@ -31,6 +31,7 @@ from rfm_runtime.core.sessions.hub import (
     Close,
     Exchange,
     Fetch,
+    Fetched,
     Forward,
     GatewayCore,
     Identity,
@@ -60,6 +61,8 @@ from rfm_runtime.protocol.internal import (
     DataChunk,
     DataFetch,
     DataPixels,
+    DataProbe,
+    DataProbed,
     DataRecolour,
     DataRecoloured,
     DataTiles,
@@ -84,6 +87,7 @@ from rfm_runtime.protocol.messages import (
     TilePixels,
 )
 from rfm_runtime.protocol.operation import error_info
+from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
 from rfm_runtime.protocol.resources import ResourceReport
 from rfm_runtime.protocol.revocation import Revocations, RevokeReply
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
@@ -461,7 +465,7 @@ class Gateway:
             self.core.fetched(command.session, command.request_id, answer, _now_ms(), command.request)
             self._flush(command.session)
 
-    async def _fetched(self, location: str, request: FetchArtifact | FetchTiles | Recolour) -> Struct:
+    async def _fetched(self, location: str, request: Fetched) -> Struct:
         operation_id = request.operation_id
         match request:
             case FetchArtifact():
@@ -487,6 +491,10 @@ class Gateway:
                     step=step,
                     rgb=pixels.rgb,
                 )
+            case ProbePoints():
+                probe = DataProbe(operation_id, tuple(request.points), request.orbit)
+                probed = await self._engine(location).request(probe, DataProbed, timeout_s=PAINT_S)
+                return ProbeReply(operation_id, list(probed.points))
             case Recolour():
                 again = DataRecolour(operation_id, request.look)
                 recoloured = await self._engine(location).request(again, DataRecoloured, timeout_s=PAINT_S)

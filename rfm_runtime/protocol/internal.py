@@ -41,6 +41,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     TileGrid,
 )
+from rfm_runtime.protocol.probing import ProbedPoint
 from rfm_runtime.protocol.resources import Resources, Usage
 from rfm_runtime.protocol.revocation import Revocations, Revoke, RevokeReply
 from rfm_runtime.protocol.sign_in import SignInLink
@@ -57,6 +58,8 @@ __all__ = [
     "DataChunk",
     "DataFetch",
     "DataPixels",
+    "DataProbe",
+    "DataProbed",
     "DataRecolour",
     "DataRecoloured",
     "DataTiles",
@@ -648,6 +651,20 @@ class DataPixels(Struct, frozen=True):
     rgb: bytes
 
 
+class DataProbe(Struct, frozen=True):
+    """What becomes of pixels of a frame. orbit: places of their orbits. → `DataProbed`"""
+
+    operation_id: str
+    points: tuple[tuple[int, int], ...]
+    orbit: int
+
+
+class DataProbed(Struct, frozen=True):
+    """In the order of the request."""
+
+    points: tuple[ProbedPoint, ...]
+
+
 # --- request and reply ------------------------------------------------------------------------
 
 
@@ -773,6 +790,8 @@ _MESSAGES: dict[str, type[Struct]] = {
         DataRecoloured,
         DataTiles,
         DataPixels,
+        DataProbe,
+        DataProbed,
         DoCancel,
         DoExchange,
         DoExplain,

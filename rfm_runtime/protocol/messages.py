@@ -25,6 +25,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     Text,
 )
+from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
 from rfm_runtime.protocol.reports import (
     Alive,
     Asked,
@@ -491,6 +492,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "explain": Explain,
     "fetch_artifact": FetchArtifact,
     "fetch_tiles": FetchTiles,
+    "probe_points": ProbePoints,
     "recolour": Recolour,
     "kinds": Kinds,
     "get_metrics": GetMetrics,
@@ -525,6 +527,7 @@ REPLIES: dict[str, type[Struct]] = {
     "explanation": Explanation,
     "artifact_chunk": ArtifactChunk,
     "tile_pixels": TilePixels,
+    "probe_reply": ProbeReply,
     "recolour_reply": RecolourReply,
     "kinds_reply": KindsReply,
     "pong": Pong,

@@ -95,7 +95,12 @@ def test_what_is_seen_is_the_same_by_every_way(scene: Scene, user, roles, kinds,
 @pytest.mark.parametrize(("user", "roles", "kinds", "sees", "may_cancel"), WHO)
 @pytest.mark.parametrize(
     ("request_type", "fields"),
-    [("set_priority", {"priority": 0}), ("recolour", {"look": {}}), ("fetch_tiles", {"width": 8, "height": 8})],
+    [
+        ("set_priority", {"priority": 0}),
+        ("recolour", {"look": {}}),
+        ("fetch_tiles", {"width": 8, "height": 8}),
+        ("probe_points", {"points": [[0, 0]]}),
+    ],
 )
 def test_what_is_asked_of_an_operation(
     scene: Scene, user, roles, kinds, sees, may_cancel, request_type, fields

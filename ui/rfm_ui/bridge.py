@@ -148,6 +148,23 @@ class Bridge:
         if not self._is_closed:
             asyncio.run_coroutine_threadsafe(asked(), self._loop)
 
+    def aside(self, work: Callable[[], Any], answer: Answer | None = None) -> None:
+        """Do what takes a while in another thread than the face's, such as writing a file; the answer comes with the
+        news. What goes wrong is an RfmError.
+        """
+
+        async def done() -> None:
+            result, error = None, None
+            try:
+                result = await asyncio.to_thread(work)
+            except RfmError as refused:
+                error = refused
+            if answer is not None:
+                self._put(lambda: self._answers.append(lambda: answer(result, error)))
+
+        if not self._is_closed:
+            asyncio.run_coroutine_threadsafe(done(), self._loop)
+
     def retry_now(self) -> None:
         """Try to connect at once."""
 

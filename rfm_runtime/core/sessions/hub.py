@@ -69,6 +69,7 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
+from rfm_runtime.protocol.probing import ProbePoints
 from rfm_runtime.protocol.reports import (
     Alive,
     Report,
@@ -166,10 +167,10 @@ class Identity(Struct, frozen=True):
     name: str
 
 
-Fetched = FetchArtifact | FetchTiles | Recolour
+Fetched = FetchArtifact | FetchTiles | ProbePoints | Recolour
 """Requests that the engine answers which has the frame: a file may be large, the broker has better to do."""
 
-Painted = FetchTiles | Recolour
+Painted = FetchTiles | ProbePoints | Recolour
 """Those of them that take one of the few places in which an engine colours pixels."""
 
 
@@ -807,7 +808,7 @@ class GatewayCore:
                     self._owe(session, snapshot_cost(len(self.replica.operations)), now_s)
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
-            case FetchArtifact() | FetchTiles() | Recolour():
+            case FetchArtifact() | FetchTiles() | ProbePoints() | Recolour():
                 return [self._fetch(session, request_id, request)]
             case GetMetrics():
                 self._reply(session, MetricsReply(self.resources), request_id, now_ms)
@@ -848,6 +849,7 @@ class GatewayCore:
                 raise BadRequestError(
                     f"{pixels} pixels at once, {PIXELS_LIMIT} are the limit", hint="ask for less, or for a larger step"
                 )
+        if isinstance(request, FetchTiles | ProbePoints):
             if operation.grid is None or operation.location is None:
                 raise BadRequestError(f"{request.operation_id} is {operation.state} and has no pixels")
         elif not operation.artifacts or operation.location is None:

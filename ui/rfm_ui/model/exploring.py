@@ -37,11 +37,14 @@ Order = Submit | Cancel
 class Exploring:
     """The view that is shown, the ones before and after it, and the render that computes it.
 
-    new_id: makes an operation's id. Each call gives what is to be done at once.
+    new_id: makes an operation's id. settled_s: until a view is submitted. Each call gives what is to be done at once.
     """
 
-    def __init__(self, home: RenderRequest, new_id: Callable[[], str]) -> None:
+    def __init__(self, home: RenderRequest, new_id: Callable[[], str], *, settled_s: float = SETTLED_S) -> None:
         self.home = home
+        self.rendered: RenderRequest | None = None
+        """What was submitted for what is shown: its colours may be others by now."""
+        self._settled_s = settled_s
         self._new_id = new_id
         self._views = [home]
         self._place = 0
@@ -116,6 +119,7 @@ class Exploring:
             return []
         self._due_s = None
         self.operation_id, self._alive = self._new_id(), True
+        self.rendered = self.view
         return [Submit(self.operation_id, self.view)]
 
     def ended(self, operation_id: str) -> None:
@@ -129,10 +133,10 @@ class Exploring:
         return self._stale()
 
     def _changed(self, now_s: float) -> list[Order]:
-        self._due_s = now_s + SETTLED_S
+        self._due_s = now_s + self._settled_s
         return self._stale()
 
     def _stale(self) -> list[Order]:
         stale = self.operation_id if self._alive else None
-        self.operation_id, self._alive = None, False
+        self.operation_id, self._alive, self.rendered = None, False, None
         return [] if stale is None else [Cancel(stale)]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rfm_runtime.render.plan import axes, point
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["Placement", "fitted", "framed", "moved", "placement", "sized", "turned", "under", "zoomed"]
+__all__ = ["Placement", "fitted", "framed", "moved", "place_text", "placement", "sized", "turned", "under", "zoomed"]
 
 SPARE_DIGITS = 3
 """Of a coordinate beyond what tells one pixel from the next."""
@@ -111,6 +111,12 @@ def _at(view: RenderRequest, re: Fraction, im: Fraction, width: Fraction) -> Ren
     spacing = float(width / view.width_px) * min(1.0, view.stretch)
     places = SPARE_DIGITS - Decimal(spacing).adjusted()
     return replace(view, re=_text(re, places), im=_text(im, places), width=_rounded(width))
+
+
+def place_text(view: RenderRequest, value: Fraction) -> str:
+    """A coordinate of a point of the view, with as many digits as tell it from its neighbours."""
+    spacing = float(Fraction(view.width) / view.width_px) * min(1.0, view.stretch)
+    return _text(value, SPARE_DIGITS - Decimal(spacing).adjusted())
 
 
 def _text(value: Fraction, places: int) -> str:

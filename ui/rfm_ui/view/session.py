@@ -54,6 +54,10 @@ class Session(QObject):
         """Ask the runtime. The answer comes with the news of a frame, before the news itself."""
         self._bridge.ask(question, answer)
 
+    def aside(self, work: Callable[[], Any], answer: Answer | None = None) -> None:
+        """Do what takes a while outside of the window's thread; the answer comes with the news of a frame."""
+        self._bridge.aside(work, answer)
+
     def retry_now(self) -> None:
         """Try to connect at once."""
         self._bridge.retry_now()

@@ -63,6 +63,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     TileGrid,
 )
+from rfm_runtime.protocol.probing import ProbePoints
 from rfm_runtime.protocol.reports import (
     Alive,
     Report,
@@ -99,6 +100,7 @@ MEANT = {
     "performance": "VOAr",
     "fetch_artifact": "VOAr",
     "fetch_tiles": "VOAr",
+    "probe_points": "VOAr",
     "get_metrics": "VOA",
     "get_usage": "VOA",
     "submit": "OA",
@@ -148,6 +150,7 @@ REQUEST = {
     "explain": Explain(OP),
     "fetch_artifact": FetchArtifact(operation_id=OP, name="image.png"),
     "fetch_tiles": FetchTiles(operation_id=OP, width=8, height=8),
+    "probe_points": ProbePoints(operation_id=OP, points=[(0, 0)]),
     "recolour": Recolour(operation_id=OP, look={}),
     "kinds": Kinds(),
     "get_metrics": GetMetrics(),
@@ -278,7 +281,7 @@ def test_every_request_is_answered_as_the_table_means_it(request_type: str) -> N
     assert not wrong
 
 
-@pytest.mark.parametrize("request_type", ["fetch_artifact", "fetch_tiles", "recolour"])
+@pytest.mark.parametrize("request_type", ["fetch_artifact", "fetch_tiles", "probe_points", "recolour"])
 def test_what_may_be_fetched_is_fetched(request_type: str) -> None:
     both = Both("bob")
     assert both.ask(Principal("ann", ("operator",)), request_type) == "ok"

@@ -58,6 +58,7 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, TileGrid
+from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply
 from rfm_runtime.protocol.reports import Alive
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage
 from rfm_runtime.protocol.revocation import Revoke
@@ -466,7 +467,7 @@ FORWARDED = [
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
 ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, Alive, *REPORTS}
-ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, Recolour}
+ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, ProbePoints, Recolour}
 
 
 def test_every_request_of_the_protocol_is_known_here():
@@ -591,6 +592,27 @@ def test_pixels_come_of_what_runs_and_not_too_many_at_once(scene):
     for _ in range(FETCHES_LIMIT + 1):
         viewer.say(PIXELS)
     assert errors(viewer)[2:] == ["rate_limited"]
+
+
+def test_what_becomes_of_a_point_is_asked_of_the_engine_while_it_runs(scene):
+    grid = TileGrid(width_px=640, height_px=400, tile_px=128, columns=5, rows=4)
+    scene.story.accept("drawn", location="ipc://engine", grid=grid)
+    scene.story.start("drawn")
+    scene.gate.feed(scene.story.frame())
+    viewer = scene.gate.connect().hello("eve")
+    wanted = ProbePoints(operation_id="drawn", points=[(3, 4)], orbit=5)
+    viewer.say(wanted, request_id=4)
+    (fetch,) = scene.gate.fetches
+    assert (fetch.location, fetch.request) == ("ipc://engine", wanted)
+    told = ProbeReply("drawn", [ProbedPoint(x=3, y=4, re=-0.5, im=0.25, n=7, orbit=(0.0, 0.0))])
+    scene.gate.fetched(told)
+    assert viewer.all(ProbeReply) == [told]
+    viewer.say(ProbePoints(operation_id="a", points=[(3, 4)]))
+    assert errors(viewer) == ["bad_request"]
+    # It takes one of the few places that pixels have.
+    for _ in range(FETCHES_LIMIT + 1):
+        viewer.say(wanted)
+    assert errors(viewer)[1:] == ["rate_limited"]
 
 
 def test_more_chunks_at_once_than_the_limit_are_refused_until_some_have_come(scene):

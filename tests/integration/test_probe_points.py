@@ -1,0 +1,113 @@
+"""What becomes of single pixels of a render: told by the engine that has its frame, as `rfm-runtime probe` has it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rfm_runtime import Client
+from rfm_runtime.errors import BadRequestError, UnknownOperationError
+from rfm_runtime.testing.runtime import eventually
+from tests.whole import ENDLESS, KIND
+
+pytestmark = [pytest.mark.integration, pytest.mark.scenario("J98")]
+
+VIEW: dict[str, Any] = {
+    "re": "-0.9", "im": "0.1", "width": "2.5", "width_px": 240, "height_px": 160, "max_iter": 600,
+}  # fmt: skip
+
+
+def test_what_is_told_is_what_was_rendered(client: Client) -> None:
+    operation = client.submit(KIND, VIEW)
+    result = operation.result()
+    places = [(120, 80), (0, 0), (70, 150), (200, 20)]
+
+    points = client.probe_points(operation.id, places, orbit=40)
+
+    assert [(point.x, point.y) for point in points] == places
+    assert [point.n for point in points] == [result.n[y, x] for x, y in places]
+    for point in points:
+        if point.n is not None and point.n >= 0:
+            assert point.mu == pytest.approx(point.n + result.nf[point.y, point.x])
+            assert (point.interior, point.period) == (False, None)
+    # The middle of the picture is in the disc of period 2; its orbit does not end.
+    inside = points[0]
+    assert (inside.n, inside.interior, inside.period, inside.distance) == (-1, True, 2, None)
+    assert len(inside.orbit) == 2 * 40
+    # z₀ = 0, z₁ = c, z₂ = c² + c.
+    c = complex(inside.re, inside.im)
+    z = [complex(*pair) for pair in zip(inside.orbit[::2], inside.orbit[1::2], strict=True)]
+    assert z[:3] == [0, c, pytest.approx(c * c + c)]
+    # The others end where they escape.
+    outside = points[1]
+    last = complex(*outside.orbit[-2:])
+    assert outside.n is not None
+    assert len(outside.orbit) == 2 * (outside.n + 1)
+    assert abs(last) > 1000.0
+
+
+@pytest.mark.parametrize(
+    ("params", "is_known"),
+    [
+        ({}, True),
+        ({"julia_re": "-0.8", "julia_im": "0.156", "re": "0", "im": "0"}, True),
+        ({"formula": "burning_ship", "re": "-0.5", "im": "-0.5", "width": "4"}, True),
+        ({"formula": "newton", "re": "0", "im": "0"}, False),
+    ],
+)
+def test_a_distance_is_what_a_frame_with_distances_keeps(
+    client: Client, params: dict[str, Any], is_known: bool
+) -> None:
+    plain = client.submit(KIND, {**VIEW, **params})
+    n = plain.result().n
+    rows, columns = np.nonzero((n >= 5) & (n < 60))
+    places = [(int(columns[k]), int(rows[k])) for k in range(0, len(rows), len(rows) // 5)][:5]
+
+    found = [point.distance for point in client.probe_points(plain.id, places)]
+
+    if not is_known:
+        assert found == [None] * len(places)
+        return
+    kept = client.submit(KIND, {**VIEW, **params, "distances": True})
+    far = kept.result().far
+    assert far is not None
+    spacing = 2.5 / 240 if "width" not in params else 4 / 240
+    expected = [float(abs(far[y, x])) * spacing for x, y in places]
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert [point.distance for point in client.probe_points(kept.id, places)] == pytest.approx(expected)
+
+
+def test_a_render_that_is_under_way_is_asked_too(client: Client) -> None:
+    operation = client.submit(KIND, ENDLESS)
+    try:
+        points = eventually(lambda: _asked(client, operation.id), what="there is a frame")
+        # Of what nobody can compute in a moment nothing is said.
+        assert (points[0].n, points[0].mu, points[0].period) == (None, None, None)
+        assert math.isfinite(points[0].re)
+        assert len(points[0].orbit) == 2 * 16
+    finally:
+        operation.cancel()
+
+
+def _asked(client: Client, operation_id: str) -> Any:
+    try:
+        return client.probe_points(operation_id, [(ENDLESS["width_px"] - 1, ENDLESS["height_px"] - 1)], orbit=16)
+    except (BadRequestError, UnknownOperationError):
+        return None
+
+
+def test_what_cannot_be_asked_is_said(client: Client) -> None:
+    operation = client.submit(KIND, VIEW)
+    operation.wait(60)
+    with pytest.raises(BadRequestError) as told:
+        client.probe_points(operation.id, [(240, 0)])
+    assert (told.value.message, told.value.hint) == ("the pixel 240, 0 is not in the frame", "it has 240×160")
+    with pytest.raises(BadRequestError):
+        client.probe_points(operation.id, [(0, 0)] * 65)
+    with pytest.raises(BadRequestError):
+        client.probe_points(operation.id, [(0, 0)], orbit=1001)
+    with pytest.raises(UnknownOperationError):
+        client.probe_points("never", [(0, 0)])

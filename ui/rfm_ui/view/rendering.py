@@ -1,0 +1,267 @@
+"""A view that the runtime renders, for a picture that fills in: submits, follows, fetches, recolours, cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from math import ceil
+from typing import Any
+
+from msgspec.structs import asdict
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QImage
+
+from rfm_runtime.client.async_client import RENDER, AsyncClient
+from rfm_runtime.client.ids import ulid
+from rfm_runtime.errors import RfmError
+from rfm_runtime.protocol.messages import TilePixels
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
+from rfm_runtime.render.files.toml import non_defaults
+from rfm_runtime.render.request import RenderRequest
+from rfm_ui.bridge import News
+from rfm_ui.model.exploring import SETTLED_S, Cancel, Exploring, Order
+from rfm_ui.model.looking import look_of, needed
+from rfm_ui.model.newest import Newest
+from rfm_ui.model.picture import Part, Picture
+from rfm_ui.view.picture_view import PictureView
+from rfm_ui.view.session import Session
+
+__all__ = ["Rendering", "said"]
+
+AT_ONCE = 4
+"""Parts of a picture that are under way."""
+AGAIN_MS = 150
+"""Until a part that could not be had is asked for again."""
+
+
+class Rendering(QObject):
+    """changed: another view is shown. heard(Operation): of its render. refused(str): why something could not be had.
+
+    name: of the renders, and what they have as label `from`.
+    """
+
+    changed = Signal()
+    heard = Signal(object)
+    refused = Signal(str)
+
+    def __init__(
+        self,
+        session: Session,
+        picture: PictureView,
+        home: RenderRequest,
+        *,
+        name: str,
+        priority: int,
+        settled_s: float = SETTLED_S,
+    ) -> None:
+        super().__init__(picture)
+        self._session = session
+        self._view = picture
+        self._name, self._priority = name, priority
+        self.exploring = Exploring(home, ulid, settled_s=settled_s)
+        self.operation: Operation | None = None
+        """What is known of the render of what is shown."""
+        self._parts = Picture(home.width_px, home.height_px)
+        self._under_way = 0
+        self._colours: Newest[RenderRequest] = Newest()
+        self._painted: RenderRequest | None = None
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setTimerType(Qt.TimerType.PreciseTimer)
+        self._due.timeout.connect(self._tick)
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.timeout.connect(self._fetch)
+        session.news.connect(self._heard)
+
+    @property
+    def view(self) -> RenderRequest:
+        """What is shown."""
+        return self.exploring.view
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether every pixel is computed."""
+        return self.operation is not None and self.operation.state == "completed"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every pixel is computed, and here, in the colours that are wanted."""
+        is_here = self._parts.is_exhausted and self._under_way == 0 and not self._colours.is_under_way
+        return self.is_rendered and is_here and self._painted == self.view
+
+    def picture(self) -> QImage:
+        """What is to be seen, as one picture."""
+        return self._view.composed()
+
+    # --- where to ---------------------------------------------------------------------------
+
+    def go(self, view: RenderRequest) -> None:
+        """Show a valid view. Where it differs in colours alone, nothing is computed that is there."""
+        rendered = self.exploring.rendered
+        if rendered is not None and view != self.view and needed(rendered, view) != "render":
+            self.exploring.look(view)
+            self.changed.emit()
+            self._recolour()
+            return
+        before = self.exploring.view
+        self._follow(self.exploring.go(view, time.monotonic()))
+        if self.exploring.view != before:
+            self._shown()
+
+    def undo(self) -> None:
+        """Back to the view before."""
+        self._moved(self.exploring.undo(time.monotonic()))
+
+    def redo(self) -> None:
+        """To the view from which one went back."""
+        self._moved(self.exploring.redo(time.monotonic()))
+
+    def refresh(self) -> None:
+        """Compute what is shown again."""
+        self._moved(self.exploring.refresh(time.monotonic()))
+
+    def leave(self) -> None:
+        """Nobody looks any more."""
+        self._due.stop()
+        self._colours.forget()
+        self._follow(self.exploring.leave())
+
+    # --- what happens -----------------------------------------------------------------------
+
+    def _moved(self, orders: list[Order]) -> None:
+        self._follow(orders)
+        self._shown()
+
+    def _shown(self) -> None:
+        view = self.exploring.view
+        self._view.show_view(view)
+        self._parts = Picture(view.width_px, view.height_px)
+        self.operation = self._painted = None
+        self._colours.forget()
+        self._wait()
+        self.changed.emit()
+
+    def _wait(self) -> None:
+        if self.exploring.due_s is not None:
+            self._due.start(max(0, ceil((self.exploring.due_s - time.monotonic()) * 1000)))
+
+    def _tick(self) -> None:
+        self._follow(self.exploring.tick(time.monotonic()))
+        # Qt's clock may be early.
+        self._wait()
+
+    def _follow(self, orders: list[Order]) -> None:
+        for order in orders:
+            if isinstance(order, Cancel):
+                self._cancel(order.operation_id)
+            else:
+                self._submit(order.operation_id, order.view)
+
+    def _cancel(self, operation_id: str) -> None:
+        self._session.ask(lambda client: client.cancel(operation_id))
+
+    def _submit(self, operation_id: str, view: RenderRequest) -> None:
+        params, labels = non_defaults(view), {"from": self._name}
+        self._painted = view
+
+        def answered(_result: Any, error: RfmError | None) -> None:
+            if error is not None:
+                self.exploring.ended(operation_id)
+                if operation_id == self.exploring.operation_id:
+                    self.refused.emit(said(error))
+
+        self._session.ask(
+            lambda client: client.submit(
+                RENDER, params, name=self._name, priority=self._priority, labels=labels, operation_id=operation_id
+            ),
+            answered,
+        )
+
+    def _heard(self, news: News) -> None:
+        operation_id = self.exploring.operation_id
+        operation = news.operations.get(operation_id or "")
+        if operation is None or operation_id is None:
+            return
+        self.operation = operation
+        if operation.grid is not None:
+            if operation.latest is not None and operation.latest.tiles is not None:
+                self._parts.told(operation.grid, operation.latest.tiles)
+            if operation.state == "completed":
+                self._parts.finished(operation.grid)
+        if operation.state in TERMINAL_STATES:
+            self.exploring.ended(operation_id)
+        self.heard.emit(operation)
+        self._fetch()
+        self._recolour()
+
+    def _fetch(self) -> None:
+        """Ask for what is computed and not here, a few parts at a time."""
+        operation_id = self.exploring.operation_id
+        while operation_id is not None and self._under_way < AT_ONCE and (part := self._parts.next()) is not None:
+            self._under_way += 1
+            self._ask_for(operation_id, part)
+
+    def _ask_for(self, operation_id: str, part: Part) -> None:
+        parts = self._parts
+
+        def come(pixels: Any, error: RfmError | None) -> None:
+            self._under_way -= 1
+            if operation_id != self.exploring.operation_id or parts is not self._parts:
+                self._fetch()
+                return
+            if isinstance(pixels, TilePixels):
+                if self._painted == self.exploring.rendered:
+                    # Otherwise all of it is here already, in other colours.
+                    self._view.put(part, pixels)
+                self._fetch()
+            elif error is not None and self.operation is not None and self.operation.state != "canceled":
+                parts.put_back(part)
+                self._again.start(AGAIN_MS)
+
+        self._session.ask(
+            lambda client: client.fetch_tiles(
+                operation_id, x=part.x, y=part.y, width=part.width, height=part.height, step=part.step
+            ),
+            come,
+        )
+
+    # --- colours ----------------------------------------------------------------------------
+
+    def _recolour(self) -> None:
+        """In other colours, without computing it again: as soon as it is finished."""
+        if self.is_rendered and self._painted not in (None, self.view) and self._colours.want(self.view):
+            self._ask_colours(self.view)
+
+    def _ask_colours(self, view: RenderRequest) -> None:
+        operation_id = self.exploring.operation_id
+        if operation_id is None:
+            self._colours.answered()
+            return
+        look = asdict(look_of(view))
+
+        async def coloured(client: AsyncClient) -> QImage:
+            picture = await client.recolour(operation_id, **look)
+            # Milliseconds that the window's thread has better use for.
+            return await asyncio.to_thread(QImage.fromData, picture)
+
+        def come(picture: Any, error: RfmError | None) -> None:
+            following = self._colours.answered()
+            if operation_id == self.exploring.operation_id:
+                if error is None:
+                    self._painted = view
+                    self._view.put_whole(picture)
+                else:
+                    self.refused.emit(f"Could not change the colours: {said(error)}")
+            if following is not None and following == self.view and self.is_rendered and following != self._painted:
+                self._ask_colours(following)
+            elif following is not None:
+                self._colours.answered()
+                self._recolour()
+
+        self._session.ask(coloured, come)
+
+
+def said(error: RfmError) -> str:
+    """What went wrong, and what to do."""
+    return f"{error.message} – {error.hint}" if error.hint else error.message
