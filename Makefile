@@ -14,10 +14,11 @@ ONLY ?=
 SEEDS ?= 50000
 FIRST ?= 0
 MINUTES ?= 60
+FOLDER ?= out/tour
 COUNT ?= 1000000
 SEED ?= 0
 
-.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden screenshots tls-scan viewer-endurance
+.PHONY: help autobahn fuzz install demo start test check cov bench endurance faults simulation scenarios clean docs gallery golden screenshots tls-scan tour viewer-endurance
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -98,6 +99,9 @@ docs: $(STAMP) ## write what is made from the code: docs/errors.md, docs/permiss
 
 gallery: docs ## render the pictures of docs/gallery.md
 	$(BIN)/rfm-runtime presets --thumbnails docs/gallery --force
+
+tour: $(STAMP) ## every view of the viewer in every theme, state and scale, into FOLDER=out/tour, to be looked at
+	$(BIN)/python -P ui/tour.py $(FOLDER)
 
 screenshots: $(STAMP) ## take the pictures of docs/viewer
 	$(BIN)/python -P ui/screenshots.py docs/viewer

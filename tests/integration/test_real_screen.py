@@ -1,4 +1,7 @@
-"""The viewer on a real X server, driven from outside as a person would: keys, wheel, and a server that goes away."""
+"""The viewer on a real X server, driven from outside as a person would: keys, wheel, and a server that goes away.
+
+SCREENS=FOLDER keeps what was on the screen after each step, to be looked at.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import ImageGrab
 
-from rfm_runtime import Client
+from rfm_runtime import Client, ProgressReporter
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_runtime.testing.runtime import Runtime, eventually
 
@@ -40,11 +44,27 @@ def display() -> Iterator[str]:
         server.wait(10)
 
 
-class Person:
-    """Somebody at the screen."""
+COLOURS = 100
+"""More than a page without a picture has."""
 
-    def __init__(self, display: str) -> None:
+
+class Person:
+    """Somebody at the screen. folder: for what is seen."""
+
+    def __init__(self, display: str, folder: Path) -> None:
+        self._display = display
         self._env = os.environ | {"DISPLAY": display}
+        self._folder = Path(os.environ.get("SCREENS", folder))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._steps = 0
+
+    def sees(self, step: str) -> int:
+        """Keep what is on the screen; how many colours there are where the picture of a fractal would be."""
+        seen = ImageGrab.grab(xdisplay=self._display).convert("RGB")
+        self._steps += 1
+        seen.save(self._folder / f"{self._steps:02}-{step}.png")
+        middle = seen.crop((400, 300, 900, 600))
+        return len(middle.getcolors(maxcolors=middle.width * middle.height) or ())
 
     def does(self, *words: str) -> str:
         """One act of xdotool; what it says."""
@@ -86,21 +106,24 @@ def explored(client: Client) -> list[Operation]:
 def test_a_person_at_a_screen(
     display: str, viewer: subprocess.Popen[bytes], running: Runtime, client: Client, tmp_path: Path
 ) -> None:
-    person = Person(display)
+    person = Person(display, tmp_path / "screens")
     window = eventually(
         lambda: person.does("search", "--onlyvisible", "--name", "^rfm-runtime$").partition("\n")[0],
         timeout_s=60, what="the window",
     )  # fmt: skip
     person.does("windowfocus", "--sync", window)
+    person.sees("start")
 
     person.does("key", "ctrl+2")
 
     eventually(
         lambda: explored(client)[:1] and explored(client)[0].state == "completed", timeout_s=60, what="a picture"
     )
+    eventually(lambda: person.sees("explorer") > COLOURS, timeout_s=30, what="the picture is on the screen")
     first = len(explored(client))
-    for _ in range(10):
+    for step in range(10):
         person.turns(1)
+        person.sees(f"zoom-{step + 1}")
     eventually(lambda: len(explored(client)) > first, timeout_s=30, what="the wheel is heard")
     eventually(
         lambda: all(one.state in TERMINAL_STATES for one in explored(client)),
@@ -108,8 +131,23 @@ def test_a_person_at_a_screen(
         what="nothing stale is left",
     )
     assert explored(client)[0].state == "completed", "the last view is finished"
+    assert person.sees("zoomed") > COLOURS
+
+    person.does("key", "ctrl+1")
+    with ProgressReporter("copying", "photos", url=running.url, token=running.info.token) as reporter:
+        reporter.report_progress(40.0, "forty")
+        eventually(lambda: [one.name for one in client.operations(states=["running"])] == ["photos"], what="it runs")
+        person.sees("operations")
+        person.does("key", "Home")
+        person.sees("chosen")
+        person.does("key", "Delete")
+        eventually(reporter.should_cancel, timeout_s=30, what="the cancellation has come to the program")
+        reporter.report_canceled()
+    person.sees("cancelled")
+    person.does("key", "ctrl+2")
 
     running.kill("gateway-0")
+    person.sees("lost")
     eventually(lambda: "gateway-0" in running.processes(), timeout_s=30, what="the gateway is back")
     before = len(explored(client))
 
@@ -118,6 +156,7 @@ def test_a_person_at_a_screen(
         return len(explored(client)) > before
 
     eventually(another, timeout_s=60, what="the viewer has found its server again")
+    eventually(lambda: person.sees("found") > COLOURS, timeout_s=30, what="the picture is on the screen")
     assert viewer.poll() is None, (tmp_path / "said").read_text()
     person.does("key", "ctrl+q")
     eventually(lambda: viewer.poll() is not None, timeout_s=30, what="the window is closed")
