@@ -54,6 +54,7 @@ from rfm_runtime.core.operations.record import (
     Watch,
 )
 from rfm_runtime.core.permissions import narrowed, require, unknown
+from rfm_runtime.core.reports.timeline import timeline
 from rfm_runtime.core.resources.board import Board
 from rfm_runtime.errors import (
     BadRequestError,
@@ -72,6 +73,7 @@ from rfm_runtime.protocol.internal import (
     DoCancel,
     DoHistory,
     DoPerformance,
+    DoTimeline,
     GatewayWelcome,
     LastWord,
     MetricsText,
@@ -344,7 +346,7 @@ class Broker:
         if isinstance(body, internal.Metrics):
             self._reply(routing, message.id, MetricsText(self.metrics_text()))
             return
-        if isinstance(body, DoHistory | DoPerformance):
+        if isinstance(body, DoHistory | DoPerformance | DoTimeline):
             self._look_back(routing, message.id, body)
             return
         try:
@@ -362,7 +364,7 @@ class Broker:
             self._time_cancel(routing, message.id, body.request.operation_id, asked_s)
         self._carry_out(commands)
 
-    def _look_back(self, routing: bytes, request_id: int, body: DoHistory | DoPerformance) -> None:
+    def _look_back(self, routing: bytes, request_id: int, body: DoHistory | DoPerformance | DoTimeline) -> None:
         """Ask the store, which may have much to look through, in a thread: nobody else waits for it."""
 
         def look() -> Struct:
@@ -373,6 +375,11 @@ class Broker:
                     return HistoryReply(operations=())
                 found, stopped_at = self._store.history(msgspec.structs.replace(body.request, filter=wanted))
                 return history_page(found, body.request.limit, stopped_at)
+            if isinstance(body, DoTimeline):
+                require(body.principal, "timeline")
+                wanted = narrowed(body.principal, body.request.filter)
+                request = body.request if wanted is None else msgspec.structs.replace(body.request, filter=wanted)
+                return timeline(() if wanted is None else self._store.lives(request), request, self._now().wall_ms)
             require(body.principal, "performance")
             past = self._store.performance(body.operation_id)
             require(body.principal, "performance", body.operation_id, None if past is None else past.row.operation)

@@ -31,6 +31,7 @@ from rfm_runtime.protocol.operation import Operation, OperationFilter, Operation
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage, MetricsReply, Resources, UsageReply
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import By, GetTimeline, TimelineReply
 
 __all__ = ["REQUEST_S", "Requests"]
 
@@ -79,15 +80,43 @@ class Requests(ABC):
         labels: Mapping[str, str] | None = None,
         text: str | None = None,
         limit: int | None = None,
+        during: bool = False,
     ) -> list[Operation]:
-        """Operations submitted in a period (ms since 1970), newest first, filtered: all that the runtime has kept."""
+        """Operations submitted in a period (ms since 1970), newest first, filtered: all that the runtime has kept.
+
+        during: those that were there at some time of it, from their submission to their end, as well.
+        """
         wanted = _filter(states, kinds, owner, labels, text)
 
         def page(cursor: str | None, size: int) -> Awaitable[HistoryReply]:
-            request = History(since_ms=since_ms, until_ms=until_ms, filter=wanted, cursor=cursor, limit=size)
+            request = History(
+                since_ms=since_ms, until_ms=until_ms, filter=wanted, cursor=cursor, limit=size, during=during
+            )
             return self.request(request, HistoryReply)
 
         return await _all_pages(page, limit)
+
+    async def timeline(
+        self,
+        *,
+        since_ms: int,
+        width_ms: int,
+        bins: int,
+        by: By = "kind",
+        rows: int = 12,
+        states: Sequence[OperationState] | None = None,
+        kinds: Sequence[str] | None = None,
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> TimelineReply:
+        """A period in `bins` parts (512 at most) of `width_ms` each: how much was submitted, begun, ended, and ran.
+
+        In the `rows` (32 at most) busiest kinds, owners or states. Raises TooLargeError for 300,000 operations.
+        """
+        wanted = _filter(states, kinds, owner, labels, text)
+        request = GetTimeline(since_ms=since_ms, width_ms=width_ms, bins=bins, by=by, rows=rows, filter=wanted)
+        return await self.request(request, TimelineReply)
 
     async def performance(self, operation_id: str) -> PerformanceReply:
         """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""

@@ -25,6 +25,7 @@ from rfm_runtime.protocol.operation import OperationState
 from rfm_runtime.protocol.probing import ProbedPoint
 from rfm_runtime.protocol.resources import Resources, UsageReply
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import By, TimelineReply
 
 __all__ = ["Client"]
 
@@ -174,8 +175,16 @@ class Client:
         return self.call(self._async.operations(**filters))
 
     def history(self, *, since_ms: int = 0, until_ms: int | None = None, **filters: Any) -> list[OperationInfo]:
-        """Operations submitted in a period (ms since 1970), newest first. Filters: as of `operations`."""
+        """Operations submitted in a period (ms since 1970), newest first. Filters: as of `operations`; `during`."""
         return self.call(self._async.history(since_ms=since_ms, until_ms=until_ms, **filters))
+
+    def timeline(
+        self, *, since_ms: int, width_ms: int, bins: int, by: By = "kind", rows: int = 12, **filters: Any
+    ) -> TimelineReply:
+        """A period from far away: see `AsyncClient.timeline`. Filters: as of `operations`, without `limit`."""
+        return self.call(
+            self._async.timeline(since_ms=since_ms, width_ms=width_ms, bins=bins, by=by, rows=rows, **filters)
+        )
 
     def performance(self, operation_id: str) -> PerformanceReply:
         """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""

@@ -103,6 +103,7 @@ NEEDS: dict[str, Need] = {
     "get_metrics": Need("observe"),
     "get_usage": Need("observe"),
     "history": Need("see", "list"),
+    "timeline": Need("see", "list"),
     "performance": Need("see", "operation"),
     "auth_refresh": Need(None),
     "revoke": Need("administer", "everything"),

@@ -90,6 +90,7 @@ from rfm_runtime.protocol.operation import error_info
 from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
 from rfm_runtime.protocol.resources import ResourceReport
 from rfm_runtime.protocol.revocation import Revocations, RevokeReply
+from rfm_runtime.protocol.timeline import TimelineReply
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
 from rfm_runtime.transport import sockets
 from rfm_runtime.transport.drain import Drain
@@ -126,6 +127,7 @@ _ANSWERS: dict[type[Any], type[Any]] = {
     internal.DoExplain: internal.Explained,
     internal.DoKinds: internal.KindsKnown,
     internal.DoHistory: HistoryReply,
+    internal.DoTimeline: TimelineReply,
     internal.DoPerformance: PerformanceReply,
     internal.Snapshot: internal.SnapshotPage,
     internal.EventsSince: internal.Events,

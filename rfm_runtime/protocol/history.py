@@ -24,8 +24,9 @@ SERIES_POINTS = 128
 class History(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`history`: operations that were submitted in a period and pass the filter, newest first. → `history_reply`
 
-    since_ms ≤ submitted < until_ms, ms since 1970. cursor: the one of the previous page. Of what the store has, not
-    only of what is in memory.
+    since_ms ≤ submitted < until_ms, ms since 1970; with `during` those that were there at some time of the period, from
+    their submission to their end. cursor: the one of the previous page. Of what the store has, not only of what is in
+    memory.
     """
 
     since_ms: Position = 0
@@ -33,6 +34,7 @@ class History(Struct, frozen=True, kw_only=True, omit_defaults=True):
     filter: OperationFilter = OperationFilter()
     cursor: Annotated[str, Meta(max_length=256)] | None = None
     limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = 100
+    during: bool = False
 
 
 class HistoryReply(Struct, frozen=True, kw_only=True, omit_defaults=True):

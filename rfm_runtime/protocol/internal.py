@@ -45,6 +45,7 @@ from rfm_runtime.protocol.probing import ProbedPoint
 from rfm_runtime.protocol.resources import Resources, Usage
 from rfm_runtime.protocol.revocation import Revocations, Revoke, RevokeReply
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import GetTimeline, TimelineReply
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "DoRevoke",
     "DoSignInLink",
     "DoSubmit",
+    "DoTimeline",
     "Events",
     "EventsSince",
     "Exchanged",
@@ -241,6 +243,13 @@ class DoHistory(Struct, frozen=True):
 
     principal: Principal
     request: History
+
+
+class DoTimeline(Struct, frozen=True):
+    """→ `TimelineReply`"""
+
+    principal: Principal
+    request: GetTimeline
 
 
 class DoPerformance(Struct, frozen=True):
@@ -805,6 +814,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoRevoke,
         DoSignInLink,
         DoSubmit,
+        DoTimeline,
         Events,
         EventsSince,
         Exchanged,
@@ -841,6 +851,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         Status,
         StatusReply,
         Submitted,
+        TimelineReply,
         Usage,
     )
 }

@@ -44,6 +44,7 @@ from rfm_runtime.protocol.reports import (
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage, MetricsReply, Resources, UsageReply
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import GetTimeline, TimelineReply
 from rfm_runtime.protocol.values import Params
 
 __all__ = [
@@ -498,6 +499,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "get_metrics": GetMetrics,
     "get_usage": GetUsage,
     "history": History,
+    "timeline": GetTimeline,
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
     "revoke": Revoke,
@@ -532,6 +534,7 @@ REPLIES: dict[str, type[Struct]] = {
     "kinds_reply": KindsReply,
     "pong": Pong,
     "history_reply": HistoryReply,
+    "timeline_reply": TimelineReply,
     "metrics_reply": MetricsReply,
     "usage_reply": UsageReply,
     "performance_reply": PerformanceReply,

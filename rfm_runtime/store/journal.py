@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 from sqlalchemy.exc import DatabaseError
 
 from rfm_runtime.config import Folders, Settings, folders
-from rfm_runtime.core.operations.queries import cursor_after, matches, place
+from rfm_runtime.core.operations.queries import Life, cursor_after, matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.history import History, Performance
-from rfm_runtime.protocol.operation import Operation, OperationEvent
+from rfm_runtime.protocol.operation import Operation, OperationEvent, OperationFilter
+from rfm_runtime.protocol.timeline import GetTimeline
 from rfm_runtime.store import files, last_words, schema
 from rfm_runtime.store.reserve import Reserve
 from rfm_runtime.store.retention import Chores, Retention, aged_ms
@@ -45,6 +46,14 @@ YIELD_ROWS = 200
 EVENTS_LIMIT = 1000
 """Of one operation in one answer, the newest; most have four."""
 
+
+class _Row(msgspec.Struct):
+    """Of a row what is wanted of a hundred thousand: the rest is skipped, not decoded."""
+
+    operation: Life
+
+
+_decode_life = msgspec.msgpack.Decoder(_Row).decode
 _operations, _events, _performance = schema.operations.c, schema.events.c, schema.performance.c
 
 
@@ -85,6 +94,13 @@ class Journal(Protocol):
 
         With the cursor where it stopped after SCAN_LIMIT rows, whatever was found by then. From any thread. Raises
         BadRequestError for a cursor that is none, JournalError.
+        """
+        ...
+
+    def lives(self, wanted: GetTimeline) -> Iterator[Life]:
+        """Written operations that were there at some time of that period and pass the filter, in any order.
+
+        From any thread. Raises JournalError.
         """
         ...
 
@@ -188,6 +204,21 @@ class SqliteJournal:
                     # Whoever serves watchers in another thread of this process goes first.
                     time.sleep(0.0)
         return found, None
+
+    def lives(self, wanted: GetTimeline) -> Iterator[Life]:
+        query = select(_operations.row).where(
+            _operations.created_at_ms < wanted.since_ms + wanted.width_ms * wanted.bins
+        )
+        query = _filtered(query.where(_there_since(wanted.since_ms)), wanted.filter)
+        with self._reading() as connection:
+            found = connection.execution_options(yield_per=YIELD_ROWS).execute(query)
+            for looked, (blob,) in enumerate(found, 1):
+                life = _decode_life(blob).operation
+                if matches(life, wanted.filter):
+                    yield life
+                if looked % YIELD_ROWS == 0:
+                    # Whoever serves watchers in another thread of this process goes first.
+                    time.sleep(0.0)
 
     def performance(self, operation_id: str) -> Past | None:
         with self._reading() as connection:
@@ -338,16 +369,26 @@ def _completed() -> Select[Any]:
 
 def _of_period(wanted: History) -> Select[Any]:
     table = _operations
-    query = select(table.row).where(table.created_at_ms >= wanted.since_ms)
+    since = _there_since(wanted.since_ms) if wanted.during else table.created_at_ms >= wanted.since_ms
+    query = select(table.row).where(since)
     if wanted.until_ms is not None:
         query = query.where(table.created_at_ms < wanted.until_ms)
     if wanted.cursor is not None:
         after_ms, operation_id = place(wanted.cursor)
         older = table.created_at_ms < after_ms
         query = query.where(older | ((table.created_at_ms == after_ms) & (table.operation_id > operation_id)))
-    for column, values in ((table.kind, wanted.filter.kinds), (table.state, wanted.filter.states)):
+    return _filtered(query, wanted.filter).order_by(table.created_at_ms.desc(), table.operation_id)
+
+
+def _there_since(since_ms: int) -> ColumnElement[bool]:
+    """See `core.operations.queries.during`. Each of the three has an index."""
+    ended_ms = _operations.ended_at_ms
+    return ended_ms.is_(None) | (ended_ms >= since_ms) | (_operations.created_at_ms >= since_ms)
+
+
+def _filtered(query: Select[Any], wanted: OperationFilter) -> Select[Any]:
+    """As far as there are columns."""
+    for column, values in ((_operations.kind, wanted.kinds), (_operations.state, wanted.states)):
         if values is not None:
             query = query.where(column.in_(values))
-    if wanted.filter.owner is not None:
-        query = query.where(table.owner == wanted.filter.owner)
-    return query.order_by(table.created_at_ms.desc(), table.operation_id)
+    return query if wanted.owner is None else query.where(_operations.owner == wanted.owner)

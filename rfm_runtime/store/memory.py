@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-from rfm_runtime.core.operations.queries import matches, place
+import msgspec
+
+from rfm_runtime.core.operations.queries import Life, during, matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.protocol.history import History, Performance
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 from rfm_runtime.protocol.revocation import Revocation
+from rfm_runtime.protocol.timeline import GetTimeline
 from rfm_runtime.store.journal import EVENTS_LIMIT, LEARNED, OnFailed, OnWritten, Past
 
 __all__ = ["MemoryJournal"]
@@ -106,15 +109,21 @@ class MemoryJournal:
         found = [
             row.operation
             for row in list(self._rows.values())
-            if row.operation.created_at_ms >= wanted.since_ms
-            and (wanted.until_ms is None or row.operation.created_at_ms < wanted.until_ms)
-            and matches(row.operation, wanted.filter)
+            if _in_period(row.operation, wanted) and matches(row.operation, wanted.filter)
         ]
         found.sort(key=lambda operation: (-operation.created_at_ms, operation.operation_id))
         if wanted.cursor is not None:
             created_ms, operation_id = place(wanted.cursor)
             found = [o for o in found if (-o.created_at_ms, o.operation_id) > (-created_ms, operation_id)]
         return found[: wanted.limit + 1], None
+
+    def lives(self, wanted: GetTimeline) -> Iterator[Life]:
+        until_ms = wanted.since_ms + wanted.width_ms * wanted.bins
+        for row in list(self._rows.values()):
+            operation = row.operation
+            there = during(operation.created_at_ms, operation.ended_at_ms, wanted.since_ms, until_ms)
+            if there and matches(operation, wanted.filter):
+                yield msgspec.convert(operation, Life, from_attributes=True)
 
     def performance(self, operation_id: str) -> Past | None:
         row = self._rows.get(operation_id)
@@ -125,3 +134,10 @@ class MemoryJournal:
 
     def close(self) -> None:
         self._on_written = None
+
+
+def _in_period(operation: Operation, wanted: History) -> bool:
+    if wanted.during:
+        return during(operation.created_at_ms, operation.ended_at_ms, wanted.since_ms, wanted.until_ms)
+    created_ms = operation.created_at_ms
+    return created_ms >= wanted.since_ms and (wanted.until_ms is None or created_ms < wanted.until_ms)

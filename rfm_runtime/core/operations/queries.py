@@ -21,9 +21,10 @@ from rfm_runtime.protocol.operation import (
     ErrorInfo,
     Operation,
     OperationFilter,
+    OperationState,
 )
 
-__all__ = ["cursor_after", "explain", "history_page", "list_page", "matches", "page_of", "place"]
+__all__ = ["Life", "cursor_after", "during", "explain", "history_page", "list_page", "matches", "page_of", "place"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -34,7 +35,21 @@ SCAN_LIMIT = 2000
 """Operations looked through for one page, half a millisecond: a filter that few pass must not hold up the broker."""
 
 
-def matches(operation: Operation, wanted: OperationFilter) -> bool:
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """Of an operation what a look from far away needs."""
+
+    operation_id: str
+    kind: str
+    name: str
+    owner: str
+    state: OperationState
+    created_at_ms: int
+    labels: dict[str, str] = {}
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+
+
+def matches(operation: Operation | Life, wanted: OperationFilter) -> bool:
     """Whether the operation passes the filter."""
     if wanted.states is not None and operation.state not in wanted.states:
         return False
@@ -48,6 +63,16 @@ def matches(operation: Operation, wanted: OperationFilter) -> bool:
         text = wanted.text.casefold()
         return text in operation.name.casefold() or text in operation.operation_id.casefold()
     return True
+
+
+def during(created_ms: int, ended_ms: int | None, since_ms: int, until_ms: int | None) -> bool:
+    """Whether an operation was there in a period, until_ms excluded: between its submission and its end.
+
+    It is there at the moment at which it ends.
+    """
+    if until_ms is not None and created_ms >= until_ms:
+        return False
+    return ended_ms is None or max(created_ms, ended_ms) >= since_ms
 
 
 def page_of(items: Iterable[T], limit: int) -> list[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rfm_runtime.core.reports.report import Bin, Course, Density, Line
+from rfm_runtime.core.reports.running import Running
 
 __all__ = ["MAX_BINS", "bin_of", "course", "density", "width"]
 
@@ -42,8 +43,10 @@ def course(lines: Sequence[Line], since_ms: int, until_ms: int, now_ms: int, off
         times = (one.ended_at_ms for one in lines if one.state == state)
         ended[state], outside = _counted(times, start_ms, width_ms, count)
         outside_ended += outside
-    running = _Running(start_ms, width_ms, count)
-    running.sweep(_spans(lines, now_ms))
+    running = Running(start_ms, width_ms, count)
+    for begin_ms, end_ms in _spans(lines, now_ms):
+        running.add(begin_ms, end_ms)
+    running.sum_up()
     return Course(
         start_ms=start_ms,
         width_ms=width_ms,
@@ -106,45 +109,3 @@ def _spans(lines: Iterable[Line], now_ms: int) -> list[tuple[int, int]]:
             end_ms = now_ms if one.ended_at_ms is None else one.ended_at_ms
             spans.append((one.started_at_ms, max(one.started_at_ms, end_ms)))
     return spans
-
-
-class _Running:
-    """How many ran at once: the highest in each bin, and the area below (operations × ms)."""
-
-    def __init__(self, start_ms: int, width_ms: int, count: int) -> None:
-        self.start_ms = start_ms
-        self.width_ms = width_ms
-        self.end_ms = start_ms + width_ms * count
-        self.peaks = [0] * count
-        self.areas = [0] * count
-        self.peak = 0
-        self.peak_at_ms: int | None = None
-
-    def sweep(self, spans: Iterable[tuple[int, int]]) -> None:
-        steps: list[tuple[int, int, int]] = []
-        for begin_ms, end_ms in spans:
-            if begin_ms >= self.end_ms or end_ms < self.start_ms:
-                continue
-            first_ms, last_ms = max(begin_ms, self.start_ms), min(end_ms, self.end_ms)
-            # At one moment the old ones end before new ones start, and what took no time has been there for it.
-            steps += [(first_ms, 1, 1), (last_ms, 0 if last_ms > first_ms else 2, -1)]
-        at_ms, running = self.start_ms, 0
-        for step_ms, _, change in sorted(steps):
-            self._passed(at_ms, step_ms, running)
-            at_ms, running = step_ms, running + change
-            if change > 0:
-                self._reached(step_ms, running)
-
-    def _passed(self, from_ms: int, to_ms: int, running: int) -> None:
-        while running and from_ms < to_ms:
-            i = (from_ms - self.start_ms) // self.width_ms
-            upto_ms = min(to_ms, self.start_ms + (i + 1) * self.width_ms)
-            self.areas[i] += running * (upto_ms - from_ms)
-            self.peaks[i] = max(self.peaks[i], running)
-            from_ms = upto_ms
-
-    def _reached(self, at_ms: int, running: int) -> None:
-        i = (at_ms - self.start_ms) // self.width_ms
-        self.peaks[i] = max(self.peaks[i], running)
-        if running > self.peak:
-            self.peak, self.peak_at_ms = running, at_ms

@@ -19,6 +19,7 @@ from rfm_runtime.protocol.messages import (
     SubmitMany,
     Subscribe,
 )
+from rfm_runtime.protocol.timeline import GetTimeline
 
 __all__ = ["cost_of", "snapshot_cost"]
 
@@ -31,6 +32,8 @@ _COSTS: dict[type[Struct], float] = {
     Kinds: 2.0,
     # A process colours a whole frame.
     Recolour: 10.0,
+    # A period that may have all that the store keeps.
+    GetTimeline: 10.0,
 }
 LISTED = 100.0
 """Operations in memory for one."""

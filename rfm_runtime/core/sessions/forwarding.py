@@ -30,6 +30,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import GetTimeline
 
 __all__ = ["forwarded", "translated"]
 
@@ -45,6 +46,7 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     Explain: lambda who, request: internal.DoExplain(who, request.operation_id),
     Kinds: lambda who, _request: internal.DoKinds(who),
     History: internal.DoHistory,
+    GetTimeline: internal.DoTimeline,
     Revoke: internal.DoRevoke,
     GetPerformance: lambda who, request: internal.DoPerformance(who, request.operation_id),
 }

@@ -48,6 +48,7 @@ REQUESTED: dict[type[Struct], str] = {
     internal.DoExplain: "explain",
     internal.DoKinds: "kinds",
     internal.DoHistory: "history",
+    internal.DoTimeline: "timeline",
     internal.DoPerformance: "performance",
 }
 """What a watcher has said for each message to the broker; of two the first."""

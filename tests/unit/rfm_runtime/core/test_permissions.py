@@ -24,7 +24,7 @@ from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import Fetch, Forward, PassOn
 from rfm_runtime.errors import ForbiddenError
 from rfm_runtime.protocol.history import GetPerformance, History
-from rfm_runtime.protocol.internal import Announce, DoHistory, DoPerformance, OwnerHello, Principal
+from rfm_runtime.protocol.internal import Announce, DoHistory, DoPerformance, DoTimeline, OwnerHello, Principal
 from rfm_runtime.protocol.messages import (
     NOTICES,
     REQUESTS,
@@ -78,6 +78,7 @@ from rfm_runtime.protocol.reports import (
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage
 from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import GetTimeline
 from rfm_runtime.testing.operations import KIND, World
 from rfm_runtime.testing.sessions import Gate, Story
 
@@ -94,6 +95,7 @@ MEANT = {
     "subscribe": "VOAr",
     "list_operations": "VOAr",
     "history": "VOAr",
+    "timeline": "VOAr",
     "kinds": "VOAr",
     "get_operation": "VOAr",
     "explain": "VOAr",
@@ -156,6 +158,7 @@ REQUEST = {
     "get_metrics": GetMetrics(),
     "get_usage": GetUsage(),
     "history": History(),
+    "timeline": GetTimeline(since_ms=0, width_ms=1, bins=1),
     "performance": GetPerformance(OP),
     "auth_refresh": AuthRefresh("ann"),
     "revoke": Revoke(token_id="x"),
@@ -234,7 +237,7 @@ class Both:
 
     def answers(self, forward: Forward) -> list[ErrorInfo]:
         """Of the broker."""
-        if isinstance(forward.message, DoHistory | DoPerformance):
+        if isinstance(forward.message, DoHistory | DoPerformance | DoTimeline):
             # By the shell, from the store: see the integration tests.
             return []
         number = self.world.ask(b"gateway", forward.message)
@@ -258,7 +261,7 @@ def test_the_table_is_of_every_request_and_of_everything_that_is_published() -> 
 @pytest.mark.parametrize("request_type", list(REQUESTS))
 def test_every_request_is_answered_as_the_table_means_it(request_type: str) -> None:
     """The whole product, for real: 30 requests × 6 sets of roles × 2 owners × 4 grants of kinds."""
-    if request_type in ("history", "performance"):
+    if request_type in ("history", "performance", "timeline"):
         # The broker's part is in the store: test_rights.py.
         grants, owners = {"all kinds": None}, ("ann",)
     else:

@@ -21,6 +21,7 @@ from rfm_runtime.protocol.internal import (
     DoPriority,
     DoRevoke,
     DoSubmit,
+    DoTimeline,
 )
 from rfm_runtime.protocol.messages import (
     REQUESTS,
@@ -63,6 +64,7 @@ from rfm_runtime.protocol.reports import Alive
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage
 from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
+from rfm_runtime.protocol.timeline import GetTimeline
 from rfm_runtime.testing.sessions import TOKENS, Gate, Story
 
 FILE = Artifact(name="f", media_type="x/y", size_bytes=1, sha256="0")
@@ -448,6 +450,7 @@ ANN = TOKENS["ann"]
 CANCEL = CancelOperation(operation_id="a", mode="hard")
 LIST = ListOperations(limit=5)
 PAST = History(since_ms=5)
+FAR = GetTimeline(since_ms=5, width_ms=10, bins=3)
 
 FORWARDED = [
     (
@@ -464,6 +467,7 @@ FORWARDED = [
     (Explain("a"), DoExplain(ANN, "a")),
     (Kinds(), DoKinds(ANN)),
     (PAST, DoHistory(ANN, PAST)),
+    (FAR, DoTimeline(ANN, FAR)),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
 ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, Alive, *REPORTS}

@@ -1,0 +1,132 @@
+"""The viewer's charts against a real server: what they show is what the journal has, and a click says which it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer, ResourceMonitor
+from rfm_ui.view.window import ViewerWindow
+from tests.screens import MOST_MS, opened
+from tests.tokens import SECRET
+
+pytestmark = pytest.mark.integration
+AUTHENTICATOR = JWTAuthenticator(SECRET)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folders: nothing of this machine's user is touched, or found."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+    monkeypatch.setenv("RFM_RUNTIME_DIR", str(tmp_path / "none"))
+    return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[ProgressReportingServer]:
+    monitor = ResourceMonitor(interval=0.5)
+    with ProgressReportingServer(port=0, memory=True, authenticator=AUTHENTICATOR, resource_monitor=monitor) as running:
+        yield running
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer) -> ViewerWindow:
+    return opened(qtbot, tmp_path, server.url, AUTHENTICATOR.issue("local-admin", ["admin"]))
+
+
+def reported(kind: str, count: int, failed: int = 0) -> None:
+    for number in range(count):
+        with ProgressReporter(kind, f"{kind} {number}") as reporter:
+            reporter.report_progress(50)
+            if number < failed:
+                reporter.report_failed("no disk")
+
+
+@pytest.mark.scenario("E11", "J104")
+def test_the_heatmap_has_what_ran_and_a_click_says_which(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.timeline
+    reported("copying", 5, failed=2)
+    with ProgressReporter("training", "<b>bold</b>") as reporter:
+        reporter.report_progress(10)
+        window.turn_to(page)
+        page.show_heatmap()
+        heatmap = page.heatmap
+        qtbot.waitUntil(lambda: {row.name for row in heatmap.rows} == {"copying", "training"}, timeout=MOST_MS)
+        copying = next(row.buckets for row in heatmap.rows if row.name == "copying")
+        assert (copying.operations, sum(copying.failed), sum(copying.completed)) == (5, 2, 3)
+        assert "5 ended, 2 failed" in page.activity.words()
+
+        row = next(k for k, one in enumerate(heatmap.rows) if one.name == "copying")
+        number = next(k for k, many in enumerate(copying.submitted) if many)
+        cell = heatmap.cell_of(row, number)
+        assert cell is not None
+        assert f"{copying.submitted[number]} submitted" in heatmap.words(cell)
+        place = heatmap.rect_of(cell).center().toPoint()
+        qtbot.mouseClick(heatmap, Qt.MouseButton.LeftButton, pos=place)
+
+        assert page.found.isVisible()
+        qtbot.waitUntil(lambda: len(page.found.board) > 0, timeout=MOST_MS)
+        there = [page.found.board.at(k) for k in range(len(page.found.board))]
+        assert {one.kind for one in there} == {"copying"}
+        assert len(there) >= copying.submitted[number]
+        page.found.list.setCurrentIndex(page.found.model.index(0))
+        qtbot.waitUntil(page.details.isVisible, timeout=MOST_MS)
+        assert there[0].name in page.details.bar.accessibleName()
+
+
+@pytest.mark.scenario("E8", "J104")
+def test_the_heatmap_by_keys(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.timeline
+    with ProgressReporter("training", "net"):
+        window.turn_to(page)
+        page.show_heatmap("owner")
+        heatmap = page.heatmap
+        qtbot.waitUntil(lambda: len(heatmap.rows) == 1, timeout=MOST_MS)
+        qtbot.keyClick(heatmap, Qt.Key.Key_Down)
+        assert heatmap.cell is not None
+        assert heatmap.cell.title in heatmap.accessibleDescription()
+        number = heatmap.cell.number
+        qtbot.keyClick(heatmap, Qt.Key.Key_Left, Qt.KeyboardModifier.ControlModifier)
+        assert heatmap.cell.number == number - 1
+        qtbot.keyClick(heatmap, Qt.Key.Key_Right, Qt.KeyboardModifier.ControlModifier)
+        qtbot.keyClick(heatmap, Qt.Key.Key_Return)
+        qtbot.waitUntil(lambda: len(page.found.board) == 1, timeout=MOST_MS)
+
+
+@pytest.mark.scenario("E11", "J104")
+def test_all_of_the_page_shows_the_same_time(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.timeline
+    window.turn_to(page)
+    page.show_heatmap()
+    qtbot.waitUntil(lambda: page.heatmap.reply is not None, timeout=MOST_MS)
+    for view in (page.heatmap, page.activity, page.timeline):
+        moved = view.period.moved(-0.5)
+        view.show_period(moved)
+        assert page.heatmap.period == page.activity.period == page.timeline.period == moved
+    wide = page.timeline.period.zoomed(100.0, 0.5)
+    page.activity.show_period(wide)
+    qtbot.waitUntil(lambda: page.heatmap.reply.since_ms <= wide.begin_ms, timeout=MOST_MS)
+    assert len(page.heatmap.reply.everything.peak) * 4 <= page.activity.width() + 4
+
+
+@pytest.mark.scenario("E11", "J104")
+def test_bars_that_are_too_many_give_way_to_how_many(
+    qtbot: QtBot, window: ViewerWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rfm_ui.model.far.MOST_BARS", 3)
+    page = window.timeline
+    reported("copying", 3)
+    window.turn_to(page)
+    qtbot.waitUntil(lambda: len(page.timeline.spans) == 3, timeout=MOST_MS)
+    assert page.timeline.isVisible()
+    reported("copying", 2)
+    page.timeline.show_period(page.timeline.period.zoomed(1.1, 1.0))
+    qtbot.waitUntil(lambda: not page.timeline.isVisible(), timeout=MOST_MS)
+    assert page.told.text() == "5 operations: nearer in time, each is a bar"
+    assert page.activity.height() > 200
+    page.show_heatmap()
+    assert page.heatmap.isVisible()
