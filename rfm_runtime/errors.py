@@ -393,10 +393,17 @@ class InsecureUrlError(SetupError):
 
 
 class CertificateError(SetupError):
-    """A certificate or key that cannot be used, or a peer's that cannot be trusted; nothing was sent in plain text."""
+    """A certificate or key that cannot be used, or a peer's that cannot be trusted; nothing was sent in plain text.
+
+    trouble: which of `client.verifying.Trouble` it is, "" for any other.
+    """
 
     code = "certificate"
     default_hint = "see `rfm-runtime certs show`, or make one with `rfm-runtime certs init`"
+
+    def __init__(self, message: str, *, hint: str | None = None, kept: str | None = None, trouble: str = "") -> None:
+        super().__init__(message, hint=hint, kept=kept)
+        self.trouble = trouble
 
 
 class OutputExistsError(SetupError):

@@ -38,9 +38,11 @@ from rfm_runtime.errors import (
     UnknownOperationError,
 )
 from rfm_runtime.protocol.messages import (
+    AuthRefresh,
     FetchTiles,
     GetOperation,
     Live,
+    Ok,
     OperationList,
     OperationReply,
     Recolour,
@@ -85,6 +87,7 @@ class AsyncClient(Requests):
 
     url, token: of the runtime; without them, and without `settings`, the one that RFM_URL names, or the local one,
     which is found through its connection file.
+    code: of a sign-in link, instead of a token.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token a minute before the present one expires, and when the server refuses it; it may
     be a coroutine. on_state: told every change of
@@ -100,6 +103,7 @@ class AsyncClient(Requests):
         url: str | None = None,
         token: str | None = None,
         *,
+        code: str | None = None,
         settings: Settings | None = None,
         max_retries: int | None = None,
         initial_delay: float = 0.5,
@@ -150,6 +154,7 @@ class AsyncClient(Requests):
             name=name,
             encoding=chosen,
             trust=trust,
+            code=code or "",
         )
         self._answers: dict[int, asyncio.Future[Struct]] = {}
         # Of what nobody has a handle any more, nothing is kept.
@@ -246,6 +251,14 @@ class AsyncClient(Requests):
     def use_token(self, token: str) -> None:
         """Show this token from the next connection on."""
         self._connection.use_token(token)
+
+    async def refresh_token(self, token: str) -> None:
+        """Go on with this token on the connection that there is: a fresh one of the same user.
+
+        Raises TokenExpiredError; BadRequestError if it is somebody else's, or nobody's.
+        """
+        await self.request(AuthRefresh(token), Ok)
+        self._connection.has_shown(token)
 
     # --- what comes in ----------------------------------------------------------------------
 

@@ -138,6 +138,7 @@ class Connection:
     """url, token: of the server; with a connection file both are read from it before each try.
 
     link: state, and how lost connections are made again. trust: how a server is known that no connection file names.
+    code: of a sign-in link, said until it is taken instead of a token; the token that is given for it is shown then.
     """
 
     def __init__(
@@ -152,11 +153,14 @@ class Connection:
         name: str,
         encoding: Encoding,
         trust: Trust,
+        code: str = "",
     ) -> None:
         self._speaker = speaker
         self.link = link
         self.url = url
-        self._token = token
+        # A server takes one of them alone.
+        self._token = None if code else token
+        self._code = code
         self._connection_file = connection_file
         self._get_token = get_token
         self._name = name
@@ -198,6 +202,8 @@ class Connection:
             if not (self.is_patient or self._has_lived or self._connection_file):
                 failure = impatient(self.link, failure)
             can_refresh = failure.fresh_token and self._can_refresh()
+            # Once is not enough: a server that restarts closes what it has just accepted.
+            is_troubled = bool(failure.trouble) and (failure.error is not None or failure.reason == self.link.reason)
             self.link, wait_s = failed(self.link, failure, time.monotonic(), random, can_refresh=can_refresh)
             if wait_s is None:
                 self._speaker.told({"reason": failure.reason})
@@ -207,7 +213,13 @@ class Connection:
                 if unauthorised:
                     raise UnauthorizedError(failure.reason)
                 raise UnavailableError(failure.reason, hint=self.advice)
-            self._speaker.told({"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason})
+            told = {"attempt": self.link.attempt, "next_try_in_s": wait_s, "reason": failure.reason}
+            if is_troubled:
+                told |= {
+                    "trouble": failure.trouble,
+                    "hint": self.advice if failure.error is None else failure.error.hint,
+                }
+            self._speaker.told(told)
             await self._wait(wait_s)
             if failure.fresh_token and self._get_token is not None:
                 given = await self._renew(self._get_token)
@@ -230,6 +242,10 @@ class Connection:
     def use_token(self, token: str) -> None:
         """Show this one from the next try on."""
         self._token = token
+
+    def has_shown(self, token: str) -> None:
+        """The server has taken this one on the connection that there is."""
+        self._token = self._used_token = token
 
     @property
     def advice(self) -> str:
@@ -354,7 +370,7 @@ class Connection:
         """Address, token, and what TLS takes. Raises CertificateError, InsecureUrlError, NoRuntimeError."""
         if self._connection_file is None:
             url, token = self.url or "", self._token or ""
-            check_url(url, token, self._trust)
+            check_url(url, token or self._code, self._trust)
             return url, token, self._verifier.options(url, self._trust)
         info = ConnectionInfo.read(self._connection_file).serving()
         self.url = info.url
@@ -426,7 +442,12 @@ class Connection:
 
     async def _converse(self, connection: ClientConnection, token: str) -> RfmError | None:
         """Until it is closed. The error with which our first word was refused for good, if it was."""
-        hello = Hello(token=token, client=ClientInfo(self._name, __version__), resume=self._speaker.resume_from())
+        hello = Hello(
+            token=None if self._code else token,
+            code=self._code or None,
+            client=ClientInfo(self._name, __version__),
+            resume=self._speaker.resume_from(),
+        )
         if isinstance(connection, _Hearing):
             connection.on_bytes = self._heard
         await self._send(connection, hello)
@@ -436,6 +457,9 @@ class Connection:
                 self._heard()
                 for number, data in self._decode(message):
                     if isinstance(data, Welcome):
+                        if self._code and data.token:
+                            self._code = ""
+                            self.has_shown(data.token)
                         silence = silence or asyncio.create_task(self._notice_silence(connection, data.heartbeat_s))
                         self._first = self._speaker.welcomed(data)
                         if self._first is not None:
@@ -555,11 +579,13 @@ def _fits_header(token: str) -> bool:
 def _broken(error: BaseException, *, tls: bool) -> Failure:
     said = str(error) or type(error).__name__
     garbled = not tls and isinstance(error, InvalidMessage)
+    trouble = "tls_wanted" if garbled else ""
     if tls and isinstance(error, ConnectionResetError):
         said = "closed while TLS was begun; does that port speak it?"
+        trouble = "no_tls"
     elif garbled:
         said += "; does that port speak TLS (wss://)?"
-    return Failure(f"no connection: {said}", retry=True, lasting=garbled, garbled=garbled)
+    return Failure(f"no connection: {said}", retry=True, lasting=garbled, garbled=garbled, trouble=trouble)
 
 
 def _unknown_host(error: socket.gaierror) -> Failure:

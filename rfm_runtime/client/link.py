@@ -39,6 +39,7 @@ class Failure:
     dead: the one that was shown will never be taken. lasting: nothing about it changes within seconds, most likely.
     garbled: what came in plain text was no answer to it.
 
+    trouble: what is wrong with TLS, as of `verifying.Trouble`; "" if nothing is.
     nearby: nobody listens on this very host, which costs nothing to find out. retry_after_s: the server's word for when
     to come back; up to spread_s later, where it told many the same. error: what is raised where there is no other try,
     or no other token.
@@ -54,6 +55,7 @@ class Failure:
     draining: bool = False
     nearby: bool = False
     spread_s: float = 0.0
+    trouble: str = ""
     error: RfmError | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from rfm_runtime.client.link import Failure
@@ -13,10 +13,39 @@ from rfm_runtime.config import Trust
 from rfm_runtime.errors import CertificateError
 from rfm_runtime.security.tls import client_context
 
-__all__ = ["Verifier", "distrusted", "refused_by_tls"]
+__all__ = ["Trouble", "Verifier", "distrusted", "refused_by_tls", "trouble_of"]
+
+Trouble = Literal[
+    "unknown_authority",
+    "self_signed",
+    "expired",
+    "not_yet_valid",
+    "wrong_name",
+    "distrusted",
+    "no_tls",
+    "tls_wanted",
+    "old_tls",
+    "client_certificate",
+]
+"""Why TLS does not come about. no_tls: it was spoken to somebody who does not; tls_wanted: the other way round.
+client_certificate: ours is not taken. distrusted: something else is wrong with theirs.
+"""
 
 NOT_YET_VALID, EXPIRED, OTHER_HOST, OTHER_ADDRESS = 9, 10, 62, 64
 """OpenSSL's X509_V_ERR_… (x509_vfy.h)."""
+
+TROUBLES: dict[int, Trouble] = {
+    2: "unknown_authority",
+    NOT_YET_VALID: "not_yet_valid",
+    EXPIRED: "expired",
+    18: "self_signed",
+    19: "unknown_authority",
+    20: "unknown_authority",
+    21: "unknown_authority",
+    OTHER_HOST: "wrong_name",
+    OTHER_ADDRESS: "wrong_name",
+}
+"""By the same numbers. 19 is of an authority that the server has sent along, which makes it no better known."""
 
 PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}
 """What is read of an answer that is no TLS."""
@@ -76,6 +105,11 @@ def _changed_ns(path: str | os.PathLike[str]) -> int:
         return 0
 
 
+def trouble_of(verify_code: int) -> Trouble:
+    """What is wrong with a server's certificate, by OpenSSL's number."""
+    return TROUBLES.get(verify_code, "distrusted")
+
+
 def distrusted(error: ssl.SSLCertVerificationError, host: str | None, *, again: bool) -> Failure:
     """The server's certificate is not one to trust. again: what it is known by may be written anew."""
     reason = f"the certificate of {host} is not trusted: {error.verify_message}"
@@ -87,7 +121,9 @@ def distrusted(error: ssl.SSLCertVerificationError, host: str | None, *, again: 
         hint = "use a name that is in it, or have one made with this name: `rfm-runtime certs init --host NAME`"
     else:
         hint = "name the authority that has issued it: --ca FILE, RFM_CA_FILE or ca_file"
-    return Failure(reason, retry=again, nearby=again, error=CertificateError(reason, hint=hint))
+    trouble = trouble_of(error.verify_code)
+    unsafe = CertificateError(reason, hint=hint, trouble=trouble)
+    return Failure(reason, retry=again, nearby=again, trouble=trouble, error=unsafe)
 
 
 def refused_by_tls(*errors: BaseException) -> Failure | None:
@@ -99,15 +135,19 @@ def refused_by_tls(*errors: BaseException) -> Failure | None:
     if found is None:
         return None
     reason = (found.reason or "").upper()
+    trouble: Trouble
     if reason in PLAIN:
+        trouble = "no_tls"
         text = "what listens there does not speak TLS"
         hint = "use the port that does; ws:// is for loopback"
     elif reason in OLD:
+        trouble = "old_tls"
         text = "what listens there speaks no TLS that is safe today"
         hint = "it has to speak TLS 1.2 or newer, with forward secrecy"
     elif reason in OURS:
+        trouble = "client_certificate"
         text = f"the server does not take our certificate: {OURS[reason]}"
         hint = "name one that it takes, with its key: --client-cert FILE, RFM_CLIENT_CERT or client_cert"
     else:
         return None
-    return Failure(text, retry=False, error=CertificateError(text, hint=hint))
+    return Failure(text, retry=False, trouble=trouble, error=CertificateError(text, hint=hint, trouble=trouble))

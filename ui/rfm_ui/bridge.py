@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rfm_runtime.client.async_client import AsyncClient, Notice
 from rfm_runtime.client.link import LinkState
-from rfm_runtime.errors import NoRuntimeError, RfmError, UnavailableError
+from rfm_runtime.errors import (
+    CertificateError,
+    NoRuntimeError,
+    RfmError,
+    TokenExpiredError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from rfm_runtime.protocol.messages import OperationList
 from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.resources import Resources
@@ -33,6 +41,9 @@ LAST_S = 1.0
 LOOK_S = 0.5
 """Between two looks whether a runtime has been started."""
 
+SIGN_IN = UnauthorizedError, TokenExpiredError
+"""After these another token helps."""
+
 
 @dataclass(slots=True)
 class News:
@@ -52,12 +63,15 @@ class News:
 class Bridge:
     """A connection for a face. wake: called in the bridge's thread when there is news after there was none.
 
-    options: as of `AsyncClient`. Where no runtime runs, one is waited for.
+    options: as of `AsyncClient`. Where no runtime runs, one is waited for. keep: called in the bridge's thread with the
+    token that was given for a sign-in link.
     """
 
     def __init__(self, wake: Callable[[], None], **options: Any) -> None:
         self._wake = wake
+        self._keep_token: Callable[[str], None] | None = options.pop("keep", None)
         self._options = options
+        self._shows: tuple[Any, Any, str] | None = None
         self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._events: deque[OperationEvent] = deque(maxlen=EVENTS_KEPT)
@@ -128,25 +142,16 @@ class Bridge:
             self._shown -= news.gone
         return news
 
+    @property
+    def known(self) -> Mapping[str, Operation]:
+        """The newest of each operation; to look at one by its id alone, since it changes in another thread."""
+        return {} if self._client is None else self._client.known
+
     def ask(self, question: Callable[[AsyncClient], Coroutine[Any, Any, Any]], answer: Answer | None = None) -> None:
         """Ask the runtime; the answer comes with the news. While there is no connection it waits for one."""
 
-        async def asked() -> None:
-            self._asking.add(asyncio.current_task())
-            result, error = None, None
-            try:
-                if self._client is None:
-                    raise UnavailableError("there is no connection", hint="wait until it is live again")
-                result = await question(self._client)
-            except RfmError as refused:
-                error = refused
-            finally:
-                self._asking.discard(asyncio.current_task())
-            if answer is not None:
-                self._put(lambda: self._answers.append(lambda: answer(result, error)))
-
         if not self._is_closed:
-            asyncio.run_coroutine_threadsafe(asked(), self._loop)
+            asyncio.run_coroutine_threadsafe(self._asked(question, answer), self._loop)
 
     def aside(self, work: Callable[[], Any], answer: Answer | None = None) -> None:
         """Do what takes a while in another thread than the face's, such as writing a file; the answer comes with the
@@ -177,16 +182,37 @@ class Bridge:
             self._loop.call_soon_threadsafe(hurry)
 
     def use(self, **options: Any) -> None:
-        """Connect anew, with these options besides those there are: another server, another token."""
+        """Connect anew, with these options besides those there are: another token, another certificate."""
+        self._switch(lambda: self._options | options)
 
-        def switch() -> None:
-            self._options |= options
-            self._again.set()
-            if self._client is not None:
-                self._leaving = asyncio.ensure_future(self._client.close())
+    def connect_to(self, **options: Any) -> None:
+        """Connect anew, with these options and no others: another server."""
+        self._switch(lambda: dict(options))
+
+    def sign_in(self, token: str, answer: Answer | None = None) -> None:
+        """Go on with another token: on the connection there is, if it is of the same user, else on a new one."""
+
+        async def shown(client: AsyncClient) -> None:
+            try:
+                await client.refresh_token(token)
+            except RfmError:
+                self._turn_to(self._options | {"token": token})
+            else:
+                self._options |= {"token": token}
+                self._say(LinkNews("live", time.monotonic()))
+
+        def show() -> None:
+            if self._state() == "live":
+                self._loop.create_task(self._asked(shown, answer))
+            else:
+                self._turn_to(self._options | {"token": token})
 
         if not self._is_closed:
-            self._loop.call_soon_threadsafe(switch)
+            self._loop.call_soon_threadsafe(show)
+
+    def _switch(self, changed: Callable[[], dict[str, Any]]) -> None:
+        if not self._is_closed:
+            self._loop.call_soon_threadsafe(lambda: self._turn_to(changed()))
 
     # --- in the bridge's thread -------------------------------------------------------------
 
@@ -209,7 +235,7 @@ class Bridge:
                 await self._watch()
             except RfmError as error:
                 if not self._again.is_set():
-                    self._lost("unauthorised" if self._state() == "unauthorised" else "closed", error)
+                    self._lost("unauthorised" if isinstance(error, SIGN_IN) else "closed", error)
                 wait_s = LOOK_S if isinstance(error, NoRuntimeError) else None
             try:
                 async with asyncio.timeout(wait_s):
@@ -217,19 +243,79 @@ class Bridge:
             except TimeoutError:
                 continue
 
+    async def _asked(self, question: Callable[[AsyncClient], Coroutine[Any, Any, Any]], answer: Answer | None) -> None:
+        self._asking.add(asyncio.current_task())
+        result, error = None, None
+        try:
+            if self._client is None:
+                raise UnavailableError("there is no connection", hint="wait until it is live again")
+            result = await question(self._client)
+        except RfmError as refused:
+            error = refused
+        finally:
+            self._asking.discard(asyncio.current_task())
+        if answer is not None:
+            self._put(lambda: self._answers.append(lambda: answer(result, error)))
+
+    def _turn_to(self, options: dict[str, Any]) -> None:
+        self._keep_token = options.pop("keep", None)
+        self._options = options
+        self._again.set()
+        self._say(LinkNews("connecting", time.monotonic()))
+        if self._client is not None:
+            self._leaving = asyncio.ensure_future(self._client.close())
+
+    async def _token(self) -> str:
+        """The newest there is, which may be the one that was shown: then whoever has another is asked for it."""
+        source = self._options.get("get_token")
+        try:
+            given = self._options.get("token") or "" if source is None else source()
+            token = await given if inspect.isawaitable(given) else given
+        except RfmError:
+            # Its file is away, or empty: the present one is what there is.
+            token = self._options.get("token") or ""
+        server = None if self._client is None else self._client.server
+        if self._state() == "live" and server is not None and token == self._options.get("token"):
+            self._say(LinkNews("live", time.monotonic(), expires_ms=server.token_expires_at))
+        self._options |= {"token": token}
+        return str(token)
+
     async def _watch(self) -> None:
         options: dict[str, Any] = {"name": "viewer", "detail": "tiles", "metrics": True} | self._options
+        if options.get("url") is not None:
+            options["get_token"] = self._token
         client = AsyncClient(on_state=self._told, **options)
+        where = options.get("url"), options.get("settings")
         with self._lock:
-            self._client, self._is_new_server = client, True
+            self._client = client
+            # With another token what was shown is still so, if perhaps no longer all that may be seen.
+            self._is_new_server |= self._shows is None or self._shows[:2] != where
             self._changed.clear()
             self._events.clear()
+        user = "" if self._shows is None or self._is_new_server else self._shows[2]
+        self._shows = (*where, user)
         try:
             await client.connect(None)
+            self._welcomed(client, where, user)
             async for notice in client.watch():
                 self._heard(notice)
         finally:
             await client.close()
+
+    def _welcomed(self, client: AsyncClient, where: tuple[Any, Any], before: str) -> None:
+        server = client.server
+        if server is None:
+            return
+        self._shows = (*where, server.user)
+        if before and before != server.user:
+            with self._lock:
+                self._is_new_server = True
+        if server.token is not None:
+            # A code is good for once; from now on there is a token.
+            self._options = {name: value for name, value in self._options.items() if name != "code"}
+            self._options |= {"token": server.token}
+            if self._keep_token is not None:
+                self._keep_token(server.token)
 
     async def _close(self) -> None:
         if self._asking and self._state() == "live":
@@ -247,6 +333,9 @@ class Bridge:
         return "closed" if self._client is None else self._client.state
 
     def _told(self, state: LinkState, details: dict[str, Any]) -> None:
+        if state in ("closed", "unauthorised"):
+            # `_lost` says it in a moment, and why.
+            return
         now_s = time.monotonic()
         wait_s = details.get("next_try_in_s")
         self._say(
@@ -256,14 +345,25 @@ class Bridge:
                 attempt=details.get("attempt", 0),
                 next_try_s=None if wait_s is None else now_s + wait_s,
                 reason=details.get("reason", ""),
+                hint=details.get("hint") or "",
+                trouble=details.get("trouble", ""),
+                silent_s=details.get("silent_s", 0.0),
             )
         )
 
     def _lost(self, state: LinkState, error: RfmError) -> None:
         if not self._is_closed:
-            missing = isinstance(error, NoRuntimeError)
-            news = LinkNews(state, time.monotonic(), reason=error.message, hint=error.hint or "", no_runtime=missing)
-            self._say(news)
+            self._say(
+                LinkNews(
+                    state,
+                    time.monotonic(),
+                    reason=error.message,
+                    hint=error.hint or "",
+                    no_runtime=isinstance(error, NoRuntimeError),
+                    code=error.code,
+                    trouble=error.trouble if isinstance(error, CertificateError) else "",
+                )
+            )
 
     def _say(self, news: LinkNews) -> None:
         def put() -> None:

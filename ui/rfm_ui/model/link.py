@@ -17,7 +17,9 @@ LinkTone = Literal["good", "waiting", "bad", "idle"]
 @dataclass(frozen=True, slots=True)
 class LinkNews:
     """A change of the connection. at_s, next_try_s: monotonic. reason: why there is none. no_runtime: nothing runs
-    where it was looked for, and one might be started there.
+    where it was looked for, and one might be started there. code: of the error that ended it (rfm_runtime.errors).
+    trouble: what is wrong with TLS, "" if nothing is. silent_s: for how long nothing was heard before that.
+    expires_ms: while it is live, when the token will have expired and there is no other yet (ms since 1970).
     """
 
     state: LinkState
@@ -27,6 +29,10 @@ class LinkNews:
     reason: str = ""
     hint: str = ""
     no_runtime: bool = False
+    code: str = ""
+    trouble: str = ""
+    silent_s: float = 0.0
+    expires_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

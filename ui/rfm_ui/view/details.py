@@ -17,6 +17,7 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.history import Performance, PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_ui.bridge import News
+from rfm_ui.model.pending import Command
 from rfm_ui.view import theme
 from rfm_ui.view.components.progress_bar import ProgressBar
 from rfm_ui.view.session import Session
@@ -136,7 +137,8 @@ class DetailsPanel(QScrollArea):
         self._course.show_course(went.performance, 0.0 if latest is None or latest.total is None else latest.total)
 
     def _cancel(self, operation_id: str) -> None:
-        self._session.ask(lambda client: client.cancel(operation_id))
+        name = "" if self._operation is None else self._operation.name
+        self._session.ask(lambda client: client.cancel(operation_id), command=Command("cancel", operation_id, name))
 
 
 class _Table(QWidget):

@@ -23,6 +23,8 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationState
 from rfm_ui.bridge import News
 from rfm_ui.model.board import Board, Filter
+from rfm_ui.model.pending import Action as Word
+from rfm_ui.model.pending import Command
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.operation_list import OperationList, OperationListModel
@@ -178,16 +180,17 @@ class OperationsPage(QWidget):
         for button in (self.cancel, self.pause):
             button.setEnabled(bool(alive))
 
-    def _steer(self, word: str, action: Action) -> None:
+    def _steer(self, word: Word, action: Action) -> None:
         alive = [one for one in self.chosen() if one.state not in TERMINAL_STATES]
         for operation in alive:
             self._ask(word, action, operation)
         if alive:
             self.told.setText(f"Asked to {word} {counted(len(alive), 'operation')}.")
 
-    def _ask(self, word: str, action: Action, operation: Operation) -> None:
+    def _ask(self, word: Word, action: Action, operation: Operation) -> None:
         def answered(_result: Any, error: RfmError | None) -> None:
             if error is not None:
                 self.told.setText(f"Could not {word} {operation.name}: {error}")
 
-        self._session.ask(lambda client: action(client, operation.operation_id), answered)
+        command = Command(word, operation.operation_id, operation.name)
+        self._session.ask(lambda client: action(client, operation.operation_id), answered, command)

@@ -11,8 +11,12 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_ui.bridge import Answer, Bridge, News
 from rfm_ui.model.link import LinkNews
+from rfm_ui.model.pending import Command, PendingCommands, phrase
 
-__all__ = ["FRAME_S", "Session"]
+__all__ = ["FRAME_S", "Question", "Session"]
+
+Question = Callable[[AsyncClient], Coroutine[Any, Any, Any]]
+"""Asks a client for something."""
 
 FRAME_S = 1 / 60
 
@@ -20,15 +24,25 @@ FRAME_S = 1 / 60
 class Session(QObject):
     """news(News): at most sixty times a second, in the thread of the session. options: as of `AsyncClient`.
 
+    url, ca_file, has_token: how it was begun; "" for the runtime of this machine. pending: commands that wait for the
+    connection; pending_changed: they are others. told(str): what became of some.
+
     Whoever makes one closes it, or destroys it.
     """
 
     news = Signal(object)
+    pending_changed = Signal()
+    told = Signal(str)
     _woken = Signal()
 
     def __init__(self, parent: QObject | None = None, **options: Any) -> None:
         super().__init__(parent)
         self.link = LinkNews("connecting", time.monotonic())
+        self.url: str = options.get("url") or ""
+        self.ca_file = str(options.get("ca_file") or "")
+        self.has_token = bool(options.get("token"))
+        self.pending = PendingCommands()
+        self._held: dict[int, tuple[Question, Answer | None]] = {}
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
         self._frame.setTimerType(Qt.TimerType.PreciseTimer)
@@ -50,9 +64,27 @@ class Session(QObject):
         self._frame.stop()
         self._bridge.close()
 
-    def ask(self, question: Callable[[AsyncClient], Coroutine[Any, Any, Any]], answer: Answer | None = None) -> None:
-        """Ask the runtime. The answer comes with the news of a frame, before the news itself."""
-        self._bridge.ask(question, answer)
+    def ask(self, question: Question, answer: Answer | None = None, command: Command | None = None) -> None:
+        """Ask the runtime. The answer comes with the news of a frame, before the news itself.
+
+        command: what it does to an operation; while there is no connection it waits with the others, where it is seen
+        and can be taken back.
+        """
+        if command is None or self.link.state in ("live", "stale"):
+            self._bridge.ask(question, answer)
+            return
+        number, needless = self.pending.add(command)
+        for gone in needless:
+            self._held.pop(gone, None)
+        if number is not None:
+            self._held[number] = question, answer
+        self.pending_changed.emit()
+
+    def take_back(self, number: int) -> None:
+        """Leave out a command that waits."""
+        self.pending.take_back(number)
+        self._held.pop(number, None)
+        self.pending_changed.emit()
 
     def aside(self, work: Callable[[], Any], answer: Answer | None = None) -> None:
         """Do what takes a while outside of the window's thread; the answer comes with the news of a frame."""
@@ -63,8 +95,22 @@ class Session(QObject):
         self._bridge.retry_now()
 
     def use(self, **options: Any) -> None:
-        """Connect anew with other options: another server, another token."""
+        """Connect anew with other options besides those there are: another token, another certificate."""
         self._bridge.use(**options)
+
+    def connect_to(self, **options: Any) -> None:
+        """Connect anew with these options alone: another server. What waits was for the other one."""
+        if options.get("url", "") != self.url and (gone := self.pending.clear()):
+            self._held.clear()
+            self.pending_changed.emit()
+            said = ", ".join(phrase(one.command) for one in gone)
+            self.told.emit(f"They were for another server: {said}.")
+        self.url = options.get("url") or ""
+        self._bridge.connect_to(**options)
+
+    def sign_in(self, token: str) -> None:
+        """Go on with another token, without a new connection where the server takes it on the one there is."""
+        self._bridge.sign_in(token)
 
     def _schedule(self) -> None:
         if self._is_closed:
@@ -76,8 +122,21 @@ class Session(QObject):
     def _deliver(self) -> None:
         self._last_s = time.monotonic()
         news: News = self._bridge.take()
+        was_live = self.link.state == "live"
         if news.link is not None:
             self.link = news.link
         for answer in news.answers:
             answer()
         self.news.emit(news)
+        if self.link.state == "live" and not was_live and len(self.pending):
+            self._send_pending()
+
+    def _send_pending(self) -> None:
+        due = self.pending.due(self._bridge.known)
+        held, self._held = self._held, {}
+        for one in due.send:
+            self._bridge.ask(*held[one.number])
+        self.pending_changed.emit()
+        if due.dropped:
+            said = "; ".join(f"{phrase(one.command)}, since {why}" for one, why in due.dropped)
+            self.told.emit(f"Left out: {said}.")

@@ -18,6 +18,12 @@ QPushButton, QToolButton {{ background: transparent; border: 1px solid {line}; b
 QPushButton:hover, QToolButton:hover {{ background: {hover}; }}
 QPushButton:focus, QToolButton:focus {{ border-color: {accent}; }}
 QPushButton:checked, QToolButton:checked {{ background: {chosen}; border-color: {accent}; }}
+QPushButton:default {{ border-color: {accent}; }}
+QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {faint}; border-radius: 3px; }}
+QCheckBox::indicator {{ background: {panel}; }}
+QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent}; }}
+QCheckBox:focus {{ color: {accent}; }}
+QListWidget::item {{ padding: 6px 8px; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {faint}; }}
 QListView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
 QSplitter::handle {{ background: transparent; }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from PySide6.QtCore import QByteArray, QProcess, QSettings, Qt
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
@@ -20,6 +21,8 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from rfm_ui.bridge import News
+from rfm_ui.model.servers import Server
+from rfm_ui.view.access import Access
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.explorer_page import ExplorerPage
 from rfm_ui.view.machine_page import MachinePage
@@ -33,9 +36,12 @@ START = ["-P", "-m", "rfm_runtime.cli", "start", "--daemon"]
 
 
 class ViewerWindow(QMainWindow):
-    """The whole viewer, for one session. It closes the session with itself."""
+    """The whole viewer, for one session. It closes the session with itself.
 
-    def __init__(self, session: Session, settings: QSettings) -> None:
+    server: which the session shows. local: options of the client for the runtime of this machine.
+    """
+
+    def __init__(self, session: Session, settings: QSettings, server: Server | None = None, **local: Any) -> None:
         super().__init__()
         self.setWindowTitle("rfm-runtime")
         self.resize(1120, 760)
@@ -44,6 +50,9 @@ class ViewerWindow(QMainWindow):
         self.indicator = ConnectionStatusIndicator()
         self.indicator.retry_wanted.connect(session.retry_now)
         self.pages = QStackedWidget()
+        self.access = Access(session, settings, self.pages, server, local)
+        self.access.changed.connect(self._show_actions)
+        self._show_actions()
         self._in_order: list[QWidget] = []
         self._buttons = QButtonGroup(self)
         self._rail = QVBoxLayout()
@@ -95,10 +104,15 @@ class ViewerWindow(QMainWindow):
         head.addWidget(self.title)
         head.addStretch(1)
         head.addWidget(self.start_runtime)
+        head.addWidget(self.access.button)
         head.addWidget(self.indicator)
         right = QVBoxLayout()
         right.setSpacing(0)
         right.addLayout(head)
+        around = QHBoxLayout()
+        around.setContentsMargins(16, 12, 16, 0)
+        around.addWidget(self.access.strip)
+        right.addLayout(around)
         right.addWidget(self.pages, 1)
         self._rail.setContentsMargins(12, 12, 0, 12)
         whole = QWidget()
@@ -126,6 +140,10 @@ class ViewerWindow(QMainWindow):
             self.start_runtime.setVisible(news.link.no_runtime)
             if not news.link.no_runtime:
                 self.start_runtime.setEnabled(True)
+
+    def _show_actions(self) -> None:
+        for action in self.access.actions:
+            self.addAction(action)
 
     def _start_runtime(self) -> None:
         """As the command does; the session looks for it by itself."""
