@@ -1,7 +1,8 @@
-"""P12: the viewer with 1,000 operations that report ten times a second each.
+"""P12: the viewer with 1,000 operations that report ten times a second each, and scrolled through 10,000 (H5).
 
 A program of its own reports, a runtime merges and sends, the window shows the list without a screen: what its thread
-takes of a processor for a frame, news, model and painting together, and how many frames it makes of what comes.
+takes of a processor for a frame, news, model and painting together, and how many frames it makes of what comes. A list
+of 10,000 live operations is then scrolled from end to end and back: what is between two frames.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,13 @@ __all__ = ["run"]
 
 OPERATIONS = 1_000
 HZ = 10.0
+LIVE = 10_000
+"""Operations of H5; they report every five seconds."""
+LIVE_HZ = 0.2
+SCROLL_PX = 60
+"""From one frame to the next: some 4,000 pixels a second."""
+GAP_MS = 33.0
+"""Between two frames, 99 times of 100: one may be missed."""
 FRAMES_PER_S = 60.0
 FRAME_MS = 4.0
 
@@ -43,69 +54,93 @@ while True:
 
 
 def run(quick: bool = False, seconds: float = 60.0) -> list[dict[str, Any]]:
-    """Rows for frames, CPU time of a frame, updates and memory."""
+    """Rows for frames, CPU time of a frame, updates and memory, and for scrolling."""
     # In this process, which is a benchmark's own.
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    seconds = 8.0 if quick else seconds
+    from PySide6.QtWidgets import QApplication
+
+    from rfm_ui.view import theme
+
+    application = QApplication([])
+    theme.apply(application, "dark")
+    with _watched(application, OPERATIONS, HZ) as watched:
+        rows = _frames(watched, 8.0 if quick else seconds)
+    with _watched(application, LIVE, LIVE_HZ) as watched:
+        return rows + _scrolled(watched, 5.0 if quick else 20.0)
+
+
+class Watched:
+    """A window that shows operations of a program. updates: of operations. paints: when the list was painted."""
+
+    def __init__(self, application: Any, running: Runtime, many: int) -> None:
+        from PySide6.QtCore import QEvent, QObject, QSettings
+        from typing_extensions import override
+
+        from rfm_ui.bridge import News
+        from rfm_ui.view.session import Session
+        from rfm_ui.view.window import ViewerWindow
+
+        paints: list[float] = []
+
+        class Paints(QObject):
+            @override
+            def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+                if event.type() == QEvent.Type.Paint:
+                    paints.append(time.monotonic())
+                return super().eventFilter(watched, event)
+
+        self.application, self.paints, self.updates = application, paints, 0
+        self.session = Session(url=running.url, token=running.info.token)
+        settings = QSettings(f"{running.settings.state_dir}/viewer.ini", QSettings.Format.IniFormat)
+        self.window = ViewerWindow(self.session, settings)
+
+        def heard(news: News) -> None:
+            self.updates += len(news.operations)
+
+        self.session.news.connect(heard)
+        self.session.start()
+        self.window.show()
+        self._filter = Paints()
+        self.list = self.window.operations.list
+        self.list.viewport().installEventFilter(self._filter)
+        until_s = time.monotonic() + 60.0
+        while len(self.window.operations.board) < many and time.monotonic() < until_s:
+            application.processEvents()
+            time.sleep(0.005)
+        if (shown := len(self.window.operations.board)) < many:
+            raise RuntimeError(f"{shown} of {many} operations are shown, the connection is {self.session.link}")
+        _serve(application, 3.0)
+
+
+@contextmanager
+def _watched(application: Any, many: int, hz: float) -> Iterator[Watched]:
     with tempfile.TemporaryDirectory() as home, runtime(Path(home)) as running:
         where = os.environ | {"RFM_RUNTIME_DIR": str(running.folders.runtime)}
-        command = [sys.executable, "-P", "-c", PROGRAM, str(OPERATIONS), str(HZ)]
+        command = [sys.executable, "-P", "-c", PROGRAM, str(many), str(hz)]
         program = subprocess.Popen(command, env=where, stdout=subprocess.PIPE)
         try:
             if program.stdout is None or program.stdout.readline() != b"ready\n":
                 raise RuntimeError("the program that reports did not begin")
-            return _rows(running, seconds)
+            watched = Watched(application, running, many)
+            try:
+                yield watched
+            finally:
+                watched.window.close()
         finally:
             program.kill()
             program.wait()
 
 
-def _rows(running: Runtime, seconds: float) -> list[dict[str, Any]]:
-    from PySide6.QtCore import QEvent, QObject, QSettings
-    from PySide6.QtWidgets import QApplication
-    from typing_extensions import override
-
-    from rfm_ui.bridge import News
-    from rfm_ui.view import theme
-    from rfm_ui.view.session import Session
-    from rfm_ui.view.window import ViewerWindow
-
-    class Paints(QObject):
-        count = 0
-
-        @override
-        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-            self.count += event.type() == QEvent.Type.Paint
-            return super().eventFilter(watched, event)
-
-    application = QApplication([])
-    theme.apply(application, "dark")
-    session = Session(url=running.url, token=running.info.token)
-    window = ViewerWindow(session, QSettings(f"{running.settings.state_dir}/viewer.ini", QSettings.Format.IniFormat))
-    updates, deliveries = [0], [0]
-
-    def heard(news: News) -> None:
-        updates[0] += len(news.operations)
-        deliveries[0] += 1
-
-    session.news.connect(heard)
-    session.start()
-    window.show()
-    paints = Paints()
-    window.operations.list.viewport().installEventFilter(paints)
-    until_s = time.monotonic() + 60.0
-    while len(window.operations.board) < OPERATIONS and time.monotonic() < until_s:
-        application.processEvents()
-        time.sleep(0.005)
-    if (shown := len(window.operations.board)) < OPERATIONS:
-        raise RuntimeError(f"{shown} of {OPERATIONS} operations are shown, the connection is {session.link}")
-    _serve(application, 3.0)
+def _frames(watched: Watched, seconds: float) -> list[dict[str, Any]]:
     process = psutil.Process()
-    before = paints.count, updates[0], time.thread_time(), process.memory_info().rss, time.monotonic()
-    _serve(application, seconds)
-    after = paints.count, updates[0], time.thread_time(), process.memory_info().rss, time.monotonic()
-    window.close()
-    painted, changed, cpu_s, grown, took_s = (b - a for a, b in zip(before, after, strict=True))
+
+    def now() -> tuple[float, ...]:
+        rss, at_s = process.memory_info().rss, time.monotonic()
+        return len(watched.paints), watched.updates, time.thread_time(), rss, at_s
+
+    before = now()
+    _serve(watched.application, seconds)
+    painted, changed, cpu_s, grown, took_s = (b - a for a, b in zip(before, now(), strict=True))
     frame_ms = cpu_s * 1000 / max(1, painted)
     about = f"{OPERATIONS:,} operations at {HZ:g} Hz"
     frames, most_ms = painted / took_s, "CPU time of the window's thread for a frame"
@@ -114,6 +149,36 @@ def _rows(running: Runtime, seconds: float) -> list[dict[str, Any]]:
         _row(f"{about}: {most_ms}", frame_ms, "ms", f"≤ {FRAME_MS:g}", frame_ms <= FRAME_MS),
         _row(f"{about}: operations that changed", changed / took_s, "/s", "–", True),
         _row(f"{about}: growth in {seconds:g} s", grown / 2**20, "MiB", "≤ 10", grown / 2**20 <= 10.0),
+    ]
+
+
+def _scrolled(watched: Watched, seconds: float) -> list[dict[str, Any]]:
+    from PySide6.QtCore import Qt, QTimer
+
+    bar, step = watched.list.verticalScrollBar(), [SCROLL_PX]
+
+    def scroll() -> None:
+        if not 0 < bar.value() + step[0] < bar.maximum():
+            step[0] = -step[0]
+        bar.setValue(bar.value() + step[0])
+
+    timer = QTimer()
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.setInterval(16)
+    timer.timeout.connect(scroll)
+    timer.start()
+    del watched.paints[:]
+    cpu_s = time.thread_time()
+    _serve(watched.application, seconds)
+    cpu_s = time.thread_time() - cpu_s
+    timer.stop()
+    gaps_ms = sorted((b - a) * 1000 for a, b in pairwise(watched.paints))
+    p99_ms, frame_ms = gaps_ms[int(0.99 * len(gaps_ms))], cpu_s * 1000 / len(gaps_ms)
+    about = f"scrolling through {LIVE:,} live operations"
+    return [
+        _row(f"{about}: between two frames, p50", gaps_ms[len(gaps_ms) // 2], "ms", "–", True),
+        _row(f"{about}: between two frames, p99", p99_ms, "ms", f"≤ {GAP_MS:g}", p99_ms <= GAP_MS),
+        _row(f"{about}: CPU time for a frame", frame_ms, "ms", f"≤ {FRAME_MS:g}", frame_ms <= FRAME_MS),
     ]
 
 
