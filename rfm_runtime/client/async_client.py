@@ -30,6 +30,7 @@ from rfm_runtime.config import Settings, Trust, check_no_password, destination, 
 from rfm_runtime.core.timing import Backoff
 from rfm_runtime.errors import (
     BadRequestError,
+    ConflictError,
     InternalError,
     RateLimitedError,
     RfmError,
@@ -59,6 +60,7 @@ from rfm_runtime.protocol.messages import (
     Welcome,
 )
 from rfm_runtime.protocol.operation import (
+    TERMINAL_STATES,
     ErrorInfo,
     Operation,
     OperationEvent,
@@ -485,6 +487,19 @@ class AsyncClient(Requests):
             self._submitting.discard(submission.operation_id)
         return AsyncOperation(
             self, track if answer.operation_id == track.operation_id else self._track(answer.operation_id)
+        )
+
+    async def retry(self, operation_id: str) -> AsyncOperation:
+        """Submit once more what has ended: a new operation of one's own, of the same kind, parameters, name, labels
+        and priority, and of no parent. Raises ConflictError if it has not ended, UnknownOperationError; BadRequestError
+        if no engine offers the kind, as of what a program reported of itself.
+        """
+        known = await self.request(GetOperation(operation_id), OperationReply)
+        ended = known.operation
+        if ended.state not in TERMINAL_STATES:
+            raise ConflictError(f"{operation_id} is {ended.state}", hint="only what has ended can be submitted again")
+        return await self.submit(
+            ended.kind, known.params, name=ended.name, priority=ended.priority, labels=ended.labels
         )
 
     async def submit_many(self, submissions: Sequence[SubmitRequest]) -> list[AsyncOperation]:

@@ -162,6 +162,10 @@ class Client:
         """Submit an operation; accepted and on disk when this returns. Options as of `AsyncClient.submit`."""
         return Operation(self, self.call(self._async.submit(kind, params, **options)))
 
+    def retry(self, operation_id: str) -> Operation:
+        """Submit once more what has ended, as a new operation of one's own; see `AsyncClient.retry`."""
+        return Operation(self, self.call(self._async.retry(operation_id)))
+
     def submit_many(self, submissions: Sequence[SubmitRequest]) -> list[Operation]:
         """Submit several; all are accepted, or none."""
         return [Operation(self, one) for one in self.call(self._async.submit_many(submissions))]

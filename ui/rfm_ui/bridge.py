@@ -21,7 +21,7 @@ from rfm_runtime.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from rfm_runtime.protocol.messages import OperationList
+from rfm_runtime.protocol.messages import OperationList, Welcome
 from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.resources import Resources
 from rfm_ui.model.link import LinkNews
@@ -58,6 +58,7 @@ class News:
     resources: Resources | None = None
     answers: list[Callable[[], None]] = field(default_factory=list)
     is_new_server: bool = False
+    server: Welcome | None = None
 
 
 class Bridge:
@@ -130,6 +131,7 @@ class Bridge:
             self._events.clear()
             self._answers, self._link, self._resources, self._is_pending = [], None, None, False
             known = {} if self._client is None else self._client.known
+            news.server = None if self._client is None else self._client.server
             if news.is_new_server:
                 self._shown.clear()
             for operation_id in changed:

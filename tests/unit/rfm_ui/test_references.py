@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 from msgspec.structs import replace
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSettings, Qt
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime.protocol.operation import Operation, ProgressUpdate
@@ -30,9 +31,9 @@ def kept() -> tuple[int, int, int, int]:
 
 
 @pytest.mark.scenario("J123")
-def test_a_million_updates_leave_nothing_behind(qtbot: QtBot) -> None:
+def test_a_million_updates_leave_nothing_behind(qtbot: QtBot, tmp_path: Path) -> None:
     session = Session()
-    page = OperationsPage(session)
+    page = OperationsPage(session, QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
     qtbot.addWidget(page, before_close_func=lambda _page: session.close())
     page.resize(900, 700)
     page.show()

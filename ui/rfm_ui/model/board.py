@@ -11,35 +11,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationState
+from rfm_runtime.protocol.operation import Operation, OperationState
+from rfm_ui.model.ordering import Order, is_upwards, rank
+from rfm_ui.model.search import known_text, parsed
 
 __all__ = ["EVERYTHING", "Board", "Filter", "Rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which operations are shown. text: in name, kind, owner, id or labels, whatever the case; words are joined by
-    *and*. states: None is all.
-    """
+    """Which operations are shown. text: as it is typed, see `search`. states: None is all. me: who looks."""
 
     text: str = ""
     states: frozenset[OperationState] | None = None
-    kinds: frozenset[str] | None = None
-    owner: str | None = None
+    me: str = ""
 
-    def passes(self, operation: Operation) -> bool:
-        """Whether it is shown."""
+    def passes(self, operation: Operation, text: str | None = None) -> bool:
+        """Whether it is shown. text: its `known_text`, where somebody has it."""
         if self.states is not None and operation.state not in self.states:
             return False
-        if self.kinds is not None and operation.kind not in self.kinds:
-            return False
-        if self.owner is not None and operation.owner != self.owner:
-            return False
-        if not self.text:
-            return True
-        labels = " ".join(f"{key}={value}" for key, value in operation.labels.items())
-        known = f"{operation.name} {operation.kind} {operation.owner} {operation.operation_id} {labels}".casefold()
-        return all(word in known for word in self.text.casefold().split())
+        wanted = parsed(self.text)
+        return not wanted.terms or wanted.passes(operation, known_text(operation) if text is None else text, self.me)
 
 
 EVERYTHING = Filter()
@@ -75,6 +67,9 @@ class Board:
     def __init__(self) -> None:
         self.operations: dict[str, Operation] = {}
         self.filter = EVERYTHING
+        self.order: Order = "newest"
+        self._texts: dict[str, str] = {}
+        self._parts: dict[str, dict[str, None]] = {}
         self.shown: Rows | None = None
         # From the bottom up: what is new is appended, and no other row gets another number.
         self._ids: list[str] = []
@@ -98,24 +93,30 @@ class Board:
         """Whether every row is where it belongs."""
         return self._settled
 
+    def parts(self, operation_id: str) -> list[Operation]:
+        """The operations that are known to be part of one, as they came."""
+        return [self.operations[part] for part in self._parts.get(operation_id, ()) if part in self.operations]
+
     def take(self, changed: Mapping[str, Operation], gone: Iterable[str] = ()) -> None:
         """Take the newest of some operations, and forget others."""
         gone = [operation_id for operation_id in gone if operation_id in self.operations]
-        for operation_id in gone:
-            del self.operations[operation_id]
+        self._forget(gone)
         before = {operation_id: self.operations.get(operation_id) for operation_id in changed}
         self.operations.update(changed)
+        self._learn(changed)
         if any(operation_id in self._numbers for operation_id in gone):
             self._arrange()
-        fresh = []
-        rows = []
+        fresh, rows = [], []
+        order = self.order
         for operation_id, operation in changed.items():
             number = self._numbers.get(operation_id)
             if number is not None:
                 rows.append(len(self._ids) - 1 - number)
-                old = before[operation_id]
-                self._settled &= old is not None and _rank(old) == _rank(operation) and self.filter.passes(operation)
-            elif self.filter.passes(operation):
+                if self._settled:
+                    old = before[operation_id]
+                    stays = old is not None and rank(order, old) == rank(order, operation)
+                    self._settled = stays and self._passes(operation)
+            elif self._passes(operation):
                 fresh.append(operation)
         if rows and self.shown is not None:
             self.shown.changed(rows)
@@ -128,6 +129,12 @@ class Board:
             self.filter = wanted
             self._arrange()
 
+    def sort(self, order: Order) -> None:
+        """Show them in this order."""
+        if order != self.order:
+            self.order = order
+            self._arrange()
+
     def settle(self) -> None:
         """Put every row where it belongs, and leave out what passes no longer."""
         if not self._settled:
@@ -136,34 +143,52 @@ class Board:
     def clear(self) -> None:
         """Forget everything: another server has others."""
         self.operations.clear()
+        self._parts.clear()
+        self._texts.clear()
         self._arrange()
 
+    def _learn(self, changed: Mapping[str, Operation]) -> None:
+        """What of an operation never changes."""
+        for operation_id, operation in changed.items():
+            if operation_id not in self._texts:
+                self._texts[operation_id] = known_text(operation)
+                if operation.parent_id is not None:
+                    self._parts.setdefault(operation.parent_id, {})[operation_id] = None
+
+    def _forget(self, gone: Iterable[str]) -> None:
+        for operation_id in gone:
+            parent_id = self.operations.pop(operation_id).parent_id
+            if parent_id is not None and parent_id in self._parts:
+                self._parts[parent_id].pop(operation_id, None)
+            self._parts.pop(operation_id, None)
+            self._texts.pop(operation_id, None)
+
+    def _passes(self, operation: Operation) -> bool:
+        return self.filter.passes(operation, self._texts[operation.operation_id])
+
+    def _sorted(self, operations: list[Operation]) -> list[Operation]:
+        """From the bottom up."""
+        order = self.order
+        return sorted(operations, key=lambda one: rank(order, one), reverse=is_upwards(order))
+
     def _add(self, fresh: list[Operation]) -> None:
-        fresh.sort(key=_rank)
+        fresh = self._sorted(fresh)
         if self.shown is not None:
             self.shown.inserting(len(fresh))
-        top = _rank(self.operations[self._ids[-1]]) if self._ids else None
+        top = self.operations[self._ids[-1]] if self._ids else None
         for operation in fresh:
             self._numbers[operation.operation_id] = len(self._ids)
             self._ids.append(operation.operation_id)
-        self._settled &= top is None or top <= _rank(fresh[0])
+        self._settled &= top is None or self._sorted([top, fresh[0]])[0] is top
         if self.shown is not None:
             self.shown.inserted()
 
     def _arrange(self) -> None:
         if self.shown is not None:
             self.shown.reordering()
-        passing = [operation for operation in self.operations.values() if self.filter.passes(operation)]
-        passing.sort(key=_rank)
+        passing = self._sorted([operation for operation in self.operations.values() if self._passes(operation)])
         self._ids = [operation.operation_id for operation in passing]
         self._numbers = {operation_id: number for number, operation_id in enumerate(self._ids)}
         self._settled = True
         if self.shown is not None:
             self.shown.reordered()
-
-
-def _rank(operation: Operation) -> tuple[bool, int, str]:
-    """The highest is on top: what is alive before what has ended, then what came or ended last."""
-    if operation.state in TERMINAL_STATES:
-        return False, operation.ended_at_ms or operation.created_at_ms, operation.operation_id
-    return True, operation.created_at_ms, operation.operation_id

@@ -15,7 +15,8 @@ Tone = Literal["idle", "running", "waiting", "stale", "good", "bad", "stopped"]
 
 class Line(NamedTuple):
     """percent: 0–100, None where nobody knows. facts: short ones, the most wanted first, of which a view leaves out
-    the last. remark: a sentence.
+    the last. remark: a sentence. left: how long it will take, which is the first of the facts as well; "" where nobody
+    knows. is_part: of another operation.
     """
 
     title: str
@@ -27,6 +28,8 @@ class Line(NamedTuple):
     facts: tuple[str, ...]
     remark: str
     priority: int
+    left: str = ""
+    is_part: bool = False
 
 
 def line(operation: Operation, now_ms: float) -> Line:
@@ -43,6 +46,8 @@ def line(operation: Operation, now_ms: float) -> Line:
         facts=_ended(operation) if ended else _alive(operation, now_ms),
         remark=_remark(operation, latest),
         priority=operation.priority,
+        left=_left(operation),
+        is_part=operation.parent_id is not None,
     )
 
 
@@ -85,8 +90,8 @@ def _alive(operation: Operation, now_ms: float) -> tuple[str, ...]:
     facts = []
     latest = operation.latest
     if latest is not None:
-        if latest.eta_ms is not None and operation.state == "running" and not operation.stale:
-            facts.append(time_left(latest.eta_ms.p50 / 1000, latest.eta_ms.p90 / 1000))
+        if left := _left(operation):
+            facts.append(left)
         if latest.rate:
             facts.append(f"{number(latest.rate)} {latest.unit or 'units'}/s")
         if latest.tiles is not None:
@@ -100,6 +105,13 @@ def _alive(operation: Operation, now_ms: float) -> tuple[str, ...]:
     return tuple(facts)
 
 
+def _left(operation: Operation) -> str:
+    latest = operation.latest
+    if latest is None or latest.eta_ms is None or operation.state != "running" or operation.stale:
+        return ""
+    return time_left(latest.eta_ms.p50 / 1000, latest.eta_ms.p90 / 1000)
+
+
 def _ended(operation: Operation) -> tuple[str, ...]:
     if operation.ended_at_ms is None or operation.started_at_ms is None:
         return ()
@@ -111,8 +123,7 @@ def _remark(operation: Operation, latest: ProgressUpdate | None) -> str:
         return fault(operation.error.severity, operation.error.code, printable(operation.error.message))
     if latest is None or operation.state in TERMINAL_STATES:
         return ""
-    if latest.message:
-        return printable(latest.message)
+    step = printable(latest.step)
     if latest.steps is not None:
-        return f"{printable(latest.step)} ({latest.steps[0]} of {latest.steps[1]})".strip()
-    return printable(latest.step)
+        step = f"{step} ({latest.steps[0]} of {latest.steps[1]})".strip()
+    return ": ".join(part for part in (step, printable(latest.message)) if part)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
-from typing_extensions import override
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QFont
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
+from rfm_runtime.core.reports.single import operation_report
 from rfm_runtime.core.reports.telling import facts, happening
 from rfm_runtime.core.text import printable
 from rfm_runtime.errors import RfmError
-from rfm_runtime.protocol.history import Performance, PerformanceReply
+from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_ui.bridge import News
 from rfm_ui.model.pending import Command
+from rfm_ui.model.telling import Curve, fault_of, parts, progress_curve, rate_curve, tiles_of, workers
 from rfm_ui.view import theme
 from rfm_ui.view.components.progress_bar import ProgressBar
+from rfm_ui.view.curves import CurveView, TilesView
 from rfm_ui.view.session import Session
 
 __all__ = ["DetailsPanel"]
@@ -29,30 +32,48 @@ AGAIN_MS = 2000
 
 
 class DetailsPanel(QScrollArea):
-    """Shows the operation that it is told of, and asks the runtime for the rest."""
+    """Shows the operation that it is told of, and asks the runtime for the rest. parts_of: its parts, by its id."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        parts_of: Callable[[str], Iterable[Operation]] = lambda _operation_id: (),
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._session = session
+        self._parts_of = parts_of
         self._operation: Operation | None = None
         self._went: PerformanceReply | None = None
-        self.bar = ProgressBar()
+        self.bar = ProgressBar(says_why=False)
         self.bar.cancel_wanted.connect(self._cancel)
+        self.fault, self.kept = _text(), _text()
+        self.fault.setAccessibleName("What went wrong")
+        self.kept.setAccessibleName("What was kept")
         self.why = _text()
         self.why.setAccessibleName("Why it is in this state")
         self.hint = _text()
         self.hint.setAccessibleName("What to do")
-        self._course = _Course()
+        self.progress, self.rate = CurveView("Progress over time"), CurveView("Rate over time")
+        self.tiles = TilesView()
         self.facts, self.parameters, self.events = _Table(), _Table(), _Table()
+        self.workers, self.parts = _Table(), _Table()
+        self._heads: dict[QWidget, QLabel] = {}
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(16, 12, 16, 16)
         layout.setSpacing(10)
         for head, widget in (
             ("", self.bar),
+            ("", self.fault),
             ("", self.hint),
+            ("", self.kept),
             ("", self.why),
-            ("Progress over time", self._course),
+            ("Progress over time", self.progress),
+            ("Rate over time", self.rate),
+            ("Tiles", self.tiles),
+            ("Workers", self.workers),
+            ("Parts", self.parts),
             ("What is known", self.facts),
             ("What happened", self.events),
             ("Parameters", self.parameters),
@@ -64,6 +85,7 @@ class DetailsPanel(QScrollArea):
                 label.setFont(strong)
                 label.setContentsMargins(0, 6, 0, 0)
                 layout.addWidget(label)
+                self._heads[widget] = label
             layout.addWidget(widget)
         layout.addStretch(1)
         self.setWidget(inside)
@@ -86,16 +108,25 @@ class DetailsPanel(QScrollArea):
             return
         if before is None or before.operation_id != operation.operation_id:
             self._went = None
-            for table in (self.facts, self.events, self.parameters):
-                table.show_rows([])
+            for table in (self.facts, self.events, self.parameters, self.workers):
+                self._show_rows(table, [])
             self.why.setText("")
-            self._course.show_course(Performance(), 0.0)
+            for curve in (self.progress, self.rate):
+                curve.show_curve(Curve([], 0.0, "", ""))
             self._ask()
         self._again.stop() if operation.state in TERMINAL_STATES else self._again.start()
         self.bar.show_operation(operation)
-        hint = "" if operation.error is None else printable(operation.error.hint or "")
-        self.hint.setText(hint)
-        self.hint.setVisible(bool(hint))
+        for label, said in zip((self.fault, self.hint, self.kept), fault_of(operation), strict=True):
+            label.setText(said)
+            label.setVisible(bool(said))
+        self.fault.setStyleSheet(f"color: {theme.current().tones['bad']};")
+        self._show_rows(self.parts, parts(self._parts_of(operation.operation_id), time.time() * 1000))
+        tiles = tiles_of(operation)
+        for widget in (self.tiles, self._heads[self.tiles]):
+            widget.setVisible(tiles is not None)
+        if tiles is not None:
+            self.tiles.show_tiles(tiles)
+            self._heads[self.tiles].setText(f"Tiles: {tiles.said}")
         # How it ended stands in the bar.
         self.why.setVisible(operation.state not in TERMINAL_STATES and bool(self.why.text()))
 
@@ -129,12 +160,20 @@ class DetailsPanel(QScrollArea):
         now_ms = time.time() * 1000
         # Name, error and hint stand above.
         known = [one for one in facts(went, now_ms) if one[0] not in ("name", "error", "hint")]
-        self.facts.show_rows(known)
-        self.events.show_rows([(f"{when[11:]}  {what}", remark) for when, what, remark in map(happening, went.events)])
+        self._show_rows(self.facts, known)
+        happened = [(f"{when[11:]}  {what}", remark) for when, what, remark in map(happening, went.events)]
+        self._show_rows(self.events, happened)
         params = [(name, json.dumps(value, ensure_ascii=False).strip('"')) for name, value in went.params.items()]
-        self.parameters.show_rows(params)
-        latest = went.operation.latest
-        self._course.show_course(went.performance, 0.0 if latest is None or latest.total is None else latest.total)
+        self._show_rows(self.parameters, params)
+        report = operation_report(went, now_ms=round(now_ms))
+        self.progress.show_curve(progress_curve(report))
+        self.rate.show_curve(rate_curve(report))
+        self._show_rows(self.workers, workers(report, ended=went.operation.state in TERMINAL_STATES))
+
+    def _show_rows(self, table: _Table, rows: list[tuple[str, str]]) -> None:
+        """A head over nothing is left out."""
+        table.show_rows(rows)
+        self._heads[table].setVisible(bool(rows))
 
     def _cancel(self, operation_id: str) -> None:
         name = "" if self._operation is None else self._operation.name
@@ -173,57 +212,6 @@ class _Table(QWidget):
                 name.setStyleSheet(faint)
                 value.setText(printable(rows[place][1]))
         self.setVisible(bool(rows))
-
-
-class _Course(QWidget):
-    """How much was done when."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._performance = Performance()
-        self._total = 0.0
-        self.setAccessibleName("Progress over time")
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def show_course(self, performance: Performance, total: float) -> None:
-        self._performance, self._total = performance, performance.total or total
-        self.update()
-
-    @override
-    def sizeHint(self) -> QSize:
-        return QSize(240, 84)
-
-    @override
-    def paintEvent(self, event: QPaintEvent) -> None:
-        colours, points = theme.current(), self._performance.points
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        whole = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
-        painter.setPen(QColor(colours.line))
-        painter.setBrush(QColor(colours.window))
-        painter.drawRoundedRect(whole, 6.0, 6.0)
-        most = max([self._total, *(point.done for point in points)], default=0.0)
-        if len(points) >= 2 and most > 0.0:
-            inner = whole.adjusted(6.0, 6.0, -6.0, -6.0)
-            first_ms, last_ms = points[0].t_ms, max(points[-1].t_ms, points[0].t_ms + 1)
-
-            def at(t_ms: float, done: float) -> QPointF:
-                x = inner.left() + inner.width() * (t_ms - first_ms) / (last_ms - first_ms)
-                return QPointF(x, inner.bottom() - inner.height() * done / most)
-
-            line = QPolygonF([at(point.t_ms, point.done) for point in points])
-            under = QPolygonF([*line.toList(), at(last_ms, 0.0), at(first_ms, 0.0)])
-            fill = QColor(colours.accent)
-            fill.setAlphaF(0.18)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(fill)
-            painter.drawPolygon(under)
-            painter.setPen(QPen(QColor(colours.accent), 1.6))
-            painter.drawPolyline(line)
-        else:
-            painter.setPen(QColor(colours.faint))
-            painter.drawText(whole, Qt.AlignmentFlag.AlignCenter, "not measured yet")
-        painter.end()
 
 
 def _text() -> QLabel:

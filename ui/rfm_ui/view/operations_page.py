@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
-from PySide6.QtCore import QModelIndex, Qt, QTimer
-from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QSplitter,
-    QVBoxLayout,
-    QWidget,
-)
-
-from rfm_runtime.client.async_client import AsyncClient
-from rfm_runtime.core.counts import counted
-from rfm_runtime.errors import RfmError
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationState
+from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
-from rfm_ui.model.board import Board, Filter
-from rfm_ui.model.pending import Action as Word
-from rfm_ui.model.pending import Command
-from rfm_ui.view.choice import one_of
+from rfm_ui.model.board import Board
+from rfm_ui.view.actions import button
 from rfm_ui.view.details import DetailsPanel
+from rfm_ui.view.operation_actions import OperationActions
 from rfm_ui.view.operation_list import OperationList, OperationListModel
+from rfm_ui.view.search_bar import SearchBar
 from rfm_ui.view.session import Session
 
 __all__ = ["OperationsPage"]
 
-Action = Callable[[AsyncClient, str], Coroutine[Any, Any, Any]]
-"""What is done to an operation by its id."""
-
 SETTLE_MS = 1000
 """Between two looks whether rows may go where they belong."""
 
-ALIVE: frozenset[OperationState] = frozenset({"pending", "queued", "running", "paused", "cancelling"})
-VIEWS: tuple[tuple[str, frozenset[OperationState] | None], ...] = (
-    ("All", None),
-    ("Alive", ALIVE),
-    ("Failed", frozenset({"failed"})),
-    ("Completed", frozenset({"completed"})),
-)
+MANY = 100
+LOOK_MS = 250
+"""Where more than so many are chosen, what applies to them is looked at so often, and not at each change."""
 
 
 class OperationsPage(QWidget):
     """Operations of a session."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._session = session
+        self.session = session
         self.board = Board()
         self.model = OperationListModel(self.board, self)
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Search names, kinds, owners, labels")
-        self.search.setAccessibleName("Search operations")
-        self.search.setClearButtonEnabled(True)
-        self.search.textChanged.connect(self._filter)
+        self.bar = SearchBar(settings, self.board.operations.values, self)
+        self.bar.changed.connect(self._filter)
+        self.search = self.bar.search
         self.list = OperationList(self.model)
         self.list.selectionModel().selectionChanged.connect(self._chosen_changed)
+        # What is left out of the list is chosen no longer, and no selection says so.
+        self.model.layoutChanged.connect(self._look_soon)
         self.empty = QLabel()
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
@@ -69,11 +47,18 @@ class OperationsPage(QWidget):
         self.told = QLabel()
         self.told.setWordWrap(True)
         self.told.setAccessibleName("What became of the last request")
+        self.wishes = OperationActions(self.list, session, self.board, self.chosen)
+        self.wishes.told.connect(self.told.setText)
+        self._chosen_ids: set[str] = set()
+        self._look_again = QTimer(self)
+        self._look_again.setSingleShot(True)
+        self._look_again.setInterval(LOOK_MS)
+        self._look_again.timeout.connect(self._chosen_changed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 16, 16, 12)
         layout.setSpacing(10)
-        layout.addLayout(self._head())
-        self.details = DetailsPanel(session)
+        layout.addWidget(self.bar)
+        self.details = DetailsPanel(session, self.board.parts)
         body = QSplitter(Qt.Orientation.Horizontal)
         body.setChildrenCollapsible(False)
         for widget in (self.list, self.empty, self.details):
@@ -84,7 +69,7 @@ class OperationsPage(QWidget):
         layout.addLayout(self._foot())
         self._settle = QTimer(self)
         self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self._settle_rows)
+        self._settle.timeout.connect(self.settle_rows)
         self._settle.start()
         session.news.connect(self._heard)
         self.setFocusProxy(self.list)
@@ -93,42 +78,20 @@ class OperationsPage(QWidget):
 
     def chosen(self) -> list[Operation]:
         """The operations that are selected, from the top."""
-        rows = sorted(index.row() for index in self.list.selectionModel().selectedIndexes())
-        return [self.board.at(row) for row in rows]
-
-    def cancel_chosen(self) -> None:
-        """Ask all that are chosen and alive to stop."""
-        self._steer("cancel", lambda client, one: client.cancel(one))
-
-    def pause_chosen(self) -> None:
-        """Have those that run stop where they are, and those that stand go on."""
-        alive = [one for one in self.chosen() if one.state not in TERMINAL_STATES]
-        if alive and all(one.state == "paused" for one in alive):
-            self._steer("resume", lambda client, one: client.resume(one))
-        else:
-            self._steer("pause", lambda client, one: client.pause(one))
+        # By ranges: an index of each row would be made otherwise.
+        selection = self.list.selectionModel().selection()
+        ranges = [(one.top(), one.bottom()) for one in map(selection.at, range(selection.count()))]
+        return [self.board.at(row) for top, bottom in sorted(ranges) for row in range(top, bottom + 1)]
 
     # --- its parts --------------------------------------------------------------------------
-
-    def _head(self) -> QHBoxLayout:
-        head = QHBoxLayout()
-        head.addWidget(self.search, 1)
-        self.views = one_of([name for name, _states in VIEWS], head, self)
-        self.views.idToggled.connect(self._filter)
-        QShortcut(QKeySequence.StandardKey.Find, self, self.search.setFocus)
-        return head
 
     def _foot(self) -> QHBoxLayout:
         foot = QHBoxLayout()
         foot.addWidget(self.told, 1)
-        self.pause = QPushButton("Pause")
-        self.pause.clicked.connect(self.pause_chosen)
-        self.cancel = QPushButton("Cancel")
-        self.cancel.clicked.connect(self.cancel_chosen)
-        for button in (self.pause, self.cancel):
-            foot.addWidget(button)
-        QShortcut(QKeySequence("Delete"), self.list, self.cancel_chosen, context=Qt.ShortcutContext.WidgetShortcut)
-        QShortcut(QKeySequence("P"), self.list, self.pause_chosen, context=Qt.ShortcutContext.WidgetShortcut)
+        self.priority_down, self.priority_up = button(self.wishes.lower), button(self.wishes.higher)
+        self.retry, self.pause, self.cancel = map(button, (self.wishes.retry, self.wishes.pause, self.wishes.cancel))
+        for one in (self.priority_down, self.priority_up, self.retry, self.pause, self.cancel):
+            foot.addWidget(one)
         return foot
 
     # --- what happens -----------------------------------------------------------------------
@@ -136,19 +99,24 @@ class OperationsPage(QWidget):
     def _heard(self, news: News) -> None:
         if news.is_new_server:
             self.board.clear()
+        server = self.session.server
+        if server is not None and server.user != self.bar.me:
+            self.bar.me = server.user
+            self._filter()
         if news.operations or news.gone:
             self.board.take(news.operations, news.gone)
-            self._chosen_changed()
+            if not (self._chosen_ids.isdisjoint(news.operations) and self._chosen_ids.isdisjoint(news.gone)):
+                self._look_soon()
         if news.operations or news.gone or news.link is not None or news.is_new_server:
             self._show_emptiness()
 
     def _filter(self) -> None:
-        _name, states = VIEWS[self.views.checkedId()]
-        self.board.show(Filter(text=self.search.text(), states=states))
+        self.board.sort(self.bar.view.order)
+        self.board.show(self.bar.filter)
         self._show_emptiness()
 
-    def _settle_rows(self) -> None:
-        """Rows that move under a pointer are clicked by mistake."""
+    def settle_rows(self) -> None:
+        """Have rows go where they belong; not while the pointer is over them, where they are clicked by mistake."""
         if self.list.viewport().underMouse():
             self.list.viewport().update()
             return
@@ -157,7 +125,7 @@ class OperationsPage(QWidget):
         self.list.viewport().update()
 
     def _show_emptiness(self) -> None:
-        link = self._session.link
+        link = self.session.link
         if len(self.board):
             text = ""
         elif self.board.operations:
@@ -170,27 +138,14 @@ class OperationsPage(QWidget):
         self.empty.setVisible(bool(text))
         self.list.setVisible(not text)
 
-    def _chosen_changed(self, *_change: QModelIndex) -> None:
+    def _look_soon(self, *_change: object) -> None:
+        if len(self._chosen_ids) <= MANY:
+            self._chosen_changed()
+        elif not self._look_again.isActive():
+            self._look_again.start()
+
+    def _chosen_changed(self, *_change: object) -> None:
         chosen = self.chosen()
+        self._chosen_ids = {one.operation_id for one in chosen}
         self.details.show_operation(chosen[0] if len(chosen) == 1 else None)
-        alive = [one for one in chosen if one.state not in TERMINAL_STATES]
-        count = f" {len(alive)}" if len(alive) > 1 else ""
-        self.cancel.setText(f"Cancel{count}")
-        self.pause.setText(f"{'Resume' if alive and all(one.state == 'paused' for one in alive) else 'Pause'}{count}")
-        for button in (self.cancel, self.pause):
-            button.setEnabled(bool(alive))
-
-    def _steer(self, word: Word, action: Action) -> None:
-        alive = [one for one in self.chosen() if one.state not in TERMINAL_STATES]
-        for operation in alive:
-            self._ask(word, action, operation)
-        if alive:
-            self.told.setText(f"Asked to {word} {counted(len(alive), 'operation')}.")
-
-    def _ask(self, word: Word, action: Action, operation: Operation) -> None:
-        def answered(_result: Any, error: RfmError | None) -> None:
-            if error is not None:
-                self.told.setText(f"Could not {word} {operation.name}: {error}")
-
-        command = Command(word, operation.operation_id, operation.name)
-        self._session.ask(lambda client: action(client, operation.operation_id), answered, command)
+        self.wishes.refresh(chosen)

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from rfm_runtime.client.async_client import AsyncClient
+from rfm_runtime.protocol.messages import Welcome
 from rfm_ui.bridge import Answer, Bridge, News
 from rfm_ui.model.link import LinkNews
 from rfm_ui.model.pending import Command, PendingCommands, phrase
@@ -43,6 +44,7 @@ class Session(QObject):
         self.has_token = bool(options.get("token"))
         self.pending = PendingCommands()
         self._held: dict[int, tuple[Question, Answer | None]] = {}
+        self.server: Welcome | None = None
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
         self._frame.setTimerType(Qt.TimerType.PreciseTimer)
@@ -125,6 +127,7 @@ class Session(QObject):
         was_live = self.link.state == "live"
         if news.link is not None:
             self.link = news.link
+        self.server = news.server
         for answer in news.answers:
             answer()
         self.news.emit(news)

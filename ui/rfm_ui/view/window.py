@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QProcess, QSettings, Qt
-from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QHBoxLayout,
@@ -23,6 +23,8 @@ from typing_extensions import override
 from rfm_ui.bridge import News
 from rfm_ui.model.servers import Server
 from rfm_ui.view.access import Access
+from rfm_ui.view.actions import action
+from rfm_ui.view.commands import Commands
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.explorer_page import ExplorerPage
 from rfm_ui.view.machine_page import MachinePage
@@ -47,6 +49,8 @@ class ViewerWindow(QMainWindow):
         self.resize(1120, 760)
         self._session = session
         self._settings = settings
+        self._names: dict[QWidget, str] = {}
+        self.commands = Commands(self, self._names, self.turn_to, settings)
         self.indicator = ConnectionStatusIndicator()
         self.indicator.retry_wanted.connect(session.retry_now)
         self.pages = QStackedWidget()
@@ -62,7 +66,7 @@ class ViewerWindow(QMainWindow):
         self.start_runtime = QPushButton("Start a runtime here")
         self.start_runtime.clicked.connect(self._start_runtime)
         self.start_runtime.hide()
-        self.operations = OperationsPage(session)
+        self.operations = OperationsPage(session, settings)
         self.explorer = ExplorerPage(session)
         self._add_page("Operations", self.operations)
         self._add_page("Explorer", self.explorer)
@@ -74,7 +78,7 @@ class ViewerWindow(QMainWindow):
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)
         self._turn_to(0)
-        QShortcut(QKeySequence("Ctrl+Q"), self, self.close)
+        action(self, "Close the window", self.close, ["Ctrl+Q"], context=Qt.ShortcutContext.WindowShortcut)
         session.news.connect(self._heard)
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):
@@ -90,13 +94,15 @@ class ViewerWindow(QMainWindow):
     def _add_page(self, name: str, page: QWidget) -> None:
         number = self.pages.addWidget(page)
         self._in_order.append(page)
+        self._names[page] = name
         button = QToolButton()
         button.setText(name)
         button.setCheckable(True)
         button.setMinimumWidth(120)
         self._buttons.addButton(button, number)
         self._rail.addWidget(button)
-        QShortcut(QKeySequence(f"Ctrl+{number + 1}"), self, lambda: self._turn_to(number))
+        everywhere = Qt.ShortcutContext.WindowShortcut
+        action(self, f"Go to {name}", lambda: self._turn_to(number), [f"Ctrl+{number + 1}"], context=everywhere)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -142,8 +148,8 @@ class ViewerWindow(QMainWindow):
                 self.start_runtime.setEnabled(True)
 
     def _show_actions(self) -> None:
-        for action in self.access.actions:
-            self.addAction(action)
+        for one in self.access.actions:
+            self.addAction(one)
 
     def _start_runtime(self) -> None:
         """As the command does; the session looks for it by itself."""

@@ -24,13 +24,15 @@ UNKNOWN = 0.3
 class ProgressBar(QWidget):
     """Shows an operation. `cancel_wanted(operation_id)` is emitted when somebody wants it to stop.
 
-    parent_id: a widget, or the object name of one. Raises BadRequestError if there is no such widget.
+    parent_id: a widget, or the object name of one. Raises BadRequestError if there is no such widget. says_why: what
+    went wrong stands below the bar.
     """
 
     cancel_wanted = Signal(str)
 
-    def __init__(self, parent_id: QWidget | str | None = None) -> None:
+    def __init__(self, parent_id: QWidget | str | None = None, *, says_why: bool = True) -> None:
         super().__init__(parent_of(parent_id))
+        self._says_why = says_why
         self._operation: Operation | None = None
         self._title, self._facts, self._remark = QLabel(), QLabel(), QLabel()
         self._title.setStyleSheet("font-weight: 600;")
@@ -83,7 +85,7 @@ class ProgressBar(QWidget):
         self._title.setText(shown.title)
         self._facts.setText(" · ".join(_facts(shown)))
         self._remark.setText(shown.remark)
-        self._remark.setVisible(bool(shown.remark))
+        self._remark.setVisible(bool(shown.remark) and (self._says_why or self._operation.error is None))
         self.cancel.setAccessibleName(f"Cancel {shown.title}")
         percent = "" if shown.percent is None else f", {shown.percent:.0f} percent"
         self.setAccessibleName(f"{shown.title}, {shown.state}{percent}")
