@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
+from rfm_runtime.protocol.crew import CrewUsage, GetWorkers, WorkersReply
 from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.messages import (
     CancelOperation,
@@ -159,6 +160,10 @@ class Requests(ABC):
     async def usage(self, span_s: int = 600) -> UsageReply:
         """What its processes have used in the last seconds (10 to 86,400), as far as the gateway has heard of it."""
         return await self.request(GetUsage(span_s=span_s), UsageReply)
+
+    async def workers(self) -> tuple[CrewUsage, ...]:
+        """What each worker of each engine does, and what those that died have died of."""
+        return (await self.request(GetWorkers(), WorkersReply)).crews
 
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""

@@ -18,6 +18,7 @@ from rfm_runtime.client.async_client import AsyncClient, Notice
 from rfm_runtime.client.handle import Operation
 from rfm_runtime.client.link import LinkState
 from rfm_runtime.errors import SetupError, UnavailableError
+from rfm_runtime.protocol.crew import CrewUsage
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welcome
 from rfm_runtime.protocol.operation import Operation as OperationInfo
@@ -250,6 +251,10 @@ class Client:
     def usage(self, span_s: int = 600) -> UsageReply:
         """What its processes have used in the last seconds (10 to 86,400), as far as the gateway has heard of it."""
         return self.call(self._async.usage(span_s))
+
+    def workers(self) -> tuple[CrewUsage, ...]:
+        """What each worker of each engine does, and what those that died have died of."""
+        return self.call(self._async.workers())
 
     def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""

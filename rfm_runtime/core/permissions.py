@@ -102,6 +102,7 @@ NEEDS: dict[str, Need] = {
     "kinds": Need("see", "list"),
     "get_metrics": Need("observe"),
     "get_usage": Need("observe"),
+    "get_workers": Need("observe"),
     "history": Need("see", "list"),
     "timeline": Need("see", "list"),
     "performance": Need("see", "operation"),

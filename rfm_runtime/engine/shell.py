@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from rfm_runtime.config import address
 from rfm_runtime.core.tiles import messages as core
+from rfm_runtime.core.tiles.crew import Crew, death_word
 from rfm_runtime.core.tiles.engine import EngineCore
 from rfm_runtime.core.tiles.order import grid_of
 from rfm_runtime.core.timing import Backoff
@@ -139,6 +140,7 @@ class EngineShell:
         self._location = self._nearby
         endpoints = self._boot.endpoints
         towards = curve_keys.towards_broker(self._settings, self._folders)
+        self._crew = Crew(self._workers)
         self._pool = Pool(
             self._loop,
             self._workers,
@@ -203,7 +205,19 @@ class EngineShell:
             return
         self._memory_bytes = report.process.memory_bytes + report.process.children.memory_bytes
         tiles, tile_px, tile_s = self.core.tiles_in_hand()
-        self._rpc.push(Usage(report=report, workers=self._pool.count, tiles=tiles, tile_px=tile_px, tile_s=tile_s))
+        children = report.process.children
+        crew = self._crew.usage(report.process.name, self.core.workers, children.each, _now_ms())
+        process = msgspec.structs.replace(report.process, children=msgspec.structs.replace(children, each=()))
+        self._rpc.push(
+            Usage(
+                report=msgspec.structs.replace(report, process=process),
+                workers=self._pool.count,
+                tiles=tiles,
+                tile_px=tile_px,
+                tile_s=tile_s,
+                crew=crew,
+            )
+        )
 
     def _unbind(self) -> None:
         """A socket file that a killed predecessor left would make the bind fail."""
@@ -415,9 +429,11 @@ class EngineShell:
             case pipe.Ready():
                 log.info("worker_ready", worker=number, worker_pid=message.pid)
                 self.pool_ready.set()
+                self._crew.ready(number, message.pid)
                 self._heard.append(core.WorkerUp(number))
             case pipe.Done():
                 self._count(message.task.phase, "done", message.iterations, message.cpu_ns)
+                self._crew.done(number, message.task.phase, message.iterations, message.cpu_ns / 1e9)
                 self._heard.append(
                     core.TaskDone(
                         worker=number,
@@ -451,7 +467,8 @@ class EngineShell:
         if number in self.core.workers and (tasks := self.core.workers[number].tasks):
             doing = {"operation_id": tasks[0].operation_id, "phase": tasks[0].phase, "index": tasks[0].index}
         log.log(20 if wanted else 40, "worker_died", worker=number, cause=cause, wanted=wanted, **doing)
-        self.metrics.deaths.labels("killed on purpose" if wanted else cause.partition(" ")[0]).inc()
+        self.metrics.deaths.labels(death_word(cause, wanted)).inc()
+        self._crew.died(number, cause, wanted)
         # Its last words and its death are one thing to decide upon: in between it would be given something more, and
         # its successor, which has the same number, would be taken for one that knows of it.
         self._heard.append(core.WorkerDied(number, cause))

@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from rfm_runtime.errors import BadRequestError, MissingExtraError
 from rfm_runtime.observe.cgroups import cgroup_memory
 from rfm_runtime.observe.loop_lag import LoopLag
 from rfm_runtime.observe.process import available_cores
-from rfm_runtime.protocol.resources import ChildrenUsage, Health, HostUsage, ProcessUsage, ResourceReport
+from rfm_runtime.protocol.resources import ChildrenUsage, ChildUsage, Health, HostUsage, ProcessUsage, ResourceReport
 
 if TYPE_CHECKING:
     from rfm_runtime.observe.usage import Child, MachineTimes
@@ -54,11 +54,12 @@ class _Counters(NamedTuple):
 
 
 class _Rates(NamedTuple):
-    """In percent; 100 is one core, and the whole machine."""
+    """In percent; 100 is one core, and the whole machine. of_each: of the children, by pid and start."""
 
     own: float = 0.0
     children: float = 0.0
     machine: float = 0.0
+    of_each: Mapping[tuple[int, float], float] = {}
 
 
 class ResourceMonitor:
@@ -239,6 +240,14 @@ class ResourceMonitor:
                 processes=len(children),
                 cpu_percent=self._rates.children,
                 memory_bytes=sum(child.memory_bytes for child in children),
+                each=tuple(
+                    ChildUsage(
+                        pid=child.pid,
+                        cpu_percent=self._rates.of_each.get((child.pid, child.started), 0.0),
+                        memory_bytes=child.memory_bytes,
+                    )
+                    for child in children
+                ),
             ),
         )
 
@@ -277,11 +286,12 @@ class ResourceMonitor:
         if elapsed_s < RATES_S:
             return
         # What a child used that is not here any more cannot be known; one that is new used all of it since.
-        children_s = sum(cpu_s - before.children_s.get(who, 0.0) for who, cpu_s in now.children_s.items())
+        each_s = {who: cpu_s - before.children_s.get(who, 0.0) for who, cpu_s in now.children_s.items()}
         self._rates = _Rates(
             own=_percent(now.own_s - before.own_s, elapsed_s),
-            children=_percent(children_s, elapsed_s),
+            children=_percent(sum(each_s.values()), elapsed_s),
             machine=_machine_percent(before.machine, now.machine),
+            of_each={who: _percent(cpu_s, elapsed_s) for who, cpu_s in each_s.items()},
         )
         self._counters = now
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from rfm_runtime.protocol.crew import GetWorkers, WorkersReply
 from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
 from rfm_runtime.protocol.operation import (
@@ -498,6 +499,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "kinds": Kinds,
     "get_metrics": GetMetrics,
     "get_usage": GetUsage,
+    "get_workers": GetWorkers,
     "history": History,
     "timeline": GetTimeline,
     "performance": GetPerformance,
@@ -537,6 +539,7 @@ REPLIES: dict[str, type[Struct]] = {
     "timeline_reply": TimelineReply,
     "metrics_reply": MetricsReply,
     "usage_reply": UsageReply,
+    "workers_reply": WorkersReply,
     "performance_reply": PerformanceReply,
     "report_reply": ReportReply,
     "reported": Reported,

@@ -8,8 +8,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from rfm_runtime.protocol.crew import CrewUsage
+
 __all__ = [
     "Advice",
+    "ChildUsage",
     "ChildrenUsage",
     "GetMetrics",
     "GetUsage",
@@ -31,12 +34,24 @@ HealthState = Literal["healthy", "degraded", "unhealthy"]
 Topic = Literal["workers", "memory", "tile_size", "watchers", "disk", "descriptors"]
 
 
+class ChildUsage(Struct, frozen=True, kw_only=True):
+    """One process below another. cpu_percent: over the last interval; 100 is one core."""
+
+    pid: int
+    cpu_percent: float
+    memory_bytes: int
+
+
 class ChildrenUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All processes below one, theirs included: an engine's workers. Memory that they share counts for each."""
+    """All processes below one, theirs included: an engine's workers. Memory that they share counts for each.
+
+    each: known to the process above alone, and left out where it is told.
+    """
 
     processes: int = 0
     cpu_percent: float = 0.0
     memory_bytes: int = 0
+    each: tuple[ChildUsage, ...] = ()
 
 
 class ProcessUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,7 +123,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     workers: of an engine, those that take tasks. tiles, tile_px, tile_s: of the frame that it works on: how many, of
     which edge, and their mean duration; 0 and None without one. sessions: of a gateway; slow_sessions: those that get
-    progress less often than they asked for, since they do not keep up.
+    progress less often than they asked for, since they do not keep up. crew: of an engine, what each worker does.
     """
 
     report: ResourceReport
@@ -118,15 +133,20 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tile_s: float | None = None
     sessions: int = 0
     slow_sessions: int = 0
+    crew: CrewUsage | None = None
 
 
 class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`metrics`: all processes of a runtime, and what would help. health: of the worst, with everybody's reasons."""
+    """`metrics`: all processes of a runtime, and what would help. health: of the worst, with everybody's reasons.
+
+    crews: for gateways, which tell each watcher no more of them than he may see.
+    """
 
     measured_at_ms: int
     health: Health = Health()
     reports: tuple[ResourceReport, ...] = ()
     advice: tuple[Advice, ...] = ()
+    crews: tuple[CrewUsage, ...] = ()
 
 
 class GetMetrics(Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from rfm_runtime.core.resources.advice import Facts, advise
 from rfm_runtime.protocol.resources import Advice, Health, HealthState, HostUsage, Resources, Usage
 
@@ -30,7 +32,7 @@ class Board:
 
     def take(self, usage: Usage, now_s: float) -> None:
         """A process speaks."""
-        self._known[usage.report.process.name] = now_s, usage
+        self._known[usage.report.process.name] = now_s, _without_each(usage)
         self._changed = True
 
     def due(self, now_s: float, now_ms: int) -> Resources | None:
@@ -52,6 +54,7 @@ class Board:
             health=_health(usages, silent if usages else {}),
             reports=tuple(usage.report for usage in usages),
             advice=self._advice(usages),
+            crews=tuple(usage.crew for usage in usages if usage.crew is not None),
         )
 
     def _advice(self, usages: list[Usage]) -> tuple[Advice, ...]:
@@ -74,6 +77,16 @@ class Board:
             write_limit_bytes=self._write_limit_bytes,
         )
         return advise(facts)
+
+
+def _without_each(usage: Usage) -> Usage:
+    """What is asked of workers is in `crew`; of other processes' children their sum is told."""
+    process = usage.report.process
+    if not process.children.each:
+        return usage
+    children = msgspec.structs.replace(process.children, each=())
+    process = msgspec.structs.replace(process, children=children)
+    return msgspec.structs.replace(usage, report=msgspec.structs.replace(usage.report, process=process))
 
 
 def _long(for_s: float) -> str:

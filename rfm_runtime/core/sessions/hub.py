@@ -20,6 +20,7 @@ from rfm_runtime.core.sessions.access import OWN_USER, Authenticate, Grant, Keys
 from rfm_runtime.core.sessions.askers import Askers
 from rfm_runtime.core.sessions.broker_clock import AGREE_MS, BrokerClock
 from rfm_runtime.core.sessions.costs import cost_of, snapshot_cost
+from rfm_runtime.core.sessions.crews import crews_for
 from rfm_runtime.core.sessions.door import Door, Refused
 from rfm_runtime.core.sessions.doorstep import Doorstep
 from rfm_runtime.core.sessions.expiry import Expiries
@@ -44,6 +45,7 @@ from rfm_runtime.errors import (
 )
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
+from rfm_runtime.protocol.crew import CrewUsage, GetWorkers, WorkersReply
 from rfm_runtime.protocol.internal import ControlFrame, FeedFrame, OperationMeasure, OwnerHello, Principal, Source
 from rfm_runtime.protocol.limits import PIXELS_LIMIT
 from rfm_runtime.protocol.messages import (
@@ -258,6 +260,7 @@ class GatewayCore:
         self.counts: Counter[str] = Counter()
         self.superseded = 0
         self.resources: Resources | None = None
+        self._crews: tuple[CrewUsage, ...] = ()
         self._past = Past()
         self._asked_ahead_s = now_s - ASK_AHEAD_S
         self.journal: str | None = None
@@ -293,7 +296,9 @@ class GatewayCore:
         elif frame.revoked != self.revoked.version and frame.epoch == self.replica.epoch:
             asks += self._ask_for_revocations(now_s)
         if frame.resources is not None:
-            self.resources = frame.resources
+            # Of workers everybody is told what he asks for, as far as he may see.
+            self.resources = msgspec.structs.replace(frame.resources, crews=())
+            self._crews = frame.resources.crews
             self._past.take(frame.resources)
             for session in self.sessions.values():
                 session.wants_metrics()
@@ -810,11 +815,8 @@ class GatewayCore:
                 return []
             case FetchArtifact() | FetchTiles() | ProbePoints() | Recolour():
                 return [self._fetch(session, request_id, request)]
-            case GetMetrics():
-                self._reply(session, MetricsReply(self.resources), request_id, now_ms)
-                return []
-            case GetUsage():
-                self._reply(session, self._past.within(request.span_s * 1000, now_ms), request_id, now_ms)
+            case GetMetrics() | GetUsage() | GetWorkers():
+                self._reply(session, self._observed(session, request, now_ms), request_id, now_ms)
                 return []
             case Alive():
                 return []
@@ -822,6 +824,15 @@ class GatewayCore:
                 return self._report(session, request_id, request, now_ms)
             case _:
                 return [Forward(session.number, request_id, forwarded(session.grant or Grant(who), request))]
+
+    def _observed(self, session: Session, request: GetMetrics | GetUsage | GetWorkers, now_ms: int) -> Struct:
+        """What processes use, as far as the broker has told."""
+        match request:
+            case GetUsage():
+                return self._past.within(request.span_s * 1000, now_ms)
+            case GetWorkers():
+                return WorkersReply(crews=crews_for(self._crews, session.sight, self.replica.operations))
+        return MetricsReply(self.resources)
 
     def _fresh(self, session: Session, token: str, who: Principal, now_s: float) -> Grant:
         """What another token of the same user grants. Raises TokenExpiredError, BadRequestError."""

@@ -26,6 +26,12 @@ QCheckBox:focus {{ color: {accent}; }}
 QListWidget::item {{ padding: 6px 8px; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {faint}; }}
 QListView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
+QTableView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
+QTableView {{ selection-background-color: {chosen}; selection-color: {text}; }}
+QTableView::item {{ padding: 0 8px; border: none; }}
+QHeaderView {{ background: transparent; }}
+QHeaderView::section {{ background: transparent; color: {faint}; border: none; padding: 6px 8px; }}
+QHeaderView::section:horizontal {{ border-bottom: 1px solid {line}; }}
 QSplitter::handle {{ background: transparent; }}
 QScrollBar:vertical {{ background: transparent; width: 12px; margin: 2px; }}
 QScrollBar::handle:vertical {{ background: {track}; border-radius: 4px; min-height: 28px; }}

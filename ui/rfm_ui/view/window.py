@@ -31,6 +31,7 @@ from rfm_ui.view.machine_page import MachinePage
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
 from rfm_ui.view.timeline_page import TimelinePage
+from rfm_ui.view.workers_page import WorkersPage
 
 __all__ = ["ViewerWindow"]
 
@@ -74,6 +75,8 @@ class ViewerWindow(QMainWindow):
         self._add_page("Timeline", self.timeline)
         self.machine = MachinePage(session)
         self._add_page("Machine", self.machine)
+        self.workers = WorkersPage(session)
+        self._add_page("Workers", self.workers)
         self._rail.addStretch(1)
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)

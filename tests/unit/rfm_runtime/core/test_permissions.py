@@ -23,6 +23,7 @@ from rfm_runtime.core.permissions import (
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import Fetch, Forward, PassOn
 from rfm_runtime.errors import ForbiddenError
+from rfm_runtime.protocol.crew import GetWorkers
 from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import Announce, DoHistory, DoPerformance, DoTimeline, OwnerHello, Principal
 from rfm_runtime.protocol.messages import (
@@ -105,6 +106,7 @@ MEANT = {
     "probe_points": "VOAr",
     "get_metrics": "VOA",
     "get_usage": "VOA",
+    "get_workers": "VOA",
     "submit": "OA",
     "submit_many": "OA",
     "recolour": "OA",
@@ -157,6 +159,7 @@ REQUEST = {
     "kinds": Kinds(),
     "get_metrics": GetMetrics(),
     "get_usage": GetUsage(),
+    "get_workers": GetWorkers(),
     "history": History(),
     "timeline": GetTimeline(since_ms=0, width_ms=1, bins=1),
     "performance": GetPerformance(OP),

@@ -8,6 +8,7 @@ import pytest
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_LIMIT_S, RESUME_WAIT_S, Refused, goodbye
 from rfm_runtime.core.sessions.reporting import REPORTS
+from rfm_runtime.protocol.crew import GetWorkers
 from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import (
     DoCancel,
@@ -470,7 +471,7 @@ FORWARDED = [
     (FAR, DoTimeline(ANN, FAR)),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
-ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, Alive, *REPORTS}
+ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, GetWorkers, Alive, *REPORTS}
 ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, ProbePoints, Recolour}
 
 
