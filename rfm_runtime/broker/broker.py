@@ -48,6 +48,7 @@ from rfm_runtime.core.operations.record import (
     Publish,
     Push,
     Revoked,
+    Ruled,
     Send,
     Tick,
     Told,
@@ -461,6 +462,8 @@ class Broker:
                     self._publish(command.events)
                 case Revoked():
                     self._revoke(command.revocations)
+                case Ruled():
+                    self._send_frame((), (), rules=((command.user, command.version),))
                 case Control():
                     self._send_control(command.frame)
                 case Watch():
@@ -509,6 +512,7 @@ class Broker:
         progress: tuple[Any, ...],
         resources: Resources | None = None,
         revocations: Revocations | None = None,
+        rules: tuple[tuple[str, int], ...] = (),
     ) -> None:
         now = self._now()
         frame = self._frames.frame(
@@ -518,6 +522,7 @@ class Broker:
             resources=resources,
             journal=self._journal_trouble,
             revocations=revocations,
+            rules=rules,
         )
         self._frame_sent_s = now.mono_s
         self._feed.send_multipart(pack(frame), zmq.NOBLOCK)

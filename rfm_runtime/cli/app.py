@@ -40,6 +40,7 @@ from rfm_runtime.cli import (
     render,
     report,
     resume,
+    rules,
     show,
     simulate,
     start,
@@ -161,6 +162,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
 app.add_typer(keys.app, name="keys")
+app.add_typer(rules.app, name="rules")
 
 
 def _version(wanted: bool) -> None:

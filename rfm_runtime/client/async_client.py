@@ -59,6 +59,7 @@ from rfm_runtime.protocol.messages import (
     TilePixels,
     Welcome,
 )
+from rfm_runtime.protocol.notifying import RulesChanged
 from rfm_runtime.protocol.operation import (
     TERMINAL_STATES,
     ErrorInfo,
@@ -72,11 +73,12 @@ from rfm_runtime.protocol.resources import Resources
 from rfm_runtime.protocol.wire import type_of
 from rfm_runtime.security.tls import ClientCert
 
-__all__ = ["AsyncClient", "Notice", "OnState"]
+__all__ = ["AsyncClient", "Notice", "OnRules", "OnState"]
 
 T = TypeVar("T", bound=Struct)
 Notice = OperationEvent | ProgressUpdate | OperationList | Live | Resources | Throttled
 OnState = Callable[[LinkState, dict[str, Any]], None]
+OnRules = Callable[[int], None]
 
 REPEAT_S = 0.5
 """Until a request that came too often is repeated, when the server does not say."""
@@ -93,7 +95,8 @@ class AsyncClient(Requests):
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token a minute before the present one expires, and when the server refuses it; it may
     be a coroutine. on_state: told every change of
-    the connection. metrics: `watch` tells also what the runtime uses. encoding: "msgpack" or "json".
+    the connection. metrics: `watch` tells also what the runtime uses. on_rules: told that the user's
+    rules of notifications have another version. encoding: "msgpack" or "json".
     ca_file: PEM with the authorities of a wss:// server, without it the system's. client_cert: PEM with certificate and
     key, or (certificate, key), where the server knows its clients by certificates. allow_insecure: send a token in
     plain text (ws://) to another host. These three default to what RFM_CA_FILE, RFM_CLIENT_CERT with RFM_CLIENT_KEY,
@@ -113,6 +116,7 @@ class AsyncClient(Requests):
         jitter: float = 1.0,
         get_token: GetToken | None = None,
         on_state: OnState | None = None,
+        on_rules: OnRules | None = None,
         name: str = "python",
         detail: str = "summary",
         metrics: bool = False,
@@ -135,6 +139,7 @@ class AsyncClient(Requests):
         self._on_state = on_state
         self._detail = detail
         self._metrics = metrics
+        self._on_rules = on_rules
         self._mirror = Mirror()
         self._outbox = Outbox()
         speaker = Speaker(
@@ -307,6 +312,8 @@ class AsyncClient(Requests):
                 self._now_live(data)
             case Resources() | Throttled():
                 self._show(data)
+            case RulesChanged() if self._on_rules is not None:
+                self._on_rules(data.version)
             case Subscribed():
                 if not data.recovered:
                     self._look_after_handles()

@@ -28,6 +28,7 @@ from rfm_runtime.protocol.messages import (
     Pause,
     Resume,
 )
+from rfm_runtime.protocol.notifying import GetRules, Rules, RulesReply, SetRules
 from rfm_runtime.protocol.operation import Operation, OperationFilter, OperationState
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage, MetricsReply, Resources, UsageReply
 from rfm_runtime.protocol.revocation import Revoke, RevokeReply
@@ -168,6 +169,17 @@ class Requests(ABC):
     async def kinds(self) -> list[Kind]:
         """What can be submitted, with the schemas of the parameters."""
         return (await self.request(Kinds(), KindsReply)).kinds
+
+    async def rules(self) -> RulesReply:
+        """Of what this token's user wants to be told, with the version that a change has to be made from."""
+        return await self.request(GetRules(), RulesReply)
+
+    async def set_rules(self, rules: Rules | None, version: int) -> RulesReply:
+        """Have the user's rules kept; None: those that everybody has at first. version: of what they are made from.
+
+        Raises ConflictError if others were set meanwhile, BadRequestError, TooLargeError.
+        """
+        return await self.request(SetRules(version=version, rules=rules), RulesReply)
 
     async def sign_in_link(self, link: SignInLink) -> None:
         """Let whoever says the code in `hello` be that user, once. Raises ForbiddenError: for administrators."""

@@ -21,6 +21,7 @@ from rfm_runtime.errors import SetupError, UnavailableError
 from rfm_runtime.protocol.crew import CrewUsage
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welcome
+from rfm_runtime.protocol.notifying import Rules, RulesReply
 from rfm_runtime.protocol.operation import Operation as OperationInfo
 from rfm_runtime.protocol.operation import OperationState
 from rfm_runtime.protocol.probing import ProbedPoint
@@ -219,6 +220,14 @@ class Client:
     def url(self) -> str:
         """Where the server is."""
         return self._async.url
+
+    def rules(self) -> RulesReply:
+        """Of what this token's user wants to be told, with the version that a change has to be made from."""
+        return self.call(self._async.rules())
+
+    def set_rules(self, rules: Rules | None, version: int) -> RulesReply:
+        """Have the user's rules kept; None: those that everybody has at first. See `AsyncClient.set_rules`."""
+        return self.call(self._async.set_rules(rules, version))
 
     def sign_in_link(self, link: SignInLink) -> None:
         """Let whoever says the code in `hello` be that user, once. For admins."""

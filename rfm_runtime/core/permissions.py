@@ -103,6 +103,9 @@ NEEDS: dict[str, Need] = {
     "get_metrics": Need("observe"),
     "get_usage": Need("observe"),
     "get_workers": Need("observe"),
+    # One's own, whoever one is: nobody names a user.
+    "get_rules": Need("see"),
+    "set_rules": Need("see"),
     "history": Need("see", "list"),
     "timeline": Need("see", "list"),
     "performance": Need("see", "operation"),
@@ -140,6 +143,8 @@ SAID: dict[str, str] = {
     "set_priority": "change the priority of {}",
     "recolour": "recolour {}",
     "revoke": "revoke tokens",
+    "get_rules": "have rules of notifications",
+    "set_rules": "have rules of notifications",
     "sign_in_link": "make sign-in links",
 }
 """Of requests of which more is to be said than by their right."""
@@ -159,6 +164,7 @@ PUBLISHED: dict[str, Need] = {
     "operation_failed": Need("see", "list"),
     "operation_canceled": Need("see", "list"),
     "metrics": Need("observe"),
+    "rules_changed": Need("see"),
     "asked": Need("report", "program"),
     "report_again": Need("report", "program"),
     "live": Need(None),

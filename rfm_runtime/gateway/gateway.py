@@ -86,6 +86,7 @@ from rfm_runtime.protocol.messages import (
     RecolourReply,
     TilePixels,
 )
+from rfm_runtime.protocol.notifying import RulesReply
 from rfm_runtime.protocol.operation import error_info
 from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
 from rfm_runtime.protocol.resources import ResourceReport
@@ -133,6 +134,8 @@ _ANSWERS: dict[type[Any], type[Any]] = {
     internal.EventsSince: internal.Events,
     internal.ProgressState: internal.ProgressStateReply,
     internal.DoRevoke: RevokeReply,
+    internal.DoGetRules: RulesReply,
+    internal.DoSetRules: RulesReply,
     internal.DoSignInLink: internal.Ack,
     internal.GetRevocations: Revocations,
 }

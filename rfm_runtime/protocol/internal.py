@@ -29,6 +29,7 @@ from rfm_runtime.protocol.messages import (
     SubmitReply,
     SubmitRequest,
 )
+from rfm_runtime.protocol.notifying import RulesReply, SetRules
 from rfm_runtime.protocol.operation import (
     Age,
     Artifact,
@@ -68,6 +69,7 @@ __all__ = [
     "DoExchange",
     "DoExplain",
     "DoGet",
+    "DoGetRules",
     "DoHistory",
     "DoKinds",
     "DoList",
@@ -75,6 +77,7 @@ __all__ = [
     "DoPerformance",
     "DoPriority",
     "DoRevoke",
+    "DoSetRules",
     "DoSignInLink",
     "DoSubmit",
     "DoTimeline",
@@ -277,6 +280,19 @@ class DoSignInLink(Struct, frozen=True):
     token_id: str = ""
     issued_at_ms: int = 0
     expires_at_ms: int | None = None
+
+
+class DoGetRules(Struct, frozen=True):
+    """→ `RulesReply`"""
+
+    principal: Principal
+
+
+class DoSetRules(Struct, frozen=True):
+    """→ `RulesReply`"""
+
+    principal: Principal
+    request: SetRules
 
 
 class DoExchange(Struct, frozen=True):
@@ -590,7 +606,8 @@ class FeedFrame(Struct, frozen=True, kw_only=True):
     """Apply only if `prev_seq` is your position and `frame_no` follows the last one of `incarnation`.
 
     head_seq: position after `events`. journal: why it cannot be written, and what to do; None: it can. revoked: version
-    of the set of tokens that are valid no more; revocations: that set, in the frame that follows its change.
+    of the set of tokens that are valid no more; revocations: that set, in the frame that follows its change. rules:
+    (user, version) of whose rules of notifications are others now: a hint, which nobody misses for good.
     """
 
     epoch: str
@@ -605,6 +622,7 @@ class FeedFrame(Struct, frozen=True, kw_only=True):
     journal: str | None = None
     revoked: int = 0
     revocations: Revocations | None = None
+    rules: tuple[tuple[str, int], ...] = ()
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -805,6 +823,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoExchange,
         DoExplain,
         DoGet,
+        DoGetRules,
         DoHistory,
         DoKinds,
         DoList,
@@ -812,6 +831,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoPerformance,
         DoPriority,
         DoRevoke,
+        DoSetRules,
         DoSignInLink,
         DoSubmit,
         DoTimeline,
@@ -845,6 +865,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         Request,
         Revocations,
         RevokeReply,
+        RulesReply,
         Snapshot,
         SnapshotPage,
         Started,

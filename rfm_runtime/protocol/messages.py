@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from rfm_runtime.protocol.crew import GetWorkers, WorkersReply
 from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
+from rfm_runtime.protocol.notifying import GetRules, RulesChanged, RulesReply, SetRules
 from rfm_runtime.protocol.operation import (
     Artifact,
     ErrorInfo,
@@ -500,6 +501,8 @@ REQUESTS: dict[str, type[Struct]] = {
     "get_metrics": GetMetrics,
     "get_usage": GetUsage,
     "get_workers": GetWorkers,
+    "get_rules": GetRules,
+    "set_rules": SetRules,
     "history": History,
     "timeline": GetTimeline,
     "performance": GetPerformance,
@@ -540,6 +543,7 @@ REPLIES: dict[str, type[Struct]] = {
     "metrics_reply": MetricsReply,
     "usage_reply": UsageReply,
     "workers_reply": WorkersReply,
+    "rules_reply": RulesReply,
     "performance_reply": PerformanceReply,
     "report_reply": ReportReply,
     "reported": Reported,
@@ -559,5 +563,6 @@ NOTICES: dict[str, type[Struct]] = {
     "asked": Asked,
     "metrics": Resources,
     "report_again": ReportAgain,
+    "rules_changed": RulesChanged,
 }
 """Envelope type → data, server to client, unasked. Events (`EVENT_TYPES`) carry `OperationEvent`."""

@@ -356,6 +356,7 @@ def _loaded(connection: Connection, epoch: str, incarnation: int, history_events
         performance=series,
         past=tuple(reversed(past)),
         revocations=schema.known_revocations(connection),
+        rules=schema.known_rules(connection),
     )
 
 

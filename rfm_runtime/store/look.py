@@ -151,6 +151,10 @@ class Look:
             schema.known_revocations(self._connection)
         except msgspec.DecodeError as error:
             checked.rows.append(f"a revoked token: {error}")
+        try:
+            schema.known_rules(self._connection)
+        except msgspec.DecodeError as error:
+            checked.rows.append(f"rules of notifications: {error}")
         audit.end(self._head())
         checked.log, checked.operations, checked.events = audit.found, sum(audit.operations.values()), audit.events
         checked.count += audit.count

@@ -11,6 +11,7 @@ import msgspec
 from rfm_runtime.core.operations.queries import Life, during, matches, place
 from rfm_runtime.core.operations.record import Batch, Loaded, StoredOperation
 from rfm_runtime.protocol.history import History, Performance
+from rfm_runtime.protocol.notifying import UserRules
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.protocol.timeline import GetTimeline
@@ -35,6 +36,7 @@ class MemoryJournal:
         self._events: list[OperationEvent] = []
         self._performance: dict[str, Performance] = {}
         self._revocations: dict[str, Revocation] = {}
+        self._rules: dict[str, UserRules] = {}
         self._on_written: OnWritten | None = None
 
     def load(self, *, history_events: int, finished_keep: int) -> Loaded:
@@ -63,6 +65,7 @@ class MemoryJournal:
                 if row.operation.state == "completed" and row.operation.operation_id in self._performance
             ),
             revocations=tuple(self._revocations.values()),
+            rules=tuple(self._rules.values()),
         )
 
     def renew(self) -> None:
@@ -82,6 +85,11 @@ class MemoryJournal:
         self._revocations.update({entry.key: entry for entry in batch.revocations})
         for key in batch.unrevoked:
             self._revocations.pop(key, None)
+        for entry in batch.rules:
+            if entry.rules is None:
+                self._rules.pop(entry.user, None)
+            else:
+                self._rules[entry.user] = entry
         if self._keep is not None and len(self._ended) > self._keep + self._keep // 10:
             self._forget(len(self._ended) - self._keep)
         if self._on_written is not None:

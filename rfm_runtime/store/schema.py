@@ -27,6 +27,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rfm_runtime.core.operations.record import Batch, StoredOperation
 from rfm_runtime.protocol.history import Performance
+from rfm_runtime.protocol.notifying import UserRules
 from rfm_runtime.protocol.operation import OperationEvent
 from rfm_runtime.protocol.revocation import Revocation
 
@@ -38,21 +39,25 @@ __all__ = [
     "decode_performance",
     "decode_revocation",
     "decode_row",
+    "decode_rules",
     "events",
     "forgotten_seq",
     "known_meta",
     "known_revocations",
+    "known_rules",
     "meta",
     "metadata",
     "operations",
     "performance",
     "put_meta",
     "revocations",
+    "rules",
     "write_batches",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 REVOCATIONS_SINCE = 3
+RULES_SINCE = 4
 APPLICATION_ID = 0x72666D6A  # "rfmj": says whose file it is, file(1) and we look at it
 
 BACKUP = "backup"
@@ -107,10 +112,20 @@ revocations = Table(
     sqlite_with_rowid=False,
 )
 
+rules = Table(
+    "rules",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("rules", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Of notifications, by whose they are."""
+
 _encoder = msgspec.msgpack.Encoder()
 decode_row = msgspec.msgpack.Decoder(StoredOperation).decode
 decode_event = msgspec.msgpack.Decoder(OperationEvent).decode
 decode_revocation = msgspec.msgpack.Decoder(Revocation).decode
+decode_rules = msgspec.msgpack.Decoder(UserRules).decode
 decode_performance = msgspec.msgpack.Decoder(Performance).decode
 
 _put_performance = upsert(performance)
@@ -131,6 +146,8 @@ _put_revocation = upsert(revocations)
 _put_revocation = _put_revocation.on_conflict_do_update(
     index_elements=["key"], set_={"revocation": _put_revocation.excluded.revocation}
 )
+_put_rules = upsert(rules)
+_put_rules = _put_rules.on_conflict_do_update(index_elements=["user"], set_={"rules": _put_rules.excluded.rules})
 
 
 def write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
@@ -158,6 +175,11 @@ def write_batches(connection: Connection, batches: Sequence[Batch]) -> None:
         if batch.revocations:
             entries = [{"key": entry.key, "revocation": _encoder.encode(entry)} for entry in batch.revocations]
             connection.execute(_put_revocation, entries)
+        for one in batch.rules:
+            if one.rules is None:
+                connection.execute(delete(rules).where(rules.c.user == one.user))
+            else:
+                connection.execute(_put_rules, {"user": one.user, "rules": _encoder.encode(one)})
 
 
 def _values(row: StoredOperation) -> dict[str, Any]:
@@ -182,6 +204,14 @@ def known_revocations(connection: Connection) -> tuple[Revocation, ...]:
         return ()
     found = connection.execute(select(revocations.c.revocation))
     return tuple(decode_revocation(blob) for (blob,) in found)
+
+
+def known_rules(connection: Connection) -> tuple[UserRules, ...]:
+    """Of all users; none in a file of an older schema, which is not migrated yet."""
+    version: int = connection.execute(text("PRAGMA user_version")).scalar_one()
+    if version < RULES_SINCE:
+        return ()
+    return tuple(decode_rules(blob) for (blob,) in connection.execute(select(rules.c.rules)))
 
 
 def known_meta(connection: Connection) -> dict[str, str]:

@@ -30,6 +30,7 @@ from rfm_runtime.core.operations.record import (
     Publish,
     Push,
     Revoked,
+    Ruled,
     Send,
     StoredOperation,
     Tick,
@@ -57,6 +58,7 @@ from rfm_runtime.protocol.internal import (
     unpack_body,
 )
 from rfm_runtime.protocol.messages import CancelOperation, CancelReply, Kind, SubmitRequest
+from rfm_runtime.protocol.notifying import UserRules
 from rfm_runtime.protocol.operation import TERMINAL_STATES, ErrorInfo, OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.revocation import Revocation, Revocations
 
@@ -94,6 +96,8 @@ class World:
         self.performance: dict[str, Performance] = {}
         self.revocations: dict[str, Revocation] = {}
         self.revoked: list[Revocations] = []
+        self.rules: dict[str, UserRules] = {}
+        self.ruled: list[tuple[str, int]] = []
         self.waiting: list[Batch] = []
         self.feed: list[OperationEvent] = []
         self.replies: dict[int, Struct] = {}
@@ -140,6 +144,7 @@ class World:
                 if row.operation.state == "completed"
             ),
             revocations=tuple(self.revocations.values()),
+            rules=tuple(self.rules.values()),
         )
         self.hub = Hub(
             loaded,
@@ -232,6 +237,10 @@ class World:
             self.revocations.update({entry.key: entry for entry in batch.revocations})
             for key in batch.unrevoked:
                 del self.revocations[key]
+            for entry in batch.rules:
+                self.rules[entry.user] = entry
+                if entry.rules is None:
+                    del self.rules[entry.user]
             for event in batch.events:
                 went = event.operation_id in dict(batch.performance)
                 _require(went or event.state not in TERMINAL_STATES, "an outcome without how it went", event)
@@ -271,6 +280,8 @@ class World:
                     self._published(command.events)
                 case Revoked():
                     self._revoked(command.revocations)
+                case Ruled():
+                    self._ruled(command.user, command.version)
                 case Control():
                     self._controlled(command.frame)
                 case Watch():
@@ -296,6 +307,10 @@ class World:
     def _revoked(self, revocations: Revocations) -> None:
         """Every gateway is told."""
         self.revoked.append(revocations)
+
+    def _ruled(self, user: str, version: int) -> None:
+        """Every gateway is told."""
+        self.ruled.append((user, version))
 
     def _forgotten(self, name: str) -> None:
         self.forgotten.append(name)

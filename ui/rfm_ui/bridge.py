@@ -21,7 +21,7 @@ from rfm_runtime.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from rfm_runtime.protocol.messages import OperationList, Welcome
+from rfm_runtime.protocol.messages import Live, OperationList, Welcome
 from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUpdate
 from rfm_runtime.protocol.resources import Resources
 from rfm_ui.model.link import LinkNews
@@ -49,6 +49,8 @@ SIGN_IN = UnauthorizedError, TokenExpiredError
 class News:
     """What has happened since the last frame. operations: the newest of those that changed. gone: ids that are known
     no longer. link: the last change of the connection. is_new_server: forget what was known of another.
+    missed: ids of those that changed while nobody looked, as a list or a replay says. is_caught_up: there are no
+    others. rules: another connection of the user has changed the rules of notifications.
     """
 
     operations: dict[str, Operation] = field(default_factory=dict)
@@ -59,6 +61,9 @@ class News:
     answers: list[Callable[[], None]] = field(default_factory=list)
     is_new_server: bool = False
     server: Welcome | None = None
+    missed: set[str] = field(default_factory=set)
+    is_caught_up: bool = False
+    rules: bool = False
 
 
 class Bridge:
@@ -81,6 +86,9 @@ class Bridge:
         self._resources: Resources | None = None
         self._is_new_server = False
         self._is_pending = False
+        self._missed: set[str] = set()
+        self._is_caught_up = False
+        self._rules_changed = False
         self._client: AsyncClient | None = None
         self._shown: set[str] = set()
         self._is_closed = False
@@ -129,6 +137,9 @@ class Bridge:
             news = News(events=list(self._events), answers=self._answers, link=self._link, resources=self._resources)
             news.is_new_server, self._is_new_server = self._is_new_server, False
             self._events.clear()
+            news.missed, self._missed = self._missed, set()
+            news.rules, self._rules_changed = self._rules_changed, False
+            news.is_caught_up = self._is_caught_up
             self._answers, self._link, self._resources, self._is_pending = [], None, None, False
             known = {} if self._client is None else self._client.known
             news.server = None if self._client is None else self._client.server
@@ -286,7 +297,7 @@ class Bridge:
         options: dict[str, Any] = {"name": "viewer", "detail": "tiles", "metrics": True} | self._options
         if options.get("url") is not None:
             options["get_token"] = self._token
-        client = AsyncClient(on_state=self._told, **options)
+        client = AsyncClient(on_state=self._told, on_rules=self._told_of_rules, **options)
         where = options.get("url"), options.get("settings")
         with self._lock:
             self._client = client
@@ -294,6 +305,8 @@ class Bridge:
             self._is_new_server |= self._shows is None or self._shows[:2] != where
             self._changed.clear()
             self._events.clear()
+            self._missed.clear()
+            self._is_caught_up = False
         user = "" if self._shows is None or self._is_new_server else self._shows[2]
         self._shows = (*where, user)
         try:
@@ -335,6 +348,9 @@ class Bridge:
         return "closed" if self._client is None else self._client.state
 
     def _told(self, state: LinkState, details: dict[str, Any]) -> None:
+        if state not in ("live", "stale"):
+            with self._lock:
+                self._is_caught_up = False
         if state in ("closed", "unauthorised"):
             # `_lost` says it in a moment, and why.
             return
@@ -352,6 +368,12 @@ class Bridge:
                 silent_s=details.get("silent_s", 0.0),
             )
         )
+
+    def _told_of_rules(self, _version: int) -> None:
+        def put() -> None:
+            self._rules_changed = True
+
+        self._put(put)
 
     def _lost(self, state: LinkState, error: RfmError) -> None:
         if not self._is_closed:
@@ -382,17 +404,28 @@ class Bridge:
                 def put_event() -> None:
                     self._changed.add(notice.operation_id)
                     self._events.append(notice)
+                    if self._is_caught_up:
+                        self._missed.discard(notice.operation_id)
+                    else:
+                        self._missed.add(notice.operation_id)
 
                 self._put(put_event)
             case OperationList():
 
                 def put_list() -> None:
                     self._changed.update(one.operation_id for one in notice.operations)
+                    self._missed.update(one.operation_id for one in notice.operations)
                     if not notice.more:
                         # What is missing from a whole list has gone.
                         self._changed |= self._shown
 
                 self._put(put_list)
+            case Live():
+
+                def put_live() -> None:
+                    self._is_caught_up = True
+
+                self._put(put_live)
             case Resources():
 
                 def put_resources() -> None:

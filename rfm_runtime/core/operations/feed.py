@@ -35,6 +35,7 @@ class Feed:
         resources: Resources | None = None,
         journal: str | None = None,
         revocations: Revocations | None = None,
+        rules: tuple[tuple[str, int], ...] = (),
     ) -> FeedFrame:
         """The next frame. events: those that follow the last ones, in order; without any it is a sign of life."""
         self.number += 1
@@ -56,4 +57,5 @@ class Feed:
             journal=journal,
             revoked=self.revoked,
             revocations=revocations,
+            rules=rules,
         )

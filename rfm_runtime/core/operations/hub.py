@@ -14,7 +14,16 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.config.settings import Settings
-from rfm_runtime.core.operations import announcing, last_words, ownership, requests, revoking, sanity, signing_in
+from rfm_runtime.core.operations import (
+    announcing,
+    last_words,
+    ownership,
+    requests,
+    revoking,
+    ruling,
+    sanity,
+    signing_in,
+)
 from rfm_runtime.core.operations.claims import Owner, Owners
 from rfm_runtime.core.operations.experience import Experience
 from rfm_runtime.core.operations.keeping import Keeping, checkpoint, forget_old
@@ -59,6 +68,7 @@ HANDLERS: dict[type[Struct], Callable[[Hub, Asked, Any, Now], list[Command]]] = 
     **ownership.HANDLERS,
     **revoking.HANDLERS,
     **signing_in.HANDLERS,
+    **ruling.HANDLERS,
     Announce: announcing.on_announce,
 }
 
@@ -98,6 +108,7 @@ class Hub:
         self.log = Log(loaded, settings.history_events)
         self.sign_ins = signing_in.SignIns()
         self.revocations = revoking.RevocationList(loaded.revocations)
+        self.rules = ruling.RulesKept(loaded.rules)
         self.records: dict[str, Record] = {}
         self.live: set[str] = set()
         self.moved: dict[str, None] = {}
@@ -211,6 +222,7 @@ class Hub:
                 return ownership.told(self, message, now)
             case Journalled():
                 self.revocations.journalled(message.number)
+                self.rules.journalled(message.number)
                 return [*self.log.journalled(message.number), *ownership.assign(self, now, overbook=False)]
             case JournalFailed():
                 self.log.failing, self.log.failing_hint = message.reason, message.hint

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from rfm_runtime.core.operations.committed import Committed
 from rfm_runtime.core.operations.record import Batch, Command, Journal, Loaded, Publish, StoredOperation
 from rfm_runtime.protocol.history import Performance
+from rfm_runtime.protocol.notifying import UserRules
 from rfm_runtime.protocol.operation import TERMINAL_EVENTS, OperationEvent
 from rfm_runtime.protocol.revocation import Revocation
 
@@ -66,8 +67,9 @@ class Log:
         *,
         revocations: Iterable[Revocation] = (),
         unrevoked: Iterable[str] = (),
+        rules: Iterable[UserRules] = (),
     ) -> Journal:
-        """Have rows, events and revocations written; `then` follows the commit, after the events' publication.
+        """Have rows, events, revocations and rules written; `then` follows the commit, after the events' publication.
 
         With an outcome goes how its operation went.
         """
@@ -75,7 +77,15 @@ class Log:
         happened = tuple(events)
         ids = [event.operation_id for event in happened if event.type in TERMINAL_EVENTS]
         ended = ((operation_id, self.ended.pop(operation_id)) for operation_id in ids)
-        batch = Batch(self._number, tuple(rows), happened, (*performance, *ended), tuple(revocations), tuple(unrevoked))
+        batch = Batch(
+            self._number,
+            tuple(rows),
+            happened,
+            (*performance, *ended),
+            tuple(revocations),
+            tuple(unrevoked),
+            tuple(rules),
+        )
         self._held.append((batch, list(then)))
         return Journal(batch)
 

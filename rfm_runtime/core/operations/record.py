@@ -12,6 +12,7 @@ from rfm_runtime.core.operations.schedule import Candidate
 from rfm_runtime.core.operations.series import Series
 from rfm_runtime.protocol.history import Performance
 from rfm_runtime.protocol.internal import Cancellation, ControlFrame, LastWord, Source
+from rfm_runtime.protocol.notifying import UserRules
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationEvent
 from rfm_runtime.protocol.revocation import Revocation, Revocations
 
@@ -34,6 +35,7 @@ __all__ = [
     "Push",
     "Record",
     "Revoked",
+    "Ruled",
     "Send",
     "StoredOperation",
     "Tick",
@@ -235,7 +237,8 @@ class Tick(Struct, frozen=True):
 class Batch(Struct, frozen=True):
     """Rows that changed and events that happened together. performance: of some, by id, as it is now.
 
-    revocations: of tokens, new or changed; unrevoked: keys of those that are forgotten.
+    revocations: of tokens, new or changed; unrevoked: keys of those that are forgotten. rules: of users;
+    None of one: no more.
     """
 
     number: int
@@ -244,11 +247,13 @@ class Batch(Struct, frozen=True):
     performance: tuple[tuple[str, Performance], ...] = ()
     revocations: tuple[Revocation, ...] = ()
     unrevoked: tuple[str, ...] = ()
+    rules: tuple[UserRules, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.rows or self.events or self.performance or self.revocations or self.unrevoked)
+        said = self.revocations or self.unrevoked or self.rules
+        return not (self.rows or self.events or self.performance or said)
 
 
 class Journal(Struct, frozen=True):
@@ -284,6 +289,13 @@ class Revoked(Struct, frozen=True):
     revocations: Revocations
 
 
+class Ruled(Struct, frozen=True):
+    """Tell every gateway whose rules of notifications are others now, now."""
+
+    user: str
+    version: int
+
+
 class Control(Struct, frozen=True):
     """Publish the cancel set on `control`, now."""
 
@@ -308,7 +320,7 @@ class Forget(Struct, frozen=True):
     name: str
 
 
-Command = Journal | Send | Push | Publish | Revoked | Control | Watch | Kill | Forget
+Command = Journal | Send | Push | Publish | Revoked | Ruled | Control | Watch | Kill | Forget
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -327,3 +339,4 @@ class Loaded(Struct, frozen=True, kw_only=True):
     performance: dict[str, Performance] = {}
     past: tuple[tuple[str, str, Performance], ...] = ()
     revocations: tuple[Revocation, ...] = ()
+    rules: tuple[UserRules, ...] = ()

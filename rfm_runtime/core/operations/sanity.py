@@ -45,6 +45,7 @@ def sanity_check(hub: Hub) -> None:
     hub.log.committed.sanity_check()
     hub.keeping.sanity_check(hub)
     hub.revocations.sanity_check()
+    hub.rules.sanity_check()
 
 
 def _check_owners(hub: Hub) -> None:

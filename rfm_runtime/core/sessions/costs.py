@@ -19,6 +19,7 @@ from rfm_runtime.protocol.messages import (
     SubmitMany,
     Subscribe,
 )
+from rfm_runtime.protocol.notifying import SetRules
 from rfm_runtime.protocol.timeline import GetTimeline
 
 __all__ = ["cost_of", "snapshot_cost"]
@@ -30,6 +31,8 @@ _COSTS: dict[type[Struct], float] = {
     AuthRefresh: 5.0,
     Explain: 2.0,
     Kinds: 2.0,
+    # Each is a commit, and a frame of the feed.
+    SetRules: 2.0,
     # A process colours a whole frame.
     Recolour: 10.0,
     # A period that may have all that the store keeps.

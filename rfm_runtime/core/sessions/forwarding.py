@@ -28,6 +28,7 @@ from rfm_runtime.protocol.messages import (
     SubmitMany,
     SubmitManyReply,
 )
+from rfm_runtime.protocol.notifying import GetRules, SetRules
 from rfm_runtime.protocol.revocation import Revoke
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.protocol.timeline import GetTimeline
@@ -48,6 +49,8 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     History: internal.DoHistory,
     GetTimeline: internal.DoTimeline,
     Revoke: internal.DoRevoke,
+    GetRules: lambda who, _request: internal.DoGetRules(who),
+    SetRules: internal.DoSetRules,
     GetPerformance: lambda who, request: internal.DoPerformance(who, request.operation_id),
 }
 

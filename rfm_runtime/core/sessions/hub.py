@@ -70,6 +70,7 @@ from rfm_runtime.protocol.messages import (
     Unsubscribe,
     Welcome,
 )
+from rfm_runtime.protocol.notifying import RulesChanged
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
 from rfm_runtime.protocol.probing import ProbePoints
 from rfm_runtime.protocol.reports import (
@@ -302,8 +303,18 @@ class GatewayCore:
             self._past.take(frame.resources)
             for session in self.sessions.values():
                 session.wants_metrics()
+        for user, version in frame.rules:
+            self._rules_changed(user, version, frame.ts_ms)
         self._spread()
         return asks
+
+    def _rules_changed(self, user: str, version: int, now_ms: int) -> None:
+        """Whoever looks on as this user has rules that are no longer so."""
+        for session in self.sessions.values():
+            principal = session.principal
+            looks = session.subscription is not None and session.sight is not None and session.closing is None
+            if looks and principal is not None and principal.user == user:
+                self._reply(session, RulesChanged(version), None, now_ms)
 
     def _adopt(self, revocations: Revocations, epoch: str) -> None:
         """Other tokens are valid no more; whoever has shown one is closed before he is heard again."""

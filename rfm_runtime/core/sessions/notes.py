@@ -50,6 +50,8 @@ REQUESTED: dict[type[Struct], str] = {
     internal.DoHistory: "history",
     internal.DoTimeline: "timeline",
     internal.DoPerformance: "performance",
+    internal.DoGetRules: "get_rules",
+    internal.DoSetRules: "set_rules",
 }
 """What a watcher has said for each message to the broker; of two the first."""
 

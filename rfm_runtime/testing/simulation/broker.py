@@ -200,13 +200,18 @@ class Broker(World):
         super()._revoked(revocations)
         self._frame((), (), revocations)
 
+    def _ruled(self, user: str, version: int) -> None:
+        super()._ruled(user, version)
+        self._frame((), (), rules=((user, version),))
+
     def _frame(
         self,
         events: tuple[OperationEvent, ...],
         progress: tuple[ProgressUpdate, ...],
         revocations: Revocations | None = None,
+        rules: tuple[tuple[str, int], ...] = (),
     ) -> None:
-        frame = self._feed.frame(self.wall_ms, events, progress, revocations=revocations)
+        frame = self._feed.frame(self.wall_ms, events, progress, revocations=revocations, rules=rules)
         self._spread(self.feeds, "feed", frame)
 
     def _spread(self, addresses: Iterable[str], channel: Channel, frame: Struct) -> None:

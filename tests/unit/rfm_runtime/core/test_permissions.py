@@ -54,6 +54,7 @@ from rfm_runtime.protocol.messages import (
     Subscribed,
     Unsubscribe,
 )
+from rfm_runtime.protocol.notifying import GetRules, SetRules
 from rfm_runtime.protocol.operation import (
     EVENT_TYPES,
     Artifact,
@@ -107,6 +108,8 @@ MEANT = {
     "get_metrics": "VOA",
     "get_usage": "VOA",
     "get_workers": "VOA",
+    "get_rules": "VOAR",
+    "set_rules": "VOAR",
     "submit": "OA",
     "submit_many": "OA",
     "recolour": "OA",
@@ -160,6 +163,8 @@ REQUEST = {
     "get_metrics": GetMetrics(),
     "get_usage": GetUsage(),
     "get_workers": GetWorkers(),
+    "get_rules": GetRules(),
+    "set_rules": SetRules(version=0),
     "history": History(),
     "timeline": GetTimeline(since_ms=0, width_ms=1, bins=1),
     "performance": GetPerformance(OP),

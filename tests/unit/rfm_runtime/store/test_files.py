@@ -10,15 +10,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from rfm_runtime.config import folders, load
 from rfm_runtime.core.operations.record import Batch, StoredOperation
 from rfm_runtime.errors import JournalError, OutputExistsError
 from rfm_runtime.protocol.history import History
+from rfm_runtime.protocol.notifying import Rule, Rules, UserRules
 from rfm_runtime.protocol.operation import Operation, OperationEvent
 from rfm_runtime.store import files
 from rfm_runtime.store.backup import backup, restore
@@ -77,8 +80,15 @@ def test_a_header_of_zeros_is_refused(path):
 
 def test_pages_with_flipped_bits_are_refused_or_do_no_harm(path):
     """Wherever they are: what opens gives every operation as it was, or says that a row cannot be read."""
-    whole = path.read_bytes()
     before = SqliteJournal(path)
+    done = threading.Event()
+    before.start(lambda *_: done.set(), lambda _: None)
+    rule = Rule(
+        rule_id="of-mine", name="what is mine has failed", when=("failed", "stalled"), kinds=("render.*", "copy")
+    )
+    many = Rules(rules=tuple(replace(rule, rule_id=f"rule-{number}") for number in range(12)))
+    before.append(Batch(1, (), (), rules=tuple(UserRules(user=user, version=7, rules=many) for user in ("ann", "bob"))))
+    assert done.wait(10)
     rows = {row.operation.operation_id: row for row in before.load(**LIMITS).rows}
     before.close()
     whole = path.read_bytes()

@@ -10,6 +10,7 @@ import pytest
 from rfm_runtime.core.operations.record import Batch, JournalFailed, StoredOperation
 from rfm_runtime.errors import JournalError
 from rfm_runtime.protocol.internal import Source
+from rfm_runtime.protocol.notifying import Rule, Rules, UserRules
 from rfm_runtime.protocol.operation import Operation, OperationEvent
 from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.store.journal import SqliteJournal
@@ -312,3 +313,22 @@ def test_revoked_tokens_are_kept_as_they_were_last_and_forgotten_when_told(place
     again.close()
     expected = [revoked(3, reason="lost"), revoked(4, "u"), revoked(5, "", user="ann")]
     assert sorted(loaded.revocations, key=lambda entry: entry.version) == expected
+
+
+@pytest.mark.scenario("J118")
+def test_rules_are_kept_as_they_were_last_and_forgotten_when_told(place):
+    def rules(version, user="ann", word="x"):
+        return UserRules(user=user, version=version, rules=Rules(rules=(Rule(rule_id=word, when=("failed",)),)))
+
+    journal = place.open()
+    put(
+        journal,
+        Batch(1, (), (), rules=(rules(1), rules(2, "bob"))),
+        Batch(2, (), (), rules=(rules(3, word="y"), UserRules(user="bob", version=4))),
+        Batch(3, (), (), rules=(rules(5, "eve"), UserRules(user="nobody", version=6))),
+    )
+    journal.close()
+    again = place.open()
+    loaded = again.load(**LIMITS)
+    again.close()
+    assert sorted(loaded.rules, key=lambda entry: entry.version) == [rules(3, word="y"), rules(5, "eve")]

@@ -15,6 +15,7 @@ import pytest
 
 from rfm_runtime.core.operations.record import Batch
 from rfm_runtime.errors import JournalError
+from rfm_runtime.protocol.notifying import Rule, Rules, UserRules
 from rfm_runtime.protocol.revocation import Revocation
 from rfm_runtime.store import schema
 from rfm_runtime.store.journal import SqliteJournal
@@ -107,7 +108,29 @@ def test_the_second_schema_opens_with_all_that_it_had_and_tokens_can_be_revoked_
     again.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.scenario("J118")
+def test_the_third_schema_opens_with_what_was_revoked_and_users_can_have_rules_in_it(tmp_path):
+    path = tmp_path / "journal.db"
+    shutil.copy(GOLDEN.with_name("schema-3.db"), path)
+    journal = SqliteJournal(path)
+    loaded = journal.load(**LIMITS)
+    assert (loaded.head, len(loaded.rows), len(loaded.events), loaded.rules) == (81, 21, 81, ())
+    assert [entry.token_id for entry in loaded.revocations] == ["t-1"]
+    done = threading.Event()
+    journal.start(lambda *_: done.set(), lambda _: None)
+    rules = UserRules(user="ann", version=5, rules=Rules(rules=(Rule(rule_id="mine", when=("failed",)),)))
+    journal.append(Batch(1, (), (), rules=(rules,)))
+    assert done.wait(10)
+    journal.close()
+    is_whole(path)
+    assert asked(backup_of(path, 3), "PRAGMA user_version") == [(3,)]
+    again = SqliteJournal(path)
+    loaded = again.load(**LIMITS)
+    assert (loaded.rules, [entry.token_id for entry in loaded.revocations]) == ((rules,), ["t-1"])
+    again.close()
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_journal_that_is_not_migrated_yet_is_looked_at_as_it_is(tmp_path, version):
     path = tmp_path / "journal.db"
     shutil.copy(GOLDEN.with_name(f"schema-{version}.db"), path)
@@ -187,7 +210,7 @@ def test_without_room_it_says_how_much_is_needed_and_leaves_the_old_one(old, tmp
         path = disk.path / "journal.db"
         shutil.copy(old, path)
         before = path.read_bytes()
-        with pytest.raises(JournalError, match=r"schema 1 to 3") as caught:
+        with pytest.raises(JournalError, match=f"schema 1 to {schema.SCHEMA_VERSION}") as caught:
             SqliteJournal(path)
         assert "make room" in caught.value.hint
         assert path.read_bytes() == before

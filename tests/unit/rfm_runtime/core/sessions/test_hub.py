@@ -59,6 +59,7 @@ from rfm_runtime.protocol.messages import (
     Unsubscribe,
     Welcome,
 )
+from rfm_runtime.protocol.notifying import GetRules, SetRules
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, TileGrid
 from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply
 from rfm_runtime.protocol.reports import Alive
@@ -476,7 +477,7 @@ ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, ProbePoints, Recolour}
 
 
 def test_every_request_of_the_protocol_is_known_here():
-    forwarded = {type(request) for request, _ in FORWARDED} | {Revoke, SignInLink}
+    forwarded = {type(request) for request, _ in FORWARDED} | {Revoke, SignInLink, GetRules, SetRules}
     assert forwarded | ANSWERED_HERE | ANSWERED_BY_ENGINES == set(REQUESTS.values())
 
 
