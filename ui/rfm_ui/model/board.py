@@ -15,7 +15,7 @@ from rfm_runtime.protocol.operation import Operation, OperationState
 from rfm_ui.model.ordering import Order, is_upwards, rank
 from rfm_ui.model.search import known_text, parsed
 
-__all__ = ["EVERYTHING", "Board", "Filter", "Rows"]
+__all__ = ["EVERYTHING", "Board", "Filter", "Rows", "runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,17 @@ class Rows(Protocol):
         ...
 
 
+def runs(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """Rows that rise, as (first, last) of those without a gap."""
+    found: list[tuple[int, int]] = []
+    for row in rows:
+        if found and found[-1][1] == row - 1:
+            found[-1] = found[-1][0], row
+        else:
+            found.append((row, row))
+    return found
+
+
 class Board:
     """Operations by id, and the ids in rows. `shown`: who shows them."""
 
@@ -81,7 +92,11 @@ class Board:
 
     def at(self, row: int) -> Operation:
         """The operation in a row."""
-        return self.operations[self._ids[len(self._ids) - 1 - row]]
+        return self.operations[self.id_at(row)]
+
+    def id_at(self, row: int) -> str:
+        """Its id, also of one that has gone and whose row is about to."""
+        return self._ids[len(self._ids) - 1 - row]
 
     def row(self, operation_id: str) -> int | None:
         """Where it is shown, None if it is not."""

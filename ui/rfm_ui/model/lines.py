@@ -15,8 +15,7 @@ Tone = Literal["idle", "running", "waiting", "stale", "good", "bad", "stopped"]
 
 class Line(NamedTuple):
     """percent: 0–100, None where nobody knows. facts: short ones, the most wanted first, of which a view leaves out
-    the last. remark: a sentence. left: how long it will take, which is the first of the facts as well; "" where nobody
-    knows. is_part: of another operation.
+    the last. remark: a sentence. is_part: of another operation.
     """
 
     title: str
@@ -28,7 +27,6 @@ class Line(NamedTuple):
     facts: tuple[str, ...]
     remark: str
     priority: int
-    left: str = ""
     is_part: bool = False
 
 
@@ -46,7 +44,6 @@ def line(operation: Operation, now_ms: float) -> Line:
         facts=_ended(operation) if ended else _alive(operation, now_ms),
         remark=_remark(operation, latest),
         priority=operation.priority,
-        left=_left(operation),
         is_part=operation.parent_id is not None,
     )
 

@@ -35,9 +35,13 @@ RAISE, LOWER = Wish("prioritise", by=PRIORITY_STEP), Wish("prioritise", by=-PRIO
 
 
 class OperationActions(QObject):
-    """Of a list of operations. chosen: those that are selected in it, from the top. `told(str)`: what became of it."""
+    """Of a list of operations. chosen: those that are selected in it, from the top.
+
+    `told(str)`: what became of it. `search_wanted(str)`: what is to be shown.
+    """
 
     told = Signal(str)
+    search_wanted = Signal(str)
 
     def __init__(
         self, view: QAbstractItemView, session: Session, board: Board, chosen: Callable[[], list[Operation]]
@@ -62,6 +66,7 @@ class OperationActions(QObject):
         self.higher = made("Priority up", lambda: self.wish(RAISE), ["+"], "Have it run before others")
         self.lower = made("Priority down", lambda: self.wish(LOWER), ["-"], "Have others run before it")
         self.priority = made("Set priority …", self.ask_priority, ["="], "Its priority, from −100 to 100")
+        self.parts = made("Show parts", self._show_parts, ["Ctrl+Return"], "Show what belongs to this operation alone")
         self.copy = made("Copy ids", self.copy_ids, ["Ctrl+C"])
         view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         view.customContextMenuRequested.connect(self._open_menu)
@@ -96,6 +101,7 @@ class OperationActions(QObject):
             offer(self.pause, offers.why_nothing(PAUSE), f"Pause{_number(pauses)}")
         # Any number will do: whether it can be set at all is that it can be set to another.
         offer(self.priority, offers.why_nothing(RAISE) and offers.why_nothing(LOWER))
+        offer(self.parts, self._why_no_parts(chosen))
         offer(self.copy, "" if chosen else "Nothing is chosen.")
 
     def wish(self, wish: Wish) -> None:
@@ -128,6 +134,15 @@ class OperationActions(QObject):
         dialog.setLabelText(f"Priority of {counted(len(chosen), 'operation')}: −100 to 100, a higher one runs first")
         dialog.intValueSelected.connect(lambda value: self.wish(Wish("prioritise", to=value)))
         dialog.open()
+
+    def _why_no_parts(self, chosen: list[Operation]) -> str:
+        if len(chosen) != 1:
+            return "Choose one operation."
+        return "" if self._board.parts(chosen[0].operation_id) else f"{_name(chosen[0])} has no parts."
+
+    def _show_parts(self) -> None:
+        for one in self._chosen()[:1]:
+            self.search_wanted.emit(f"parent:{one.operation_id}")
 
     def copy_ids(self) -> None:
         """One a line."""
@@ -184,7 +199,7 @@ class OperationActions(QObject):
         menu.addSeparator()
         menu.addActions([self.higher, self.lower, self.priority])
         menu.addSeparator()
-        menu.addAction(self.copy)
+        menu.addActions([self.parts, self.copy])
         return menu
 
     def _heard(self, news: News) -> None:
@@ -222,10 +237,14 @@ def _number(count: int) -> str:
     return f" {count:,}" if count > 1 else ""
 
 
+def _name(operation: Operation) -> str:
+    return printable(operation.name or operation.kind)
+
+
 def _refusals(wanted: Plan, refused: list[Refusal]) -> str:
     """One is told as a whole; of several how many there are, and the first."""
     one, error = refused[0]
-    first = f"{printable(one.name or one.kind)}: {error}"
+    first = f"{_name(one)}: {error}"
     if len(wanted.hits) == 1:
         return f"Could not {wanted.verb} {first}"
     return f"{wanted.asked} {counted(len(refused), 'refusal')}, of {first}"

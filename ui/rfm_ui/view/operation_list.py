@@ -8,6 +8,8 @@ from typing import Any
 
 from PySide6.QtCore import (
     QAbstractListModel,
+    QItemSelection,
+    QItemSelectionModel,
     QModelIndex,
     QObject,
     QPersistentModelIndex,
@@ -22,7 +24,7 @@ from PySide6.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOpti
 from typing_extensions import override
 
 from rfm_runtime.protocol.operation import Operation
-from rfm_ui.model.board import Board
+from rfm_ui.model.board import Board, runs
 from rfm_ui.model.gliding import LONGEST_S, Gliding
 from rfm_ui.model.lines import Line, line, percent_of, tone_of
 from rfm_ui.model.themes import Theme
@@ -50,7 +52,8 @@ FOCUSED = QStyle.StateFlag.State_HasFocus
 def spoken(shown: Line) -> str:
     """A row for who hears it."""
     percent = "" if shown.percent is None else f", {shown.percent:.0f} percent"
-    return ", ".join(part for part in (f"{shown.title}, {shown.state}{percent}", *shown.facts, shown.remark) if part)
+    about = (*shown.facts, shown.remark, shown.owner, "part of another" if shown.is_part else "")
+    return ", ".join(part for part in (f"{shown.title}, {shown.state}{percent}", *about) if part)
 
 
 class OperationListModel(QAbstractListModel):
@@ -103,7 +106,7 @@ class OperationListModel(QAbstractListModel):
     def reordering(self) -> None:
         """See `Rows`."""
         self.layoutAboutToBeChanged.emit()
-        self._kept = [(old, self.board.at(old.row()).operation_id) for old in self.persistentIndexList()]
+        self._kept = [(old, self.board.id_at(old.row())) for old in self.persistentIndexList()]
 
     def reordered(self) -> None:
         """See `Rows`. What was chosen stays chosen, wherever it has gone."""
@@ -123,6 +126,7 @@ class OperationList(QListView):
     def __init__(self, model: OperationListModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setModel(model)
+        self._board = model.board
         self._delegate = OperationDelegate(self)
         self.setItemDelegate(self._delegate)
         self.setUniformItemSizes(True)
@@ -135,6 +139,9 @@ class OperationList(QListView):
         self._frame.setTimerType(Qt.TimerType.PreciseTimer)
         self._frame.setInterval(FRAME_MS)
         self._frame.timeout.connect(self._glide)
+        self._all: list[str] = []
+        model.layoutAboutToBeChanged.connect(self._keep_all)
+        model.layoutChanged.connect(self._choose_all)
 
     @override
     def dataChanged(self, topLeft: Index, bottomRight: Index, roles: Sequence[int] = ()) -> None:
@@ -150,6 +157,21 @@ class OperationList(QListView):
         super().paintEvent(event)
         if self._delegate.gliding_rows and not self._frame.isActive():
             self._frame.start()
+
+    def _keep_all(self, *_change: object) -> None:
+        """Where every row is chosen Qt remembers just that, and nothing is chosen any more once rows come or go."""
+        selection, count = self.selectionModel().selection(), self.model().rowCount()
+        whole = count > 0 and selection.count() == 1 and selection.at(0).height() == count
+        self._all = [self._board.id_at(row) for row in range(count)] if whole else []
+
+    def _choose_all(self, *_change: object) -> None:
+        kept, self._all = self._all, []
+        if kept and not self.selectionModel().hasSelection():
+            rows = sorted(row for one in kept if (row := self._board.row(one)) is not None)
+            chosen = QItemSelection()
+            for first, last in runs(rows):
+                chosen.select(self.model().index(first, 0), self.model().index(last, 0))
+            self.selectionModel().select(chosen, QItemSelectionModel.SelectionFlag.Select)
 
     def _glide(self) -> None:
         for bar in self._delegate.gliding_rows:
@@ -248,7 +270,8 @@ class OperationDelegate(QStyledItemDelegate):
         right = percent if shown.tone in ("running", "stale", "waiting") else shown.state
         room = _text(painter, letters.strong_metrics, first, right, ON_THE_RIGHT) if right else 0.0
         painter.setPen(self._colour(colours.text))
-        _text(painter, letters.strong_metrics, first.adjusted(16.0, 0.0, -room - 12.0, 0.0), shown.title)
+        title = f"↳ {shown.title}" if shown.is_part else shown.title
+        _text(painter, letters.strong_metrics, first.adjusted(16.0, 0.0, -room - 12.0, 0.0), title)
 
         priority = (f"priority {shown.priority:+d}",) if shown.priority else ()
         # The state stands on the right where no percent does.
@@ -257,7 +280,7 @@ class OperationDelegate(QStyledItemDelegate):
         painter.setFont(letters.small)
         painter.setPen(faint)
         used = _text(painter, letters.small_metrics, second, about, ON_THE_RIGHT)
-        said = shown.remark or f"{shown.kind} · {shown.owner}"
+        said = f"{shown.owner} · {shown.remark or shown.kind}"
         if shown.tone == "bad":
             painter.setPen(self._colour(colours.tones["bad"]))
         _text(painter, letters.small_metrics, second.adjusted(16.0, 0.0, -used - 12.0, 0.0), said)

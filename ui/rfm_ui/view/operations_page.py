@@ -49,6 +49,7 @@ class OperationsPage(QWidget):
         self.told.setAccessibleName("What became of the last request")
         self.wishes = OperationActions(self.list, session, self.board, self.chosen)
         self.wishes.told.connect(self.told.setText)
+        self.wishes.search_wanted.connect(self.search.setText)
         self._chosen_ids: set[str] = set()
         self._look_again = QTimer(self)
         self._look_again.setSingleShot(True)

@@ -17,6 +17,11 @@ QLineEdit:focus {{ border-color: {accent}; }}
 QPushButton, QToolButton {{ background: transparent; border: 1px solid {line}; border-radius: 6px; padding: 5px 12px; }}
 QPushButton:hover, QToolButton:hover {{ background: {hover}; }}
 QPushButton:focus, QToolButton:focus {{ border-color: {accent}; }}
+QToolButton[popupMode="2"] {{ padding-right: 22px; }}
+QToolButton::menu-indicator {{ subcontrol-origin: padding; subcontrol-position: right center; right: 7px; }}
+QComboBox {{ background: transparent; border: 1px solid {line}; border-radius: 6px; padding: 5px 6px 5px 10px; }}
+QComboBox:hover {{ background: {hover}; }}
+QComboBox:focus {{ border-color: {accent}; }}
 QPushButton:checked, QToolButton:checked {{ background: {chosen}; border-color: {accent}; }}
 QPushButton:default {{ border-color: {accent}; }}
 QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {faint}; border-radius: 3px; }}
