@@ -17,7 +17,7 @@ OTHER_KEYS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("Wheel, + −", "Nearer to what is under the pointer, or farther"),
         ("Drag, arrows", "Along"),
         ("Shift+drag", "A frame that is to fill the picture"),
-        ("[ ]", "Turn it"),
+        ("Right drag, Ctrl+drag, [ ]", "Turn it"),
     ),
     "Timeline": (
         ("Wheel", "Nearer or farther in time"),

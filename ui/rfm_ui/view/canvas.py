@@ -47,7 +47,8 @@ class Canvas(PictureView):
         self._pressed: QPointF | None = None
         self._is_turning = False
         self._frame: QRectF | None = None
-        self._orbit: Sequence[Segment] = ()
+        self.orbit: Sequence[Segment] = ()
+        """What is drawn over the picture."""
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(160, 120)
@@ -56,14 +57,14 @@ class Canvas(PictureView):
 
     def show_orbit(self, lines: Sequence[Segment]) -> None:
         """Draw these over the picture."""
-        if lines or self._orbit:
-            self._orbit = lines
+        if lines or self.orbit:
+            self.orbit = lines
             self.update()
 
     @override
     def show_view(self, view: RenderRequest) -> None:
         """Another view; of the orbit nothing is known there."""
-        self._orbit = ()
+        self.orbit = ()
         super().show_view(view)
 
     @override
@@ -71,9 +72,9 @@ class Canvas(PictureView):
         """The orbit, and a frame that is drawn."""
         ratio = self.devicePixelRatioF()
         colours = theme.current()
-        if self._orbit:
+        if self.orbit:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            lines = [QLineF(*line) for line in self._orbit]
+            lines = [QLineF(*line) for line in self.orbit]
             # Light on dark, so that it is seen over any colour.
             for colour, width in ((colours.window, 3.0), (colours.accent, 1.2)):
                 painter.setPen(QPen(QColor(colour), width * ratio))

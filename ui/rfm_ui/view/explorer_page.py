@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import asdict, replace
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QScrollArea,
     QSplitter,
     QStackedWidget,
@@ -34,9 +33,11 @@ from rfm_ui.model.formats import filters, format_of
 from rfm_ui.model.lines import line
 from rfm_ui.model.looking import look_of, with_look
 from rfm_ui.model.views import fitted, place_text, sized, under
+from rfm_ui.view.actions import action, button
 from rfm_ui.view.canvas import Canvas
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.look_panel import LookPanel
+from rfm_ui.view.one_line import OneLine
 from rfm_ui.view.opening import OPENED, view_in
 from rfm_ui.view.places_panel import PlacesPanel
 from rfm_ui.view.point_panel import PointPanel
@@ -48,13 +49,17 @@ __all__ = ["ExplorerPage"]
 
 PRIORITY = 10
 """Somebody waits for it."""
+PANELS = ("Point", "Colours", "Places")
 PANEL_WIDTH = 272
+MARGIN = 16
 
 HOME = replace(PRESETS["home"].request, max_iter=0)
 
 
 class ExplorerPage(QWidget):
-    """Explores with the runtime of a session."""
+    """Explores with the runtime of a session. full_screen_wanted(bool): the whole screen, or not any more."""
+
+    full_screen_wanted = Signal(bool)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -62,7 +67,8 @@ class ExplorerPage(QWidget):
         self.canvas = Canvas(HOME)
         self.rendering = Rendering(session, self.canvas, HOME, name="explorer", priority=PRIORITY)
         self._has_begun = False
-        self.state = QLabel()
+        self._was_shown = True
+        self.state = OneLine(Qt.AlignmentFlag.AlignRight)
         self.state.setAccessibleName("State of the picture")
         self.place = QLabel()
         self.place.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -148,6 +154,16 @@ class ExplorerPage(QWidget):
         self.point.leave()
         self.places.leave()
 
+    def fill_screen(self, is_full: bool) -> None:
+        """Nothing but the picture, and the panel if it is wanted."""
+        for bar in (self._head_bar, self._foot_bar):
+            bar.setHidden(is_full)
+        margin = 0 if is_full else MARGIN
+        self._layout.setContentsMargins(margin, margin, margin, margin * 3 // 4)
+        self._was_shown = self.panel.isChecked() if is_full else self._was_shown
+        self.panel.setChecked(self._was_shown and not is_full)
+        self._leave_full.setEnabled(is_full)
+
     # --- as a widget ------------------------------------------------------------------------
 
     @override
@@ -167,7 +183,7 @@ class ExplorerPage(QWidget):
         side.setSpacing(10)
         row = QHBoxLayout()
         row.setSpacing(6)
-        choice = one_of(("Point", "Colours", "Places"), row, self)
+        choice = one_of(PANELS, row, self)
         row.addStretch(1)
         side.addLayout(row)
         for panel in (_scrolled(self.point), _scrolled(self.look), self.places):
@@ -182,15 +198,24 @@ class ExplorerPage(QWidget):
         middle.setCollapsible(0, False)
         self.panels_of.setMinimumWidth(PANEL_WIDTH)
         middle.setSizes([PANEL_WIDTH * 3, PANEL_WIDTH])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 16, 16, 12)
+        layout = self._layout = QVBoxLayout(self)
+        layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN * 3 // 4)
         layout.setSpacing(10)
-        layout.addLayout(self._head())
+        self._head_bar, self._foot_bar = QWidget(), QWidget()
+        head, foot = self._head(), QHBoxLayout(self._foot_bar)
+        self._head_bar.setLayout(head)
+        for row in (head, foot):
+            row.setContentsMargins(0, 0, 0, 0)
+        foot.addWidget(self.place)
+        foot.addWidget(self.state, 1)
+        layout.addWidget(self._head_bar)
         layout.addWidget(middle, 1)
-        foot = QHBoxLayout()
-        foot.addWidget(self.place, 1)
-        foot.addWidget(self.state)
-        layout.addLayout(foot)
+        layout.addWidget(self._foot_bar)
+        self._leave_full = action(self, "Leave the full screen", self._leave_screen, ["Esc"])
+        self._leave_full.setEnabled(False)
+
+    def _leave_screen(self) -> None:
+        self.full_screen_wanted.emit(False)
 
     def _head(self) -> QHBoxLayout:
         head = QHBoxLayout()
@@ -198,31 +223,24 @@ class ExplorerPage(QWidget):
         self.preset.activated.connect(self._preset)
         self.formula = _choice("Formula", list(FORMULAS))
         self.formula.activated.connect(self._formula)
-        self.back, self.forth = QPushButton("Back"), QPushButton("Forth")
-        self.panel = QPushButton("Panel")
+        self._back = action(self, "Back", self.undo, ["Alt+Left"], about="To the view before")
+        self._forth = action(self, "Forth", self.redo, ["Alt+Right"], about="To the view from which one went back")
+        self.back, self.forth = button(self._back), button(self._forth)
+        self.panel = action(self, "Panel", lambda: None, ["Ctrl+B"], about="The panel beside the picture")
         self.panel.setCheckable(True)
         self.panel.setChecked(True)
         self.panel.toggled.connect(self.panels_of.setVisible)
-        buttons = (
-            (QPushButton("Home"), self.home, "Home"),
-            (self.back, self.undo, "Alt+Left"),
-            (self.forth, self.redo, "Alt+Right"),
-            (QPushButton("Open …"), self._ask_open, "Ctrl+O"),
-            (QPushButton("Save …"), self._ask_save, "Ctrl+S"),
-        )
-        for button, action, key in buttons[:3]:
-            _button(button, action, key, self)
-            head.addWidget(button)
-        head.addWidget(self.preset)
-        head.addWidget(self.formula)
+        action(self, "Keep this place", self.places.keep, ["Ctrl+D"], about="As a bookmark")
+        for number_, name in enumerate(PANELS):
+            action(self, f"Show the panel {name}", partial(self.show_panel, number_))
+        head.addWidget(button(action(self, "Home", self.home, ["Home"], about="The whole set")))
+        for widget in (self.back, self.forth, self.preset, self.formula):
+            head.addWidget(widget)
         head.addStretch(1)
-        for button, action, key in buttons[3:]:
-            _button(button, action, key, self)
-            head.addWidget(button)
-        self.panel.setToolTip("Panel (Ctrl+B)")
-        _shortcut("Ctrl+B", self, self.panel.toggle)
-        _shortcut("Ctrl+D", self, self.places.keep)
-        head.addWidget(self.panel)
+        opening = action(self, "Open …", self._ask_open, ["Ctrl+O"], about="Go where a picture was made")
+        saving = action(self, "Save …", self._ask_save, ["Ctrl+S"], about="The picture, its data or its parameters")
+        for made in (opening, saving, self.panel):
+            head.addWidget(button(made))
         return head
 
     def show_panel(self, number_: int) -> None:
@@ -279,8 +297,8 @@ class ExplorerPage(QWidget):
             self.state.setText("")
         self.formula.setCurrentText(view.formula)
         self.look.show_view(view)
-        self.back.setEnabled(self.exploring.can_undo)
-        self.forth.setEnabled(self.exploring.can_redo)
+        self._back.setEnabled(self.exploring.can_undo)
+        self._forth.setEnabled(self.exploring.can_redo)
         self.place.setText(f"{view.re}  {view.im}   width {float(view.width):.4g}")
 
     def _say(self, operation: Operation) -> None:
@@ -317,14 +335,3 @@ def _choice(name: str, entries: list[str]) -> QComboBox:
     choice.setToolTip(name)
     choice.addItems(entries)
     return choice
-
-
-def _button(button: QPushButton, action: Callable[[], None], key: str, page: QWidget) -> None:
-    button.clicked.connect(action)
-    button.setToolTip(f"{button.text().removesuffix(' …')} ({key})")
-    _shortcut(key, page, action)
-
-
-def _shortcut(key: str, page: QWidget, action: Callable[[], None]) -> None:
-    shortcut = QShortcut(QKeySequence(key), page, action)
-    shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)

@@ -45,6 +45,7 @@ class PlacesPanel(QWidget):
         self._session, self._rendering = session, rendering
         self._bookmarks = Bookmarks(data_home() / "bookmarks")
         self._removed: tuple[str, bytes] | None = None
+        self._latest: Path | None = None
         self.thumbnails = Thumbnails(session, cache_home() / "thumbnails", self)
         self.thumbnails.ready.connect(self._thumbnail)
         self.bookmarks, self.presets = _list("Bookmarks"), _list("Presets")
@@ -171,7 +172,9 @@ class PlacesPanel(QWidget):
         if error is not None:
             self.told.emit(said(error))
             return
-        before = self._chosen()
+        chosen = self.chosen()
+        path = self._latest or (None if chosen is None else chosen.path)
+        self._latest = None
         self.bookmarks.blockSignals(True)
         self.bookmarks.clear()
         for bookmark, picture in found:
@@ -180,18 +183,19 @@ class PlacesPanel(QWidget):
             item.setData(BOOKMARK_ROLE, bookmark)
             item.setToolTip(printable(bookmark.name))
             self.bookmarks.addItem(item)
-            if before is not None and bookmark.path == before.path:
+            if bookmark.path == path:
                 self.bookmarks.setCurrentItem(item)
         self.bookmarks.blockSignals(False)
         self._enable()
 
     def _enable(self) -> None:
-        has_one = self._chosen() is not None
+        has_one = self.chosen() is not None
         self.rename.setEnabled(has_one)
         self.remove.setEnabled(has_one)
         self.empty.setVisible(self.bookmarks.count() == 0)
 
-    def _chosen(self) -> Bookmark | None:
+    def chosen(self) -> Bookmark | None:
+        """The bookmark that the buttons are about."""
         item: QListWidgetItem | None = self.bookmarks.currentItem()
         chosen: Bookmark | None = None if item is None else item.data(BOOKMARK_ROLE)
         return chosen
@@ -216,7 +220,7 @@ class PlacesPanel(QWidget):
             self._session.aside(lambda: self._bookmarks.rename(bookmark, name), partial(self._done, "Called {} now."))
 
     def _remove(self) -> None:
-        bookmark = self._chosen()
+        bookmark = self.chosen()
         if bookmark is None:
             return
 
@@ -235,6 +239,8 @@ class PlacesPanel(QWidget):
         self._session.aside(lambda: self._bookmarks.add(name, content), partial(self._done, "{} is back."))
 
     def _done(self, words: str, bookmark: Any, error: RfmError | None) -> None:
+        if error is None:
+            self._latest = bookmark.path
         self.told.emit(words.format(printable(bookmark.name)) if error is None else said(error))
         self.take_back.setVisible(self._removed is not None)
         self.refresh()

@@ -82,6 +82,12 @@ class ViewerWindow(QMainWindow):
         self._buttons.idClicked.connect(self._turn_to)
         self._turn_to(0)
         action(self, "Close the window", self.close, ["Ctrl+Q"], context=Qt.ShortcutContext.WindowShortcut)
+        action(
+            self, "Full screen", lambda: self.fill_screen(not self.isFullScreen()), ["F11"],
+            about="Nothing but the page on the whole screen, or all of it again",
+            context=Qt.ShortcutContext.WindowShortcut,
+        )  # fmt: skip
+        self.explorer.full_screen_wanted.connect(self.fill_screen)
         session.news.connect(self._heard)
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):
@@ -108,7 +114,9 @@ class ViewerWindow(QMainWindow):
         action(self, f"Go to {name}", lambda: self._turn_to(number), [f"Ctrl+{number + 1}"], context=everywhere)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
+        self._rail_bar, self._head_bar = QWidget(), QWidget()
+        self._rail_bar.setLayout(self._rail)
+        head = QHBoxLayout(self._head_bar)
         head.setContentsMargins(16, 12, 16, 0)
         head.addWidget(self.title)
         head.addStretch(1)
@@ -117,8 +125,8 @@ class ViewerWindow(QMainWindow):
         head.addWidget(self.indicator)
         right = QVBoxLayout()
         right.setSpacing(0)
-        right.addLayout(head)
-        around = QHBoxLayout()
+        right.addWidget(self._head_bar)
+        around = self._around = QHBoxLayout()
         around.setContentsMargins(16, 12, 16, 0)
         around.addWidget(self.access.strip)
         right.addLayout(around)
@@ -128,13 +136,23 @@ class ViewerWindow(QMainWindow):
         layout = QHBoxLayout(whole)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addLayout(self._rail)
+        layout.addWidget(self._rail_bar)
         layout.addLayout(right, 1)
         self.setCentralWidget(whole)
 
     def turn_to(self, page: QWidget) -> None:
         """Show one of the pages."""
         self._turn_to(self._in_order.index(page))
+
+    def fill_screen(self, is_full: bool) -> None:
+        """Nothing but the page on the whole screen, or all of it as it was."""
+        if is_full == self.isFullScreen():
+            return
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+        self._rail_bar.setHidden(is_full)
+        self._head_bar.setHidden(is_full)
+        self._around.setContentsMargins(16, 0 if is_full else 12, 16, 0)
+        self.explorer.fill_screen(is_full)
 
     def _turn_to(self, number: int) -> None:
         button = self._buttons.button(number)
