@@ -57,6 +57,7 @@ from rfm_runtime.core.operations.record import (
 from rfm_runtime.core.permissions import narrowed, require, unknown
 from rfm_runtime.core.reports.timeline import timeline
 from rfm_runtime.core.resources.board import Board
+from rfm_runtime.core.resources.flow import FlowMeter
 from rfm_runtime.errors import (
     BadRequestError,
     InternalError,
@@ -167,6 +168,8 @@ class Broker:
         self.metrics = Metrics()
         self._garbage = Garbage(log, lambda socket: self.metrics.garbage.labels(socket).inc())
         self.board = Board(settings.resources_interval_s, settings.max_hz, settings.write_limit_bytes)
+        self._flow = FlowMeter(self._loop.time())
+        self._heard = self._coalesced = 0
         self._frame_sent_s = 0.0
         self._watched: dict[int, Source] = {}
         self._cancels: dict[str, float] = {}
@@ -267,7 +270,14 @@ class Broker:
     def used(self, report: ResourceReport) -> None:
         """What this process uses. From any thread."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self.board.take(Usage(report=report), self._loop.time()))
+            self._loop.call_soon_threadsafe(self._take_used, report)
+
+    def _take_used(self, report: ResourceReport) -> None:
+        now_s = self._loop.time()
+        flow = self._flow.flow(
+            now_s, messages=self._heard, coalesced=self._coalesced, connections=0, waiting=self.hub.log.pending
+        )
+        self.board.take(Usage(report=msgspec.structs.replace(report, flow=flow)), now_s)
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -549,6 +559,7 @@ class Broker:
 
     def _written(self, number: int, elapsed_s: float) -> None:
         self.metrics.commit.observe(elapsed_s)
+        self._flow.took(elapsed_s)
         while self._heard_ahead and self._heard_ahead[0] <= number:
             self._heard_ahead.popleft()
         self._carry_out(self.hub.handle(Journalled(number), self._now()))
@@ -729,13 +740,16 @@ class Broker:
         unknown_now = self._ingest.unknown - unknown
         limited = self.hub.limited - limited
         self._ingest.received = self._ingest.unknown = 0
+        coalesced = max(0, received - merged - stale - garbage - unknown - unknown_now)
+        self._heard += received
+        self._coalesced += coalesced
         for fate, count in (
             ("merged", merged),
             ("stale", stale - limited),
             ("limited", limited),
             ("garbage", garbage),
             ("unknown", unknown + unknown_now),
-            ("coalesced", max(0, received - merged - stale - garbage - unknown - unknown_now)),
+            ("coalesced", coalesced),
         ):
             if count:
                 fates.labels(fate).inc(count)

@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import zmq
 from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -24,6 +25,7 @@ from websockets.typing import Subprotocol
 
 from rfm_runtime._version import __version__
 from rfm_runtime.config import Endpoints, Settings, folders
+from rfm_runtime.core.resources.flow import FlowMeter
 from rfm_runtime.core.sessions.access import Authenticate, FollowedKeys, Grant, Sign
 from rfm_runtime.core.sessions.forwarding import translated
 from rfm_runtime.core.sessions.hub import (
@@ -89,7 +91,7 @@ from rfm_runtime.protocol.messages import (
 from rfm_runtime.protocol.notifying import RulesReply
 from rfm_runtime.protocol.operation import error_info
 from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
-from rfm_runtime.protocol.resources import ResourceReport
+from rfm_runtime.protocol.resources import Flow, ResourceReport
 from rfm_runtime.protocol.revocation import Revocations, RevokeReply
 from rfm_runtime.protocol.timeline import TimelineReply
 from rfm_runtime.protocol.wire import SUBPROTOCOLS, Encoding, encode, join
@@ -179,6 +181,8 @@ class Gateway:
             settings, Identity(__version__, _now_ms(), secrets.token_hex(8)), self.authenticate, self._loop.time()
         )
         self.metrics = Metrics(self.core)
+        self._flow = FlowMeter(self._loop.time())
+        self._sent = self._welcomed = 0
         self.certificates = Certificates(tls, folders(settings).served_certificate)
         self._audit = AuditLog(folders(settings).audit, source.name)
         self._garbage = Garbage(log, lambda socket: self.core.counts.update((f"garbage_{socket}",)))
@@ -289,7 +293,16 @@ class Gateway:
 
     def _tell_used(self, report: ResourceReport) -> None:
         if not self._closed:
-            self.rpc.push(self.core.usage(report))
+            self.rpc.push(self.core.usage(msgspec.structs.replace(report, flow=self._flow_now())))
+
+    def _flow_now(self) -> Flow:
+        return self._flow.flow(
+            self._loop.time(),
+            messages=self._sent,
+            coalesced=self.core.superseded_progress,
+            connections=self._welcomed,
+            waiting=sum(len(session.slots) for session in self.core.sessions.values()),
+        )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -387,7 +400,9 @@ class Gateway:
             answer = error_info(error) if error.retry_after_s is not None else self.core.broker_away(self._loop.time())
         except RfmError as error:
             answer = error_info(error)
-        self.metrics.request.observe(self._loop.time() - begin_s)
+        took_s = self._loop.time() - begin_s
+        self.metrics.request.observe(took_s)
+        self._flow.took(took_s)
         self.core.replied(command.session, command.request_id, answer, _now_ms(), command.message)
         self._write_down()
         self._flush(command.session)
@@ -608,6 +623,7 @@ class Gateway:
             self._flush(session.number)
             if not welcomed and session.max_hz:
                 welcomed = True
+                self._welcomed += 1
                 self.metrics.setup.observe(self._loop.time() - session.connected_s)
 
     def _carry_out(self, commands: list[Any]) -> None:
@@ -678,6 +694,7 @@ class Gateway:
         if binary:
             self._write(connection, join([payload.data for payload in binary], "msgpack"), text=False)
         self.metrics.messages.inc(len(payloads))
+        self._sent += len(payloads)
 
     def _write(self, connection: Connection, data: bytes, *, text: bool) -> None:
         connection.put(data, text=text)

@@ -14,6 +14,7 @@ __all__ = [
     "Advice",
     "ChildUsage",
     "ChildrenUsage",
+    "Flow",
     "GetMetrics",
     "GetUsage",
     "Health",
@@ -101,13 +102,31 @@ class Health(Struct, frozen=True, omit_defaults=True):
     reasons: tuple[str, ...] = ()
 
 
-class ResourceReport(Struct, frozen=True, kw_only=True):
-    """One sample. measured_at_ms: since 1970."""
+class Flow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What goes through a broker or a gateway, over the last interval.
+
+    messages_per_s: of a gateway, those to its watchers; of a broker, progress that came in. coalesced_per_s: progress
+    whose place something newer took before it went on. latency_*: of a gateway, from a request to its answer; of a
+    broker, of writing to the journal; None where there was nothing. connections_per_s: watchers that came in, or came
+    back. waiting: messages that are to be sent, or batches that are not on disk.
+    """
+
+    messages_per_s: float = 0.0
+    coalesced_per_s: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p99_ms: float | None = None
+    connections_per_s: float = 0.0
+    waiting: int = 0
+
+
+class ResourceReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sample. measured_at_ms: since 1970. flow: of those that have one."""
 
     process: ProcessUsage
     host: HostUsage
     health: Health
     measured_at_ms: int
+    flow: Flow | None = None
 
 
 class Advice(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -160,20 +179,32 @@ class MetricsReply(Struct, frozen=True, omit_defaults=True):
 
 
 class UsagePoint(Struct, frozen=True, array_like=True):
-    """The most that a process used, its children included, from `t_ms` (since 1970) on until the next point."""
+    """The most that a process used, its children included, from `t_ms` (since 1970) on until the next point.
+
+    From `messages_per_s` on as in `Flow`; -1 is a latency that is not known.
+    """
 
     t_ms: int
     cpu_percent: float = 0.0
     memory_bytes: int = 0
     loop_lag_ms: float = 0.0
+    messages_per_s: float = 0.0
+    coalesced_per_s: float = 0.0
+    latency_p50_ms: float = -1.0
+    latency_p99_ms: float = -1.0
+    connections_per_s: float = 0.0
+    waiting: int = 0
 
 
 class UsageCourse(Struct, frozen=True, kw_only=True):
-    """One process over time. points: in the order of time, `spacing_ms` apart where it was heard."""
+    """One process over time. points: in the order of time, `spacing_ms` apart where it was heard. flows: whether
+    something goes through it.
+    """
 
     name: str
     role: str
     points: tuple[UsagePoint, ...]
+    flows: bool = False
 
 
 class GetUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,7 +13,7 @@ import pytest
 from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressReportingServer
 from rfm_runtime.core.operations.queries import during
 from rfm_runtime.errors import BadRequestError
-from rfm_runtime.protocol.operation import Operation, OperationFilter
+from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationFilter
 from rfm_runtime.protocol.timeline import Buckets, TimelineReply
 from rfm_runtime.store.look import looked_at
 from rfm_runtime.testing.runtime import eventually
@@ -147,6 +147,7 @@ def test_what_still_runs_runs_until_now(server: ProgressReportingServer) -> None
 def test_nobody_is_shown_more_than_he_may_see(server: ProgressReportingServer, since_ms: int) -> None:
     authenticator = JWTAuthenticator(SECRET)
     with Client(url=server.url, token=server.token) as client:
+        eventually(lambda: all(one.state in TERMINAL_STATES for one in client.operations()), what="nothing runs")
         whole = client.timeline(since_ms=since_ms, width_ms=60_000, bins=10)
     assert whole.everything.operations >= 40
     kind = whole.rows[0].name

@@ -126,7 +126,19 @@ def test_bars_that_are_too_many_give_way_to_how_many(
     reported("copying", 2)
     page.timeline.show_period(page.timeline.period.zoomed(1.1, 1.0))
     qtbot.waitUntil(lambda: not page.timeline.isVisible(), timeout=MOST_MS)
-    assert page.told.text() == "5 operations: nearer in time, each is a bar"
-    assert page.activity.height() > 200
+    qtbot.waitUntil(lambda: page.told.text() == "5 operations: nearer in time, each is a bar", timeout=MOST_MS)
+    qtbot.waitUntil(lambda: page.activity.height() > 200, timeout=MOST_MS)
     page.show_heatmap()
     assert page.heatmap.isVisible()
+
+
+@pytest.mark.scenario("E11", "J106")
+def test_what_goes_through_is_drawn(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.machine
+    window.turn_to(page)
+    page.show_traffic()
+    assert page.is_traffic
+    with ProgressReporter("copying", "photos") as reporter:
+        reporter.report_progress(50)
+        # In one process with its broker, the server has one name.
+        qtbot.waitUntil(lambda: len(page.charted) == 1, timeout=MOST_MS)

@@ -16,7 +16,7 @@ from rfm_runtime.protocol.resources import (
     UsagePoint,
     UsageReply,
 )
-from rfm_ui.model.machine import curves, host_line, process_rows, troubles
+from rfm_ui.model.machine import TRAFFIC, USE, ago, ago_unit, curves, host_line, process_rows, spacing_s, top, troubles
 
 GIB = 1024**3
 HOST = HostUsage(
@@ -57,3 +57,35 @@ def test_a_curve_has_a_gap_where_nothing_was_heard() -> None:
     assert curve.cpu_percent[:2] == (10.0, 20.0)
     assert isnan(curve.cpu_percent[2])
     assert curve.memory_mib[3] == 2.0
+
+
+def test_what_goes_through_a_process_is_drawn_and_what_is_not_known_is_not() -> None:
+    flowing = UsagePoint(0, 1.0, 0, 0.0, 100.5, 7.0, -1.0, 12.5, 0.5, 3)
+    usage = UsageReply(
+        spacing_ms=5_000,
+        courses=(
+            UsageCourse(name="gateway-0", role="gateway", points=(flowing,), flows=True),
+            UsageCourse(name="engine-0", role="engine", points=(UsagePoint(0),)),
+        ),
+    )
+
+    gateway, engine = curves(usage, 0.0)
+
+    assert (gateway.messages_per_s, gateway.coalesced_per_s) == ((100.5,), (7.0,))
+    assert (gateway.connections_per_min, gateway.waiting, gateway.latency_p99_ms) == ((30.0,), (3.0,), (12.5,))
+    assert not gateway.is_known("latency_p50_ms")
+    assert all(engine.is_known(chart.figure) for chart in USE)
+    assert not any(engine.is_known(chart.figure) for chart in TRAFFIC)
+    assert (
+        curves(UsageReply(spacing_ms=5_000, courses=(UsageCourse(name="x", role="x", points=()),)), 0.0)[0].seconds
+        == ()
+    )
+
+
+def test_axes() -> None:
+    assert [(spacing_s(span_s), ago_unit(span_s)) for span_s in (600, 7_200, 86_400)] == [
+        *((120.0, "minutes ago"), (1_800.0, "minutes ago"), (14_400.0, "hours ago"))
+    ]
+    assert (ago(-120.0, 600), ago(-14_400.0, 86_400), ago(0.0, 600)) == ("2", "4", "0")
+    assert top([(float("nan"), 0.2), ()]) == 1.0
+    assert top([(10.0,), (20.0,)]) == 23.0

@@ -35,7 +35,7 @@ QTableView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px;
 QTableView {{ selection-background-color: {chosen}; selection-color: {text}; }}
 QTableView::item {{ padding: 0 8px; border: none; }}
 QHeaderView {{ background: transparent; }}
-QHeaderView::section {{ background: transparent; color: {faint}; border: none; padding: 6px 8px; }}
+QHeaderView::section {{ background: transparent; color: {faint}; border: none; padding: 6px 11px; }}
 QHeaderView::section:horizontal {{ border-bottom: 1px solid {line}; }}
 QSplitter::handle {{ background: transparent; }}
 QScrollBar:vertical {{ background: transparent; width: 12px; margin: 2px; }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from rfm_runtime.core.resources.past import POINTS, PROCESSES, SPACINGS_MS, Past
 from rfm_runtime.protocol.resources import (
     ChildrenUsage,
+    Flow,
     Health,
     HostUsage,
     ProcessUsage,
@@ -91,3 +93,20 @@ def test_processes_that_come_and_go_take_no_memory() -> None:
     assert len(names) == PROCESSES
     assert "broker" in names
     assert f"gateway-{10 * PROCESSES - 1}" in names
+
+
+def test_what_goes_through_is_kept_with_its_peaks_and_unknown_latencies() -> None:
+    past = Past()
+    for messages, latency in ((5.0, None), (9.0, 3.0), (2.0, None)):
+        resources = told(T0_MS, 1.0, "gateway-0")
+        flow = Flow(messages_per_s=messages, latency_p99_ms=latency, waiting=int(messages))
+        past.take(
+            msgspec.structs.replace(resources, reports=(msgspec.structs.replace(resources.reports[0], flow=flow),))
+        )
+    past.take(told(T0_MS, 1.0, "engine-0"))
+
+    engine, gateway = past.within(600_000, T0_MS).courses
+
+    assert (engine.flows, gateway.flows) == (False, True)
+    (point,) = gateway.points
+    assert (point.messages_per_s, point.latency_p50_ms, point.latency_p99_ms, point.waiting) == (9.0, -1.0, 3.0, 9)
