@@ -289,6 +289,27 @@ def test_all_keys_are_on_one_page(qtbot: QtBot, window: ViewerWindow) -> None:
     assert ("Operations", "Del", "Cancel") in keys.shown
     assert ("Window", "Ctrl+2", "Go to Explorer") in keys.shown
     assert ("Explorer", "Shift+drag", "A frame that is to fill the picture") in keys.shown
+    assert ("Explorer", "Alt+Left", "Back") in keys.shown
     # No two do the same thing where both are heard.
     heard = [(place, key) for place, key, _what in keys.shown]
     assert len(heard) == len(set(heard))
+
+
+@pytest.mark.scenario("J97")
+def test_what_stands_on_pages_is_found_too(qtbot: QtBot, window: ViewerWindow) -> None:
+    window.explorer.forth.setEnabled(False)
+    qtbot.keyClick(window, Qt.Key.Key_K, Qt.KeyboardModifier.ControlModifier)
+    palette = window.commands.palette
+    assert palette is not None
+    known = {(one.place, one.name): one for one in palette.model.entries}
+    assert len(known) == len(palette.model.entries), "each is there once"
+    assert ("Timeline", "The last 5 min") in known
+    assert ("Explorer", "Preset: seahorse") in known
+    assert known["Explorer", "Forth"].why_not == "It does not apply now."
+    assert ("Window", "Sign in …") in known
+
+    qtbot.keyClicks(palette.field, "how much ran when")
+    qtbot.keyClick(palette.field, Qt.Key.Key_Return)
+
+    assert window.pages.currentWidget() is window.timeline
+    assert window.timeline.is_heatmap

@@ -1,6 +1,7 @@
 """Actions: each is made once, and its buttons, keys, menus and the palette use that one.
 
-Whoever makes one with `action` has it in the palette and on the page of keys: both look for those in the window.
+Whoever makes one with `action`, or gives one to the window, has it in the palette and on the page of keys: both look
+for those. Buttons and choices on pages they find by themselves, see `doings`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QToolButton, QWidget
 
-__all__ = ["action", "button", "name_of", "offer", "registered"]
+__all__ = ["COVERED", "action", "button", "keys_of", "name_of", "offer", "registered"]
 
 NAME = "rfm-name"
+COVERED = "rfm-covered"
+"""Of a widget: all that can be done with it are actions."""
 ABOUT = "rfm-about"
 
 
@@ -48,9 +51,14 @@ def offer(made: QAction, why_not: str = "", text: str = "") -> None:
     made.setEnabled(not why_not)
     if text:
         made.setText(text)
-    keys = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+    keys = keys_of(made)
     about = made.property(ABOUT) or made.property(NAME)
     made.setToolTip(why_not or (f"{about} ({keys})" if keys else about))
+
+
+def keys_of(made: QAction) -> str:
+    """The first of its keys, as it is written on this machine."""
+    return made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
 
 
 def name_of(made: QAction) -> str:

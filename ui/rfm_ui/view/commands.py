@@ -1,17 +1,17 @@
-"""All actions of a window: the palette that finds them, and the page of their keys."""
+"""All that can be done in a window: the palette that finds it, and the page of its keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import QObject, QSettings, Qt
-from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMainWindow, QWidget
 
-from rfm_ui.model.palette import Entry, used
-from rfm_ui.view.actions import action, registered
+from rfm_ui.model.palette import used
+from rfm_ui.view.actions import action
+from rfm_ui.view.doings import doings
 from rfm_ui.view.keys import Keys
-from rfm_ui.view.palette import Palette, entry_of
+from rfm_ui.view.palette import Palette
 
 __all__ = ["Commands"]
 
@@ -36,47 +36,31 @@ class Commands(QObject):
         self.palette: Palette | None = None
         self.keys: Keys | None = None
         everywhere = Qt.ShortcutContext.WindowShortcut
-        self._own = (
-            action(window, "All commands", self.open_palette, ["Ctrl+K", "Ctrl+Shift+P"], context=everywhere),
-            action(window, "All keys", self.show_keys, ["F1", "?"], context=everywhere),
-        )
+        action(window, "All commands", self.open_palette, ["Ctrl+K", "Ctrl+Shift+P"], context=everywhere)
+        action(window, "All keys", self.show_keys, ["F1", "?"], context=everywhere)
 
     def open_palette(self) -> None:
-        """Find an action and do it."""
-        actions = [one for one in registered(self._window) if one not in self._own[:1]]
-        entries = [self._entry(one) for one in actions]
+        """Find something and do it."""
+        known = doings(self._window, self._names)
 
         def chosen(number: int) -> None:
-            self._settings.setValue(RECENT, used(entries[number].key, self._recent()))
-            page = self._page(actions[number])
-            if page is not None and not page.isVisible():
-                self._turn_to(page)
-            actions[number].trigger()
+            one = known[number]
+            self._settings.setValue(RECENT, used(one.entry.key, self._recent()))
+            if one.page is not None and not one.page.isVisible():
+                self._turn_to(one.page)
+            one.do()
 
-        self.palette = Palette(entries, self._recent(), chosen, self._window)
+        self.palette = Palette([one.entry for one in known], self._recent(), chosen, self._window)
         self.palette.finished.connect(self._closed)
         self.palette.open()
 
     def show_keys(self) -> None:
         """All of them, by page."""
-        self.keys = Keys([self._entry(one) for one in registered(self._window)], self._window)
+        self.keys = Keys([one.entry for one in doings(self._window, self._names)], self._window)
         self.keys.open()
 
     def _closed(self) -> None:
         self.palette = None
-
-    def _entry(self, made: QAction) -> Entry:
-        page = self._page(made)
-        return entry_of(made, "Window" if page is None else self._names[page])
-
-    def _page(self, made: QAction) -> QWidget | None:
-        """The page that it is of; None: it is the window's."""
-        above: QObject | None = made.parent()
-        while above is not None:
-            if isinstance(above, QWidget) and above in self._names:
-                return above
-            above = above.parent()
-        return None
 
     def _recent(self) -> list[str]:
         kept = self._settings.value(RECENT)

@@ -21,6 +21,7 @@ from rfm_ui.bridge import News
 from rfm_ui.model.pending import Command
 from rfm_ui.model.telling import Curve, fault_of, parts, progress_curve, rate_curve, tiles_of, workers
 from rfm_ui.view import theme
+from rfm_ui.view.actions import COVERED
 from rfm_ui.view.components.progress_bar import ProgressBar
 from rfm_ui.view.curves import CurveView, TilesView
 from rfm_ui.view.session import Session
@@ -41,6 +42,8 @@ class DetailsPanel(QScrollArea):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        # Cancelling is an action of the page.
+        self.setProperty(COVERED, True)
         self._session = session
         self._parts_of = parts_of
         self._operation: Operation | None = None

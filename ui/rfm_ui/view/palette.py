@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QEvent, QModelIndex, QObject, QPersistentModelIndex, QRectF, QSize, Qt
-from PySide6.QtGui import QAction, QColor, QFont, QFontMetricsF, QKeyEvent, QKeySequence, QPainter
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QDialog,
     QLineEdit,
@@ -21,9 +21,8 @@ from typing_extensions import override
 
 from rfm_ui.model.palette import Entry, Found, found
 from rfm_ui.view import theme
-from rfm_ui.view.actions import name_of
 
-__all__ = ["Palette", "entry_of"]
+__all__ = ["Palette"]
 
 Index = QModelIndex | QPersistentModelIndex
 ROOT = QModelIndex()
@@ -31,12 +30,6 @@ ENTRY = Qt.ItemDataRole.UserRole
 PLACES = Qt.ItemDataRole.UserRole + 1
 WIDTH, HEIGHT = 560, 380
 MOVES = {Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown}
-
-
-def entry_of(made: QAction, place: str) -> Entry:
-    """An action as the palette has it. What it says on its button, if that says more: Cancel 3."""
-    keys = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-    return Entry(name_of(made), place, keys, "" if made.isEnabled() else made.toolTip())
 
 
 class Palette(QDialog):

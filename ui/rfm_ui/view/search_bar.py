@@ -26,7 +26,7 @@ from rfm_ui.model.ordering import ORDERS, WORDS
 from rfm_ui.model.saved import SavedView, loaded, named, renamed, stored, without
 from rfm_ui.model.search import ALIVE, FIELDS, STATES, parsed, terms_of, toggled
 from rfm_ui.view import theme
-from rfm_ui.view.actions import action
+from rfm_ui.view.actions import COVERED, action
 from rfm_ui.view.choice import one_of
 
 __all__ = ["SearchBar"]
@@ -50,6 +50,7 @@ class SearchBar(QWidget):
 
     def __init__(self, settings: QSettings, known: Callable[[], Iterable[Operation]], page: QWidget) -> None:
         super().__init__(page)
+        self.setProperty(COVERED, True)
         self._settings = settings
         self._known = known
         self.me = ""
