@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -37,8 +38,15 @@ class Explorations(RuleBasedStateMachine):
     def go(self) -> None:
         wanted = replace(HOME, width=str(next(self.widths)))
         self.follow(self.exploring.go(wanted, self.now_s))
-        assert self.exploring.view == wanted
+        assert self.exploring.view == self.exploring.fitted(wanted)
         assert not self.exploring.can_redo
+
+    @rule(width_px=st.integers(1, 5000), height_px=st.integers(1, 5000))
+    def fit(self, width_px: int, height_px: int) -> None:
+        before = self.exploring.can_undo, self.exploring.can_redo
+        self.follow(self.exploring.fit(width_px, height_px, self.now_s))
+        assert (self.exploring.view.width_px, self.exploring.view.height_px) == (width_px, height_px)
+        assert (self.exploring.can_undo, self.exploring.can_redo) == before
 
     @rule()
     def undo_and_redo(self) -> None:
@@ -105,3 +113,19 @@ def test_a_wheel_that_is_turned_is_one_step_back() -> None:
     exploring.undo(4.0)
 
     assert exploring.view == HOME
+
+
+def test_a_window_that_grows_and_shrinks_shows_what_it_showed() -> None:
+    exploring = Exploring(HOME, lambda: "op")
+    exploring.fit(160, 120, 0.0)
+    exploring.fit(1200, 800, 0.0)
+    before = exploring.view
+
+    exploring.fit(80, 900, 1.0)
+    exploring.fit(1200, 800, 2.0)
+
+    assert exploring.view == before
+    # All of it, and as large as it can be.
+    assert float(before.width) == pytest.approx(4.0)
+    assert before.height_px == 800
+    assert not exploring.can_undo

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rfm_runtime.render.request import RenderRequest, validate
-from rfm_ui.model.views import Placement, fitted, framed, moved, placement, sized, turned, under, zoomed
+from rfm_ui.model.views import Placement, fitted, framed, moved, placement, turned, under, zoomed
 
 WIDE = RenderRequest(re="-0.7436438870371587", im="0.1318259043091893", width="3.2", width_px=640, height_px=400)
 PLACES = st.tuples(st.floats(0.0, 640.0), st.floats(0.0, 400.0))
@@ -88,12 +88,3 @@ def test_all_of_a_view_fits_a_picture_of_another_size(size: tuple[int, int]) -> 
     corners = apply(placed, 0.0, 0.0), apply(placed, 640.0, 400.0)
     assert min(corners[0]) == pytest.approx(0.0, abs=0.01)
     assert corners[1] == pytest.approx((size[0] - corners[0][0], size[1] - corners[0][1]), abs=0.01)
-
-
-def test_another_size_has_the_same_scale() -> None:
-    larger = sized(WIDE, 1280, 500)
-
-    placed = placement(WIDE, larger)
-
-    assert (placed.xx, placed.yy) == pytest.approx((1.0, 1.0))
-    assert apply(placed, 320.0, 200.0) == pytest.approx((640.0, 250.0))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rfm_runtime.render.request import RenderRequest
+from rfm_ui.model.views import fitted
 
 __all__ = ["SETTLED_S", "Cancel", "Exploring", "Order", "Submit"]
 
@@ -46,8 +47,10 @@ class Exploring:
         """What was submitted for what is shown: its colours may be others by now."""
         self._settled_s = settled_s
         self._new_id = new_id
+        # As they were asked for; the window's size may have been another.
         self._views = [home]
         self._place = 0
+        self._size_px: tuple[int, int] | None = None
         self._due_s: float | None = None
         self._is_passing = False
         self.operation_id: str | None = None
@@ -56,8 +59,14 @@ class Exploring:
 
     @property
     def view(self) -> RenderRequest:
-        """What is shown."""
-        return self._views[self._place]
+        """What is shown: all of what was asked for, in a picture of the size of `fit`."""
+        return self.fitted(self._views[self._place])
+
+    def fitted(self, view: RenderRequest) -> RenderRequest:
+        """A view as it is shown."""
+        if self._size_px is None or self._size_px == (view.width_px, view.height_px):
+            return view
+        return fitted(view, *self._size_px)
 
     @property
     def can_undo(self) -> bool:
@@ -76,7 +85,7 @@ class Exploring:
 
     def go(self, view: RenderRequest, now_s: float) -> list[Order]:
         """Show another view. Views that follow each other faster than they are computed are one step back."""
-        if view == self.view:
+        if self.fitted(view) == self.view:
             return []
         if self._due_s is not None and self._is_passing:
             # Nobody has seen more of the one before than its neighbours.
@@ -84,6 +93,11 @@ class Exploring:
         self._is_passing = True
         self._views = [*self._views[: self._place + 1], view][-HISTORY:]
         self._place = len(self._views) - 1
+        return self._changed(now_s)
+
+    def fit(self, width_px: int, height_px: int, now_s: float) -> list[Order]:
+        """Show the same in a picture of another size. That is no step that one could want back."""
+        self._size_px = width_px, height_px
         return self._changed(now_s)
 
     def look(self, view: RenderRequest) -> bool:

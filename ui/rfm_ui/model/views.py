@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rfm_runtime.render.plan import axes, point
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["Placement", "fitted", "framed", "moved", "place_text", "placement", "sized", "turned", "under", "zoomed"]
+__all__ = ["Placement", "fitted", "framed", "moved", "place_text", "placement", "turned", "under", "zoomed"]
 
 SPARE_DIGITS = 3
 """Of a coordinate beyond what tells one pixel from the next."""
@@ -71,13 +71,6 @@ def turned(view: RenderRequest, degrees: float) -> RenderRequest:
     """What is shown turns counterclockwise about the centre."""
     angle = (view.rotation_deg - degrees) % FULL_TURN_DEG
     return replace(view, rotation_deg=angle - FULL_TURN_DEG if angle > FULL_TURN_DEG / 2.0 else angle)
-
-
-def sized(view: RenderRequest, width_px: int, height_px: int) -> RenderRequest:
-    """The same scale in a picture of another size, about the same centre."""
-    width = Fraction(view.width) * width_px / view.width_px
-    there = replace(view, width_px=width_px, height_px=height_px)
-    return _at(there, Fraction(view.re), Fraction(view.im), width)
 
 
 def fitted(view: RenderRequest, width_px: int, height_px: int) -> RenderRequest:

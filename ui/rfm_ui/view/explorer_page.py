@@ -32,7 +32,7 @@ from rfm_ui.model.exploring import Exploring
 from rfm_ui.model.formats import filters, format_of
 from rfm_ui.model.lines import line
 from rfm_ui.model.looking import look_of, with_look
-from rfm_ui.model.views import fitted, place_text, sized, under
+from rfm_ui.model.views import place_text, under
 from rfm_ui.view.actions import action, button
 from rfm_ui.view.canvas import Canvas
 from rfm_ui.view.choice import one_of
@@ -66,7 +66,6 @@ class ExplorerPage(QWidget):
         self._session = session
         self.canvas = Canvas(HOME)
         self.rendering = Rendering(session, self.canvas, HOME, name="explorer", priority=PRIORITY)
-        self._has_begun = False
         self._was_shown = True
         self.state = OneLine(Qt.AlignmentFlag.AlignRight)
         self.state.setAccessibleName("State of the picture")
@@ -89,7 +88,7 @@ class ExplorerPage(QWidget):
         self.point.wanted.connect(self.go)
         self.look.wanted.connect(self.go)
         self.look.refused.connect(self.state.setText)
-        self.places.wanted.connect(lambda view: self.go(self._fitting(view)))
+        self.places.wanted.connect(self.go)
         self.places.told.connect(self.state.setText)
         self.setAcceptDrops(True)
         # Who turns to the page has its keys at once.
@@ -132,12 +131,12 @@ class ExplorerPage(QWidget):
 
     def home(self) -> None:
         """The whole set."""
-        self.go(self._fitting(HOME))
+        self.go(HOME)
 
     def open(self, path: Path) -> None:
         """Go where a picture was made, or what a file of parameters says. Raises BadRequestError, SetupError."""
         view, notes = view_in(path)
-        self.go(self._fitting(view))
+        self.go(view)
         if notes:
             self.state.setText(notes)
 
@@ -268,7 +267,7 @@ class ExplorerPage(QWidget):
 
     def _preset(self, number_: int) -> None:
         if number_ > 0:
-            self.go(self._fitting(PRESETS[self.preset.itemText(number_)].request))
+            self.go(PRESETS[self.preset.itemText(number_)].request)
 
     def _formula(self) -> None:
         name = self.formula.currentText()
@@ -276,18 +275,11 @@ class ExplorerPage(QWidget):
         if FORMULAS[name].converges:
             # There is nothing that they could follow from.
             look = replace(look, slopes=0.0, colouring="smooth")
-        self.go(self._fitting(with_look(replace(HOME, formula=name), look)))
-
-    def _fitting(self, view: RenderRequest) -> RenderRequest:
-        return fitted(view, *self.canvas.size_px())
+        self.go(with_look(replace(HOME, formula=name), look))
 
     def _resized(self) -> None:
-        """More of the plane, as there is room for it. The first time nothing was shown yet."""
-        if self._has_begun:
-            self.go(sized(self.exploring.view, *self.canvas.size_px()))
-        else:
-            self._has_begun = True
-            self.home()
+        """All of what was shown, in another size."""
+        self.rendering.fit(*self.canvas.size_px())
 
     # --- what happens -----------------------------------------------------------------------
 

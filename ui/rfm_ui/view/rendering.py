@@ -97,10 +97,10 @@ class Rendering(QObject):
     # --- where to ---------------------------------------------------------------------------
 
     def go(self, view: RenderRequest) -> None:
-        """Show a valid view. Where it differs in colours alone, nothing is computed that is there."""
-        rendered = self.exploring.rendered
-        if rendered is not None and view != self.view and needed(rendered, view) != "render":
-            self.exploring.look(view)
+        """Show all of a valid view. Where it differs in colours alone, nothing is computed that is there."""
+        rendered, shown = self.exploring.rendered, self.exploring.fitted(view)
+        if rendered is not None and shown != self.view and needed(rendered, shown) != "render":
+            self.exploring.look(shown)
             self.changed.emit()
             self._recolour()
             return
@@ -108,6 +108,10 @@ class Rendering(QObject):
         self._follow(self.exploring.go(view, time.monotonic()))
         if self.exploring.view != before:
             self._shown()
+
+    def fit(self, width_px: int, height_px: int) -> None:
+        """Show the same in a picture of another size."""
+        self._moved(self.exploring.fit(width_px, height_px, time.monotonic()))
 
     def undo(self) -> None:
         """Back to the view before."""
