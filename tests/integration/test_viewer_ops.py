@@ -313,3 +313,28 @@ def test_what_stands_on_pages_is_found_too(qtbot: QtBot, window: ViewerWindow) -
 
     assert window.pages.currentWidget() is window.timeline
     assert window.timeline.is_heatmap
+
+
+@pytest.mark.scenario("J92")
+def test_more_than_the_server_takes_at_once_are_cancelled(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.operations
+    # A hundred and a few commands are let through at once, and fifty a second.
+    many = [ProgressReporter("copying", f"photos {k}") for k in range(150)]
+    all_there(qtbot, page, len(many))
+    page.list.setFocus()
+    told: list[str] = []
+    page.wishes.told.connect(told.append)
+
+    qtbot.keyClick(page.list, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(page.list, Qt.Key.Key_Delete)
+    assert looked_at(page).confirm.text() == "Cancel 150 operations"
+    qtbot.keyClick(looked_at(page), Qt.Key.Key_Return)
+
+    qtbot.waitUntil(lambda: all(one.should_cancel() for one in many), timeout=MOST_MS)
+    assert told == [
+        "Asked to cancel 150 operations.",
+        "Asked to cancel 150 operations. 64 of them so far.",
+        "Asked to cancel 150 operations. 128 of them so far.",
+    ]
+    for one in many:
+        one.report_canceled()

@@ -17,7 +17,7 @@ from tests.whole import KIND, SECONDS
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.scenario("J92")
+@pytest.mark.scenario("J92", "J95")
 def test_a_cancelled_render_is_submitted_once_more(
     qtbot: QtBot, tmp_path: Path, running: Runtime, client: Client
 ) -> None:
@@ -30,6 +30,13 @@ def test_a_cancelled_render_is_submitted_once_more(
     qtbot.waitUntil(lambda: len(page.board) == 1 and page.board.at(0).state == "running", timeout=MOST_MS)
     page.list.setCurrentIndex(page.model.index(0))
     page.list.setFocus()
+    details = page.details
+    qtbot.waitUntil(
+        lambda: any(name.startswith("worker") and "process" in what for name, what in details.workers.shown),
+        timeout=MOST_MS,
+    )
+    assert details.tiles.tiles is not None
+    assert details.tiles.tiles.said == "0 of 8 tiles"
     assert page.retry.toolTip() == "deep one has not ended."
 
     qtbot.keyClick(page.list, Qt.Key.Key_Delete)

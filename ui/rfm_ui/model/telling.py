@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.reports.report import OperationReport
 from rfm_runtime.core.text import duration, fault, number, printable
+from rfm_runtime.protocol.crew import CrewUsage
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
+from rfm_ui.model.crew import worker_rows
 from rfm_ui.model.lines import line
 
-__all__ = ["Curve", "Tiles", "fault_of", "parts", "progress_curve", "rate_curve", "tiles_of", "workers"]
+__all__ = ["Curve", "Tiles", "fault_of", "hands", "parts", "progress_curve", "rate_curve", "tiles_of", "workers"]
 
 
 class Curve(NamedTuple):
@@ -76,6 +78,16 @@ def workers(report: OperationReport, *, ended: bool) -> list[tuple[str, str]]:
         found.append(("iterations", f"{number(report.iterations_per_s)}/s"))
     if report.deaths:
         found.append(("died", counted(report.deaths, "worker")))
+    return found
+
+
+def hands(crews: Sequence[CrewUsage], operation_id: str) -> list[tuple[str, str]]:
+    """Which workers have a part of it in hand now, and which: (name, value)."""
+    found = []
+    for row in worker_rows(crews, {}):
+        if row.operation_id == operation_id:
+            process = f"process {row.pid}" if row.pid else ""
+            found.append((row.name, ", ".join(part for part in (row.tile, row.cpu, process) if part)))
     return found
 
 

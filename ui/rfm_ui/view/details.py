@@ -19,7 +19,7 @@ from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_ui.bridge import News
 from rfm_ui.model.pending import Command
-from rfm_ui.model.telling import Curve, fault_of, parts, progress_curve, rate_curve, tiles_of, workers
+from rfm_ui.model.telling import Curve, fault_of, hands, parts, progress_curve, rate_curve, tiles_of, workers
 from rfm_ui.view import theme
 from rfm_ui.view.actions import COVERED
 from rfm_ui.view.components.progress_bar import ProgressBar
@@ -61,6 +61,8 @@ class DetailsPanel(QScrollArea):
         self.tiles = TilesView()
         self.facts, self.parameters, self.events = _Table(), _Table(), _Table()
         self.workers, self.parts = _Table(), _Table()
+        self._crew: list[tuple[str, str]] = []
+        self._hands: list[tuple[str, str]] = []
         self._heads: dict[QWidget, QLabel] = {}
         inside = QWidget()
         layout = QVBoxLayout(inside)
@@ -111,13 +113,18 @@ class DetailsPanel(QScrollArea):
             return
         if before is None or before.operation_id != operation.operation_id:
             self._went = None
+            self._crew, self._hands = [], []
             for table in (self.facts, self.events, self.parameters, self.workers):
                 self._show_rows(table, [])
             self.why.setText("")
             for curve in (self.progress, self.rate):
                 curve.show_curve(Curve([], 0.0, "", ""))
             self._ask()
-        self._again.stop() if operation.state in TERMINAL_STATES else self._again.start()
+        if operation.state in TERMINAL_STATES:
+            self._again.stop()
+        elif not self._again.isActive():
+            # Begun anew with each measure it would never come to its end.
+            self._again.start()
         self.bar.show_operation(operation)
         for label, said in zip((self.fault, self.hint, self.kept), fault_of(operation), strict=True):
             label.setText(said)
@@ -155,6 +162,15 @@ class DetailsPanel(QScrollArea):
                 self.why.setText("\n".join(printable(sentence) for sentence in sentences))
                 self.why.setVisible(self._operation.state not in TERMINAL_STATES)
 
+        def manned(crews: Any, error: RfmError | None) -> None:
+            if error is None and self._operation is not None and self._operation.operation_id == operation_id:
+                self._hands = hands(crews, operation_id)
+                self._show_workers()
+
+        if self._operation.grid is not None and self._operation.state not in TERMINAL_STATES:
+            self._session.ask(lambda client: client.workers(), manned)
+        else:
+            self._hands = []
         self._session.ask(lambda client: client.performance(operation_id), told)
         self._session.ask(lambda client: client.explain(operation_id), explained)
 
@@ -171,7 +187,11 @@ class DetailsPanel(QScrollArea):
         report = operation_report(went, now_ms=round(now_ms))
         self.progress.show_curve(progress_curve(report))
         self.rate.show_curve(rate_curve(report))
-        self._show_rows(self.workers, workers(report, ended=went.operation.state in TERMINAL_STATES))
+        self._crew = workers(report, ended=went.operation.state in TERMINAL_STATES)
+        self._show_workers()
+
+    def _show_workers(self) -> None:
+        self._show_rows(self.workers, self._crew + self._hands)
 
     def _show_rows(self, table: _Table, rows: list[tuple[str, str]]) -> None:
         """A head over nothing is left out."""

@@ -42,6 +42,7 @@ class OperationActions(QObject):
 
     told = Signal(str)
     search_wanted = Signal(str)
+    _far = Signal(int, object, int)
 
     def __init__(
         self, view: QAbstractItemView, session: Session, board: Board, chosen: Callable[[], list[Operation]]
@@ -52,6 +53,9 @@ class OperationActions(QObject):
         self._board = board
         self._chosen = chosen
         self._kinds: frozenset[str] | None = None
+        self._number = 0
+        # From the client's thread into this one.
+        self._far.connect(self._tell_how_far, Qt.ConnectionType.QueuedConnection)
         self.confirming: Confirming | None = None
         self.number: QInputDialog | None = None
         here = Qt.ShortcutContext.WidgetShortcut
@@ -179,11 +183,19 @@ class OperationActions(QObject):
                 self.told.emit(_refusals(wanted, refused))
 
         if wanted.wish.verb == "retry" or self._session.link.state in ("live", "stale"):
-            self._session.ask(lambda client: carry_out(client, wanted.wish, wanted.hits), answered)
+            self._number += 1
+            far = partial(self._far.emit, self._number, wanted)
+            self._session.ask(lambda client: carry_out(client, wanted.wish, wanted.hits, far), answered)
             return
         for one in wanted.hits:
             # While there is no connection each waits where it is seen, and can be taken back.
             self._session.ask(partial(_one, wish=wanted.wish, operation=one), answered, _command(wanted.wish, one))
+
+    def _tell_how_far(self, number: int, wanted: Plan, asked: int) -> None:
+        # Of the last wish: an older one goes on without a word.
+        if number == self._number:
+            done = asked == len(wanted.hits)
+            self.told.emit(wanted.asked if done else f"{wanted.asked} {asked:,} of them so far.")
 
     def _open_menu(self, place: QPoint) -> None:
         self.menu().popup(self._view.viewport().mapToGlobal(place))
