@@ -54,7 +54,7 @@ def sample(kind: inspect.Type, name: str) -> Any:
             return tuple(sample(item, name) for item in kind.item_types)
         case inspect.DictType():
             if of_scalars(kind.value_type):
-                return {name: sample(kind.value_type, name)}
+                return {sample(kind.key_type, name): sample(kind.value_type, name)}
             return PARAMS
         case inspect.UnionType():
             # The richest of them: a struct before a text, anything before nothing.

@@ -25,11 +25,11 @@ from msgspec import Struct
 
 from rfm_runtime.broker.ingest import Ingest
 from rfm_runtime.broker.left import Left, Reading
+from rfm_runtime.broker.looking_back import LOOKS, Look, look
 from rfm_runtime.broker.metrics import Metrics
 from rfm_runtime.config import Endpoints, Settings
 from rfm_runtime.core.operations.feed import Feed
 from rfm_runtime.core.operations.hub import Hub, Validator
-from rfm_runtime.core.operations.queries import history_page
 from rfm_runtime.core.operations.record import (
     Asked,
     Batch,
@@ -54,8 +54,7 @@ from rfm_runtime.core.operations.record import (
     Told,
     Watch,
 )
-from rfm_runtime.core.permissions import narrowed, require, unknown
-from rfm_runtime.core.reports.timeline import timeline
+from rfm_runtime.core.reports.single import operation_report
 from rfm_runtime.core.resources.board import Board
 from rfm_runtime.core.resources.flow import FlowMeter
 from rfm_runtime.errors import (
@@ -70,12 +69,10 @@ from rfm_runtime.observe import logs
 from rfm_runtime.observe.alive import boot_id, is_alive
 from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol import internal
-from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
+from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.internal import (
     DoCancel,
-    DoHistory,
-    DoPerformance,
-    DoTimeline,
+    DoOperationReport,
     GatewayWelcome,
     LastWord,
     MetricsText,
@@ -357,7 +354,7 @@ class Broker:
         if isinstance(body, internal.Metrics):
             self._reply(routing, message.id, MetricsText(self.metrics_text()))
             return
-        if isinstance(body, DoHistory | DoPerformance | DoTimeline):
+        if isinstance(body, LOOKS):
             self._look_back(routing, message.id, body)
             return
         try:
@@ -375,32 +372,10 @@ class Broker:
             self._time_cancel(routing, message.id, body.request.operation_id, asked_s)
         self._carry_out(commands)
 
-    def _look_back(self, routing: bytes, request_id: int, body: DoHistory | DoPerformance | DoTimeline) -> None:
+    def _look_back(self, routing: bytes, request_id: int, body: Look) -> None:
         """Ask the store, which may have much to look through, in a thread: nobody else waits for it."""
 
-        def look() -> Struct:
-            if isinstance(body, DoHistory):
-                require(body.principal, "history")
-                wanted = narrowed(body.principal, body.request.filter)
-                if wanted is None:
-                    return HistoryReply(operations=())
-                found, stopped_at = self._store.history(msgspec.structs.replace(body.request, filter=wanted))
-                return history_page(found, body.request.limit, stopped_at)
-            if isinstance(body, DoTimeline):
-                require(body.principal, "timeline")
-                wanted = narrowed(body.principal, body.request.filter)
-                request = body.request if wanted is None else msgspec.structs.replace(body.request, filter=wanted)
-                return timeline(() if wanted is None else self._store.lives(request), request, self._now().wall_ms)
-            require(body.principal, "performance")
-            past = self._store.performance(body.operation_id)
-            require(body.principal, "performance", body.operation_id, None if past is None else past.row.operation)
-            if past is None:
-                raise unknown(body.operation_id)
-            return PerformanceReply(
-                operation=past.row.operation, performance=past.performance, params=past.row.params, events=past.events
-            )
-
-        def answer(found: asyncio.Future[Struct]) -> None:
+        def answered(found: asyncio.Future[Struct]) -> None:
             self._looks -= 1
             if self._closed or found.cancelled():
                 return
@@ -413,14 +388,18 @@ class Broker:
                 log.error("looking_back_failed", exc_info=error)
                 self._reply(routing, request_id, error_info(InternalError("the store cannot be asked")))
             else:
-                self._reply(routing, request_id, self.hub.present(found.result(), self._now(), body.principal))
+                answer = self.hub.present(found.result(), self._now(), body.principal)
+                if isinstance(body, DoOperationReport) and isinstance(answer, PerformanceReply):
+                    answer = operation_report(answer, now_ms=self._now().wall_ms)
+                self._reply(routing, request_id, answer)
 
         if self._looks >= LOOKS_LIMIT:
             busy = RateLimitedError(f"{LOOKS_LIMIT} looks into the past wait already", retry_after_s=0.5)
             self._reply(routing, request_id, error_info(busy))
             return
         self._looks += 1
-        self._loop.run_in_executor(self._readers, look).add_done_callback(answer)
+        asked = self._loop.run_in_executor(self._readers, look, self._store, body, self._now().wall_ms)
+        asked.add_done_callback(answered)
 
     def _time_cancel(self, routing: bytes, request_id: int, operation_id: str, asked_s: float) -> None:
         """Only what will still have its outcome published is timed: a refused cancel leaves nothing behind."""

@@ -302,8 +302,8 @@ def _print(outcome: Outcome, planned: int, kept: Path | None, report: Path | Non
 
 def _write_page(target: Path, outcome: Outcome, seed: int, seconds: float, *, force: bool) -> None:
     from rfm_runtime.cli.pages.chaos import chaos_page
-    from rfm_runtime.cli.pages.words import Local
     from rfm_runtime.client.handle import write_file
+    from rfm_runtime.core.pages.words import Local
 
     now_ms = time.time_ns() // 1_000_000
     page = chaos_page(outcome, seed=seed, seconds=seconds, local=Local(), now_ms=now_ms)

@@ -332,7 +332,7 @@ def _written(lines: Iterable[bytes], out: BinaryIO) -> int:
 
 def _operations(found: Iterable[tuple[Operation, dict[str, Any], Any]], form: str, now_ms: int) -> Iterator[bytes]:
     if form == "csv":
-        from rfm_runtime.cli.pages.formats import COLUMNS, cells, csv_lines
+        from rfm_runtime.core.pages.formats import COLUMNS, cells, csv_lines
         from rfm_runtime.core.reports.facts import line
 
         yield from csv_lines(COLUMNS, (cells(line(operation, now_ms)) for operation, _, _ in found))
@@ -344,7 +344,7 @@ def _operations(found: Iterable[tuple[Operation, dict[str, Any], Any]], form: st
 
 def _events(found: Iterable[OperationEvent], form: str) -> Iterator[bytes]:
     if form == "csv":
-        from rfm_runtime.cli.pages.formats import csv_lines, utc
+        from rfm_runtime.core.pages.formats import csv_lines, utc
 
         rows = (
             (

@@ -16,11 +16,11 @@ from rfm_runtime.cli.text import period
 from rfm_runtime.core.text import printable
 from rfm_runtime.errors import BadRequestError, SetupError
 from rfm_runtime.protocol.history import PerformanceReply
-from rfm_runtime.protocol.operation import Operation
+from rfm_runtime.protocol.operation import Operation, OperationFilter
 
 if TYPE_CHECKING:
-    from rfm_runtime.cli.pages.formats import Format
-    from rfm_runtime.core.reports.report import Report
+    from rfm_runtime.core.pages.formats import Format
+    from rfm_runtime.protocol.figures import Report
 
 __all__ = ["Past", "about", "format_of", "report", "report_of_period"]
 
@@ -64,8 +64,8 @@ def report(
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
     """Write a report of the last 24 hours, of a period or of one operation: a page, a table or JSON."""
-    from rfm_runtime.cli.pages.formats import written
-    from rfm_runtime.cli.pages.words import Local
+    from rfm_runtime.core.pages.formats import written
+    from rfm_runtime.core.pages.words import Local
     from rfm_runtime.core.reports.single import operation_report
 
     if operation is not None and (since or until or kind or owner):
@@ -102,7 +102,7 @@ def report(
 
 def format_of(output: Path, form: str | None) -> Format:
     """What `--format` says, or the file's suffix; a page where neither does. Raises BadRequestError."""
-    from rfm_runtime.cli.pages.formats import FORMATS
+    from rfm_runtime.core.pages.formats import FORMATS
 
     wanted = form.lower() if form is not None else output.suffix.removeprefix(".").lower() or "html"
     for one in FORMATS:
@@ -116,28 +116,25 @@ def report_of_period(
     past: Past, span: tuple[int, int | None], kinds: Sequence[str] | None, owner: str | None, now_ms: int
 ) -> Report:
     """The report of what was submitted in a period, an open one up to now."""
-    from rfm_runtime.cli.pages.words import Local
-    from rfm_runtime.core.reports.period import period_report
+    from rfm_runtime.core.pages.words import Local
+    from rfm_runtime.core.reports.period import filters_of, period_report
 
     since_ms, until_ms = span
     found = past.history(since_ms=since_ms, until_ms=until_ms, kinds=kinds or None, owner=owner)
-    filters = {"kind": ", ".join(kinds)} if kinds else {}
-    if owner is not None:
-        filters["owner"] = owner
     return period_report(
         found,
         since_ms=since_ms,
         until_ms=now_ms if until_ms is None else until_ms,
         now_ms=now_ms,
         offset_ms=Local().offset_ms(since_ms),
-        filters=filters,
+        filters=filters_of(OperationFilter(kinds=list(kinds) if kinds else None, owner=owner)),
     )
 
 
 def about(made: Report) -> str:
     """What is in it, in a line."""
-    from rfm_runtime.cli.pages.words import count, length, outcomes, span, state_word
-    from rfm_runtime.core.reports.report import PeriodReport
+    from rfm_runtime.core.pages.words import count, length, outcomes, span, state_word
+    from rfm_runtime.protocol.figures import PeriodReport
 
     if isinstance(made, PeriodReport):
         tally, long = made.everything.tally, length(made.until_ms - made.since_ms)
@@ -152,7 +149,7 @@ def about(made: Report) -> str:
 
 
 def _summary(made: Report) -> dict[str, Any]:
-    from rfm_runtime.core.reports.report import PeriodReport
+    from rfm_runtime.protocol.figures import PeriodReport
 
     if isinstance(made, PeriodReport):
         return {"since_ms": made.since_ms, "until_ms": made.until_ms, "operations": made.everything.tally}

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.crew import CrewUsage, GetWorkers, WorkersReply
+from rfm_runtime.protocol.figures import GetOperationReport, GetPeriodReport, OperationReport, PeriodReport
 from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.messages import (
     CancelOperation,
@@ -119,6 +120,37 @@ class Requests(ABC):
         wanted = _filter(states, kinds, owner, labels, text)
         request = GetTimeline(since_ms=since_ms, width_ms=width_ms, bins=bins, by=by, rows=rows, filter=wanted)
         return await self.request(request, TimelineReply)
+
+    async def period_report(
+        self,
+        *,
+        since_ms: int = 0,
+        until_ms: int | None = None,
+        offset_ms: int = 0,
+        operations: int = 0,
+        states: Sequence[OperationState] | None = None,
+        kinds: Sequence[str] | None = None,
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> PeriodReport:
+        """The figures of a report of what was submitted in a period (ms since 1970), an open one up to now.
+
+        offset_ms: local time less UTC. operations: how many are listed, 500 at most. Raises TooLargeError for 20,000
+        operations.
+        """
+        request = GetPeriodReport(
+            since_ms=since_ms,
+            until_ms=until_ms,
+            offset_ms=offset_ms,
+            operations=operations,
+            filter=_filter(states, kinds, owner, labels, text),
+        )
+        return await self.request(request, PeriodReport)
+
+    async def operation_report(self, operation_id: str) -> OperationReport:
+        """The figures of a report of one operation. Raises UnknownOperationError."""
+        return await self.request(GetOperationReport(operation_id), OperationReport)
 
     async def performance(self, operation_id: str) -> PerformanceReply:
         """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""

@@ -19,6 +19,7 @@ from rfm_runtime.client.handle import Operation
 from rfm_runtime.client.link import LinkState
 from rfm_runtime.errors import SetupError, UnavailableError
 from rfm_runtime.protocol.crew import CrewUsage
+from rfm_runtime.protocol.figures import OperationReport, PeriodReport
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.messages import Kind, SubmitRequest, TilePixels, Welcome
 from rfm_runtime.protocol.notifying import Rules, RulesReply
@@ -191,6 +192,14 @@ class Client:
         return self.call(
             self._async.timeline(since_ms=since_ms, width_ms=width_ms, bins=bins, by=by, rows=rows, **filters)
         )
+
+    def period_report(self, **options: Any) -> PeriodReport:
+        """The figures of a report of a period: see `AsyncClient.period_report`."""
+        return self.call(self._async.period_report(**options))
+
+    def operation_report(self, operation_id: str) -> OperationReport:
+        """The figures of a report of one operation. Raises UnknownOperationError."""
+        return self.call(self._async.operation_report(operation_id))
 
     def performance(self, operation_id: str) -> PerformanceReply:
         """How an operation went over its time, with its parameters and events. Raises UnknownOperationError."""

@@ -108,6 +108,8 @@ NEEDS: dict[str, Need] = {
     "set_rules": Need("see"),
     "history": Need("see", "list"),
     "timeline": Need("see", "list"),
+    "period_report": Need("see", "list"),
+    "operation_report": Need("see", "operation"),
     "performance": Need("see", "operation"),
     "auth_refresh": Need(None),
     "revoke": Need("administer", "everything"),

@@ -57,6 +57,7 @@ from rfm_runtime.observe.audit import AuditLog
 from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol import internal
 from rfm_runtime.protocol.codes import CLOSE_REASONS, CloseCode
+from rfm_runtime.protocol.figures import OperationReport, PeriodReport
 from rfm_runtime.protocol.history import HistoryReply, PerformanceReply
 from rfm_runtime.protocol.internal import (
     ControlFrame,
@@ -131,6 +132,8 @@ _ANSWERS: dict[type[Any], type[Any]] = {
     internal.DoKinds: internal.KindsKnown,
     internal.DoHistory: HistoryReply,
     internal.DoTimeline: TimelineReply,
+    internal.DoPeriodReport: PeriodReport,
+    internal.DoOperationReport: OperationReport,
     internal.DoPerformance: PerformanceReply,
     internal.Snapshot: internal.SnapshotPage,
     internal.EventsSince: internal.Events,

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from rfm_runtime.errors import BadRequestError, UnsupportedError
+from rfm_runtime.protocol.figures import GetPeriodReport, OperationReport, PeriodReport
 from rfm_runtime.protocol.history import History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.messages import (
     CancelOperation,
@@ -73,8 +74,10 @@ __all__ = [
     "DoHistory",
     "DoKinds",
     "DoList",
+    "DoOperationReport",
     "DoPause",
     "DoPerformance",
+    "DoPeriodReport",
     "DoPriority",
     "DoRevoke",
     "DoSetRules",
@@ -246,6 +249,20 @@ class DoHistory(Struct, frozen=True):
 
     principal: Principal
     request: History
+
+
+class DoPeriodReport(Struct, frozen=True):
+    """→ `PeriodReport`"""
+
+    principal: Principal
+    request: GetPeriodReport
+
+
+class DoOperationReport(Struct, frozen=True):
+    """→ `OperationReport`"""
+
+    principal: Principal
+    operation_id: str
 
 
 class DoTimeline(Struct, frozen=True):
@@ -828,7 +845,9 @@ _MESSAGES: dict[str, type[Struct]] = {
         DoKinds,
         DoList,
         DoPause,
+        DoOperationReport,
         DoPerformance,
+        DoPeriodReport,
         DoPriority,
         DoRevoke,
         DoSetRules,
@@ -848,6 +867,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         Metrics,
         MetricsText,
         OperationReply,
+        OperationReport,
         Outcome,
         OwnerHeartbeat,
         OwnerHello,
@@ -856,6 +876,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         HistoryReply,
         PauseOwner,
         PerformanceReply,
+        PeriodReport,
         PauseState,
         PriorityOwner,
         ProgressState,

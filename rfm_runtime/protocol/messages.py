@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from rfm_runtime.protocol.crew import GetWorkers, WorkersReply
+from rfm_runtime.protocol.figures import GetOperationReport, GetPeriodReport, OperationReport, PeriodReport
 from rfm_runtime.protocol.history import GetPerformance, History, HistoryReply, PerformanceReply
 from rfm_runtime.protocol.limits import CHUNK_LIMIT_BYTES, PAGE_LIMIT
 from rfm_runtime.protocol.notifying import GetRules, RulesChanged, RulesReply, SetRules
@@ -505,6 +506,8 @@ REQUESTS: dict[str, type[Struct]] = {
     "set_rules": SetRules,
     "history": History,
     "timeline": GetTimeline,
+    "period_report": GetPeriodReport,
+    "operation_report": GetOperationReport,
     "performance": GetPerformance,
     "auth_refresh": AuthRefresh,
     "revoke": Revoke,
@@ -540,6 +543,8 @@ REPLIES: dict[str, type[Struct]] = {
     "pong": Pong,
     "history_reply": HistoryReply,
     "timeline_reply": TimelineReply,
+    "period_report_reply": PeriodReport,
+    "operation_report_reply": OperationReport,
     "metrics_reply": MetricsReply,
     "usage_reply": UsageReply,
     "workers_reply": WorkersReply,

@@ -32,7 +32,7 @@ def test_the_wheel_has_exactly_our_packages(wheel: Path) -> None:
     assert "rfm_runtime/py.typed" in names
     assert "rfm_kernels/py.typed" in names
     assert "rfm_ui/py.typed" in names
-    assert "rfm_runtime/cli/pages/style.css" in names
+    assert "rfm_runtime/core/pages/style.css" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from rfm_runtime import Client
 from rfm_runtime.cli.app import run
-from rfm_runtime.core.reports.report import OperationReport, PeriodReport, Report
+from rfm_runtime.protocol.figures import OperationReport, PeriodReport, Report
 from rfm_runtime.protocol.operation import TERMINAL_STATES
 from rfm_runtime.testing.runtime import Runtime, eventually
 from tests.pages import check_page

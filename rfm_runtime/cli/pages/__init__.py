@@ -1,5 +1,1 @@
-"""What a report looks like: a page that needs nothing else, a table, JSON. Pure functions of the report's value.
-
-`formats` is the entrance. Pages are put together from `elements`, `charts` and `tables`; what figures are called is in
-`words`, what they look like in `style.css`.
-"""
+"""Pages that commands alone make: of errors, rights and chaos runs. What they are put together from is `core.pages`."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from rfm_runtime import __version__
-from rfm_runtime.cli.pages.charts import Tick, curve, legend, time_ticks, timeline
-from rfm_runtime.cli.pages.elements import Html, foreign, page, tag, words
-from rfm_runtime.cli.pages.tables import badge, figures, folded, section, table
-from rfm_runtime.cli.pages.words import NOTHING, Local, count, span
 from rfm_runtime.core.counts import counted
+from rfm_runtime.core.pages.charts import Tick, curve, legend, time_ticks, timeline
+from rfm_runtime.core.pages.elements import Html, foreign, page, tag, words
+from rfm_runtime.core.pages.tables import badge, figures, folded, section, table
+from rfm_runtime.core.pages.words import NOTHING, Local, count, span
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.testing.chaos.harness import Happened, Outcome, Sample
 

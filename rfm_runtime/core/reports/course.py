@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rfm_runtime.core.reports.report import Bin, Course, Density, Line
 from rfm_runtime.core.reports.running import Running
+from rfm_runtime.protocol.figures import Bin, Course, Density, Line
 
 __all__ = ["MAX_BINS", "bin_of", "course", "density", "width"]
 

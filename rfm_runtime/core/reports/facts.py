@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil, isfinite
 
-from rfm_runtime.core.reports.report import Durations, Group, Line, Tally
+from rfm_runtime.protocol.figures import Durations, Group, Line, Tally
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 
 __all__ = ["durations", "group", "line", "ratio", "tally"]

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rfm_runtime.core.reports.course import course, density
 from rfm_runtime.core.reports.facts import group, line
-from rfm_runtime.core.reports.report import Failures, Group, Line, PeriodReport
-from rfm_runtime.protocol.operation import Operation
+from rfm_runtime.protocol.figures import Failures, Group, Line, PeriodReport
+from rfm_runtime.protocol.operation import Operation, OperationFilter
 
-__all__ = ["SLOWEST", "period_report"]
+__all__ = ["SLOWEST", "filters_of", "period_report"]
 
 SLOWEST = 10
 
@@ -50,6 +50,18 @@ def period_report(
         canceled=tuple(one.operation_id for one in lines if one.state == "canceled"),
         operations=tuple(lines),
     )
+
+
+def filters_of(wanted: OperationFilter) -> dict[str, str]:
+    """What operations are chosen by, for people, by name; empty: all of them."""
+    named: dict[str, Iterable[str] | None] = {
+        "kind": wanted.kinds,
+        "state": wanted.states,
+        "owner": None if wanted.owner is None else [wanted.owner],
+        "label": None if wanted.labels is None else [f"{key}={value}" for key, value in wanted.labels.items()],
+        "text": [wanted.text] if wanted.text else None,
+    }
+    return {name: ", ".join(values) for name, values in named.items() if values is not None}
 
 
 def _newest_first(one: Line) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rfm_runtime.core.reports.facts import line, ratio
-from rfm_runtime.core.reports.report import Line, Moment, OperationReport, Phase, PhaseName, Sample
+from rfm_runtime.protocol.figures import Line, Moment, OperationReport, Phase, PhaseName, Sample
 from rfm_runtime.protocol.history import Performance, PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, OperationEvent, OperationState
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from rfm_runtime.protocol.figures import GetPeriodReport
 from rfm_runtime.protocol.history import History
 from rfm_runtime.protocol.messages import (
     AuthRefresh,
@@ -37,6 +38,7 @@ _COSTS: dict[type[Struct], float] = {
     Recolour: 10.0,
     # A period that may have all that the store keeps.
     GetTimeline: 10.0,
+    GetPeriodReport: 20.0,
 }
 LISTED = 100.0
 """Operations in memory for one."""

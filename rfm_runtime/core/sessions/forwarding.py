@@ -10,6 +10,7 @@ from msgspec import Struct
 from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol import internal
+from rfm_runtime.protocol.figures import GetOperationReport, GetPeriodReport
 from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import Principal
 from rfm_runtime.protocol.messages import (
@@ -48,6 +49,8 @@ _MESSAGES: Mapping[type[Struct], Callable[[Principal, Any], Struct]] = {
     Kinds: lambda who, _request: internal.DoKinds(who),
     History: internal.DoHistory,
     GetTimeline: internal.DoTimeline,
+    GetPeriodReport: internal.DoPeriodReport,
+    GetOperationReport: lambda who, request: internal.DoOperationReport(who, request.operation_id),
     Revoke: internal.DoRevoke,
     GetRules: lambda who, _request: internal.DoGetRules(who),
     SetRules: internal.DoSetRules,

@@ -49,6 +49,8 @@ REQUESTED: dict[type[Struct], str] = {
     internal.DoKinds: "kinds",
     internal.DoHistory: "history",
     internal.DoTimeline: "timeline",
+    internal.DoPeriodReport: "period_report",
+    internal.DoOperationReport: "operation_report",
     internal.DoPerformance: "performance",
     internal.DoGetRules: "get_rules",
     internal.DoSetRules: "set_rules",

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rfm_runtime.core.counts import counted
-from rfm_runtime.core.reports.report import OperationReport
 from rfm_runtime.core.text import duration, fault, number, printable
 from rfm_runtime.protocol.crew import CrewUsage
+from rfm_runtime.protocol.figures import OperationReport
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_ui.model.crew import worker_rows
 from rfm_ui.model.lines import line

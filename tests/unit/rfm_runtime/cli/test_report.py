@@ -10,9 +10,9 @@ import pytest
 
 from rfm_runtime.cli.app import run
 from rfm_runtime.cli.report import about, format_of, report_of_period
-from rfm_runtime.core.reports.report import PeriodReport
 from rfm_runtime.core.reports.single import operation_report
 from rfm_runtime.errors import BadRequestError
+from rfm_runtime.protocol.figures import PeriodReport
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import Operation
 from tests.past import DAY_MS, NOW_MS, day, operation, render

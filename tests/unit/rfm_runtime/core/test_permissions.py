@@ -8,6 +8,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from rfm_runtime.broker.looking_back import LOOKS
 from rfm_runtime.core.operations.queries import matches
 from rfm_runtime.core.permissions import (
     NEEDS,
@@ -24,8 +25,9 @@ from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import Fetch, Forward, PassOn
 from rfm_runtime.errors import ForbiddenError
 from rfm_runtime.protocol.crew import GetWorkers
+from rfm_runtime.protocol.figures import GetOperationReport, GetPeriodReport
 from rfm_runtime.protocol.history import GetPerformance, History
-from rfm_runtime.protocol.internal import Announce, DoHistory, DoPerformance, DoTimeline, OwnerHello, Principal
+from rfm_runtime.protocol.internal import Announce, OwnerHello, Principal
 from rfm_runtime.protocol.messages import (
     NOTICES,
     REQUESTS,
@@ -98,6 +100,8 @@ MEANT = {
     "list_operations": "VOAr",
     "history": "VOAr",
     "timeline": "VOAr",
+    "period_report": "VOAr",
+    "operation_report": "VOAr",
     "kinds": "VOAr",
     "get_operation": "VOAr",
     "explain": "VOAr",
@@ -167,6 +171,8 @@ REQUEST = {
     "set_rules": SetRules(version=0),
     "history": History(),
     "timeline": GetTimeline(since_ms=0, width_ms=1, bins=1),
+    "period_report": GetPeriodReport(),
+    "operation_report": GetOperationReport(OP),
     "performance": GetPerformance(OP),
     "auth_refresh": AuthRefresh("ann"),
     "revoke": Revoke(token_id="x"),
@@ -184,6 +190,7 @@ REQUEST = {
 }
 
 NAMES_ONE = {name for name, need in NEEDS.items() if need.about in ("operation", "seen")}
+FROM_THE_STORE = {"history", "performance", "timeline", "period_report", "operation_report"}
 NAMES_A_KIND = {name for name, need in NEEDS.items() if need.about == "kind"}
 
 
@@ -245,7 +252,7 @@ class Both:
 
     def answers(self, forward: Forward) -> list[ErrorInfo]:
         """Of the broker."""
-        if isinstance(forward.message, DoHistory | DoPerformance | DoTimeline):
+        if isinstance(forward.message, LOOKS):
             # By the shell, from the store: see the integration tests.
             return []
         number = self.world.ask(b"gateway", forward.message)
@@ -269,7 +276,7 @@ def test_the_table_is_of_every_request_and_of_everything_that_is_published() -> 
 @pytest.mark.parametrize("request_type", list(REQUESTS))
 def test_every_request_is_answered_as_the_table_means_it(request_type: str) -> None:
     """The whole product, for real: 30 requests × 6 sets of roles × 2 owners × 4 grants of kinds."""
-    if request_type in ("history", "performance", "timeline"):
+    if request_type in FROM_THE_STORE:
         # The broker's part is in the store: test_rights.py.
         grants, owners = {"all kinds": None}, ("ann",)
     else:
@@ -310,7 +317,7 @@ def answer_to(both: Both, who: Principal, request: str, operation_id: str) -> Er
     return found[0]
 
 
-@pytest.mark.parametrize("request_type", sorted(NAMES_ONE - {"performance"}))
+@pytest.mark.parametrize("request_type", sorted(NAMES_ONE - FROM_THE_STORE))
 @pytest.mark.parametrize("roles", [("admin",), ("operator",)])
 def test_what_may_not_be_seen_is_answered_as_what_there_is_not(request_type: str, roles: tuple[str, ...]) -> None:
     who = Principal("ann", roles, ("other",))

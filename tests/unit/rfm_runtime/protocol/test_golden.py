@@ -115,7 +115,9 @@ def with_more(value: Any, kind: inspect.Type) -> Any:
             return with_more(value, kind.type)
         case inspect.StructType() if isinstance(value, dict):
             known = {field.encode_name: field.type for field in kind.fields}
-            return {key: with_more(inner, known[key]) for key, inner in value.items()} | STRANGE
+            # What says which of several a message is, is no field of it.
+            tag = {kind.tag_field: value[kind.tag_field]} if kind.tag_field in value else {}
+            return tag | {key: with_more(value[key], known[key]) for key in value.keys() - tag.keys()} | STRANGE
         case inspect.ListType() | inspect.VarTupleType() if isinstance(value, list):
             return [with_more(inner, kind.item_type) for inner in value]
         case inspect.UnionType():

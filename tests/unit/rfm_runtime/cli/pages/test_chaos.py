@@ -8,7 +8,7 @@ from datetime import UTC
 import pytest
 
 from rfm_runtime.cli.pages.chaos import chaos_page
-from rfm_runtime.cli.pages.words import Local
+from rfm_runtime.core.pages.words import Local
 from rfm_runtime.testing.chaos.checker import Verdict, Violation
 from rfm_runtime.testing.chaos.harness import Happened, Outcome, Sample
 from rfm_runtime.testing.chaos.plan import plan

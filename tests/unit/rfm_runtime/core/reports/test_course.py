@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rfm_runtime.core.reports.course import MAX_BINS, course, width
 from rfm_runtime.core.reports.facts import line
-from rfm_runtime.core.reports.report import Course
+from rfm_runtime.protocol.figures import Course
 from rfm_runtime.protocol.operation import Operation
 from tests.past import DAY_MS, HOUR_MS, NOW_MS, operation, operations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rfm_runtime.core.reports.facts import durations
 from rfm_runtime.core.reports.period import SLOWEST, period_report
-from rfm_runtime.core.reports.report import PeriodReport, Report
+from rfm_runtime.protocol.figures import PeriodReport, Report
 from rfm_runtime.protocol.operation import ErrorInfo, Operation
 from tests.past import DAY_MS, NOW_MS, day, operation, operations
 

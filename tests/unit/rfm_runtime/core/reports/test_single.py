@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from rfm_runtime.core.reports.report import Report
 from rfm_runtime.core.reports.single import operation_report
+from rfm_runtime.protocol.figures import Report
 from rfm_runtime.protocol.history import Performance, PerformanceReply, Point
 from rfm_runtime.protocol.operation import EventType, OperationEvent, OperationState
 from tests.past import NOW_MS, event, operation, operations, render

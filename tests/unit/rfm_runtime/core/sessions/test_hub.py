@@ -9,6 +9,7 @@ from rfm_runtime.core.sessions.access import Grant
 from rfm_runtime.core.sessions.hub import FETCHES_LIMIT, RESUME_LIMIT_S, RESUME_WAIT_S, Refused, goodbye
 from rfm_runtime.core.sessions.reporting import REPORTS
 from rfm_runtime.protocol.crew import GetWorkers
+from rfm_runtime.protocol.figures import GetOperationReport, GetPeriodReport
 from rfm_runtime.protocol.history import GetPerformance, History
 from rfm_runtime.protocol.internal import (
     DoCancel,
@@ -17,8 +18,10 @@ from rfm_runtime.protocol.internal import (
     DoHistory,
     DoKinds,
     DoList,
+    DoOperationReport,
     DoPause,
     DoPerformance,
+    DoPeriodReport,
     DoPriority,
     DoRevoke,
     DoSubmit,
@@ -451,6 +454,7 @@ def test_while_the_gateway_catches_up_a_subscription_waits(scene):
 ANN = TOKENS["ann"]
 CANCEL = CancelOperation(operation_id="a", mode="hard")
 LIST = ListOperations(limit=5)
+REPORT = GetPeriodReport(since_ms=5)
 PAST = History(since_ms=5)
 FAR = GetTimeline(since_ms=5, width_ms=10, bins=3)
 
@@ -470,6 +474,8 @@ FORWARDED = [
     (Kinds(), DoKinds(ANN)),
     (PAST, DoHistory(ANN, PAST)),
     (FAR, DoTimeline(ANN, FAR)),
+    (REPORT, DoPeriodReport(ANN, REPORT)),
+    (GetOperationReport("a"), DoOperationReport(ANN, "a")),
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
 ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, GetWorkers, Alive, *REPORTS}

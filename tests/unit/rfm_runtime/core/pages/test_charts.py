@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rfm_runtime.cli.pages.charts import Series, columns, curve, heat, spreads, strip, time_ticks
-from rfm_runtime.cli.pages.elements import Html
+from rfm_runtime.core.pages.charts import Series, columns, curve, heat, spreads, strip, time_ticks
+from rfm_runtime.core.pages.elements import Html
 from tests.pages import Page
 from tests.past import DAY_MS, HOUR_MS
 

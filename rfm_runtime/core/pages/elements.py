@@ -70,7 +70,7 @@ def words(text: str) -> Html:
 
 def page(title: str, *body: Child) -> Html:
     """A whole document."""
-    style = files("rfm_runtime.cli.pages").joinpath("style.css").read_text(encoding="utf-8")
+    style = files("rfm_runtime.core.pages").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

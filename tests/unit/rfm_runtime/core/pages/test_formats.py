@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfm_runtime.cli.pages.formats import COLUMNS, written
-from rfm_runtime.cli.pages.words import Local
+from rfm_runtime.core.pages.formats import COLUMNS, written
+from rfm_runtime.core.pages.words import Local
 from rfm_runtime.core.reports.period import period_report
-from rfm_runtime.core.reports.report import PeriodReport, Report
 from rfm_runtime.core.reports.single import operation_report
+from rfm_runtime.protocol.figures import PeriodReport, Report
 from rfm_runtime.protocol.operation import Operation
 from tests.pages import check_page
 from tests.past import DAY_MS, NOW_MS, day, operation, operations, render

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rfm_runtime.cli.pages.elements import Child, Html, join, tag
+from rfm_runtime.core.pages.elements import Child, Html, join, tag
 
 __all__ = ["badge", "facts", "figures", "folded", "section", "table"]
 

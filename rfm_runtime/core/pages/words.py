@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import isfinite
 
-from rfm_runtime.cli.pages.elements import Html, tag
-from rfm_runtime.core.reports.report import Tally
+from rfm_runtime.core.pages.elements import Html, tag
 from rfm_runtime.core.resources.sizes import size
 from rfm_runtime.core.text import duration, number
+from rfm_runtime.protocol.figures import Tally
 
 __all__ = [
     "NOTHING",

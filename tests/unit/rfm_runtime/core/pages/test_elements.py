@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfm_runtime.cli.pages.elements import foreign, page, readable, tag
+from rfm_runtime.core.pages.elements import foreign, page, readable, tag
 from tests.pages import Page
 from tests.past import HOSTILE
 

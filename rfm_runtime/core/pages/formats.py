@@ -12,10 +12,10 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from rfm_runtime.cli.pages.period import period_page
-from rfm_runtime.cli.pages.single import operation_page
-from rfm_runtime.cli.pages.words import Local
-from rfm_runtime.core.reports.report import Line, PeriodReport, Report
+from rfm_runtime.core.pages.period import period_page
+from rfm_runtime.core.pages.single import operation_page
+from rfm_runtime.core.pages.words import Local
+from rfm_runtime.protocol.figures import Line, PeriodReport, Report
 
 __all__ = ["COLUMNS", "FORMATS", "Cell", "Format", "cells", "csv_lines", "utc", "written"]
 

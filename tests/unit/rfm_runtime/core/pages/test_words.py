@@ -6,8 +6,8 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from rfm_runtime.cli.pages.words import Local, amount, count, length, outcomes, percent, span
-from rfm_runtime.core.reports.report import Tally
+from rfm_runtime.core.pages.words import Local, amount, count, length, outcomes, percent, span
+from rfm_runtime.protocol.figures import Tally
 
 HOUR_MS = 3_600_000
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
-from rfm_runtime.cli.pages.elements import Html, join, tag
+from rfm_runtime.core.pages.elements import Html, join, tag
 
 __all__ = [
     "Series",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from rfm_runtime.cli.pages.elements import readable
-from rfm_runtime.cli.pages.period import period_page
-from rfm_runtime.cli.pages.single import operation_page
-from rfm_runtime.cli.pages.words import Local
+from rfm_runtime.core.pages.elements import readable
+from rfm_runtime.core.pages.period import period_page
+from rfm_runtime.core.pages.single import operation_page
+from rfm_runtime.core.pages.words import Local
 from rfm_runtime.core.reports.period import period_report
 from rfm_runtime.core.reports.single import operation_report
 from rfm_runtime.protocol.history import Performance, PerformanceReply, Point

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rfm_runtime import __version__
-from rfm_runtime.cli.pages.charts import Series, Tick, columns, heat, legend, spreads, steps, strip, time_ticks
-from rfm_runtime.cli.pages.elements import Child, Html, foreign, join, page, tag
-from rfm_runtime.cli.pages.listings import GROUPS, all_of_them, canceled_ones, failed_ones, groups, longest, owners
-from rfm_runtime.cli.pages.tables import figures, folded, section, table
-from rfm_runtime.cli.pages.words import Local, amount, count, length, outcomes, percent, span, state_word
-from rfm_runtime.core.reports.report import Group, PeriodReport
+from rfm_runtime._version import __version__
+from rfm_runtime.core.pages.charts import Series, Tick, columns, heat, legend, spreads, steps, strip, time_ticks
+from rfm_runtime.core.pages.elements import Child, Html, foreign, join, page, tag
+from rfm_runtime.core.pages.listings import GROUPS, all_of_them, canceled_ones, failed_ones, groups, longest, owners
+from rfm_runtime.core.pages.tables import figures, folded, section, table
+from rfm_runtime.core.pages.words import Local, amount, count, length, outcomes, percent, span, state_word
+from rfm_runtime.protocol.figures import Group, PeriodReport
 
 __all__ = ["period_page"]
 

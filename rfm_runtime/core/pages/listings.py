@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rfm_runtime.cli.pages.elements import Child, Html, foreign, join, tag, words
-from rfm_runtime.cli.pages.tables import badge, folded, section, table
-from rfm_runtime.cli.pages.words import NOTHING, Local, count, percent, span, state_word
 from rfm_runtime.core.counts import counted
-from rfm_runtime.core.reports.report import Failures, Group, Line
+from rfm_runtime.core.pages.elements import Child, Html, foreign, join, tag, words
+from rfm_runtime.core.pages.tables import badge, folded, section, table
+from rfm_runtime.core.pages.words import NOTHING, Local, count, percent, span, state_word
+from rfm_runtime.protocol.figures import Failures, Group, Line
 
 __all__ = ["all_of_them", "canceled_ones", "failed_ones", "groups", "longest", "owners"]
 

@@ -6,12 +6,21 @@ in `_ms`. A share is between 0 and 1, and None where there is nothing to divide 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from rfm_runtime.errors import Severity
-from rfm_runtime.protocol.operation import Artifact, ErrorInfo, Eta, OperationState
+from rfm_runtime.protocol.limits import PAGE_LIMIT
+from rfm_runtime.protocol.operation import (
+    Artifact,
+    ErrorInfo,
+    Eta,
+    OperationFilter,
+    OperationId,
+    OperationState,
+    Position,
+)
 
 __all__ = [
     "Bin",
@@ -19,6 +28,8 @@ __all__ = [
     "Density",
     "Durations",
     "Failures",
+    "GetOperationReport",
+    "GetPeriodReport",
     "Group",
     "Line",
     "Moment",
@@ -243,6 +254,26 @@ class OperationReport(Struct, frozen=True, kw_only=True, tag_field="report", tag
     iterations_per_s: float | None
     efficiency: float | None
     params: dict[str, Any]
+
+
+class GetPeriodReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`period_report`: of what was submitted in a period and passes the filter. → `period_report_reply`
+
+    offset_ms: local time less UTC, so that bins begin when local hours and days do. operations: how many of them are
+    listed, the newest; all are counted. `too_large` for more than a report is made of.
+    """
+
+    since_ms: Position = 0
+    until_ms: Position | None = None
+    filter: OperationFilter = OperationFilter()
+    offset_ms: Annotated[int, Meta(ge=-86_400_000, le=86_400_000)] = 0
+    operations: Annotated[int, Meta(ge=0, le=PAGE_LIMIT)] = 0
+
+
+class GetOperationReport(Struct, frozen=True):
+    """`operation_report`. → `operation_report_reply`; `unknown_operation`"""
+
+    operation_id: OperationId
 
 
 Report = PeriodReport | OperationReport

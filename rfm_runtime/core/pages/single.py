@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rfm_runtime import __version__
-from rfm_runtime.cli.pages.charts import curve, legend, strip, time_ticks
-from rfm_runtime.cli.pages.elements import Child, Html, foreign, join, page, tag, words
-from rfm_runtime.cli.pages.tables import badge, facts, figures, folded, section, table
-from rfm_runtime.cli.pages.words import (
+from rfm_runtime._version import __version__
+from rfm_runtime.core.pages.charts import curve, legend, strip, time_ticks
+from rfm_runtime.core.pages.elements import Child, Html, foreign, join, page, tag, words
+from rfm_runtime.core.pages.tables import badge, facts, figures, folded, section, table
+from rfm_runtime.core.pages.words import (
     NOTHING,
     Local,
     amount,
@@ -22,8 +22,8 @@ from rfm_runtime.cli.pages.words import (
     span,
     state_word,
 )
-from rfm_runtime.core.reports.report import OperationReport, PhaseName, Sample
 from rfm_runtime.core.resources.sizes import size
+from rfm_runtime.protocol.figures import OperationReport, PhaseName, Sample
 
 __all__ = ["operation_page"]
 
