@@ -12,7 +12,7 @@ from rfm_ui.model.views import fitted
 
 __all__ = ["THUMBNAIL_PX", "cache_name", "small"]
 
-THUMBNAIL_PX = 216, 136
+THUMBNAIL_PX = 212, 132
 """Twice what they cover on a plain screen."""
 
 

@@ -318,6 +318,8 @@ def _scrolled(panel: QWidget) -> QScrollArea:
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    # Nothing of it is cut off, whatever the letters' size.
+    area.setMinimumWidth(panel.minimumSizeHint().width())
     return area
 
 

@@ -270,7 +270,7 @@ class _Number(QWidget):
 def _choice(name: str) -> QComboBox:
     choice = QComboBox()
     choice.setAccessibleName(name)
-    choice.setMinimumContentsLength(8)
+    choice.setMinimumContentsLength(3)
     choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     return choice
 

@@ -27,7 +27,7 @@ from rfm_ui.view.thumbnails import Thumbnails, thumbnail_png
 __all__ = ["PlacesPanel"]
 
 ICON = QSize(THUMBNAIL_PX[0] // 2, THUMBNAIL_PX[1] // 2)
-CELL = QSize(ICON.width() + 8, ICON.height() + 30)
+CELL = QSize(ICON.width() + 10, ICON.height() + 32)
 """Two of them beside each other in the panel, with its scroll bar."""
 
 NAME_ROLE = Qt.ItemDataRole.UserRole
@@ -126,8 +126,8 @@ class PlacesPanel(QWidget):
         mine.setContentsMargins(0, 0, 0, 0)
         mine.setSpacing(8)
         mine.addLayout(buttons)
-        mine.addWidget(self.empty)
-        mine.addWidget(self.bookmarks, 1)
+        mine.addWidget(self.empty, 1, Qt.AlignmentFlag.AlignTop)
+        mine.addWidget(self.bookmarks, 100)
         layout.addWidget(self._kept, 1)
         layout.addWidget(self.presets, 1)
         self.presets.hide()
@@ -193,6 +193,7 @@ class PlacesPanel(QWidget):
         self.rename.setEnabled(has_one)
         self.remove.setEnabled(has_one)
         self.empty.setVisible(self.bookmarks.count() == 0)
+        self.bookmarks.setVisible(self.bookmarks.count() > 0)
 
     def chosen(self) -> Bookmark | None:
         """The bookmark that the buttons are about."""
@@ -257,6 +258,7 @@ def _content(path: Path) -> bytes:
 def _list(name: str) -> QListWidget:
     found = QListWidget()
     found.setAccessibleName(name)
+    found.setProperty("pictures", True)
     found.setViewMode(QListWidget.ViewMode.IconMode)
     found.setMovement(QListWidget.Movement.Static)
     found.setResizeMode(QListWidget.ResizeMode.Adjust)
@@ -269,7 +271,12 @@ def _list(name: str) -> QListWidget:
 
 
 def _icon(picture: QImage) -> QIcon:
-    return _blank() if picture.isNull() else QIcon(QPixmap.fromImage(picture))
+    if picture.isNull():
+        return _blank()
+    icon = QIcon(QPixmap.fromImage(picture))
+    # A picture is what it is, chosen or not.
+    icon.addPixmap(QPixmap.fromImage(picture), QIcon.Mode.Selected)
+    return icon
 
 
 def _blank() -> QIcon:

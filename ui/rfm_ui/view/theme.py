@@ -29,6 +29,9 @@ QCheckBox::indicator {{ background: {panel}; }}
 QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent}; }}
 QCheckBox:focus {{ color: {accent}; }}
 QListWidget::item {{ padding: 6px 8px; }}
+QListWidget[pictures="true"]::item {{ padding: 2px; border-radius: 6px; }}
+QListWidget[pictures="true"]::item:selected {{ background: {chosen}; color: {text}; }}
+QListWidget[pictures="true"]::item:hover {{ background: {hover}; color: {text}; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {faint}; }}
 QListView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
 QTableView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
