@@ -68,7 +68,7 @@ from rfm_runtime.protocol.operation import (
     OperationState,
     ProgressUpdate,
 )
-from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply
+from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply, SetFocus
 from rfm_runtime.protocol.resources import Resources
 from rfm_runtime.protocol.wire import type_of
 from rfm_runtime.security.tls import ClientCert
@@ -571,6 +571,10 @@ class AsyncClient(Requests):
         """
         request = ProbePoints(operation_id=operation_id, points=list(points), orbit=orbit)
         return (await self.request(request, ProbeReply, timeout_s=PAINT_S)).points
+
+    async def set_focus(self, operation_id: str, x: float, y: float) -> None:
+        """Have what is left of a render computed from there outwards: parts of its width and height, 0 to 1."""
+        await self.request(SetFocus(operation_id=operation_id, x=x, y=y), Ok, timeout_s=PAINT_S)
 
     async def recolour(self, operation_id: str, **look: Any) -> bytes:
         """A finished render with other colours, as PNG, without computing it again.

@@ -294,6 +294,10 @@ class Client:
         """What becomes of pixels x, y of a render that runs or is finished: see `ProbedPoint`. At most 64."""
         return self.call(self._async.probe_points(operation_id, points, orbit=orbit))
 
+    def set_focus(self, operation_id: str, x: float, y: float) -> None:
+        """Have what is left of a render computed from there outwards: parts of its width and height, 0 to 1."""
+        self.call(self._async.set_focus(operation_id, x, y))
+
     def recolour(self, operation_id: str, **look: Any) -> bytes:
         """A finished render with other colours, as PNG, without computing it again; see `AsyncClient.recolour`."""
         return self.call(self._async.recolour(operation_id, **look))

@@ -91,6 +91,7 @@ NEEDS: dict[str, Need] = {
     "pause": Need("change", "operation"),
     "resume": Need("change", "operation"),
     "set_priority": Need("change", "operation"),
+    "set_focus": Need("change", "operation"),
     "list_operations": Need("see", "list"),
     "get_operation": Need("see", "operation"),
     "explain": Need("see", "operation"),

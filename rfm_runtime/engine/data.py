@@ -17,8 +17,10 @@ from rfm_runtime.errors import BadRequestError, RfmError, UnknownOperationError,
 from rfm_runtime.observe import logs
 from rfm_runtime.observe.garbage import Garbage
 from rfm_runtime.protocol.internal import (
+    Ack,
     DataChunk,
     DataFetch,
+    DataFocus,
     DataPixels,
     DataProbe,
     DataProbed,
@@ -50,6 +52,7 @@ class DataServer:
     """Answers chunks in the order they are asked for, at most 256 KiB each, so that none takes long.
 
     Colours take longer, and come when they are there. under_way_of: folder and parameters of a render's frame.
+    on_focus: somebody looks at a part of one, see `rfm_runtime.core.tiles.messages.FocusChanged`.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class DataServer:
         metrics_text: Callable[[], str],
         helpers: Helpers,
         under_way_of: Callable[[str], tuple[Path, bytes] | None],
+        on_focus: Callable[[str, float, float], None],
         garbage: Garbage,
     ) -> None:
         self._artifacts = artifacts
@@ -67,6 +71,7 @@ class DataServer:
         self._metrics_text = metrics_text
         self._loop = loop
         self._under_way_of = under_way_of
+        self._on_focus = on_focus
         self._helpers = helpers
         self._under_way: set[asyncio.Task[None]] = set()
         self._known: dict[str, tuple[Artifact, ...]] = {}
@@ -114,6 +119,9 @@ class DataServer:
             return MetricsText(self._metrics_text())
         if isinstance(message, DataFetch):
             return self._chunk(message)
+        if isinstance(message, DataFocus):
+            self._on_focus(message.operation_id, message.x, message.y)
+            return Ack()
         raise UnsupportedError(f"{type(message).__name__} is no request to an engine")
 
     # --- colours ----------------------------------------------------------------------------

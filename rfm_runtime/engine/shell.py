@@ -172,6 +172,7 @@ class EngineShell:
             self.metrics_text,
             self._helpers,
             self._under_way,
+            lambda operation_id, x, y: self._feed(core.FocusChanged(operation_id, x, y)),
             self._garbage,
         )
         self._let_hosts_in(data)

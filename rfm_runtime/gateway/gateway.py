@@ -63,6 +63,7 @@ from rfm_runtime.protocol.internal import (
     ControlFrame,
     DataChunk,
     DataFetch,
+    DataFocus,
     DataPixels,
     DataProbe,
     DataProbed,
@@ -84,6 +85,7 @@ from rfm_runtime.protocol.messages import (
     FetchArtifact,
     FetchTiles,
     ListReply,
+    Ok,
     OperationReply,
     Recolour,
     RecolourReply,
@@ -91,7 +93,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.notifying import RulesReply
 from rfm_runtime.protocol.operation import error_info
-from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
+from rfm_runtime.protocol.probing import ProbePoints, ProbeReply, SetFocus
 from rfm_runtime.protocol.resources import Flow, ResourceReport
 from rfm_runtime.protocol.revocation import Revocations, RevokeReply
 from rfm_runtime.protocol.timeline import TimelineReply
@@ -518,6 +520,10 @@ class Gateway:
                 probe = DataProbe(operation_id, tuple(request.points), request.orbit)
                 probed = await self._engine(location).request(probe, DataProbed, timeout_s=PAINT_S)
                 return ProbeReply(operation_id, list(probed.points))
+            case SetFocus():
+                focus = DataFocus(operation_id, request.x, request.y)
+                await self._engine(location).request(focus, internal.Ack, timeout_s=PAINT_S)
+                return Ok()
             case Recolour():
                 again = DataRecolour(operation_id, request.look)
                 recoloured = await self._engine(location).request(again, DataRecoloured, timeout_s=PAINT_S)

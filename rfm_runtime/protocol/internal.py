@@ -60,6 +60,7 @@ __all__ = [
     "ControlFrame",
     "DataChunk",
     "DataFetch",
+    "DataFocus",
     "DataPixels",
     "DataProbe",
     "DataProbed",
@@ -663,6 +664,14 @@ class DataChunk(Struct, frozen=True):
     chunk: bytes
 
 
+class DataFocus(Struct, frozen=True):
+    """Compute what is left of a frame from there outwards. x, y: parts of its width and height. → `Ack`"""
+
+    operation_id: str
+    x: float
+    y: float
+
+
 class DataRecolour(Struct, frozen=True):
     """Colour a finished frame again. look: the fields that change. → `DataRecoloured`"""
 
@@ -830,6 +839,7 @@ _MESSAGES: dict[str, type[Struct]] = {
         ControlFrame,
         DataChunk,
         DataFetch,
+        DataFocus,
         DataRecolour,
         DataRecoloured,
         DataTiles,

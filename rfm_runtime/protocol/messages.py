@@ -28,7 +28,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     Text,
 )
-from rfm_runtime.protocol.probing import ProbePoints, ProbeReply
+from rfm_runtime.protocol.probing import ProbePoints, ProbeReply, SetFocus
 from rfm_runtime.protocol.reports import (
     Alive,
     Asked,
@@ -497,6 +497,7 @@ REQUESTS: dict[str, type[Struct]] = {
     "fetch_artifact": FetchArtifact,
     "fetch_tiles": FetchTiles,
     "probe_points": ProbePoints,
+    "set_focus": SetFocus,
     "recolour": Recolour,
     "kinds": Kinds,
     "get_metrics": GetMetrics,

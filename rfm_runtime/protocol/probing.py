@@ -1,4 +1,4 @@
-"""What becomes of single points of a render: what a face shows of the place under its pointer."""
+"""What a face asks about the place under its pointer: what becomes of it, and that it is computed first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from rfm_runtime.protocol.operation import OperationId
 
-__all__ = ["ORBIT_LIMIT", "POINTS_LIMIT", "ProbePoints", "ProbeReply", "ProbedPoint"]
+__all__ = ["ORBIT_LIMIT", "POINTS_LIMIT", "ProbePoints", "ProbeReply", "ProbedPoint", "SetFocus"]
 
 POINTS_LIMIT = 64
 ORBIT_LIMIT = 1000
@@ -26,6 +26,20 @@ class ProbePoints(Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation_id: OperationId
     points: Annotated[list[tuple[Place, Place]], Meta(min_length=1, max_length=POINTS_LIMIT)]
     orbit: Annotated[int, Meta(ge=0, le=ORBIT_LIMIT)] = 0
+
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class SetFocus(Struct, frozen=True, kw_only=True):
+    """`set_focus`: what is left of a render is computed from there outwards; of one that has ended nothing is. → `ok`
+
+    x, y: parts of the picture's width and height, from its upper left corner.
+    """
+
+    operation_id: OperationId
+    x: Share
+    y: Share
 
 
 class ProbedPoint(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ import pytest
 
 from rfm_runtime import Client
 from rfm_runtime.errors import BadRequestError, UnknownOperationError
+from rfm_runtime.observe.process import available_cores
 from rfm_runtime.testing.runtime import eventually
 from tests.whole import ENDLESS, KIND
 
@@ -111,3 +112,34 @@ def test_what_cannot_be_asked_is_said(client: Client) -> None:
         client.probe_points(operation.id, [(0, 0)], orbit=1001)
     with pytest.raises(UnknownOperationError):
         client.probe_points("never", [(0, 0)])
+
+
+@pytest.mark.scenario("J98")
+def test_what_one_looks_at_is_computed_first(client: Client) -> None:
+    # A hundred tiles of some tenths of a second each, in which no point escapes.
+    slow = {**ENDLESS, "width_px": 640, "height_px": 640, "tile_px": 64, "max_iter": 60_000}
+    operation = client.submit(KIND, slow)
+    try:
+        eventually(lambda: _tiles(client, operation.id), what="the first tiles are done")
+        client.set_focus(operation.id, 1.0, 1.0)
+        before = _tiles(client, operation.id)
+        # A quarter of the picture, and what workers had in hand already.
+        wanted = min(25 + 3 * available_cores(), 90)
+        done = eventually(
+            lambda: len((now := _tiles(client, operation.id)) - before) >= wanted and now,
+            timeout_s=60,
+            what="a quarter is",
+        )
+        corner = {index for index in range(100) if index // 10 >= 6 and index % 10 >= 6}
+        assert corner <= done
+        with pytest.raises(BadRequestError):
+            client.set_focus(operation.id, 1.5, 0.0)
+    finally:
+        operation.cancel()
+
+
+def _tiles(client: Client, operation_id: str) -> set[int]:
+    latest = client.operation(operation_id).latest
+    if latest is None or latest.tiles is None:
+        return set()
+    return {index for index in range(latest.tiles.total) if latest.tiles.committed[index >> 3] >> (index & 7) & 1}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rfm_runtime.core.tiles.messages import PriorityChanged, TaskDone, WorkerUp
+from rfm_runtime.core.tiles.messages import FocusChanged, PriorityChanged, TaskDone, WorkerUp
 from rfm_runtime.core.tiles.worker import FIRST_DEPTH, REST_S
 from rfm_runtime.testing.tiles import World
 from rfm_runtime.testing.tiles_ledger import touched
@@ -78,6 +78,10 @@ class Tiles(RuleBasedStateMachine):
     @rule(data=st.data(), oid=operation_ids, priority=st.integers(-2, 2))
     def prioritise(self, data, oid, priority):
         self.world.handle(PriorityChanged(oid, self.generation(data, oid), priority))
+
+    @rule(oid=operation_ids, x=st.floats(0, 1), y=st.floats(0, 1))
+    def look(self, oid, x, y):
+        self.world.handle(FocusChanged(oid, x, y))
 
     @rule(data=st.data())
     def acknowledge(self, data):

@@ -72,7 +72,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.notifying import RulesChanged
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
-from rfm_runtime.protocol.probing import ProbePoints
+from rfm_runtime.protocol.probing import ProbePoints, SetFocus
 from rfm_runtime.protocol.reports import (
     Alive,
     Report,
@@ -170,7 +170,7 @@ class Identity(Struct, frozen=True):
     name: str
 
 
-Fetched = FetchArtifact | FetchTiles | ProbePoints | Recolour
+Fetched = FetchArtifact | FetchTiles | ProbePoints | SetFocus | Recolour
 """Requests that the engine answers which has the frame: a file may be large, the broker has better to do."""
 
 Painted = FetchTiles | ProbePoints | Recolour
@@ -634,7 +634,7 @@ class GatewayCore:
                     hint="ask for the next when one has come",
                     retry_after_s=0.1,
                 )
-            if not isinstance(request, Recolour):
+            if not isinstance(request, SetFocus | Recolour):
                 return
         if self._is_free(session, request):
             return
@@ -824,7 +824,7 @@ class GatewayCore:
                     self._owe(session, snapshot_cost(len(self.replica.operations)), now_s)
                 self._reply(session, Ok(), request_id, now_ms)
                 return []
-            case FetchArtifact() | FetchTiles() | ProbePoints() | Recolour():
+            case FetchArtifact() | FetchTiles() | ProbePoints() | SetFocus() | Recolour():
                 return [self._fetch(session, request_id, request)]
             case GetMetrics() | GetUsage() | GetWorkers():
                 self._reply(session, self._observed(session, request, now_ms), request_id, now_ms)
@@ -871,7 +871,7 @@ class GatewayCore:
                 raise BadRequestError(
                     f"{pixels} pixels at once, {PIXELS_LIMIT} are the limit", hint="ask for less, or for a larger step"
                 )
-        if isinstance(request, FetchTiles | ProbePoints):
+        if isinstance(request, FetchTiles | ProbePoints | SetFocus):
             if operation.grid is None or operation.location is None:
                 raise BadRequestError(f"{request.operation_id} is {operation.state} and has no pixels")
         elif not operation.artifacts or operation.location is None:

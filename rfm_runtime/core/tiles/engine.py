@@ -20,6 +20,7 @@ from rfm_runtime.core.tiles.messages import (
     Dispatch,
     Draining,
     Dropped,
+    FocusChanged,
     FrameFailed,
     FrameReady,
     Heard,
@@ -93,6 +94,7 @@ class EngineCore:
             Heard: lambda message, now_s, _ms: self._heard(message, now_s),
             CancelSet: lambda message, now_s, _ms: self._cancel(message, now_s),
             PauseAsked: lambda message, _s, _ms: self._pause(message),
+            FocusChanged: lambda message, _s, _ms: self._focus(message),
             PriorityChanged: lambda message, _s, _ms: self._priority(message),
             Reported: lambda message, _s, _ms: self._forget(message.operation_id, message.generation),
             Dropped: lambda message, _s, _ms: self._drop(message.operation_id),
@@ -191,6 +193,11 @@ class EngineCore:
     def _priority(self, message: PriorityChanged) -> list[Command]:
         if run := self._run(message.operation_id, message.generation):
             run.priority = message.priority
+        return []
+
+    def _focus(self, message: FocusChanged) -> list[Command]:
+        if run := self.runs.get(message.operation_id):
+            run.look_at((message.x, message.y))
         return []
 
     def _drop(self, operation_id: str) -> list[Command]:

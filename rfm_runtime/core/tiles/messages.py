@@ -17,6 +17,7 @@ __all__ = [
     "Dispatch",
     "Draining",
     "Dropped",
+    "FocusChanged",
     "FrameFailed",
     "FrameReady",
     "FromWorker",
@@ -187,6 +188,14 @@ class PriorityChanged(Struct, frozen=True):
     operation_id: str
     generation: int
     priority: int
+
+
+class FocusChanged(Struct, frozen=True):
+    """Somebody looks elsewhere. x, y: as parts of the picture's width and height, from its upper left corner."""
+
+    operation_id: str
+    x: float
+    y: float
 
 
 class Reported(Struct, frozen=True):

@@ -40,6 +40,10 @@ DEATH_NS = 1_000_000_000
 """CPU time that a death counts for among renders of a priority: what it computed is lost, and a process is started. One
 that kills whatever it is given would otherwise never have had any, and be next for ever."""
 
+REORDER_LIMIT = 10_000
+"""Parts that wait and are put into another order while everybody else waits: 20 ms. Where there are more, whoever looks
+sees little of each."""
+
 STEPS: dict[str, tuple[int, str]] = {"preview": (1, "preview"), "tile": (2, "tiles"), "image": (3, "image")}
 
 
@@ -374,6 +378,20 @@ class Run:
         left = (index for index in range(self.total_tiles) if index not in self.committed)
         order = tile_order(self.grid, left, self.weights, self.workers, self.focus)
         self.open = deque(("tile", index) for index in order)
+
+    def look_at(self, focus: tuple[float, float]) -> None:
+        """What nobody has begun yet is computed from there outwards."""
+        self.focus = focus
+        waiting = {index for phase, index in self.open if phase == self.phase}
+        if self.phase == "image" or len(waiting) > REORDER_LIMIT:
+            return
+        if self.phase == "preview":
+            order = [index for index in preview_order(self.grid, self.blocks, focus) if index in waiting]
+        else:
+            order = tile_order(self.grid, sorted(waiting), self.weights, self.workers, focus)
+        # Parts of tiles that had to be split stay ahead of them.
+        others = [key for key in self.open if key[0] != self.phase]
+        self.open = deque([*others, *((self.phase, index) for index in order)])
 
     def measure(self, now_ms: int) -> OperationMeasure:
         """The cumulative measure, with the next counter."""

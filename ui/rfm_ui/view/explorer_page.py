@@ -224,6 +224,8 @@ class ExplorerPage(QWidget):
         self.formula.activated.connect(self._formula)
         self._back = action(self, "Back", self.undo, ["Alt+Left"], about="To the view before")
         self._forth = action(self, "Forth", self.redo, ["Alt+Right"], about="To the view from which one went back")
+        for made in (self._back, self._forth):
+            made.setEnabled(False)
         self.back, self.forth = button(self._back), button(self._forth)
         self.panel = action(self, "Panel", lambda: None, ["Ctrl+B"], about="The panel beside the picture")
         self.panel.setCheckable(True)
@@ -307,6 +309,7 @@ class ExplorerPage(QWidget):
             )
 
     def _point(self, place: QPointF) -> None:
+        self.rendering.look_at(place.x(), place.y())
         view = self.exploring.view
         re, im = under(view, place.x(), place.y())
         self.place.setText(f"{place_text(view, re)}  {place_text(view, im)}   width {float(view.width):.4g}")

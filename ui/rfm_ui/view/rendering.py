@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from math import ceil
 from typing import Any
 
 from msgspec.structs import asdict
@@ -30,6 +30,8 @@ __all__ = ["Rendering", "said"]
 
 AT_ONCE = 4
 """Parts of a picture that are under way."""
+ELSEWHERE = 0.08
+"""Of the picture: nearer than that, the order of its tiles is as good as another."""
 AGAIN_MS = 150
 """Until a part that could not be had is asked for again."""
 
@@ -65,6 +67,8 @@ class Rendering(QObject):
         self._under_way = 0
         self._colours: Newest[RenderRequest] = Newest()
         self._painted: RenderRequest | None = None
+        self._focus: Newest[tuple[float, float]] = Newest()
+        self._looked_at: tuple[float, float] | None = None
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setTimerType(Qt.TimerType.PreciseTimer)
@@ -125,6 +129,29 @@ class Rendering(QObject):
         """Compute what is shown again."""
         self._moved(self.exploring.refresh(time.monotonic()))
 
+    def look_at(self, x_px: float, y_px: float) -> None:
+        """What is not computed yet is computed from there outwards."""
+        operation = self.operation
+        if operation is None or operation.state != "running" or operation.location is None:
+            return
+        x, y = (min(1.0, max(0.0, at / size)) for at, size in ((x_px, self.view.width_px), (y_px, self.view.height_px)))
+        before = self._looked_at or (self.view.focus_x, self.view.focus_y)
+        if math.dist(before, (x, y)) < ELSEWHERE:
+            return
+        self._looked_at = x, y
+        if self._focus.want((x, y)):
+            self._ask_focus(operation.operation_id, x, y)
+
+    def _ask_focus(self, operation_id: str, x: float, y: float) -> None:
+        def answered(_result: Any, error: RfmError | None) -> None:
+            following = self._focus.answered()
+            if following is not None and operation_id == self.exploring.operation_id and error is None:
+                self._ask_focus(operation_id, *following)
+            elif following is not None:
+                self._focus.answered()
+
+        self._session.ask(lambda client: client.set_focus(operation_id, x, y), answered)
+
     def leave(self) -> None:
         """Nobody looks any more."""
         self._due.stop()
@@ -141,14 +168,15 @@ class Rendering(QObject):
         view = self.exploring.view
         self._view.show_view(view)
         self._parts = Picture(view.width_px, view.height_px)
-        self.operation = self._painted = None
+        self.operation = self._painted = self._looked_at = None
+        self._focus.forget()
         self._colours.forget()
         self._wait()
         self.changed.emit()
 
     def _wait(self) -> None:
         if self.exploring.due_s is not None:
-            self._due.start(max(0, ceil((self.exploring.due_s - time.monotonic()) * 1000)))
+            self._due.start(max(0, math.ceil((self.exploring.due_s - time.monotonic()) * 1000)))
 
     def _tick(self) -> None:
         self._follow(self.exploring.tick(time.monotonic()))

@@ -67,7 +67,7 @@ from rfm_runtime.protocol.operation import (
     ProgressUpdate,
     TileGrid,
 )
-from rfm_runtime.protocol.probing import ProbePoints
+from rfm_runtime.protocol.probing import ProbePoints, SetFocus
 from rfm_runtime.protocol.reports import (
     Alive,
     Report,
@@ -121,6 +121,7 @@ MEANT = {
     "pause": "oA",
     "resume": "oA",
     "set_priority": "oA",
+    "set_focus": "oA",
     "revoke": "A",
     "sign_in_link": "A",
     "report": "OAR",
@@ -156,6 +157,7 @@ REQUEST = {
     "pause": Pause(OP),
     "resume": Resume(OP),
     "set_priority": ChangePriority(OP, 3),
+    "set_focus": SetFocus(operation_id=OP, x=0.5, y=0.5),
     "list_operations": ListOperations(),
     "get_operation": GetOperation(OP),
     "explain": Explain(OP),

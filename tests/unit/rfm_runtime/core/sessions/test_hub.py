@@ -64,7 +64,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.notifying import GetRules, SetRules
 from rfm_runtime.protocol.operation import Artifact, ErrorInfo, OperationEvent, TileGrid
-from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply
+from rfm_runtime.protocol.probing import ProbedPoint, ProbePoints, ProbeReply, SetFocus
 from rfm_runtime.protocol.reports import Alive
 from rfm_runtime.protocol.resources import GetMetrics, GetUsage
 from rfm_runtime.protocol.revocation import Revoke
@@ -479,7 +479,7 @@ FORWARDED = [
     (GetPerformance("a"), DoPerformance(ANN, "a")),
 ]
 ANSWERED_HERE = {Hello, Subscribe, Unsubscribe, Ping, AuthRefresh, GetMetrics, GetUsage, GetWorkers, Alive, *REPORTS}
-ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, ProbePoints, Recolour}
+ANSWERED_BY_ENGINES = {FetchArtifact, FetchTiles, ProbePoints, SetFocus, Recolour}
 
 
 def test_every_request_of_the_protocol_is_known_here():
@@ -625,6 +625,16 @@ def test_what_becomes_of_a_point_is_asked_of_the_engine_while_it_runs(scene):
     for _ in range(FETCHES_LIMIT + 1):
         viewer.say(wanted)
     assert errors(viewer)[1:] == ["rate_limited"]
+    # Who may not change it does not say what of it is computed first.
+    focus = SetFocus(operation_id="drawn", x=0.25, y=1.0)
+    scene.gate.fetches.clear()
+    other = scene.gate.connect().hello("eve")
+    other.say(focus)
+    assert errors(other) == ["forbidden"]
+    watcher = scene.gate.connect().hello("root")
+    watcher.say(focus)
+    (fetch,) = scene.gate.fetches
+    assert (fetch.location, fetch.request) == ("ipc://engine", focus)
 
 
 def test_more_chunks_at_once_than_the_limit_are_refused_until_some_have_come(scene):

@@ -73,6 +73,30 @@ def test_preview_and_tiles_begin_where_the_watcher_looks():
     assert (run.phase, do(run).index) == ("tile", 71)
 
 
+def test_who_looks_elsewhere_has_that_first():
+    run = prepared(9, 8)
+    begun = do(run).index
+    run.look_at((0.0, 1.0))
+    rest = index_of([do(run) for _ in run.blocks[1:]])
+    assert sorted([begun, *rest]) == list(range(len(run.blocks)))
+    assert run.blocks[rest[0]][0] == 0
+    assert run.phase == "tile"
+    # The tile in the lower left corner; what a worker has begun is not taken away.
+    run.look_at((0.0, 1.0))
+    first = run.take(1)
+    assert first.index == 9 * 7
+    run.look_at((1.0, 0.0))
+    second = run.take(2)
+    assert second.index == 8
+    run.done(first, 9, (), ())
+    run.done(second, 9, (), ())
+    left = {index for _phase, index in run.open}
+    assert left == set(range(72)) - {63, 8}
+    until(run, "image")
+    run.look_at((0.5, 0.5))
+    assert list(run.open) == [("image", 0)]
+
+
 def test_the_image_is_the_whole_frame():
     task = until(prepared(), "image").take(1)
     assert (task.phase, task.x, task.y) == ("image", 0, 0)
