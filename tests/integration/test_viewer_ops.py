@@ -297,7 +297,7 @@ def test_all_keys_are_on_one_page(qtbot: QtBot, window: ViewerWindow) -> None:
 
 @pytest.mark.scenario("J97")
 def test_what_stands_on_pages_is_found_too(qtbot: QtBot, window: ViewerWindow) -> None:
-    window.explorer.forth.setEnabled(False)
+    window.explorer.show_panel(2)
     qtbot.keyClick(window, Qt.Key.Key_K, Qt.KeyboardModifier.ControlModifier)
     palette = window.commands.palette
     assert palette is not None
@@ -305,7 +305,9 @@ def test_what_stands_on_pages_is_found_too(qtbot: QtBot, window: ViewerWindow) -
     assert len(known) == len(palette.model.entries), "each is there once"
     assert ("Timeline", "The last 5 min") in known
     assert ("Explorer", "Preset: seahorse") in known
-    assert known["Explorer", "Forth"].why_not == "It does not apply now."
+    # A plain button, and one of an action that says more.
+    assert known["Explorer", "Give it another name"].why_not == "It does not apply now."
+    assert known["Explorer", "Forth"].why_not == "There is no view after this one."
     assert ("Window", "Sign in …") in known
 
     qtbot.keyClicks(palette.field, "how much ran when")

@@ -33,7 +33,7 @@ from rfm_ui.model.formats import filters, format_of
 from rfm_ui.model.lines import line
 from rfm_ui.model.looking import look_of, with_look
 from rfm_ui.model.views import place_text, under
-from rfm_ui.view.actions import action, button
+from rfm_ui.view.actions import action, button, offer
 from rfm_ui.view.canvas import Canvas
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.look_panel import LookPanel
@@ -224,8 +224,7 @@ class ExplorerPage(QWidget):
         self.formula.activated.connect(self._formula)
         self._back = action(self, "Back", self.undo, ["Alt+Left"], about="To the view before")
         self._forth = action(self, "Forth", self.redo, ["Alt+Right"], about="To the view from which one went back")
-        for made in (self._back, self._forth):
-            made.setEnabled(False)
+        self._offer_ways()
         self.back, self.forth = button(self._back), button(self._forth)
         self.panel = action(self, "Panel", lambda: None, ["Ctrl+B"], about="The panel beside the picture")
         self.panel.setCheckable(True)
@@ -291,9 +290,12 @@ class ExplorerPage(QWidget):
             self.state.setText("")
         self.formula.setCurrentText(view.formula)
         self.look.show_view(view)
-        self._back.setEnabled(self.exploring.can_undo)
-        self._forth.setEnabled(self.exploring.can_redo)
+        self._offer_ways()
         self.place.setText(f"{view.re}  {view.im}   width {float(view.width):.4g}")
+
+    def _offer_ways(self) -> None:
+        offer(self._back, "" if self.exploring.can_undo else "There is no view before this one.")
+        offer(self._forth, "" if self.exploring.can_redo else "There is no view after this one.")
 
     def _say(self, operation: Operation) -> None:
         shown = line(operation, time.time() * 1000)
