@@ -104,8 +104,9 @@ def on_set_rules(hub: Hub, asked: Asked, message: DoSetRules, now: Now) -> list[
             hint="those who need none of their own can go back to the first ones: `rfm-runtime rules reset`",
         )
     if rules is None and user not in hub.rules.newest:
-        # Nothing of his own is there, and nothing to write.
-        return [hub.log.commit((), (), [Send(asked.routing, asked.request_id, hub.rules.told(user))])]
+        # Nothing of his own is there, and nothing to write; what he had may be on disk still, and is on its way off it.
+        none = RulesReply(version=0, rules=DEFAULTS)
+        return [hub.log.commit((), (), [Send(asked.routing, asked.request_id, none)])]
     answer = RulesReply(version=0 if rules is None else version, rules=DEFAULTS if rules is None else rules)
     then: list[Command] = [Ruled(user, answer.version), Send(asked.routing, asked.request_id, answer)]
     journal = hub.log.commit((), (), then, rules=(entry,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rfm_runtime.core.notifying.rules import DEFAULTS
@@ -134,6 +134,7 @@ def get_version(world: World) -> int:
     return world.hub.rules.version("ann")
 
 
+@example([("ann", "set"), ("ann", "write"), ("ann", "reset"), ("ann", "reset"), ("ann", "write")])
 @given(
     st.lists(st.tuples(st.sampled_from(["ann", "bob"]), st.sampled_from(["set", "reset", "stale", "write", "boot"])))
 )
