@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rfm_runtime import config
 from rfm_runtime.cli.common import RuntimeDirOption, settings
-from rfm_runtime.errors import BadRequestError, SetupError
+from rfm_runtime.cli.screens import has_screen, unreachable
+from rfm_runtime.errors import SetupError
 
-__all__ = ["has_screen", "viewer"]
-
-THEMES = ("system", "dark", "light")
+__all__ = ["viewer"]
 
 
 def viewer(
     theme: Annotated[
-        str, typer.Option("--theme", metavar="NAME", help="Colours: system, the desktop's; dark; light.")
-    ] = "system",
+        str,
+        typer.Option(
+            "--theme",
+            metavar="NAME",
+            help="Colours: system, dark, light, contrast, safe-dark, safe-light, or your own.",
+        ),
+    ] = "",
+    server: Annotated[
+        str,
+        typer.Option("--server", metavar="NAME|URL", help="A server that the viewer knows by name, or an address."),
+    ] = "",
+    reset_layout: Annotated[
+        bool, typer.Option("--reset-layout", help="Forget where everything in the window was.")
+    ] = False,
     runtime_dir: RuntimeDirOption = None,
 ) -> None:
     """Open the desktop viewer: what runs, how far it is, what failed and why.
 
-    It shows the local runtime, or the one that RFM_URL names, and waits for one where there is none. What runs goes on
-    when it is closed.
+    It shows the server that is named with --server or RFM_URL, else the one it has shown last, at first the local
+    runtime, and waits for one where there is none. What runs goes on when it is closed.
     """
-    if theme not in THEMES:
-        raise BadRequestError(f"there is no theme {theme!r}", hint=f"choose one of {', '.join(THEMES)}")
     if not has_screen(os.environ, sys.platform):
         # Qt would end the process, with a dump of its memory.
         raise SetupError(
             "there is no screen here: neither DISPLAY nor WAYLAND_DISPLAY is set",
             hint="open it on a desktop, with RFM_URL for a runtime elsewhere; a terminal has `rfm-runtime watch`",
+        )
+    if refused := unreachable(os.environ, sys.platform):
+        raise SetupError(
+            f"the screen cannot be reached: {', '.join(refused)}",
+            hint="check that it is there and lets you in (over ssh: `ssh -X`); a terminal has `rfm-runtime watch`",
         )
     try:
         from rfm_ui.view.app import run
@@ -48,12 +61,30 @@ def viewer(
             hint="on Debian and Ubuntu: apt-get install libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3",
         ) from None
 
-    where = None if runtime_dir is None and config.destination() is not None else settings(runtime_dir=runtime_dir)
-    raise typer.Exit(run(theme_name="" if theme == "system" else theme, settings=where))
+    elsewhere = None if server or runtime_dir is not None else _destination()
+    raise typer.Exit(
+        run(
+            theme_name=theme,
+            server=server,
+            is_local=runtime_dir is not None,
+            reset_layout=reset_layout,
+            elsewhere=elsewhere or {},
+            settings=settings(runtime_dir=runtime_dir),
+        )
+    )
 
 
-def has_screen(environment: Mapping[str, str], platform: str) -> bool:
-    """Whether a window may be opened. QT_QPA_PLATFORM: somebody knows better."""
-    if not platform.startswith("linux"):
-        return True
-    return any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
+def _destination() -> dict[str, Any] | None:
+    """What RFM_URL names, as options of the client. Without a token it is asked for, in the window."""
+    url = os.environ.get("RFM_URL")
+    if url and not any(os.environ.get(name) for name in ("RFM_TOKEN", "RFM_TOKEN_FILE", "RFM_CLIENT_CERT")):
+        config.Destination(url, "")
+        return {"url": url, "token": ""}
+    named = config.destination()
+    return None if named is None else {"url": named.url, "token": named.token, "get_token": _newest}
+
+
+def _newest() -> str:
+    """Its file may have a fresh one by then."""
+    named = config.destination()
+    return "" if named is None else named.token

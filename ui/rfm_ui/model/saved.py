@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from rfm_ui.model.ordering import ORDERS, Order
 
-__all__ = ["MOST", "SavedView", "loaded", "named", "renamed", "stored", "without"]
+__all__ = ["MOST", "SavedView", "loaded", "named", "renamed", "restored", "stored", "without"]
 
 MOST = 50
 NAME_LIMIT = 40
@@ -29,6 +29,15 @@ def loaded(text: str) -> list[SavedView]:
     except (msgspec.DecodeError, msgspec.ValidationError):
         return []
     return [one for one in kept if one.name and one.order in ORDERS][:MOST]
+
+
+def restored(text: str) -> SavedView | None:
+    """What was chosen when the window was closed; None where that cannot be read."""
+    try:
+        view = msgspec.json.decode(text, type=SavedView)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    return view if view.order in ORDERS else None
 
 
 def stored(views: list[SavedView]) -> str:

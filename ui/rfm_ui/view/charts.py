@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QGridLayout, QWidget
+from typing_extensions import override
 
 from rfm_ui.model.lines import Tone
 from rfm_ui.model.machine import Chart, Curve, ago, ago_unit, spacing_s, top
@@ -32,34 +34,50 @@ class Charts(QWidget):
         self._span_s = 0
         self.names: list[str] = []
         """Of the processes that have a curve."""
-        colours = theme.current()
+        self._shown: Sequence[Curve] = ()
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
         self._plots = []
         for number, chart in enumerate(charts):
-            plot = pyqtgraph.PlotWidget(background=colours.panel)
+            plot = pyqtgraph.PlotWidget()
             plot.setMouseEnabled(x=False, y=False)
             plot.hideButtons()
             plot.showGrid(x=True, y=True, alpha=0.15)
             plot.setMenuEnabled(False)
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setPen(colours.faint)
-                plot.getAxis(side).setTextPen(colours.faint)
             # One unit for all numbers of a chart: the one that its title names.
             plot.getAxis("left").enableAutoSIPrefix(False)
             plot.getAxis("bottom").enableAutoSIPrefix(False)
             plot.getAxis("bottom").tickStrings = self._ticks
-            plot.setTitle(chart.title, color=colours.text, size="10pt")
             plot.setAccessibleName(chart.title)
             layout.addWidget(plot, number // COLUMNS, number % COLUMNS)
             self._plots.append(plot)
-        self._legend = self._plots[0].addLegend(offset=(8, 8), labelTextColor=colours.text)
+        self._legend = self._plots[0].addLegend(offset=(8, 8))
+        self._dress()
+
+    @override
+    def changeEvent(self, event: QEvent) -> None:
+        """Another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_legend"):
+            self._dress()
+
+    def _dress(self) -> None:
+        colours = theme.current()
+        for chart, plot in zip(self._charts, self._plots, strict=True):
+            plot.setBackground(colours.panel)
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(colours.faint)
+                plot.getAxis(side).setTextPen(colours.faint)
+            plot.setTitle(chart.title, color=colours.text, size="10pt")
+        self._legend.setLabelTextColor(colours.text)
+        if self._shown:
+            self.show_curves(self._shown, self._span_s)
 
     def show_curves(self, shown: Sequence[Curve], span_s: int) -> None:
         """These, of the last `span_s` seconds."""
         inks = [theme.current().tones[tone] for tone in INKS]
-        self._span_s = span_s
+        self._shown, self._span_s = shown, span_s
         self.names = [curve.name for curve in shown if any(curve.is_known(chart.figure) for chart in self._charts)]
         self._legend.clear()
         for number, (chart, plot) in enumerate(zip(self._charts, self._plots, strict=True)):

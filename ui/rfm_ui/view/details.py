@@ -129,7 +129,7 @@ class DetailsPanel(QScrollArea):
         for label, said in zip((self.fault, self.hint, self.kept), fault_of(operation), strict=True):
             label.setText(said)
             label.setVisible(bool(said))
-        self.fault.setStyleSheet(f"color: {theme.current().tones['bad']};")
+        theme.toned(self.fault, "bad")
         self._show_rows(self.parts, parts(self._parts_of(operation.operation_id), time.time() * 1000))
         tiles = tiles_of(operation)
         for widget in (self.tiles, self._heads[self.tiles]):
@@ -225,14 +225,13 @@ class _Table(QWidget):
             self._grid.addWidget(name, len(self._rows), 0)
             self._grid.addWidget(value, len(self._rows), 1)
             self._rows.append((name, value))
-        faint = f"color: {theme.current().faint};"
         for place, (name, value) in enumerate(self._rows):
             is_shown = place < len(rows)
             name.setVisible(is_shown)
             value.setVisible(is_shown)
             if is_shown:
                 name.setText(rows[place][0])
-                name.setStyleSheet(faint)
+                theme.toned(name, "faint")
                 value.setText(printable(rows[place][1]))
         self.setVisible(bool(rows))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 
-from rfm_ui.view import theme
+from rfm_ui.view.theme import toned
 
 __all__ = ["FileField", "complaint", "form"]
 
@@ -33,7 +33,7 @@ def form(*fields: tuple[str, QWidget]) -> QWidget:
 
 def complaint(label: QLabel, text: str) -> None:
     """What is wrong with what was entered, "" for nothing."""
-    label.setStyleSheet(f"color: {theme.current().links['bad']};")
+    toned(label, "bad")
     label.setText(text)
     label.setVisible(bool(text))
 

@@ -42,7 +42,7 @@ class Keys(QDialog):
                 grid.addWidget(head, number, 0, 1, 2)
                 before, number = place, number + 1
             left, right = QLabel(keys), QLabel(what)
-            left.setStyleSheet(f"color: {theme.current().faint};")
+            theme.toned(left, "faint")
             right.setWordWrap(True)
             grid.addWidget(left, number, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(right, number, 1)

@@ -135,9 +135,7 @@ class MachinePage(QWidget):
         said = troubles(resources)
         self.troubles.setText("\n".join(said))
         self.troubles.setVisible(bool(said))
-        links = theme.current().links
-        colour = links["bad"] if resources.health.state == "unhealthy" else links["waiting"]
-        self.troubles.setStyleSheet(f"color: {colour};")
+        theme.toned(self.troubles, "bad" if resources.health.state == "unhealthy" else "waiting")
 
     def _subject_changed(self, number: int, is_on: bool) -> None:
         if is_on:

@@ -137,7 +137,7 @@ class SearchBar(QWidget):
     def _changed(self, *_change: object) -> None:
         problem = parsed(self.search.text()).problem
         self.problem.setText(problem)
-        self.problem.setStyleSheet(f"color: {theme.current().tones['bad']};")
+        theme.toned(self.problem, "bad")
         self.problem.setVisible(bool(problem))
         self.changed.emit()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from rfm_ui.model.themes import DARK, LIGHT, THEMES, Theme
 
-__all__ = ["apply", "current", "system"]
+__all__ = ["apply", "current", "put_on", "system", "toned"]
 
 _STYLE = """
 QToolTip {{ color: {text}; background: {panel}; border: 1px solid {line}; padding: 4px; }}
@@ -41,6 +41,10 @@ QHeaderView {{ background: transparent; }}
 QHeaderView::section {{ background: transparent; color: {faint}; border: none; padding: 6px 11px; }}
 QHeaderView::section:horizontal {{ border-bottom: 1px solid {line}; }}
 QSplitter::handle {{ background: transparent; }}
+QLabel[tone="faint"] {{ color: {faint}; }}
+QLabel[tone="good"] {{ color: {good}; }}
+QLabel[tone="waiting"] {{ color: {waiting}; }}
+QLabel[tone="bad"] {{ color: {bad}; }}
 QScrollBar:vertical {{ background: transparent; width: 12px; margin: 2px; }}
 QScrollBar::handle:vertical {{ background: {track}; border-radius: 4px; min-height: 28px; }}
 QScrollBar::handle:vertical:hover {{ background: {faint}; }}
@@ -66,7 +70,11 @@ def current() -> Theme:
 
 def apply(application: QApplication, name: str = "") -> Theme:
     """Use a theme by name, "" for the desktop's."""
-    theme = THEMES[name] if name else system()
+    return put_on(application, THEMES[name] if name else system())
+
+
+def put_on(application: QApplication, theme: Theme) -> Theme:
+    """Use this one. Every widget hears of it by a PaletteChange, and those that keep colours take them anew then."""
     _Screen.theme = theme
     application.setStyle("Fusion")
     palette = QPalette()
@@ -92,5 +100,14 @@ def apply(application: QApplication, name: str = "") -> Theme:
         palette.setColor(QPalette.ColorGroup.Disabled, place, QColor(theme.faint))
     application.setPalette(palette)
     colours = {name: getattr(theme, name) for name in ("text", "panel", "line", "accent", "hover", "chosen", "faint")}
-    application.setStyleSheet(_STYLE.format(track=theme.track, **colours))
+    tones = {name: theme.links[name] for name in ("good", "waiting", "bad")}
+    application.setStyleSheet(_STYLE.format(track=theme.track, **colours, **tones))
     return theme
+
+
+def toned(label: QWidget, tone: str) -> None:
+    """Letters of a label in faint, good, waiting or bad, of whichever theme there is; "" as usual."""
+    if label.property("tone") != tone:
+        label.setProperty("tone", tone)
+        label.style().unpolish(label)
+        label.style().polish(label)

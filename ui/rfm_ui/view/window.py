@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QProcess, QSettings, Qt
+from PySide6.QtCore import QProcess, QSettings, Qt
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -13,6 +14,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QPushButton,
+    QSplitter,
     QStackedWidget,
     QToolButton,
     QVBoxLayout,
@@ -21,15 +23,20 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from rfm_ui.bridge import News
+from rfm_ui.model.saved import SavedView
 from rfm_ui.model.servers import Server
 from rfm_ui.view.access import Access
 from rfm_ui.view.actions import action
+from rfm_ui.view.appearance_page import AppearancePage
 from rfm_ui.view.commands import Commands
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
 from rfm_ui.view.explorer_page import ExplorerPage
+from rfm_ui.view.layout import Layout, even_out, forget_layout
+from rfm_ui.view.looks import Looks
 from rfm_ui.view.machine_page import MachinePage
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
+from rfm_ui.view.settings_dialog import SettingsDialog, SettingsPages
 from rfm_ui.view.timeline_page import TimelinePage
 from rfm_ui.view.workers_page import WorkersPage
 
@@ -41,15 +48,25 @@ START = ["-P", "-m", "rfm_runtime.cli", "start", "--daemon"]
 class ViewerWindow(QMainWindow):
     """The whole viewer, for one session. It closes the session with itself.
 
-    server: which the session shows. local: options of the client for the runtime of this machine.
+    server: which the session shows. local: options of the client for the runtime of this machine. looks: what changes
+    theme and letters; None: nothing does.
     """
 
-    def __init__(self, session: Session, settings: QSettings, server: Server | None = None, **local: Any) -> None:
+    def __init__(
+        self,
+        session: Session,
+        settings: QSettings,
+        server: Server | None = None,
+        *,
+        local: Mapping[str, Any] | None = None,
+        looks: Looks | None = None,
+    ) -> None:
         super().__init__()
         self.setWindowTitle("rfm-runtime")
         self.resize(1120, 760)
         self._session = session
         self._settings = settings
+        self.settings_pages = SettingsPages()
         self._names: dict[QWidget, str] = {}
         self.commands = Commands(self, self._names, self.turn_to, settings)
         self.indicator = ConnectionStatusIndicator()
@@ -89,14 +106,16 @@ class ViewerWindow(QMainWindow):
         )  # fmt: skip
         self.explorer.full_screen_wanted.connect(self.fill_screen)
         session.news.connect(self._heard)
-        geometry = settings.value("window/geometry")
-        if isinstance(geometry, QByteArray):
-            self.restoreGeometry(geometry)
+        self._layout = Layout(settings, self, self._names)
+        if looks is not None:
+            self.settings_pages.add("Appearance", lambda: AppearancePage(looks, self.reset_layout))
+        action(self, "Settings …", self.open_settings, ["Ctrl+,"], context=Qt.ShortcutContext.WindowShortcut)
+        self._restore()
 
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
         """What runs on the server goes on."""
-        self._settings.setValue("window/geometry", self.saveGeometry())
+        self._layout.keep(self.title.text(), self.operations.bar.view)
         self._session.close()
         super().closeEvent(event)
 
@@ -139,6 +158,27 @@ class ViewerWindow(QMainWindow):
         layout.addWidget(self._rail_bar)
         layout.addLayout(right, 1)
         self.setCentralWidget(whole)
+
+    def open_settings(self, first: str = "") -> SettingsDialog:
+        """Open them, at this subject."""
+        dialog = SettingsDialog(self.settings_pages, first, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+        return dialog
+
+    def reset_layout(self) -> None:
+        """Put everything where it was in the beginning; the window stays where it is."""
+        forget_layout(self._settings)
+        for splitter in self.pages.findChildren(QSplitter):
+            even_out(splitter)
+        self.operations.bar.show_view(SavedView())
+
+    def _restore(self) -> None:
+        self._layout.restore()
+        if (page := self._layout.page) is not None:
+            self.turn_to(page)
+        if (search := self._layout.search) is not None:
+            self.operations.bar.show_view(search)
 
     def turn_to(self, page: QWidget) -> None:
         """Show one of the pages."""

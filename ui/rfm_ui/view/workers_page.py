@@ -147,7 +147,7 @@ class WorkersPage(QWidget):
         said = deaths_line(crews)
         self.deaths.setText(said)
         self.deaths.setVisible(bool(said))
-        self.deaths.setStyleSheet(f"color: {theme.current().links['waiting']};")
+        theme.toned(self.deaths, "waiting")
         self.table.setVisible(bool(self.rows))
         self.table.setRowCount(len(self.rows))
         for place, row in enumerate(self.rows):

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from rfm_runtime.cli.app import run
-from rfm_runtime.cli.viewer import has_screen
+from rfm_runtime.cli.screens import has_screen, unreachable
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of this machine's user are found, and no server of his."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-home"))
+    for name in ("RFM_URL", "RFM_TOKEN", "RFM_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +50,55 @@ def test_without_a_screen_it_says_what_to_do(
 
 
 @pytest.mark.scenario("I5")
-def test_a_theme_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_theme_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert run(["viewer", "--theme", "neon"]) == 2
 
     what, hint = capsys.readouterr().err.splitlines()
     assert "there is no theme 'neon'" in what
-    assert hint == "hint: choose one of system, dark, light"
+    assert hint == "hint: choose one of system, dark, light, contrast, safe-dark, safe-light"
+
+
+@pytest.mark.scenario("I5", "J115")
+@pytest.mark.parametrize("platform", ["", "xcb"])
+def test_a_screen_that_cannot_be_reached_is_told_instead_of_ending_in_qt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, platform: str
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":32198")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("QT_QPA_PLATFORM", platform)
+    if not platform:
+        monkeypatch.delenv("QT_QPA_PLATFORM")
+    monkeypatch.setattr("sys.platform", "linux")
+
+    assert run(["viewer"]) == 2
+
+    what, hint = capsys.readouterr().err.splitlines()
+    assert "the screen cannot be reached: DISPLAY=:32198" in what
+    assert ("WAYLAND_DISPLAY" in what) is (not platform)
+    assert "rfm-runtime watch" in hint
+
+
+@pytest.mark.scenario("J115")
+def test_one_that_lets_in_is_enough(tmp_path: Path) -> None:
+    environment = {"DISPLAY": ":32198", "WAYLAND_DISPLAY": "here", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert len(unreachable(environment, "linux")) == 2
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "here"))
+        listener.listen()
+        assert unreachable(environment, "linux") == []
+        assert unreachable({**environment, "QT_QPA_PLATFORM": "xcb"}, "linux") == ["DISPLAY=:32198"]
+        assert unreachable({**environment, "QT_QPA_PLATFORM": "offscreen"}, "linux") == []
+    assert unreachable(environment, "darwin") == []
+
+
+@pytest.mark.scenario("I5", "J111")
+def test_a_server_that_nobody_knows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+
+    assert run(["viewer", "--server", "nowhere"]) == 2
+
+    what, hint = capsys.readouterr().err.splitlines()
+    assert "there is no server 'nowhere'" in what
+    assert "wss://HOST:8765" in hint

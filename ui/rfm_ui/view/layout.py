@@ -1,0 +1,79 @@
+"""Where everything in a window is: kept when it is closed, and found again when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from PySide6.QtCore import QByteArray, QSettings, Qt
+from PySide6.QtWidgets import QHeaderView, QMainWindow, QSplitter, QWidget
+
+from rfm_ui.model.saved import SavedView, restored
+
+__all__ = ["Layout", "even_out", "forget_layout"]
+
+GEOMETRY, PAGE, SEARCH = "window/geometry", "layout/page", "layout/search"
+
+
+def forget_layout(settings: QSettings) -> None:
+    """The next window is as the first one was."""
+    for group in ("window", "layout"):
+        settings.remove(group)
+
+
+def even_out(splitter: QSplitter) -> None:
+    """Divide it as it was before anybody moved it: by the share of each part, or by what it would like."""
+    is_flat = splitter.orientation() == Qt.Orientation.Horizontal
+    parts = [part for number in range(splitter.count()) if (part := splitter.widget(number)) is not None]
+    likes = [(part.sizeHint().width() if is_flat else part.sizeHint().height()) for part in parts]
+    shares = [
+        (part.sizePolicy().horizontalStretch() if is_flat else part.sizePolicy().verticalStretch()) for part in parts
+    ]
+    whole, room = sum(shares), sum(splitter.sizes())
+    splitter.setSizes(
+        [max(1, room * share // whole if whole else like) for like, share in zip(likes, shares, strict=True)]
+    )
+
+
+class Layout:
+    """Of a window. pages: by name."""
+
+    def __init__(self, settings: QSettings, window: QMainWindow, pages: Mapping[QWidget, str]) -> None:
+        self._settings, self._window, self._pages = settings, window, pages
+
+    def restore(self) -> None:
+        """As it was; what cannot be found again stays where it is."""
+        geometry = self._settings.value(GEOMETRY)
+        if isinstance(geometry, QByteArray):
+            self._window.restoreGeometry(geometry)
+        for key, part in self._parts():
+            state = self._settings.value(key)
+            if isinstance(state, QByteArray):
+                part.restoreState(state)
+
+    @property
+    def page(self) -> QWidget | None:
+        """Which page was shown."""
+        wanted = self._settings.value(PAGE)
+        return next((page for page, name in self._pages.items() if name == wanted), None)
+
+    @property
+    def search(self) -> SavedView | None:
+        """What of the operations was shown."""
+        return restored(str(self._settings.value(SEARCH, "")))
+
+    def keep(self, page: str, search: SavedView) -> None:
+        """Keep all of it. page: the name of the one that is shown."""
+        self._settings.setValue(GEOMETRY, self._window.saveGeometry())
+        self._settings.setValue(PAGE, page)
+        self._settings.setValue(SEARCH, msgspec.json.encode(search).decode())
+        for key, part in self._parts():
+            self._settings.setValue(key, part.saveState())
+
+    def _parts(self) -> Iterator[tuple[str, QSplitter | QHeaderView]]:
+        """Splitters and columns by where they are and how many they divide: another release may have others."""
+        for page, name in self._pages.items():
+            for number, splitter in enumerate(page.findChildren(QSplitter)):
+                yield f"layout/{name}/splitter-{number}-{splitter.count()}", splitter
+            for number, header in enumerate(page.findChildren(QHeaderView)):
+                yield f"layout/{name}/columns-{number}-{header.count()}", header
