@@ -71,6 +71,7 @@ class OperationActions(QObject):
         self.lower = made("Priority down", lambda: self.wish(LOWER), ["-"], "Have others run before it")
         self.priority = made("Set priority …", self.ask_priority, ["="], "Its priority, from −100 to 100")
         self.parts = made("Show parts", self._show_parts, ["Ctrl+Return"], "Show what belongs to this operation alone")
+        self.report = made("Report …", self._show_report, ["Ctrl+R"], "How it went: figures, and a page to keep")
         self.copy = made("Copy ids", self.copy_ids, ["Ctrl+C"])
         view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         view.customContextMenuRequested.connect(self._open_menu)
@@ -107,6 +108,7 @@ class OperationActions(QObject):
         offer(self.priority, offers.why_nothing(RAISE) and offers.why_nothing(LOWER))
         offer(self.parts, self._why_no_parts(chosen))
         offer(self.copy, "" if chosen else "Nothing is chosen.")
+        offer(self.report, "" if len(chosen) == 1 else "Choose one operation.")
 
     def wish(self, wish: Wish) -> None:
         """Have it done to what is chosen, after a look where that is due."""
@@ -197,6 +199,14 @@ class OperationActions(QObject):
             done = asked == len(wanted.hits)
             self.told.emit(wanted.asked if done else f"{wanted.asked} {asked:,} of them so far.")
 
+    def _show_report(self) -> None:
+        # With it come the pages, which take a while to load.
+        from rfm_ui.view.report_dialog import ReportDialog
+
+        chosen = self._chosen()
+        if len(chosen) == 1:
+            ReportDialog(self._session, self._view).of_operation(chosen[0].operation_id)
+
     def _open_menu(self, place: QPoint) -> None:
         self.menu().popup(self._view.viewport().mapToGlobal(place))
 
@@ -211,7 +221,7 @@ class OperationActions(QObject):
         menu.addSeparator()
         menu.addActions([self.higher, self.lower, self.priority])
         menu.addSeparator()
-        menu.addActions([self.parts, self.copy])
+        menu.addActions([self.parts, self.report, self.copy])
         return menu
 
     def _heard(self, news: News) -> None:

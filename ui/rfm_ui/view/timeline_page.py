@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.errors import RfmError
@@ -15,6 +16,7 @@ from rfm_runtime.protocol.timeline import By, TimelineReply
 from rfm_ui.bridge import News
 from rfm_ui.model.far import MOST_BARS, grid, too_many
 from rfm_ui.model.gantt import Period
+from rfm_ui.view.actions import action, button
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.components.activity_chart import ActivityChart
 from rfm_ui.view.components.heatmap import Cell, Heatmap
@@ -23,6 +25,9 @@ from rfm_ui.view.components.time_view import TimeView
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.found import FoundPanel
 from rfm_ui.view.session import Session
+
+if TYPE_CHECKING:
+    from rfm_ui.view.report_dialog import ReportDialog
 
 __all__ = ["TimelinePage"]
 
@@ -86,11 +91,15 @@ class TimelinePage(QWidget):
         self._rows = one_of([name for name, _by in ROWS], head, self)
         self._rows.idToggled.connect(self._mode_changed)
         head.addWidget(self.told, 1)
+        about = "How it went in the period that is shown: figures, and a page to keep"
+        head.addWidget(button(action(self, "Report …", self.report, ["Ctrl+R"], about=about)))
         for name, length_ms in PERIODS:
-            button = QPushButton(name)
-            button.setToolTip(f"The last {name}")
-            button.clicked.connect(lambda _checked=False, length_ms=length_ms: self._last(length_ms))
-            head.addWidget(button)
+            last = QToolButton()
+            last.setText(name)
+            last.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            last.setToolTip(f"The last {name}")
+            last.clicked.connect(lambda _checked=False, length_ms=length_ms: self._last(length_ms))
+            head.addWidget(last)
         return head
 
     def _body(self) -> QSplitter:
@@ -135,6 +144,16 @@ class TimelinePage(QWidget):
         super().hideEvent(event)
         self._again.stop()
 
+    def report(self) -> ReportDialog:
+        """Show the report of the period."""
+        # With it come the pages, which take a while to load.
+        from rfm_ui.view.report_dialog import ReportDialog
+
+        period = self.timeline.period
+        dialog = ReportDialog(self._session, self)
+        dialog.of_period(int(max(0.0, period.begin_ms)), int(min(period.end_ms, time.time() * 1000)) + 1)
+        return dialog
+
     def _last(self, length_ms: float) -> None:
         end_ms = self.timeline.period.end_ms
         self.timeline.show_period(Period(end_ms - length_ms, end_ms))
@@ -165,8 +184,8 @@ class TimelinePage(QWidget):
 
     def _show_mode(self) -> None:
         """The activity takes the place of bars that are too many to be told apart."""
-        for button in self._rows.buttons():
-            button.setVisible(self.is_heatmap)
+        for one in self._rows.buttons():
+            one.setVisible(self.is_heatmap)
         far = not self.is_heatmap and too_many(self.activity.reply)
         view = self.heatmap if self.is_heatmap else self.activity if far else self.timeline
         self.setFocusProxy(view)
