@@ -12,6 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
+from rfm_runtime.testing.hosts import free_ports
 from rfm_ui.model.saved import SavedView
 from rfm_ui.view.confirming import Confirming
 from rfm_ui.view.operations_page import OperationsPage
@@ -26,6 +27,15 @@ AUTHENTICATOR = JWTAuthenticator(secret_key="0123456789abcdef0123456789abcdef")
 @pytest.fixture
 def server() -> Iterator[ProgressReportingServer]:
     with ProgressReportingServer(port=0, memory=True, authenticator=AUTHENTICATOR) as running:
+        yield running
+
+
+@pytest.fixture
+def lasting_server(tmp_path: Path) -> Iterator[ProgressReportingServer]:
+    """One that knows when it comes back what it knew."""
+    with ProgressReportingServer(
+        port=free_ports(1), state_dir=tmp_path / "state", authenticator=AUTHENTICATOR
+    ) as running:
         yield running
 
 
@@ -309,6 +319,7 @@ def test_what_stands_on_pages_is_found_too(qtbot: QtBot, window: ViewerWindow) -
     # A plain button, and one of an action that says more.
     assert known["Explorer", "Give it another name"].why_not == "It does not apply now."
     assert known["Explorer", "Forth"].why_not == "There is no view after this one."
+    assert known["Operations", "Retry"].why_not == "Nothing is chosen."
     assert ("Window", "Sign in …") in known
 
     qtbot.keyClicks(palette.field, "how much ran when")
@@ -340,4 +351,36 @@ def test_more_than_the_server_takes_at_once_are_cancelled(qtbot: QtBot, window: 
         "Asked to cancel 150 operations. 128 of them so far.",
     ]
     for one in many:
+        one.report_canceled()
+
+
+@pytest.mark.scenario("J92")
+def test_what_is_wished_while_the_server_is_away_waits(
+    qtbot: QtBot, tmp_path: Path, lasting_server: ProgressReportingServer
+) -> None:
+    server = lasting_server
+    reporters = [ProgressReporter("copying", f"photos {k}") for k in range(3)]
+    window = opened(qtbot, tmp_path, server.url, AUTHENTICATOR.issue("ann", ["admin"]))
+    page = window.operations
+    all_there(qtbot, page, len(reporters))
+    server.stop()
+    qtbot.waitUntil(lambda: page.session.link.state not in ("live", "stale"), timeout=MOST_MS)
+    choose(page, "photos 0", "photos 2")
+    qtbot.keyClick(page.list, Qt.Key.Key_Delete)
+    qtbot.keyClick(looked_at(page), Qt.Key.Key_Return)
+    choose(page, "photos 1")
+    qtbot.keyClick(page.list, "+")
+    waiting = [(one.command.action, one.command.name, one.command.value) for one in page.session.pending.all]
+    assert waiting[2:] == [("priority", "photos 1", 10)]
+    assert {name for action, name, _value in waiting[:2] if action == "cancel"} == {"photos 0", "photos 2"}
+    assert page.told.text() == "Waits for the server: change the priority of 1 operation."
+
+    server.start()
+    page.session.retry_now()
+
+    qtbot.waitUntil(lambda: reporters[0].should_cancel() and reporters[2].should_cancel(), timeout=MOST_MS)
+    qtbot.waitUntil(lambda: page.board.at(row(page, "photos 1")).priority == 10, timeout=MOST_MS)
+    assert len(page.session.pending) == 0
+    assert not reporters[1].should_cancel()
+    for one in reporters:
         one.report_canceled()

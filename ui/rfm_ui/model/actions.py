@@ -156,6 +156,11 @@ class Plan:
         return f"Asked to {self.verb} {self._what}."
 
     @property
+    def waits(self) -> str:
+        """What will be asked as soon as somebody is there to be asked."""
+        return f"Waits for the server: {self.verb} {self._what}."
+
+    @property
     def verb(self) -> str:
         """What is done, within a sentence."""
         return WORDS[self.wish.verb][1]

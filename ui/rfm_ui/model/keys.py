@@ -20,8 +20,8 @@ OTHER_KEYS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("Right drag, Ctrl+drag, [ ]", "Turn it"),
     ),
     "Timeline": (
-        ("Wheel", "Nearer or farther in time"),
-        ("Drag", "Along"),
+        ("Wheel, + −", "Nearer or farther in time"),
+        ("Drag, ← →", "Along"),
         ("End", "Back to now"),
     ),
 }

@@ -176,7 +176,8 @@ class OperationActions(QObject):
         if not wanted.hits:
             self.told.emit(wanted.why_nothing)
             return
-        self.told.emit(wanted.asked)
+        is_there = self._session.link.state in ("live", "stale")
+        self.told.emit(wanted.asked if is_there else wanted.waits)
 
         def answered(refused: Any, error: RfmError | None) -> None:
             if error is not None:
@@ -184,7 +185,7 @@ class OperationActions(QObject):
             elif refused:
                 self.told.emit(_refusals(wanted, refused))
 
-        if wanted.wish.verb == "retry" or self._session.link.state in ("live", "stale"):
+        if wanted.wish.verb == "retry" or is_there:
             self._number += 1
             far = partial(self._far.emit, self._number, wanted)
             self._session.ask(lambda client: carry_out(client, wanted.wish, wanted.hits, far), answered)
