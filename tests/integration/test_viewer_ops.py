@@ -15,6 +15,7 @@ from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingSer
 from rfm_runtime.testing.hosts import free_ports
 from rfm_ui.model.saved import SavedView
 from rfm_ui.view.confirming import Confirming
+from rfm_ui.view.doings import doings
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.search_bar import SearchBar
 from rfm_ui.view.window import ViewerWindow
@@ -213,6 +214,7 @@ def test_a_search_is_typed_chosen_and_kept(qtbot: QtBot, window: ViewerWindow, t
     page.bar.asking.accept()
     page.bar.show_view(SavedView())
     assert page.search.text() == ""
+    assert "View: copies by name" in [one.entry.name for one in doings(window, {page: "Operations"})]
     assert page.bar.order.currentText() == "Newest"
     # Another window of the same user.
     settings = QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat)

@@ -48,7 +48,12 @@ class DetailsPanel(QScrollArea):
         self._parts_of = parts_of
         self._operation: Operation | None = None
         self._went: PerformanceReply | None = None
-        self.bar = ProgressBar(says_why=False)
+        self.name = _text()
+        self.name.setAccessibleName("Name")
+        self.name.setStyleSheet("font-size: 12pt; font-weight: 600;")
+        # What has no blanks is cut off.
+        self.name.setMinimumWidth(1)
+        self.bar = ProgressBar(is_brief=True)
         self.bar.cancel_wanted.connect(self._cancel)
         self.fault, self.kept = _text(), _text()
         self.fault.setAccessibleName("What went wrong")
@@ -69,6 +74,7 @@ class DetailsPanel(QScrollArea):
         layout.setContentsMargins(16, 12, 16, 16)
         layout.setSpacing(10)
         for head, widget in (
+            ("", self.name),
             ("", self.bar),
             ("", self.fault),
             ("", self.hint),
@@ -125,6 +131,8 @@ class DetailsPanel(QScrollArea):
         elif not self._again.isActive():
             # Begun anew with each measure it would never come to its end.
             self._again.start()
+        self.name.setText(printable(operation.name or operation.kind))
+        self.name.setToolTip(self.name.text())
         self.bar.show_operation(operation)
         for label, said in zip((self.fault, self.hint, self.kept), fault_of(operation), strict=True):
             label.setText(said)
@@ -221,6 +229,8 @@ class _Table(QWidget):
         while len(self._rows) < len(rows):
             name, value = _text(), _text()
             name.setWordWrap(False)
+            # An id has no blanks to break it at, and must not make the panel wider than it is.
+            value.setMinimumWidth(1)
             name.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
             self._grid.addWidget(name, len(self._rows), 0)
             self._grid.addWidget(value, len(self._rows), 1)

@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -53,6 +54,8 @@ class SearchBar(QWidget):
         self.setProperty(COVERED, True)
         self._settings = settings
         self._known = known
+        self._page = page
+        self._named: list[QAction] = []
         self.me = ""
         self.views = loaded(str(settings.value(KEPT, "")))
         self.asking: QInputDialog | None = None
@@ -100,6 +103,8 @@ class SearchBar(QWidget):
             action(page, about, partial(self._group, number))
         for place, order in enumerate(ORDERS):
             action(page, f"Sort by {WORDS[order].casefold()}", partial(self.order.setCurrentIndex, place))
+
+        self._name_views()
 
     @property
     def filter(self) -> Filter:
@@ -188,6 +193,15 @@ class SearchBar(QWidget):
             for view in self.views:
                 below.addAction(printable(view.name).replace("&", "&&"), partial(do, view.name))
 
+    def _name_views(self) -> None:
+        """Each is an action."""
+        for gone in self._named:
+            gone.setParent(None)
+            gone.deleteLater()
+        self._named = [
+            action(self._page, f"View: {printable(one.name)}", partial(self.show_view, one)) for one in self.views
+        ]
+
     def remove(self, name: str) -> None:
         """Keep a view no longer."""
         self._keep(without(self.views, name))
@@ -206,6 +220,7 @@ class SearchBar(QWidget):
 
     def _keep(self, views: list[SavedView]) -> None:
         self.views = views
+        self._name_views()
         self._settings.setValue(KEPT, stored(views))
 
 

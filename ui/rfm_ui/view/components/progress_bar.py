@@ -24,28 +24,31 @@ UNKNOWN = 0.3
 class ProgressBar(QWidget):
     """Shows an operation. `cancel_wanted(operation_id)` is emitted when somebody wants it to stop.
 
-    parent_id: a widget, or the object name of one. Raises BadRequestError if there is no such widget. says_why: what
-    went wrong stands below the bar.
+    parent_id: a widget, or the object name of one. Raises BadRequestError if there is no such widget. is_brief: its
+    name, and what went wrong, stand elsewhere.
     """
 
     cancel_wanted = Signal(str)
 
-    def __init__(self, parent_id: QWidget | str | None = None, *, says_why: bool = True) -> None:
+    def __init__(self, parent_id: QWidget | str | None = None, *, is_brief: bool = False) -> None:
         super().__init__(parent_of(parent_id))
-        self._says_why = says_why
+        self._is_brief = is_brief
         self._operation: Operation | None = None
         self._title, self._facts, self._remark = QLabel(), QLabel(), QLabel()
         self._title.setStyleSheet("font-weight: 600;")
         for label in (self._title, self._remark):
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        # Where there is no room for all of it, what comes last is cut off, and nothing else.
+        self._facts.setMinimumWidth(1)
         self.cancel = QToolButton()
         self.cancel.setText("Cancel")
         self.cancel.clicked.connect(self._cancel)
         self._bar = _Bar()
         head, foot = QHBoxLayout(), QHBoxLayout()
-        head.addWidget(self._title, 1)
-        head.addWidget(self._facts)
+        if not is_brief:
+            head.addWidget(self._title, 1)
+        head.addWidget(self._facts, int(is_brief))
         head.addWidget(self.cancel)
         foot.addWidget(self._remark, 1)
         layout = QVBoxLayout(self)
@@ -85,7 +88,7 @@ class ProgressBar(QWidget):
         self._title.setText(shown.title)
         self._facts.setText(" · ".join(_facts(shown)))
         self._remark.setText(shown.remark)
-        self._remark.setVisible(bool(shown.remark) and (self._says_why or self._operation.error is None))
+        self._remark.setVisible(bool(shown.remark) and not (self._is_brief and self._operation.error is not None))
         self.cancel.setAccessibleName(f"Cancel {shown.title}")
         percent = "" if shown.percent is None else f", {shown.percent:.0f} percent"
         self.setAccessibleName(f"{shown.title}, {shown.state}{percent}")
