@@ -185,11 +185,16 @@ class Notifier:
         is_live: all that happened before is known by now; what was missed is told in one sentence then.
         """
         tellings: list[Telling] = []
+        news: list[tuple[Operation, tuple[When, ...]]] = []
         for operation_id, operation in changed.items():
             reached = self._reached(operation, is_missed=operation_id in missed)
             self._move(operation, now.mono_s)
-            if not reached or not self._has_looked:
-                continue
+            if reached and self._has_looked:
+                news.append((operation, reached))
+        # In the order in which it happened, whatever order they are in.
+        news.sort(key=lambda one: one[0].at_seq)
+        for operation, reached in news:
+            operation_id = operation.operation_id
             # What it came to last is told, of all that somebody wants to hear of.
             for when in reached:
                 rules = self._meant(when, operation)

@@ -100,9 +100,10 @@ def body_of(when: When, operation: Operation, user: str, *, still_s: float = 0.0
 def spoken(title: str, body: str = "") -> str:
     """For a voice: letters, digits and what makes a pause; nothing that a program could take for more than a word."""
     text = f"{title}: {body}" if body else title
-    plain = "".join(char if char.isalnum() or char in " .,:;'" else " " for char in text.replace(" · ", ", "))
+    plain = "".join(char if char.isalnum() or char in " .,:'" else " " for char in text.replace(" · ", ", "))
     # A program may take what begins with a dash for an option, which nothing does here.
-    return shortened(" ".join(plain.split()), SPOKEN_WIDTH).replace("…", "")
+    words = shortened(" ".join(plain.split()), SPOKEN_WIDTH).replace("…", "")
+    return words if any(char.isalnum() for char in words) else ""
 
 
 def names_of(names: Sequence[str], count: int) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSettings, Qt, QTimer
+from collections.abc import Sequence
+
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSettings, Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
 from rfm_ui.model.board import Board
+from rfm_ui.model.saved import SavedView
 from rfm_ui.view.actions import button
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.operation_actions import OperationActions
@@ -83,6 +86,22 @@ class OperationsPage(QWidget):
         selection = self.list.selectionModel().selection()
         ranges = [(one.top(), one.bottom()) for one in map(selection.at, range(selection.count()))]
         return [self.board.at(row) for top, bottom in sorted(ranges) for row in range(top, bottom + 1)]
+
+    def reveal(self, operation_ids: Sequence[str]) -> bool:
+        """Choose these, with all operations shown if they would be left out; whether any of them is known."""
+        known = [one for one in operation_ids if one in self.board.operations]
+        if any(self.board.row(one) is None for one in known):
+            self.bar.show_view(SavedView())
+        rows = [row for one in known if (row := self.board.row(one)) is not None]
+        chosen = QItemSelection()
+        for row in rows:
+            chosen.select(self.model.index(row), self.model.index(row))
+        choosing = QItemSelectionModel.SelectionFlag
+        if rows:
+            self.list.selectionModel().setCurrentIndex(self.model.index(rows[0]), choosing.NoUpdate)
+            self.list.selectionModel().select(chosen, choosing.ClearAndSelect)
+            self.list.scrollTo(self.model.index(rows[0]))
+        return bool(rows)
 
     # --- its parts --------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ QListWidget::item {{ padding: 6px 8px; }}
 QListWidget[pictures="true"]::item {{ padding: 2px; border-radius: 6px; }}
 QListWidget[pictures="true"]::item:selected {{ background: {chosen}; color: {text}; }}
 QListWidget[pictures="true"]::item:hover {{ background: {hover}; color: {text}; }}
+QListWidget::item:selected {{ background: {chosen}; color: {text}; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {faint}; }}
 QListView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}
 QTableView {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; outline: none; }}

@@ -22,11 +22,12 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
+from rfm_runtime.core.notifying.notifier import Telling
 from rfm_ui.bridge import News
 from rfm_ui.model.saved import SavedView
 from rfm_ui.model.servers import Server
 from rfm_ui.view.access import Access
-from rfm_ui.view.actions import action
+from rfm_ui.view.actions import action, button
 from rfm_ui.view.appearance_page import AppearancePage
 from rfm_ui.view.commands import Commands
 from rfm_ui.view.components.connection_status import ConnectionStatusIndicator
@@ -34,6 +35,8 @@ from rfm_ui.view.explorer_page import ExplorerPage
 from rfm_ui.view.layout import Layout, even_out, forget_layout
 from rfm_ui.view.looks import Looks
 from rfm_ui.view.machine_page import MachinePage
+from rfm_ui.view.notifications.centre import Notifications
+from rfm_ui.view.notifications.rules_page import RulesDialog
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
 from rfm_ui.view.settings_dialog import SettingsDialog, SettingsPages
@@ -95,6 +98,10 @@ class ViewerWindow(QMainWindow):
         self.workers = WorkersPage(session)
         self._add_page("Workers", self.workers)
         self._rail.addStretch(1)
+        self.notifications = Notifications(session, self, settings)
+        self.notifications.wanted.connect(self._show_told)
+        rules = action(self, "Notifications", self.show_rules, about="What you are told of, and how")
+        self._rail.addWidget(button(rules))
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)
         self._turn_to(0)
@@ -116,6 +123,7 @@ class ViewerWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         """What runs on the server goes on."""
         self._layout.keep(self.title.text(), self.operations.bar.view)
+        self.notifications.close()
         self._session.close()
         super().closeEvent(event)
 
@@ -207,6 +215,15 @@ class ViewerWindow(QMainWindow):
             self.start_runtime.setVisible(news.link.no_runtime)
             if not news.link.no_runtime:
                 self.start_runtime.setEnabled(True)
+
+    def _show_told(self, telling: Telling) -> None:
+        """What a notification is about."""
+        self.operations.reveal(telling.operation_ids)
+        self.turn_to(self.operations)
+
+    def show_rules(self) -> None:
+        """What the user is told of, and how."""
+        RulesDialog(self.notifications, self).open()
 
     def _show_actions(self) -> None:
         for one in self.access.actions:
