@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import resource
 from collections.abc import Iterator
@@ -117,6 +118,14 @@ def test_the_julia_set_of_the_point_is_shown_and_one_finds_back(
     qtbot.mouseClick(panel.back, Qt.MouseButton.LeftButton)
     assert (page.exploring.view.re, page.exploring.view.julia_re) == (small.julia_re, None)
     assert panel.julia.isVisible()
+    # Without a pointer it is of the middle.
+    QApplication.sendEvent(page.canvas, QEvent(QEvent.Type.Leave))
+    qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)
+    panel.julia.setFocus()
+    qtbot.waitUntil(lambda: panel.julia.rendering.is_complete, timeout=MOST_MS)
+    middle = page.exploring.view
+    qtbot.keyClick(panel.julia, Qt.Key.Key_Return)
+    assert float(page.exploring.view.julia_re or "0") == pytest.approx(float(middle.re), abs=0.01)
     page.formula.setCurrentText("newton")
     page.formula.activated.emit(page.formula.currentIndex())
     assert not panel.julia.isVisible()
@@ -166,6 +175,29 @@ def test_colours_and_light_change_without_computing_again(qtbot: QtBot, window: 
     qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)
     assert page.exploring.operation_id == computed
     assert not (pixels(page.canvas.composed()) == before).all()
+
+
+@pytest.mark.scenario("J99")
+def test_colours_are_undone_and_another_server_renders_what_is_shown(
+    qtbot: QtBot, window: ViewerWindow, running: Runtime
+) -> None:
+    page = window.explorer
+    before, computed = pixels(page.canvas.composed()), page.exploring.operation_id
+    page.look.sliders["offset"].bar.setValue(200)
+    qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)
+    assert not (pixels(page.canvas.composed()) == before).all()
+    qtbot.mouseClick(page.back, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)
+    assert (pixels(page.canvas.composed()) == before).all()
+    assert page.exploring.operation_id == computed
+    assert page.look.sliders["offset"].box.value() == 0.0
+
+    # The same one, by another name: whether it knows the renders of the one before nobody can tell.
+    window.explorer.session.use(url=running.url.replace("127.0.0.1", "localhost"))
+
+    qtbot.waitUntil(lambda: page.exploring.operation_id not in (None, computed), timeout=MOST_MS)
+    qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)
+    assert (pixels(page.canvas.composed()) == before).all()
 
 
 @pytest.mark.scenario("J99")
@@ -274,6 +306,8 @@ def test_all_that_can_be_saved_is_saved(qtbot: QtBot, window: ViewerWindow, clie
         assert raw["n"].shape == (view.height_px, view.width_px)
         request = json.loads(str(raw["request"]))
         assert (request["palette"], request["re"]) == ("magma", view.re)
+    if importlib.util.find_spec("OpenEXR") is not None:
+        assert saved("raw.exr").read_bytes()[:4] == b"\x76\x2f\x31\x01"
     assert validate(read(".toml", saved("view.toml").read_bytes()).params) == view
     found = read(".kfr", saved("view.kfr").read_bytes()).params
     # With as many iterations as an automatic limit has become.

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rfm_runtime.render.request import RenderRequest
 from rfm_ui.model.exploring import SETTLED_S, Cancel, Exploring, Order, Submit
+from rfm_ui.model.looking import needed
 
 HOME = RenderRequest(re="0", im="0", width="4")
 
@@ -31,7 +32,7 @@ class Explorations(RuleBasedStateMachine):
                 del self.running[order.operation_id]
             else:
                 assert isinstance(order, Submit)
-                assert order.view == self.exploring.view
+                assert order.view == self.exploring.view == self.exploring.rendered
                 self.running[order.operation_id] = order.view
 
     @rule()
@@ -70,7 +71,23 @@ class Explorations(RuleBasedStateMachine):
     def end(self) -> None:
         for operation_id in list(self.running):
             del self.running[operation_id]
-            self.exploring.ended(operation_id)
+            self.exploring.ended(operation_id, is_there=True)
+
+    @rule()
+    def fail(self) -> None:
+        for operation_id in list(self.running):
+            del self.running[operation_id]
+            self.exploring.ended(operation_id, is_there=False)
+
+    @rule(palette=st.sampled_from(["magma", "gold", "viridis"]))
+    def look(self, palette: str) -> None:
+        """Other colours are seen at once, and never computed where there is a picture."""
+        before, rendered = dict(self.running), self.exploring.rendered
+        wanted = replace(self.exploring.view, palette=palette)
+        self.follow(self.exploring.go(wanted, self.now_s))
+        assert self.exploring.view == wanted
+        if rendered is not None:
+            assert (self.running, self.exploring.rendered) == (before, rendered)
 
     @rule()
     def leave(self) -> None:
@@ -79,13 +96,38 @@ class Explorations(RuleBasedStateMachine):
 
     @invariant()
     def only_what_is_shown_is_computed(self) -> None:
-        assert all(view == self.exploring.view for view in self.running.values())
+        for view in self.running.values():
+            # In other colours perhaps.
+            assert view == self.exploring.rendered
+            assert needed(view, self.exploring.view) != "render"
         assert len(self.running) <= 1
         assert not (self.running and self.exploring.due_s is not None)
 
 
 TestExplorations = Explorations.TestCase
 TestExplorations.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+def test_colours_are_undone_without_computing_and_a_slider_is_one_step() -> None:
+    exploring = Exploring(HOME, lambda: "op")
+    exploring.refresh(0.0)
+    exploring.tick(1.0)
+    exploring.ended("op", is_there=True)
+    for k in range(10):
+        assert exploring.go(replace(HOME, density=1.0 + k), 2.0 + k * 0.02) == []
+    assert exploring.go(replace(HOME, density=10.0, palette="magma"), 9.0) == []
+
+    assert exploring.undo(10.0) == []
+    assert exploring.view == replace(HOME, density=10.0)
+    assert exploring.undo(10.1) == []
+    assert exploring.view == HOME
+    assert not exploring.can_undo
+    assert exploring.redo(10.2) == []
+    assert exploring.operation_id == "op"
+    assert exploring.due_s is None
+    # Relief has to be computed.
+    exploring.go(replace(HOME, slopes=1.0), 20.0)
+    assert exploring.due_s is not None
 
 
 def test_the_view_that_one_went_back_to_stays() -> None:

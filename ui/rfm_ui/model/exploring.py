@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rfm_runtime.render.request import RenderRequest
+from rfm_ui.model.looking import needed
 from rfm_ui.model.views import fitted
 
 __all__ = ["SETTLED_S", "Cancel", "Exploring", "Order", "Submit"]
 
 SETTLED_S = 0.04
 """A wheel turns faster than requests travel: a view that stays for so long is submitted."""
+
+LOOK_S = 0.7
+"""Between two changes of colours that are one step."""
 
 HISTORY = 500
 """Views that can be gone back to."""
@@ -53,6 +57,7 @@ class Exploring:
         self._size_px: tuple[int, int] | None = None
         self._due_s: float | None = None
         self._is_passing = False
+        self._look_until_s = 0.0
         self.operation_id: str | None = None
         """Of the render of what is shown, None while it is not submitted."""
         self._alive = False
@@ -84,27 +89,27 @@ class Exploring:
         return self._due_s
 
     def go(self, view: RenderRequest, now_s: float) -> list[Order]:
-        """Show another view. Views that follow each other faster than they are computed are one step back."""
+        """Show another view. Views that follow each other faster than they are computed are one step back.
+
+        Where it differs in colours alone, the render that there is goes on, and `rendered` stays.
+        """
         if self.fitted(view) == self.view:
             return []
-        if self._due_s is not None and self._is_passing:
-            # Nobody has seen more of the one before than its neighbours.
+        is_look = self._is_there(self.fitted(view))
+        # Nobody has seen more of the one before than its neighbours; a slider that is drawn is one step as well.
+        if now_s < self._look_until_s if is_look else self._due_s is not None and self._is_passing:
             self._place -= 1
         self._is_passing = True
         self._views = [*self._views[: self._place + 1], view][-HISTORY:]
         self._place = len(self._views) - 1
-        return self._changed(now_s)
+        orders = self._changed(now_s)
+        self._look_until_s = now_s + LOOK_S if is_look else 0.0
+        return orders
 
     def fit(self, width_px: int, height_px: int, now_s: float) -> list[Order]:
         """Show the same in a picture of another size. That is no step that one could want back."""
         self._size_px = width_px, height_px
         return self._changed(now_s)
-
-    def look(self, view: RenderRequest) -> bool:
-        """Show the same in other colours; whether that is another picture. Nothing is computed again."""
-        changed = view != self.view
-        self._views[self._place] = view
-        return changed
 
     def undo(self, now_s: float) -> list[Order]:
         """Back to the view before."""
@@ -123,9 +128,9 @@ class Exploring:
         return self._changed(now_s)
 
     def refresh(self, now_s: float) -> list[Order]:
-        """Compute what is shown again: the first time, or after a failure."""
+        """Compute what is shown again: the first time, after a failure, or for another server."""
         self._is_passing = False
-        return self._changed(now_s)
+        return self._anew(now_s)
 
     def tick(self, now_s: float) -> list[Order]:
         """Submit what has stayed long enough."""
@@ -136,17 +141,27 @@ class Exploring:
         self.rendered = self.view
         return [Submit(self.operation_id, self.view)]
 
-    def ended(self, operation_id: str) -> None:
-        """A render has ended, or was refused: there is nothing to cancel."""
+    def ended(self, operation_id: str, *, is_there: bool) -> None:
+        """A render has ended, or was refused: there is nothing to cancel. is_there: it has a whole picture."""
         if operation_id == self.operation_id:
             self._alive = False
+            if not is_there:
+                self.rendered = None
 
     def leave(self) -> list[Order]:
         """Nobody looks any more. What is not finished is stale, too."""
         self._due_s = None
         return self._stale()
 
+    def _is_there(self, view: RenderRequest) -> bool:
+        """Whether the render of what is shown has all that the view takes."""
+        return self.rendered is not None and needed(self.rendered, view) != "render"
+
     def _changed(self, now_s: float) -> list[Order]:
+        self._look_until_s = 0.0
+        return [] if self._is_there(self.view) else self._anew(now_s)
+
+    def _anew(self, now_s: float) -> list[Order]:
         self._due_s = now_s + self._settled_s
         return self._stale()
 

@@ -63,7 +63,7 @@ class ExplorerPage(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._session = session
+        self.session = session
         self.canvas = Canvas(HOME)
         self.rendering = Rendering(session, self.canvas, HOME, name="explorer", priority=PRIORITY)
         self._was_shown = True

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPalette
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
@@ -36,9 +36,10 @@ Asked = tuple[str, int, int]
 
 
 class JuliaPreview(PictureView):
-    """A small live picture; `chosen` when somebody wants to go there."""
+    """A small live picture; `looked_at` when it has the keys, `chosen` when somebody wants to go there."""
 
     chosen = Signal()
+    looked_at = Signal()
 
     def __init__(self, session: Session, home: RenderRequest, parent: QWidget | None = None) -> None:
         super().__init__(home, parent)
@@ -51,6 +52,13 @@ class JuliaPreview(PictureView):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName("Julia set of the point")
         self.setToolTip("The Julia set of the point under the pointer. Click, or Enter, to go there")
+
+    @override
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Without a pointer it is of the middle of the picture."""
+        super().focusInEvent(event)
+        self.update()
+        self.looked_at.emit()
 
     @override
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -86,6 +94,7 @@ class PointPanel(QWidget):
         self.orbit.setToolTip("The places that the formula takes the point to, one after the other")
         self.orbit.toggled.connect(self._draw)
         self.julia = JuliaPreview(session, rendering.view)
+        self.julia.looked_at.connect(self._look)
         self.julia.chosen.connect(lambda: self.wanted.emit(self.julia_view()))
         self.julia_title = QLabel("Its Julia set")
         self.back = QPushButton("All Julia sets of this formula")

@@ -20,7 +20,7 @@ from rfm_runtime.render.files.toml import non_defaults
 from rfm_runtime.render.request import RenderRequest
 from rfm_ui.bridge import News
 from rfm_ui.model.exploring import SETTLED_S, Cancel, Exploring, Order
-from rfm_ui.model.looking import look_of, needed
+from rfm_ui.model.looking import look_of
 from rfm_ui.model.newest import Newest
 from rfm_ui.model.picture import Part, Picture
 from rfm_ui.view.picture_view import PictureView
@@ -33,7 +33,8 @@ AT_ONCE = 4
 ELSEWHERE = 0.08
 """Of the picture: nearer than that, the order of its tiles is as good as another."""
 AGAIN_MS = 150
-"""Until a part that could not be had is asked for again."""
+"""Until a part that could not be had is asked for again; twice as long each time."""
+AGAIN_MOST_MS = 10_000
 
 
 class Rendering(QObject):
@@ -67,6 +68,8 @@ class Rendering(QObject):
         self._under_way = 0
         self._colours: Newest[RenderRequest] = Newest()
         self._painted: RenderRequest | None = None
+        self._failures = 0
+        self._is_left = True
         self._focus: Newest[tuple[float, float]] = Newest()
         self._looked_at: tuple[float, float] | None = None
         self._due = QTimer(self)
@@ -102,16 +105,10 @@ class Rendering(QObject):
 
     def go(self, view: RenderRequest) -> None:
         """Show all of a valid view. Where it differs in colours alone, nothing is computed that is there."""
-        rendered, shown = self.exploring.rendered, self.exploring.fitted(view)
-        if rendered is not None and shown != self.view and needed(rendered, shown) != "render":
-            self.exploring.look(shown)
-            self.changed.emit()
-            self._recolour()
-            return
         before = self.exploring.view
-        self._follow(self.exploring.go(view, time.monotonic()))
+        orders = self.exploring.go(view, time.monotonic())
         if self.exploring.view != before:
-            self._shown()
+            self._moved(orders)
 
     def fit(self, width_px: int, height_px: int) -> None:
         """Show the same in a picture of another size."""
@@ -154,6 +151,7 @@ class Rendering(QObject):
 
     def leave(self) -> None:
         """Nobody looks any more."""
+        self._is_left = True
         self._due.stop()
         self._colours.forget()
         self._follow(self.exploring.leave())
@@ -161,8 +159,14 @@ class Rendering(QObject):
     # --- what happens -----------------------------------------------------------------------
 
     def _moved(self, orders: list[Order]) -> None:
+        self._is_left = False
         self._follow(orders)
-        self._shown()
+        if self.exploring.rendered is None:
+            self._shown()
+        else:
+            # Only the colours are others.
+            self.changed.emit()
+            self._recolour()
 
     def _shown(self) -> None:
         view = self.exploring.view
@@ -199,7 +203,7 @@ class Rendering(QObject):
 
         def answered(_result: Any, error: RfmError | None) -> None:
             if error is not None:
-                self.exploring.ended(operation_id)
+                self.exploring.ended(operation_id, is_there=False)
                 if operation_id == self.exploring.operation_id:
                     self.refused.emit(said(error))
 
@@ -211,6 +215,10 @@ class Rendering(QObject):
         )
 
     def _heard(self, news: News) -> None:
+        if news.is_new_server and not self._is_left:
+            # It knows nothing of what the one before has rendered.
+            self.refresh()
+            return
         operation_id = self.exploring.operation_id
         operation = news.operations.get(operation_id or "")
         if operation is None or operation_id is None:
@@ -222,7 +230,7 @@ class Rendering(QObject):
             if operation.state == "completed":
                 self._parts.finished(operation.grid)
         if operation.state in TERMINAL_STATES:
-            self.exploring.ended(operation_id)
+            self.exploring.ended(operation_id, is_there=operation.state == "completed")
         self.heard.emit(operation)
         self._fetch()
         self._recolour()
@@ -243,13 +251,15 @@ class Rendering(QObject):
                 self._fetch()
                 return
             if isinstance(pixels, TilePixels):
+                self._failures = 0
                 if self._painted == self.exploring.rendered:
                     # Otherwise all of it is here already, in other colours.
                     self._view.put(part, pixels)
                 self._fetch()
             elif error is not None and self.operation is not None and self.operation.state != "canceled":
                 parts.put_back(part)
-                self._again.start(AGAIN_MS)
+                self._failures += 1
+                self._again.start(min(AGAIN_MS * 2 ** min(self._failures // AT_ONCE, 8), AGAIN_MOST_MS))
 
         self._session.ask(
             lambda client: client.fetch_tiles(
