@@ -896,7 +896,7 @@ def test_every_command_takes_json() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     groups = {name: command for name, command in group.commands.items() if isinstance(command, TyperGroup)}
-    assert groups.keys() == {"certs", "config", "db", "keys", "token"}
+    assert groups.keys() == {"certs", "config", "db", "keys", "rules", "token"}
     commands = dict(group.commands)
     for name, inner in groups.items():
         commands |= {f"{name} {one}": command for one, command in inner.commands.items()}
