@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from rfm_runtime.core.text import local_time
 from rfm_runtime.protocol.operation import ErrorInfo, Eta, Operation, OperationState, ProgressUpdate
-from rfm_ui.model.lines import line
+from rfm_ui.model.lines import about, line
 
 RUNNING = Operation(
     operation_id="op-1",
@@ -76,3 +77,15 @@ def test_nobody_knows_how_far_one_without_a_total_is() -> None:
     shown = line(msgspec.structs.replace(RUNNING, latest=latest), 5_000)
 
     assert (shown.percent, shown.facts[0]) == (None, "7 files")
+
+
+@pytest.mark.scenario("J94")
+def test_what_a_row_has_no_room_for() -> None:
+    shown = about(msgspec.structs.replace(RUNNING, labels={"site": "b"}), 5_000).splitlines()
+
+    assert shown[:2] == ["seahorse", "render.escape_time of ann"]
+    half, most = local_time(17_000)[11:], local_time(25_000)[11:]
+    assert shown[2] == f"as likely before {half} as after it; with 90 % before {most}"
+    assert shown[3:] == ["reading (1 of 3)", "site: b"]
+    ended = about(msgspec.structs.replace(RUNNING, state="completed", ended_at_ms=8_000), 20_000).splitlines()
+    assert ended[2] == f"ended {local_time(8_000)}, 12.0 s ago"

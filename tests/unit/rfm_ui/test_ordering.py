@@ -23,6 +23,7 @@ def operation(
     progress: float = 0.0,
     rate: float | None = None,
     left_ms: int | None = None,
+    parent_id: str | None = None,
 ) -> Operation:
     latest = ProgressUpdate(
         operation_id=name,
@@ -46,6 +47,7 @@ def operation(
         ended_at_ms=at_ms + 5 if state in TERMINAL_STATES else None,
         priority=priority,
         latest=latest,
+        parent_id=parent_id,
     )
 
 
@@ -71,6 +73,7 @@ def names(board: Board) -> list[str]:
         ("time left", ["Alpha", "delta", "charlie", "bravo"]),
         ("priority", ["charlie", "Alpha", "delta", "bravo"]),
         ("name", ["Alpha", "bravo", "charlie", "delta"]),
+        ("parts", ["charlie", "Alpha", "delta", "bravo"]),
     ],
 )
 def test_what_rows_are_sorted_by(order: Order, expected: list[str]) -> None:
@@ -98,6 +101,7 @@ operations = st.lists(
         progress=st.sampled_from([0.0, 30.0, 60.0]),
         rate=st.none() | st.sampled_from([1.0, 2.0]),
         left_ms=st.none() | st.integers(0, 3),
+        parent_id=st.none() | st.sampled_from([f"op-{k}" for k in range(9)]),
     ),
     max_size=12,
 )
@@ -145,3 +149,44 @@ def test_parts_are_those_that_are_known() -> None:
     board.take({}, ["part"])
 
     assert board.parts("delta") == []
+
+
+@pytest.mark.scenario("J94")
+def test_parts_stand_below_what_they_are_part_of() -> None:
+    board = Board()
+    board.sort("parts")
+    board.take(
+        {
+            one.operation_id: one
+            for one in (
+                operation("old", at_ms=1),
+                operation("new", at_ms=50),
+                operation("second", at_ms=20, parent_id="old"),
+                operation("first", at_ms=10, state="completed", parent_id="old"),
+                operation("deep", at_ms=30, parent_id="first"),
+                operation("lost", at_ms=40, parent_id="nobody"),
+            )
+        }
+    )
+    board.settle()
+    assert names(board) == ["new", "lost", "old", "second", "first", "deep"]
+    assert [board.depth(board.at(row)) for row in range(6)] == [0, 0, 0, 1, 1, 2]
+
+    # All of it goes below what lives.
+    board.take({"old": operation("old", at_ms=1, state="completed")})
+    assert not board.is_settled
+    board.settle()
+    assert names(board) == ["new", "lost", "old", "second", "first", "deep"]
+    board.take({"late": operation("late", at_ms=0)})
+    board.settle()
+    assert names(board) == ["new", "lost", "late", "old", "second", "first", "deep"]
+
+
+def test_what_is_part_of_itself_harms_nobody() -> None:
+    board = Board()
+    board.sort("parts")
+
+    board.take({"a": operation("a", parent_id="b"), "b": operation("b", parent_id="a")})
+
+    board.settle()
+    assert sorted(names(board)) == ["a", "b"]

@@ -169,7 +169,8 @@ class Plan:
     def _what(self) -> str:
         if self.wish.to is not None and self.wish.verb == "prioritise":
             return f"{counted(len(self.hits), 'operation')} to {self.wish.to}"
-        return counted(len(self.hits), "operation")
+        parts = f" and {counted(len(self.along), 'part')}" if self.along else ""
+        return f"{counted(len(self.hits), 'operation')}{parts}"
 
     @property
     def everything(self) -> tuple[Operation, ...]:

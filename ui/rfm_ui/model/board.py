@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rfm_runtime.protocol.operation import Operation, OperationState
-from rfm_ui.model.ordering import Order, is_upwards, rank
+from rfm_ui.model.ordering import Order, chain, is_upwards, rank
 from rfm_ui.model.search import known_text, parsed
 
 __all__ = ["EVERYTHING", "Board", "Filter", "Rows", "runs"]
@@ -122,17 +122,16 @@ class Board:
         if any(operation_id in self._numbers for operation_id in gone):
             self._arrange()
         fresh, rows = [], []
-        order = self.order
         for operation_id, operation in changed.items():
             number = self._numbers.get(operation_id)
             if number is not None:
                 rows.append(len(self._ids) - 1 - number)
-                if self._settled:
-                    old = before[operation_id]
-                    stays = old is not None and rank(order, old) == rank(order, operation)
-                    self._settled = stays and self._passes(operation)
+                self._settled = self._settled and self._stays(before[operation_id], operation)
             elif self._passes(operation):
                 fresh.append(operation)
+            if self._settled and self.order == "parts" and operation_id in self._parts:
+                # Its parts go where it goes, whether it is shown or not.
+                self._settled = self._stays(before[operation_id], operation)
         if rows and self.shown is not None:
             self.shown.changed(rows)
         if fresh:
@@ -181,10 +180,20 @@ class Board:
     def _passes(self, operation: Operation) -> bool:
         return self.filter.passes(operation, self._texts[operation.operation_id])
 
+    def _stays(self, old: Operation | None, operation: Operation) -> bool:
+        """Whether its row is where it belongs, if it was."""
+        order, known = self.order, self.operations
+        same = old is not None and rank(order, old, known) == rank(order, operation, known)
+        return same and self._passes(operation)
+
+    def depth(self, operation: Operation) -> int:
+        """How far its row is set in: below what it is part of."""
+        return len(chain(operation, self.operations)) - 1 if self.order == "parts" else 0
+
     def _sorted(self, operations: list[Operation]) -> list[Operation]:
         """From the bottom up."""
-        order = self.order
-        return sorted(operations, key=lambda one: rank(order, one), reverse=is_upwards(order))
+        order, known = self.order, self.operations
+        return sorted(operations, key=lambda one: rank(order, one, known), reverse=is_upwards(order))
 
     def _add(self, fresh: list[Operation]) -> None:
         fresh = self._sorted(fresh)

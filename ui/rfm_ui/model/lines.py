@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from rfm_runtime.core.text import duration, fault, number, printable, time_left
+from rfm_runtime.core.text import duration, fault, local_time, number, printable, time_left
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, ProgressUpdate
 
-__all__ = ["Line", "Tone", "line", "percent_of", "state_word", "tone_of"]
+__all__ = ["Line", "Tone", "about", "line", "percent_of", "state_word", "tone_of"]
 
 Tone = Literal["idle", "running", "waiting", "stale", "good", "bad", "stopped"]
 """What a colour stands for."""
@@ -100,6 +100,27 @@ def _alive(operation: Operation, now_ms: float) -> tuple[str, ...]:
     if operation.started_at_ms is not None:
         facts.append(f"for {duration(max(0.0, now_ms - operation.started_at_ms) / 1000)}")
     return tuple(facts)
+
+
+def about(operation: Operation, now_ms: float) -> str:
+    """All that a row has no room for, a line each."""
+    latest = operation.latest
+    lines = [
+        printable(operation.name or operation.kind),
+        f"{printable(operation.kind)} of {printable(operation.owner)}",
+    ]
+    if latest is not None and latest.eta_ms is not None and _left(operation):
+        # As of when it was measured, so that it does not change while nothing is heard.
+        half, most = (local_time(latest.measured_at_ms + one)[11:] for one in (latest.eta_ms.p50, latest.eta_ms.p90))
+        lines.append(f"as likely before {half} as after it; with 90 % before {most}")
+    elif operation.ended_at_ms is not None:
+        lines.append(
+            f"ended {local_time(operation.ended_at_ms)}, {duration((now_ms - operation.ended_at_ms) / 1000)} ago"
+        )
+    if remark := _remark(operation, latest):
+        lines.append(remark)
+    lines += [f"{printable(key)}: {printable(value)}" for key, value in operation.labels.items()]
+    return "\n".join(lines)
 
 
 def _left(operation: Operation) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final, Literal, get_args
 
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 
-__all__ = ["ORDERS", "WORDS", "Order", "is_upwards", "rank"]
+__all__ = ["ORDERS", "WORDS", "Order", "chain", "is_upwards", "rank"]
 
-Order = Literal["newest", "progress", "rate", "time left", "priority", "name"]
+DEEPEST = 16
+"""Parts of parts that are told apart."""
+
+Order = Literal["newest", "progress", "rate", "time left", "priority", "name", "parts"]
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 
 WORDS: Final[Mapping[Order, str]] = {
@@ -19,6 +23,7 @@ WORDS: Final[Mapping[Order, str]] = {
     "time left": "Time left",
     "priority": "Priority",
     "name": "Name",
+    "parts": "Parts below",
 }
 
 
@@ -27,12 +32,25 @@ def is_upwards(order: Order) -> bool:
     return order == "name"
 
 
-def rank(order: Order, operation: Operation) -> tuple[Any, ...]:
+def chain(operation: Operation, known: Mapping[str, Operation]) -> list[Operation]:
+    """It, what it is part of, what that is part of, and so on, as far as they are known."""
+    found = [operation]
+    while len(found) < DEEPEST and (above := known.get(found[-1].parent_id or "")) is not None and above not in found:
+        found.append(above)
+    return found
+
+
+def rank(order: Order, operation: Operation, known: Mapping[str, Operation]) -> tuple[Any, ...]:
     """What rows are sorted by. But for names, what is alive stands above what has ended; then, what came or ended
-    last. Nothing is alike: rows that are alike would change their places.
+    last. Nothing is alike: rows that are alike would change their places. known: all operations, by id.
     """
     if order == "name":
         return operation.name.casefold(), operation.operation_id
+    if order == "parts":
+        *parts, root = chain(operation, known)
+        below = [value for part in reversed(parts) for value in (part.created_at_ms, part.operation_id)]
+        # Above all that begins as it does: those are its parts.
+        return *rank("newest", root, known), *below, inf
     operation_id = operation.operation_id
     if operation.state in TERMINAL_STATES:
         at_ms = operation.ended_at_ms or operation.created_at_ms

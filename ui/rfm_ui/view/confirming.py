@@ -16,6 +16,7 @@ LISTED = 500
 """Names: who reads more of them counts on the numbers."""
 ROWS = 8
 WIDTH = 440
+EDGE = 6
 
 
 class Confirming(QDialog):
@@ -36,7 +37,6 @@ class Confirming(QDialog):
         for name, said in (
             ("What it hits", ", ".join(plan.kinds)),
             ("Whose they are", ", ".join(plan.owners)),
-            ("What goes with it", f"{len(plan.along):,} of them as parts of the others." if plan.along else ""),
             ("What is left out", f"Left out: {'; '.join(plan.reasons)}." if plan.left_out else ""),
         ):
             if said:
@@ -56,8 +56,8 @@ class Confirming(QDialog):
 
     def _list(self) -> QListWidget:
         self.list = QListWidget()
+        self.list.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.list.setAccessibleName("The operations")
-        self.list.setUniformItemSizes(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         whole = self.plan.everything
         for one in whole[:LISTED]:
@@ -65,8 +65,8 @@ class Confirming(QDialog):
             self.list.addItem(" · ".join(said if one.owner == self.plan.user else [*said, printable(one.owner)]))
         if len(whole) > LISTED:
             self.list.addItem(f"and {len(whole) - LISTED:,} more")
-        rows = min(ROWS, self.list.count())
-        self.list.setFixedHeight(round(rows * (QFontMetricsF(self.font()).height() + 6.0)) + 12)
+        row = max(self.list.sizeHintForRow(0), round(QFontMetricsF(self.font()).height()) + 4)
+        self.list.setFixedHeight(min(ROWS, self.list.count()) * row + 2 * EDGE)
         return self.list
 
 

@@ -64,7 +64,7 @@ class OperationActions(QObject):
             return action(view, name, do, keys, about=about, context=here)
 
         self.cancel = made("Cancel", lambda: self.wish(CANCEL), ["Delete"], "Have what is chosen stop")
-        self.pause = made("Pause", self.toggle_pause, ["P"], "Have what is chosen stand still, or go on")
+        self.pause = made("Pause or resume", self.toggle_pause, ["P"], "Have what is chosen stand still, or go on")
         self.resume = made("Resume", lambda: self.wish(RESUME), ["Shift+P"], "Have what is paused go on")
         self.retry = made("Retry", lambda: self.wish(RETRY), ["R"], "Submit what failed or was cancelled once more")
         self.higher = made("Priority up", lambda: self.wish(RAISE), ["+"], "Have it run before others")

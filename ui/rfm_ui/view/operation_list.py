@@ -26,7 +26,7 @@ from typing_extensions import override
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.board import Board, runs
 from rfm_ui.model.gliding import LONGEST_S, Gliding
-from rfm_ui.model.lines import Line, line, percent_of, tone_of
+from rfm_ui.model.lines import Line, about, line, percent_of, tone_of
 from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
 
@@ -35,6 +35,9 @@ __all__ = ["OperationDelegate", "OperationList", "OperationListModel", "spoken"]
 Index = QModelIndex | QPersistentModelIndex
 
 OPERATION = Qt.ItemDataRole.UserRole
+DEPTH = Qt.ItemDataRole.UserRole + 1
+SET_IN = 18.0
+"""Of a part below what it is part of."""
 ROOT = QModelIndex()
 
 FRAME_MS = 16
@@ -78,8 +81,12 @@ class OperationListModel(QAbstractListModel):
         operation = self.board.at(index.row())
         if role == OPERATION:
             return operation
+        if role == DEPTH:
+            return self.board.depth(operation)
         if role == Qt.ItemDataRole.DisplayRole:
             return operation.name or operation.kind
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return about(operation, time.time() * 1000)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return spoken(line(operation, time.time() * 1000))
         return None
@@ -239,7 +246,8 @@ class OperationDelegate(QStyledItemDelegate):
             painter.fillRect(rect, self._colour(colours.chosen))
         elif state & POINTED_AT:
             painter.fillRect(rect, self._colour(colours.hover))
-        inner = rect.adjusted(self.MARGIN, 8.0, -self.MARGIN, -8.0)
+        set_in = SET_IN * index.data(DEPTH) if operation.parent_id is not None else 0.0
+        inner = rect.adjusted(self.MARGIN + set_in, 8.0, -self.MARGIN, -8.0)
         bar = QRectF(inner.left(), inner.bottom() - self.BAR, inner.width(), self.BAR)
         around = bar.toAlignedRect()
         above = QRect(option.rect.left(), option.rect.top(), option.rect.width(), around.top() - option.rect.top())
