@@ -142,3 +142,48 @@ def test_what_goes_through_is_drawn(qtbot: QtBot, window: ViewerWindow) -> None:
         reporter.report_progress(50)
         # In one process with its broker, the server has one name.
         qtbot.waitUntil(lambda: len(page.charted) == 1, timeout=MOST_MS)
+
+
+@pytest.mark.scenario("E8", "J104")
+def test_bars_and_bins_by_keys(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.timeline
+    reported("copying", 2)
+    window.turn_to(page)
+    qtbot.waitUntil(lambda: len(page.timeline.spans) == 2, timeout=MOST_MS)
+    first, second = sorted(page.timeline.spans, key=lambda span: (span.begin_ms, span.operation_id))
+    control = Qt.KeyboardModifier.ControlModifier
+
+    qtbot.keyClick(page.timeline, Qt.Key.Key_Right, control)
+    assert page.timeline.pointed == second.operation_id
+    qtbot.keyClick(page.timeline, Qt.Key.Key_Left, control)
+    assert page.timeline.pointed == first.operation_id
+    assert first.title in page.timeline.accessibleDescription()
+    qtbot.keyClick(page.timeline, Qt.Key.Key_Return)
+    qtbot.waitUntil(page.details.isVisible, timeout=MOST_MS)
+    assert page.details.bar.accessibleName().startswith(first.title)
+
+    qtbot.waitUntil(lambda: page.activity.reply is not None, timeout=MOST_MS)
+    qtbot.keyClick(page.activity, Qt.Key.Key_Right, control)
+    number = page.activity.pointed
+    assert number is not None
+    qtbot.keyClick(page.activity, Qt.Key.Key_Left, control)
+    assert page.activity.pointed == number - 1
+    qtbot.keyClick(page.activity, Qt.Key.Key_Return)
+    qtbot.waitUntil(page.found.isVisible, timeout=MOST_MS)
+
+
+@pytest.mark.scenario("E7", "J104")
+def test_what_has_ended_long_ago_is_forgotten_and_asked_for_again(
+    qtbot: QtBot, window: ViewerWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = window.timeline
+    monkeypatch.setattr("rfm_ui.view.timeline_page.MOST_KNOWN", 3)
+    page._room = 3
+    reported("copying", 3)
+    window.turn_to(page)
+    qtbot.waitUntil(lambda: len(page.timeline.spans) == 3, timeout=MOST_MS)
+    page.timeline.show_period(page.timeline.period.moved(5.0))
+    reported("copying", 2)
+    qtbot.waitUntil(lambda: len(page._known) < 3, timeout=MOST_MS)
+    qtbot.keyClick(page.timeline, Qt.Key.Key_End)
+    qtbot.waitUntil(lambda: len(page.timeline.spans) == 5, timeout=MOST_MS)

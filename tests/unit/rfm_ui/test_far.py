@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfm_runtime.protocol.timeline import BINS_LIMIT, Buckets, TimelineReply
-from rfm_ui.model.far import MOST_BARS, bin_at, grid, heat, highest, level, said, too_many, when
+from rfm_ui.model.far import MOST_BARS, bin_at, grid, heat, highest, level, said, same_bin, too_many, when
 from rfm_ui.model.gantt import LONGEST_MS, SHORTEST_MS, Period
 
 pytestmark = pytest.mark.scenario("E11", "J104")
@@ -107,3 +107,11 @@ def test_too_many_to_be_told_apart() -> None:
     assert not too_many(None)
     assert not too_many(reply(everything=buckets(operations=MOST_BARS)))
     assert too_many(reply(everything=buckets(operations=MOST_BARS + 1)))
+
+
+def test_a_bin_is_found_again_in_a_newer_answer() -> None:
+    before, later = reply(since_ms=1000), reply(since_ms=2000)
+    assert [same_bin(before, number, later) for number in (0, 1, 2, None)] == [None, 0, 1, None]
+    assert same_bin(before, 1, reply(since_ms=1000, width_ms=500)) is None
+    assert same_bin(None, 1, before) is None
+    assert same_bin(before, 1, None) is None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfm_runtime.protocol.operation import Operation
-from rfm_ui.model.gantt import LONGEST_MS, SHORTEST_MS, Period, laid_out, marks
+from rfm_ui.model.gantt import LONGEST_MS, SHORTEST_MS, Period, kept, laid_out, marks, neighbour
 
 NOW_MS = 1_800_000_000_000.0
 PERIOD = Period(NOW_MS - 100_000, NOW_MS, follows=False)
@@ -76,3 +76,31 @@ def test_marks_are_round_and_not_too_many(length_ms: float, most: int) -> None:
     assert all(period.begin_ms <= mark.at_ms <= period.end_ms for mark in found)
     assert all(mark.at_ms % 1000 == 0 for mark in found)
     assert len({mark.at_ms for mark in found}) == len(found)
+
+
+@given(OPERATIONS, st.floats(0.1, 4.0), st.floats(-1.5, 1.5))
+def test_what_is_kept_is_what_has_a_bar_and_what_lives(spans, zoom, moved) -> None:
+    operations = {f"op-{k}": operation(k, *span) for k, span in enumerate(spans)}
+    period = PERIOD.zoomed(zoom, 0.5).moved(moved)
+    bars = {span.operation_id for span in laid_out(operations.values(), period, NOW_MS)}
+
+    left = kept(operations, period)
+
+    assert bars <= left.keys()
+    assert all(one.ended_at_ms is None or one.operation_id in bars for one in left.values())
+    assert {one for one in operations if operations[one].ended_at_ms is None} <= left.keys()
+
+
+@given(OPERATIONS)
+def test_keys_go_from_bar_to_bar_in_the_order_of_their_beginning(spans) -> None:
+    bars = laid_out([operation(k, *span) for k, span in enumerate(spans)], PERIOD, NOW_MS)
+    if not bars:
+        assert neighbour(bars, "", 1) is None
+        return
+    seen = [neighbour(bars, "", 1)]
+    for _ in bars[1:]:
+        seen.append(neighbour(bars, seen[-1].operation_id, -1))
+    assert [(span.begin_ms, span.operation_id) for span in seen] == sorted(
+        ((span.begin_ms, span.operation_id) for span in bars), reverse=True
+    )
+    assert neighbour(bars, seen[-1].operation_id, -1) == seen[-1]

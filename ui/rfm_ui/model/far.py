@@ -23,6 +23,7 @@ __all__ = [
     "highest",
     "level",
     "said",
+    "same_bin",
     "too_many",
     "when",
 ]
@@ -92,6 +93,13 @@ def bin_at(reply: TimelineReply, at_ms: float) -> int | None:
     """Which bin a moment is in, None: in none."""
     number = floor((at_ms - reply.since_ms) / reply.width_ms)
     return number if 0 <= number < len(reply.everything.peak) else None
+
+
+def same_bin(before: TimelineReply | None, number: int | None, after: TimelineReply | None) -> int | None:
+    """Where a bin is in a newer answer; None if it is in none, or bins are of another width."""
+    if before is None or after is None or number is None or before.width_ms != after.width_ms:
+        return None
+    return bin_at(after, before.since_ms + number * before.width_ms)
 
 
 def when(reply: TimelineReply, number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from rfm_runtime.core.text import printable
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.lines import Tone, line
 
-__all__ = ["Mark", "Period", "Span", "laid_out", "marks"]
+__all__ = ["Mark", "Period", "Span", "is_there", "kept", "laid_out", "marks", "neighbour"]
 
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 """Between two marks."""
@@ -79,12 +79,29 @@ class Period:
         return (at_ms - self.begin_ms) / self.length_ms
 
 
+def is_there(operation: Operation, period: Period) -> bool:
+    """Whether an operation has a bar in a period."""
+    if operation.created_at_ms > period.end_ms:
+        return False
+    ended_ms = operation.ended_at_ms
+    # Of what has not ended the bar goes on to the present, or stands where it was submitted.
+    return ended_ms is None or max(operation.created_at_ms, ended_ms) >= period.begin_ms
+
+
+def kept(known: Mapping[str, Operation], period: Period) -> dict[str, Operation]:
+    """Of many that are known, those that live and those of the period: the others can be asked for again."""
+    return {
+        operation_id: operation
+        for operation_id, operation in known.items()
+        if operation.ended_at_ms is None or is_there(operation, period)
+    }
+
+
 def laid_out(operations: Iterable[Operation], period: Period, now_ms: float) -> list[Span]:
     """Those of a period, each in the first lane that is free when it begins."""
-    found = [span for operation in operations if (span := _span(operation, now_ms)).end_ms >= period.begin_ms]
-    found = sorted(
-        (span for span in found if span.begin_ms <= period.end_ms), key=lambda span: (span.begin_ms, span.operation_id)
-    )
+    # What is said of an operation takes a hundred times as long as a look whether it was there.
+    there = (one for one in operations if is_there(one, period))
+    found = sorted((_span(one, now_ms) for one in there), key=lambda span: (span.begin_ms, span.operation_id))
     free: list[int] = []
     busy: list[tuple[float, int]] = []
     placed = []
@@ -97,6 +114,17 @@ def laid_out(operations: Iterable[Operation], period: Period, now_ms: float) -> 
         heapq.heappush(busy, (span.end_ms, lane))
         placed.append(span._replace(lane=lane))
     return placed
+
+
+def neighbour(spans: Sequence[Span], chosen: str, step: int) -> Span | None:
+    """The bar `step` places after the chosen one, in the order of their beginning; the last where none is chosen."""
+    if not spans:
+        return None
+    ordered = sorted(spans, key=lambda span: (span.begin_ms, span.operation_id))
+    place = next((k for k, span in enumerate(ordered) if span.operation_id == chosen), None)
+    if place is None:
+        return ordered[-1]
+    return ordered[min(max(0, place + step), len(ordered) - 1)]
 
 
 def marks(period: Period, most: int) -> list[Mark]:

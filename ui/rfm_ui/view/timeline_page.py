@@ -15,7 +15,7 @@ from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.protocol.timeline import By, TimelineReply
 from rfm_ui.bridge import News
 from rfm_ui.model.far import MOST_BARS, grid, too_many
-from rfm_ui.model.gantt import Period
+from rfm_ui.model.gantt import Period, kept
 from rfm_ui.view.actions import action, button
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.components.activity_chart import ActivityChart
@@ -38,6 +38,8 @@ AGAIN_MS = 5_000
 BIN = 4
 """Pixels of a bin, at least."""
 LOW = 124
+MOST_KNOWN = 20_000
+"""Operations that are kept here, those that live and those of the period aside."""
 """The activity above what is shown in full."""
 PERIODS = (("5 min", 300_000.0), ("1 h", 3_600_000.0), ("1 day", 86_400_000.0), ("1 week", 604_800_000.0))
 ROWS: tuple[tuple[str, By], ...] = (("Kinds", "kind"), ("Owners", "owner"), ("States", "state"))
@@ -51,6 +53,7 @@ class TimelinePage(QWidget):
         self._session = session
         self._known: dict[str, Operation] = {}
         self._asked: tuple[float, float] = (0.0, 0.0)
+        self._room = MOST_KNOWN
         self._is_asking = self._is_outdated = False
         self.timeline, self.activity, self.heatmap = ProgressTimeline(), ActivityChart(), Heatmap()
         self.timeline.chosen.connect(self._choose)
@@ -167,9 +170,18 @@ class TimelinePage(QWidget):
         if news.operations or news.is_new_server:
             # What is known no longer to the live list was all the same.
             self._known.update(news.operations)
+            if len(self._known) > self._room:
+                self._forget()
             if self.isVisible():
                 self.timeline.show_operations(self._known.values())
                 self.found.heard(news.operations)
+
+    def _forget(self) -> None:
+        """What has ended long ago is asked for again when it is looked at."""
+        self._known = kept(self._known, self.timeline.period.at(time.time() * 1000))
+        self._asked = (0.0, 0.0)
+        # Of many that live none can be forgotten, and not each of their frames is to look for some.
+        self._room = max(MOST_KNOWN, 2 * len(self._known))
 
     def _period_changed(self, changed: TimeView, period: Period) -> None:
         for view in (self.timeline, self.activity, self.heatmap):

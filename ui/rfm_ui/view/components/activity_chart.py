@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from rfm_runtime.protocol.timeline import TimelineReply
-from rfm_ui.model.far import bin_at, said, when
+from rfm_ui.model.far import bin_at, said, same_bin, when
 from rfm_ui.model.lines import Tone
 from rfm_ui.view import theme
 from rfm_ui.view.components.time_view import HEAD, TimeView
@@ -31,11 +31,13 @@ class ActivityChart(TimeView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.reply: TimelineReply | None = None
+        self.pointed: int | None = None
         self.setMinimumHeight(120)
         self.setAccessibleName("Activity")
 
     def show_reply(self, reply: TimelineReply | None) -> None:
         """What the runtime has counted; None: nothing yet."""
+        self.pointed = same_bin(self.reply, self.pointed, reply)
         self.reply = reply
         if reply is not None:
             most = max(reply.everything.peak)
@@ -60,9 +62,37 @@ class ActivityChart(TimeView):
     def clicked(self, place: QPointF) -> None:
         """Choose that bin."""
         number = self._bin(place)
-        if self.reply is not None and number is not None:
+        if number is not None:
+            self._choose(number)
+
+    def _choose(self, number: int) -> None:
+        self.pointed = number
+        self.update()
+        if self.reply is not None:
             begin_ms = self.reply.since_ms + number * self.reply.width_ms
             self.chosen.emit((begin_ms, begin_ms + self.reply.width_ms))
+
+    @override
+    def go(self, rows: int, steps: int) -> None:
+        """To the bin beside."""
+        if self.reply is None:
+            return
+        last = len(self.reply.everything.peak) - 1
+        if self.pointed is None:
+            now = bin_at(self.reply, min(self._period.end_ms, time.time() * 1000))
+            self.pointed = last if now is None else now
+        else:
+            self.pointed = min(max(0, self.pointed + steps), last)
+        self.setAccessibleDescription(
+            ", ".join([when(self.reply, self.pointed), *said(self.reply, self.reply.everything, self.pointed)])
+        )
+        self.update()
+
+    @override
+    def enter(self) -> None:
+        """Choose the bin."""
+        if self.pointed is not None:
+            self._choose(self.pointed)
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -78,6 +108,12 @@ class ActivityChart(TimeView):
             self._paint_running(painter, self.reply, upper)
             self._paint_ended(painter, self.reply, lower)
             self.paint_present(painter, now_ms)
+            if self.pointed is not None:
+                left = self.x_of(self.reply.since_ms + self.pointed * self.reply.width_ms)
+                wide = self.x_of(self.reply.since_ms + (self.pointed + 1) * self.reply.width_ms) - left
+                painter.setPen(QColor(theme.current().text))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.drawRect(QRectF(left, HEAD, max(2.0, wide), self.height() - HEAD - 1.0))
         painter.end()
 
     # --- parts ------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import time
 from typing import NamedTuple
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QImage, QKeyEvent, QLinearGradient, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QImage, QLinearGradient, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from rfm_runtime.protocol.timeline import TimelineReply
-from rfm_ui.model.far import FAINTEST, Heat, bin_at, heat, highest, level, said, when
+from rfm_ui.model.far import FAINTEST, Heat, bin_at, heat, highest, level, said, same_bin, when
 from rfm_ui.view import theme
 from rfm_ui.view.components.time_view import HEAD, TimeView
 
@@ -55,13 +55,10 @@ class Heatmap(TimeView):
 
     def show_reply(self, reply: TimelineReply | None) -> None:
         """What the runtime has counted; None: nothing yet."""
-        self.reply = reply
+        before, self.reply = self.reply, reply
         self.rows = [] if reply is None else heat(reply)
         self._strips = []
-        if self.cell is not None and (reply is None or self._kept(self.cell, reply) is None):
-            self.cell = None
-        elif self.cell is not None and reply is not None:
-            self.cell = self._kept(self.cell, reply)
+        self.cell = None if self.cell is None else self._kept(self.cell, before)
         count = "" if reply is None else f"{reply.everything.operations:,} operations"
         self.setAccessibleDescription(count)
         self.update()
@@ -100,22 +97,24 @@ class Heatmap(TimeView):
         self._choose(self._at(place))
 
     @override
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """From cell to cell; Enter chooses."""
-        by_cell = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        match event.key():
-            case Qt.Key.Key_Up:
-                self._go(-1, 0)
-            case Qt.Key.Key_Down:
-                self._go(1, 0)
-            case Qt.Key.Key_Left if by_cell:
-                self._go(0, -1)
-            case Qt.Key.Key_Right if by_cell:
-                self._go(0, 1)
-            case Qt.Key.Key_Return | Qt.Key.Key_Enter:
-                self._choose(self.cell)
-            case _:
-                super().keyPressEvent(event)
+    def go(self, rows: int, steps: int) -> None:
+        """To the cell beside."""
+        if self.reply is None or not self.rows:
+            return
+        if self.cell is None:
+            last = bin_at(self.reply, min(self._period.end_ms, time.time() * 1000))
+            self.cell = self.cell_of(0, len(self.reply.everything.peak) - 1 if last is None else last)
+        else:
+            self.cell = self.cell_of(self.cell.row + rows, self.cell.number + steps) or self.cell
+        if self.cell is not None:
+            self.setAccessibleDescription(self.words(self.cell))
+            self._show_row(self.cell.row)
+        self.update()
+
+    @override
+    def enter(self) -> None:
+        """Choose the cell."""
+        self._choose(self.cell)
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -150,17 +149,11 @@ class Heatmap(TimeView):
         number = bin_at(self.reply, self.moment(place.x()))
         return None if row is None or number is None else self.cell_of(row, number)
 
-    def _go(self, rows: int, bins: int) -> None:
-        if self.reply is None or not self.rows:
-            return
-        if self.cell is None:
-            last = bin_at(self.reply, min(self._period.end_ms, time.time() * 1000))
-            self.cell = self.cell_of(0, len(self.reply.everything.peak) - 1 if last is None else last)
-        else:
-            self.cell = self.cell_of(self.cell.row + rows, self.cell.number + bins) or self.cell
-        if self.cell is not None:
-            self.setAccessibleDescription(self.words(self.cell))
-        self.update()
+    def _show_row(self, row: int) -> None:
+        """Scroll as far as it takes."""
+        over = HEAD + GAP / 2 - (self._top(row) - self._pitch() + STRIP + GAP)
+        under = self._top(row) + STRIP + GAP / 2 - (self.height() - FOOT)
+        self._scroll += max(0.0, under) - max(0.0, over)
 
     def _choose(self, cell: Cell | None) -> None:
         if cell is not None:
@@ -168,13 +161,11 @@ class Heatmap(TimeView):
             self.chosen.emit(cell)
             self.update()
 
-    def _kept(self, cell: Cell, reply: TimelineReply) -> Cell | None:
+    def _kept(self, cell: Cell, before: TimelineReply | None) -> Cell | None:
         """The same row and time, if there still is such a cell."""
         row = next((k for k, one in enumerate(self.rows) if one.name == cell.name), None)
-        number = bin_at(reply, cell.begin_ms)
-        if row is None or number is None or reply.width_ms != cell.end_ms - cell.begin_ms:
-            return None
-        return self.cell_of(row, number)
+        number = same_bin(before, cell.number, self.reply)
+        return None if row is None or number is None else self.cell_of(row, number)
 
     def _colour(self, reply: TimelineReply) -> None:
         """A pixel for each cell, once; they are stretched whenever they are painted."""

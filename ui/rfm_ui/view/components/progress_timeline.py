@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from rfm_runtime.core.text import duration
 from rfm_runtime.protocol.operation import Operation
-from rfm_ui.model.gantt import Span, laid_out
+from rfm_ui.model.gantt import Span, laid_out, neighbour
 from rfm_ui.view import theme
 from rfm_ui.view.components.parents import parent_of
 from rfm_ui.view.components.time_view import HEAD, TimeView
@@ -35,6 +35,8 @@ class ProgressTimeline(TimeView):
         super().__init__(parent_of(parent_id))
         self._operations: list[Operation] = []
         self._spans: list[Span] = []
+        self.pointed = ""
+        """Id of the operation whose bar is pointed at."""
         self.setMinimumHeight(120)
         self.setAccessibleName("Timeline")
 
@@ -67,7 +69,26 @@ class ProgressTimeline(TimeView):
         """Choose it."""
         span = self._at(place)
         if span is not None:
+            self.pointed = span.operation_id
             self.chosen.emit(span.operation_id)
+            self.update()
+
+    @override
+    def go(self, rows: int, steps: int) -> None:
+        """To the bar that begins next, or before."""
+        span = neighbour(self._spans, self.pointed, rows + steps)
+        if span is not None:
+            self.pointed = span.operation_id
+            self.setAccessibleDescription(_about(span))
+            rect = self.rect_of(span)
+            self._scroll += max(0.0, rect.bottom() + 4.0 - self.height()) - max(0.0, HEAD + 4.0 - rect.top())
+            self.update()
+
+    @override
+    def enter(self) -> None:
+        """Choose the bar."""
+        if self.pointed:
+            self.chosen.emit(self.pointed)
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -75,7 +96,8 @@ class ProgressTimeline(TimeView):
         now_ms = time.time() * 1000
         self._period = self._period.at(now_ms)
         self._spans = laid_out(self._operations, self._period, now_ms)
-        self.setAccessibleDescription(f"{len(self._spans)} operations")
+        if not self.pointed:
+            self.setAccessibleDescription(f"{len(self._spans)} operations")
         lanes = 1 + max((span.lane for span in self._spans), default=0)
         self._scroll = min(max(0.0, self._scroll), max(0.0, lanes * LANE - (self.height() - HEAD)))
         painter = QPainter(self)
@@ -109,6 +131,10 @@ class ProgressTimeline(TimeView):
         painter.setOpacity(0.75)
         painter.drawRoundedRect(done, 4.0, 4.0)
         painter.setOpacity(1.0)
+        if span.operation_id == self.pointed:
+            painter.setPen(QPen(QColor(theme.current().text), 1.5))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), 4.0, 4.0)
         room = QRectF(max(4.0, rect.left() + 6.0), rect.top(), rect.right() - max(4.0, rect.left() + 6.0) - 4.0, BAR)
         if room.width() > 30.0:
             painter.setPen(QColor(theme.current().text))

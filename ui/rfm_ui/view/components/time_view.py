@@ -28,7 +28,10 @@ LINE = 26.0
 
 
 class TimeView(QWidget):
-    """wheel: nearer or farther in time; drag: along; End: now. Views of one page are told of each other's period."""
+    """wheel: nearer or farther in time; drag: along; End: now; Ctrl and arrows, Enter: what lies there.
+
+    Views of one page are told of each other's period.
+    """
 
     period_changed = Signal(object)
 
@@ -70,6 +73,14 @@ class TimeView(QWidget):
 
     def clicked(self, place: QPointF) -> None:
         """Somebody chose what lies at a place."""
+        raise NotImplementedError
+
+    def go(self, rows: int, steps: int) -> None:
+        """Point at what lies beside, by keys."""
+        raise NotImplementedError
+
+    def enter(self) -> None:
+        """Choose what is pointed at."""
         raise NotImplementedError
 
     # --- for them ---------------------------------------------------------------------------
@@ -146,7 +157,21 @@ class TimeView(QWidget):
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """The same by keys."""
+        by_step = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         match event.key():
+            case Qt.Key.Key_Up:
+                self.go(-1, 0)
+            case Qt.Key.Key_Down:
+                self.go(1, 0)
+            case Qt.Key.Key_Left if by_step:
+                self.go(0, -1)
+            case Qt.Key.Key_Right if by_step:
+                self.go(0, 1)
+            case Qt.Key.Key_Return | Qt.Key.Key_Enter:
+                self.enter()
+            case Qt.Key.Key_PageUp | Qt.Key.Key_PageDown:
+                self._scroll += (self.height() - HEAD) * (1 if event.key() == Qt.Key.Key_PageDown else -1)
+                self.update()
             case Qt.Key.Key_Left:
                 self.show_period(self._period.moved(-PAN))
             case Qt.Key.Key_Right:
