@@ -76,6 +76,11 @@ def _take(application: QApplication, running: Runtime, name: str, folder: Path, 
         window.turn_to(page)
         _wait(application, lambda: False, 6.0)
         window.grab().save(str(folder / f"{file}-{name}.png"))
+    window.turn_to(window.timeline)
+    window.timeline.show_heatmap()
+    _wait(application, lambda: window.timeline.heatmap.reply is not None, MOST_S)
+    _wait(application, lambda: False, 1.0)
+    window.grab().save(str(folder / f"heatmap-{name}.png"))
     window.close()
 
 

@@ -70,6 +70,8 @@ class WorkersPage(QWidget):
         for widget in (self.summary, self.deaths):
             over.addWidget(widget)
         over.addWidget(self.table, 1)
+        # Without workers what is said stands on top.
+        over.addStretch(0)
         body = QSplitter(Qt.Orientation.Vertical)
         body.addWidget(above)
         body.addWidget(self.details)

@@ -175,11 +175,14 @@ class ActivityChart(TimeView):
 
 
 def _running(reply: TimelineReply) -> str:
-    return f"running at once, {max(reply.everything.peak):,} at most"
+    most = max(reply.everything.peak)
+    return f"running at once, {most:,} at most" if most else "nothing ran"
 
 
 def _ended(reply: TimelineReply) -> str:
     everything = reply.everything
     failed = sum(everything.failed)
     count = sum(everything.completed) + failed + sum(everything.canceled)
+    if not count:
+        return "nothing ended"
     return f"{count:,} ended" + (f", {failed:,} failed" if failed else "")
