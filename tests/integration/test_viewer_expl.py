@@ -85,6 +85,11 @@ def test_what_becomes_of_the_point_under_the_pointer_is_what_was_computed(
     assert not page.canvas.orbit
     panel.orbit.setChecked(True)
     assert page.canvas.orbit
+    # Whoever sets colours sees the picture alone.
+    page.show_panel(1)
+    assert not page.canvas.orbit
+    page.show_panel(0)
+    assert page.canvas.orbit
     QApplication.sendEvent(page.canvas, QEvent(QEvent.Type.Leave))
     assert not page.canvas.orbit
 
@@ -359,6 +364,9 @@ def test_the_explorer_fills_the_screen_and_comes_back(qtbot: QtBot, window: View
     assert not page.panels.isVisible()
     assert not window.title.isVisible()
     qtbot.waitUntil(lambda: page.canvas.size() == window.size(), timeout=MOST_MS)
+    size = page.canvas.size_px()
+    qtbot.waitUntil(lambda: (page.canvas.view.width_px, page.canvas.view.height_px) == size, timeout=MOST_MS)
+    qtbot.waitUntil(lambda: page.is_complete, timeout=MOST_MS)
     qtbot.keyClick(page.canvas, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: not window.isFullScreen(), timeout=MOST_MS)
     assert page.panels.isVisible()

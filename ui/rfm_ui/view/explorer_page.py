@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QScrollArea,
+    QSizePolicy,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -205,7 +206,9 @@ class ExplorerPage(QWidget):
         self._head_bar.setLayout(head)
         for row in (head, foot):
             row.setContentsMargins(0, 0, 0, 0)
-        foot.addWidget(self.place)
+        # What is said there never makes the window larger.
+        self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        foot.addWidget(self.place, 1)
         foot.addWidget(self.state, 1)
         layout.addWidget(self._head_bar)
         layout.addWidget(middle, 1)
@@ -332,5 +335,7 @@ def _choice(name: str, entries: list[str]) -> QComboBox:
     choice = QComboBox()
     choice.setAccessibleName(name)
     choice.setToolTip(name)
+    choice.setMinimumContentsLength(9)
+    choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     choice.addItems(entries)
     return choice

@@ -118,7 +118,7 @@ class PlacesPanel(QWidget):
         layout.addLayout(row)
         buttons = QHBoxLayout()
         buttons.setSpacing(6)
-        for button in (self.add, self.rename, self.remove, self.take_back):
+        for button in (self.add, self.rename, self.remove):
             buttons.addWidget(button)
         buttons.addStretch(1)
         self._kept = QWidget()
@@ -126,6 +126,7 @@ class PlacesPanel(QWidget):
         mine.setContentsMargins(0, 0, 0, 0)
         mine.setSpacing(8)
         mine.addLayout(buttons)
+        mine.addWidget(self.take_back, 0, Qt.AlignmentFlag.AlignLeft)
         mine.addWidget(self.empty, 1, Qt.AlignmentFlag.AlignTop)
         mine.addWidget(self.bookmarks, 100)
         layout.addWidget(self._kept, 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPalette
+from PySide6.QtGui import QFocusEvent, QHideEvent, QKeyEvent, QMouseEvent, QPalette, QShowEvent
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
@@ -129,6 +129,20 @@ class PointPanel(QWidget):
         # Of the one that is to be seen, wherever the pointer has gone meanwhile.
         return replace(full, julia_re=small.julia_re, julia_im=small.julia_im)
 
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        """Of what is shown now."""
+        super().showEvent(event)
+        self._ask()
+        self._draw()
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Whoever looks at the picture sees it without an orbit."""
+        super().hideEvent(event)
+        self._canvas.show_orbit(())
+        self.leave()
+
     def leave(self) -> None:
         """Nobody looks any more."""
         self._questions.forget()
@@ -223,7 +237,7 @@ class PointPanel(QWidget):
 
     def _draw(self) -> None:
         point = self.point
-        if point is None or self._place is None or not self.orbit.isChecked():
+        if point is None or self._place is None or not self.orbit.isChecked() or not self.isVisible():
             self._canvas.show_orbit(())
         else:
             self._canvas.show_orbit(orbit_lines(self._rendering.view, point.orbit))

@@ -109,6 +109,9 @@ class Rendering(QObject):
         orders = self.exploring.go(view, time.monotonic())
         if self.exploring.view != before:
             self._moved(orders)
+        elif self._is_left:
+            # Nobody has looked at it for a while.
+            self.refresh()
 
     def fit(self, width_px: int, height_px: int) -> None:
         """Show the same in a picture of another size."""
