@@ -80,6 +80,9 @@ def test_what_is_asked_for_meanwhile_waits_is_taken_back_sent_or_left_out(
         cancel(window, name)
     assert [one.command.name for one in window._session.pending.all] == list(reporters)
     assert "3 commands will be sent" in strip.text.text()
+    page = window.operations
+    rows = [page.model.index(row).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(3)]
+    assert all(row.endswith("to be sent: cancel") for row in rows)
     assert not any(reporter.should_cancel() for reporter in reporters.values())
     qtbot.mouseClick(strip.buttons["pending"], Qt.MouseButton.LeftButton)
     dialog = window.findChild(PendingDialog)
@@ -87,6 +90,8 @@ def test_what_is_asked_for_meanwhile_waits_is_taken_back_sent_or_left_out(
     qtbot.mouseClick(dialog.buttons[2], Qt.MouseButton.LeftButton)
     assert [one.command.name for one in window._session.pending.all] == ["photos", "songs"]
     assert list(dialog.buttons) == [1, 3]
+    rows = [page.model.index(row).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(3)]
+    assert sum(row.endswith("to be sent: cancel") for row in rows) == 2
     # It ends while nobody can hear of it.
     reporters["songs"].report_completed()
 

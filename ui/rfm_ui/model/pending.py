@@ -13,7 +13,7 @@ from typing import Literal
 from rfm_runtime.core.text import printable
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 
-__all__ = ["Action", "Command", "Due", "PendingCommands", "phrase", "why_not"]
+__all__ = ["Action", "Command", "Due", "PendingCommands", "badge", "phrase", "why_not"]
 
 Action = Literal["cancel", "pause", "resume", "priority"]
 
@@ -54,6 +54,12 @@ def phrase(command: Command) -> str:
     if command.action == "priority":
         return f"give {name} priority {command.value:+d}" if command.value else f"give {name} priority 0"
     return f"{command.action} {name}"
+
+
+def badge(commands: list[Command]) -> str:
+    """What waits for one operation, in its row; "" if nothing does."""
+    words = [f"priority {one.value:+d}" if one.action == "priority" else one.action for one in commands]
+    return f"to be sent: {', '.join(words)}" if words else ""
 
 
 def why_not(command: Command, operation: Operation | None) -> str:

@@ -42,6 +42,9 @@ class AppearancePage(QWidget):
         self.reset = QPushButton("Put everything back where it was")
         self.reset.setToolTip("Sizes of panels and columns, and what is searched for, as in the beginning.")
         self.reset.clicked.connect(reset_layout)
+        for button in (self.make, self.reset):
+            # Enter closes the dialog.
+            button.setAutoDefault(False)
         row = QHBoxLayout()
         row.addWidget(self.make)
         row.addWidget(self.reset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from PySide6.QtCore import (
@@ -38,6 +38,7 @@ OPERATION = Qt.ItemDataRole.UserRole
 DEPTH = Qt.ItemDataRole.UserRole + 1
 SET_IN = 18.0
 """Of a part below what it is part of."""
+WAITS = Qt.ItemDataRole.UserRole + 2
 ROOT = QModelIndex()
 
 FRAME_MS = 16
@@ -60,11 +61,13 @@ def spoken(shown: Line) -> str:
 
 
 class OperationListModel(QAbstractListModel):
-    """The rows of a board, one operation each: `Qt.UserRole` is the `Operation`."""
+    """The rows of a board, one operation each: `OPERATION` is the `Operation`, `WAITS` what waits for it."""
 
     def __init__(self, board: Board, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.board = board
+        # What waits for an operation until the connection is back.
+        self.waits: Callable[[str], str] = lambda _operation_id: ""
         self._kept: list[tuple[QModelIndex, str]] = []
         board.shown = self
 
@@ -88,7 +91,10 @@ class OperationListModel(QAbstractListModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return about(operation, time.time() * 1000)
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return spoken(line(operation, time.time() * 1000))
+            waits = self.waits(operation.operation_id)
+            return ", ".join(filter(None, (spoken(line(operation, time.time() * 1000)), waits)))
+        if role == WAITS:
+            return self.waits(operation.operation_id)
         return None
 
     def operation(self, index: Index) -> Operation:
@@ -254,7 +260,8 @@ class OperationDelegate(QStyledItemDelegate):
         if self._region.isEmpty() or self._region.intersects(above):
             line_ = QRectF(rect.left(), rect.bottom() - 1.0, rect.width(), 1.0)
             painter.fillRect(line_, self._colour(colours.line))
-            self._content(painter, inner, option.font, line(operation, time.time() * 1000))
+            shown = line(operation, time.time() * 1000)
+            self._content(painter, inner, option.font, shown, index.data(WAITS) or "")
         self._bar(painter, bar, around, operation)
         if state & FOCUSED:
             painter.setPen(self._colour(colours.accent))
@@ -262,7 +269,7 @@ class OperationDelegate(QStyledItemDelegate):
             painter.drawRect(rect.adjusted(0.5, 0.5, -1.5, -1.5))
         painter.restore()
 
-    def _content(self, painter: QPainter, rect: QRectF, font: QFont, shown: Line) -> None:
+    def _content(self, painter: QPainter, rect: QRectF, font: QFont, shown: Line, waits: str) -> None:
         colours = theme.current()
         tone = self._colour(colours.tones[shown.tone])
         letters = self._letters
@@ -289,7 +296,10 @@ class OperationDelegate(QStyledItemDelegate):
         painter.setPen(faint)
         used = _text(painter, letters.small_metrics, second, about, ON_THE_RIGHT)
         said = f"{shown.owner} · {shown.remark or shown.kind}"
-        if shown.tone == "bad":
+        if waits:
+            said = waits
+            painter.setPen(self._colour(colours.links["waiting"]))
+        elif shown.tone == "bad":
             painter.setPen(self._colour(colours.tones["bad"]))
         _text(painter, letters.small_metrics, second.adjusted(16.0, 0.0, -used - 12.0, 0.0), said)
 

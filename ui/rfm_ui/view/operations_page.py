@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidg
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
 from rfm_ui.model.board import Board
+from rfm_ui.model.pending import badge
 from rfm_ui.model.saved import SavedView
 from rfm_ui.view.actions import button
 from rfm_ui.view.details import DetailsPanel
@@ -36,6 +37,8 @@ class OperationsPage(QWidget):
         self.session = session
         self.board = Board()
         self.model = OperationListModel(self.board, self)
+        self.model.waits = lambda operation_id: badge(session.pending.of(operation_id))
+        session.pending_changed.connect(self._repaint)
         self.bar = SearchBar(settings, self.board.operations.values, self)
         self.bar.changed.connect(self._filter)
         self.search = self.bar.search
@@ -113,6 +116,9 @@ class OperationsPage(QWidget):
         for one in (self.priority_down, self.priority_up, self.retry, self.pause, self.cancel):
             foot.addWidget(one)
         return foot
+
+    def _repaint(self) -> None:
+        self.list.viewport().update()
 
     # --- what happens -----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QProcess, QSettings, Qt
@@ -23,6 +24,7 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from rfm_runtime.core.notifying.notifier import Telling
+from rfm_runtime.errors import BadRequestError
 from rfm_ui.bridge import News
 from rfm_ui.model.saved import SavedView
 from rfm_ui.model.servers import Server
@@ -116,6 +118,8 @@ class ViewerWindow(QMainWindow):
         self._layout = Layout(settings, self, self._names)
         if looks is not None:
             self.settings_pages.add("Appearance", lambda: AppearancePage(looks, self.reset_layout))
+            for name, title in looks.names():
+                action(self, f"Theme: {title.casefold()}", partial(self._use_theme, looks, name))
         action(self, "Settings …", self.open_settings, ["Ctrl+,"], context=Qt.ShortcutContext.WindowShortcut)
         self._restore()
 
@@ -173,6 +177,13 @@ class ViewerWindow(QMainWindow):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
         return dialog
+
+    def _use_theme(self, looks: Looks, name: str) -> None:
+        try:
+            looks.choose(name)
+        except BadRequestError:
+            # The page says what is wrong with its file, when it is chosen there.
+            self.open_settings("Appearance")
 
     def reset_layout(self) -> None:
         """Put everything where it was in the beginning; the window stays where it is."""
