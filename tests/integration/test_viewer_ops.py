@@ -386,3 +386,35 @@ def test_what_is_wished_while_the_server_is_away_waits(
     assert not reporters[1].should_cancel()
     for one in reporters:
         one.report_canceled()
+
+
+@pytest.mark.scenario("J92", "J95")
+def test_what_the_details_offer_is_looked_at_as_well(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer, reporters: list[ProgressReporter]
+) -> None:
+    window = opened(qtbot, tmp_path, server.url, AUTHENTICATOR.issue("ann", ["admin"]))
+    page = window.operations
+    all_there(qtbot, page, len(reporters))
+    choose(page, "photos 0")
+    details = page.details
+
+    qtbot.mouseClick(details.bar.cancel, Qt.MouseButton.LeftButton)
+
+    dialog = details.carrier.confirming
+    assert dialog is not None
+    assert dialog.isVisible()
+    qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+    assert details.bar.cancel.isEnabled(), "it can be thought over"
+    assert not reporters[0].should_cancel()
+    qtbot.mouseClick(details.bar.cancel, Qt.MouseButton.LeftButton)
+    again = details.carrier.confirming
+    assert again is not None
+    qtbot.keyClick(again, Qt.Key.Key_Return)
+    assert details.said.text() == "Asked to cancel 1 operation."
+    qtbot.waitUntil(reporters[0].should_cancel, timeout=MOST_MS)
+
+    other = opened(qtbot, tmp_path, server.url, AUTHENTICATOR.issue("bob", ["operator"]))
+    all_there(qtbot, other.operations, len(reporters))
+    choose(other.operations, "photos 1")
+    assert not other.operations.details.bar.cancel.isEnabled()
+    assert other.operations.details.bar.cancel.toolTip() == "photos 1 belongs to local."

@@ -18,16 +18,18 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.history import PerformanceReply
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_ui.bridge import News
-from rfm_ui.model.pending import Command
+from rfm_ui.model.actions import Wish, plan
 from rfm_ui.model.telling import Curve, fault_of, hands, parts, progress_curve, rate_curve, tiles_of, workers
 from rfm_ui.view import theme
 from rfm_ui.view.actions import COVERED
+from rfm_ui.view.carrying import Carrier
 from rfm_ui.view.components.progress_bar import ProgressBar
 from rfm_ui.view.curves import CurveView, TilesView
 from rfm_ui.view.session import Session
 
 __all__ = ["DetailsPanel"]
 
+CANCEL = Wish("cancel")
 AGAIN_MS = 2000
 """Between two looks at what changes without an event, such as CPU time."""
 
@@ -55,6 +57,11 @@ class DetailsPanel(QScrollArea):
         self.name.setMinimumWidth(1)
         self.bar = ProgressBar(is_brief=True)
         self.bar.cancel_wanted.connect(self._cancel)
+        self.carrier = Carrier(self, session, self._newest, parts_of)
+        self.carrier.left.connect(self._offer_cancel)
+        self.carrier.told.connect(self._say)
+        self.said = _text()
+        self.said.setAccessibleName("What became of the last request")
         self.fault, self.kept = _text(), _text()
         self.fault.setAccessibleName("What went wrong")
         self.kept.setAccessibleName("What was kept")
@@ -76,6 +83,7 @@ class DetailsPanel(QScrollArea):
         for head, widget in (
             ("", self.name),
             ("", self.bar),
+            ("", self.said),
             ("", self.fault),
             ("", self.hint),
             ("", self.kept),
@@ -123,6 +131,7 @@ class DetailsPanel(QScrollArea):
             for table in (self.facts, self.events, self.parameters, self.workers):
                 self._show_rows(table, [])
             self.why.setText("")
+            self._say("")
             for curve in (self.progress, self.rate):
                 curve.show_curve(Curve([], 0.0, "", ""))
             self._ask()
@@ -134,6 +143,7 @@ class DetailsPanel(QScrollArea):
         self.name.setText(printable(operation.name or operation.kind))
         self.name.setToolTip(self.name.text())
         self.bar.show_operation(operation)
+        self._offer_cancel()
         for label, said in zip((self.fault, self.hint, self.kept), fault_of(operation), strict=True):
             label.setText(said)
             label.setVisible(bool(said))
@@ -206,9 +216,24 @@ class DetailsPanel(QScrollArea):
         table.show_rows(rows)
         self._heads[table].setVisible(bool(rows))
 
-    def _cancel(self, operation_id: str) -> None:
-        name = "" if self._operation is None else self._operation.name
-        self._session.ask(lambda client: client.cancel(operation_id), command=Command("cancel", operation_id, name))
+    def _newest(self, operation_id: str) -> Operation | None:
+        shown = self._operation
+        return shown if shown is not None and shown.operation_id == operation_id else None
+
+    def _cancel(self, _operation_id: str) -> None:
+        if self._operation is not None:
+            self.carrier.do(CANCEL, [self._operation])
+
+    def _say(self, said: str) -> None:
+        self.said.setText(said)
+        self.said.setVisible(bool(said))
+
+    def _offer_cancel(self) -> None:
+        """Say why it cannot be had."""
+        if self._operation is not None:
+            reason = plan(CANCEL, [self._operation], self.carrier.asker).why_nothing
+            self.bar.cancel.setEnabled(not reason)
+            self.bar.cancel.setToolTip(reason or "Have it stop")
 
 
 class _Table(QWidget):

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QObject, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QAbstractItemView, QInputDialog, QMenu
 
-from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.text import printable
 from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.limits import PRIORITY_MAX, PRIORITY_MIN
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
-from rfm_ui.model.actions import PRIORITY_STEP, Asker, Offers, Plan, Verb, Wish, plan, priority_after
+from rfm_ui.model.actions import PRIORITY_STEP, Offers, Wish
 from rfm_ui.model.board import Board
-from rfm_ui.model.pending import Action, Command
-from rfm_ui.steering import Refusal, carry_out
 from rfm_ui.view.actions import action, offer
+from rfm_ui.view.carrying import Carrier
 from rfm_ui.view.confirming import Confirming
 from rfm_ui.view.session import Session
 
@@ -42,7 +39,6 @@ class OperationActions(QObject):
 
     told = Signal(str)
     search_wanted = Signal(str)
-    _far = Signal(int, object, int)
 
     def __init__(
         self, view: QAbstractItemView, session: Session, board: Board, chosen: Callable[[], list[Operation]]
@@ -52,11 +48,8 @@ class OperationActions(QObject):
         self._session = session
         self._board = board
         self._chosen = chosen
-        self._kinds: frozenset[str] | None = None
-        self._number = 0
-        # From the client's thread into this one.
-        self._far.connect(self._tell_how_far, Qt.ConnectionType.QueuedConnection)
-        self.confirming: Confirming | None = None
+        self._carrier = Carrier(view, session, board.operations.get, board.parts)
+        self._carrier.told.connect(self.told)
         self.number: QInputDialog | None = None
         here = Qt.ShortcutContext.WidgetShortcut
 
@@ -81,16 +74,13 @@ class OperationActions(QObject):
         session.news.connect(self._heard)
 
     @property
-    def asker(self) -> Asker:
-        """Who does all this."""
-        server = self._session.server
-        if server is None:
-            return Asker(kinds=self._kinds)
-        return Asker(server.user, tuple(server.roles), self._kinds)
+    def confirming(self) -> Confirming | None:
+        """What is looked at, or was the last time."""
+        return self._carrier.confirming
 
     def refresh(self, chosen: list[Operation]) -> None:
         """Offer what applies to what is chosen."""
-        offers = Offers(chosen, self.asker)
+        offers = Offers(chosen, self._carrier.asker)
         for one, wish, word in (
             (self.cancel, CANCEL, "Cancel"),
             (self.resume, RESUME, "Resume"),
@@ -112,18 +102,12 @@ class OperationActions(QObject):
 
     def wish(self, wish: Wish) -> None:
         """Have it done to what is chosen, after a look where that is due."""
-        wanted = self._plan(wish, self._chosen())
-        if not wanted.hits:
-            self.told.emit(wanted.why_nothing)
-        elif wanted.must_confirm:
-            self._confirm(wanted)
-        else:
-            self._carry_out(wanted)
+        self._carrier.do(wish, self._chosen())
 
     def toggle_pause(self) -> None:
         """Have those that run stand still; if none does, have those that stand still go on."""
         chosen = self._chosen()
-        offers = Offers(chosen, self.asker)
+        offers = Offers(chosen, self._carrier.asker)
         self.wish(RESUME if offers.hits(RESUME) and not offers.hits(PAUSE) else PAUSE)
 
     def ask_priority(self) -> None:
@@ -158,48 +142,6 @@ class OperationActions(QObject):
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _plan(self, wish: Wish, chosen: list[Operation]) -> Plan:
-        return plan(wish, chosen, self.asker, self._board.parts)
-
-    def _confirm(self, wanted: Plan) -> None:
-        self.confirming = dialog = Confirming(wanted, self._view)
-
-        def confirmed() -> None:
-            # What has ended while it was looked at is left alone.
-            newest = [self._board.operations.get(one.operation_id) for one in wanted.hits]
-            self._carry_out(self._plan(wanted.wish, [one for one in newest if one is not None]))
-
-        dialog.accepted.connect(confirmed)
-        dialog.open()
-
-    def _carry_out(self, wanted: Plan) -> None:
-        if not wanted.hits:
-            self.told.emit(wanted.why_nothing)
-            return
-        is_there = self._session.link.state in ("live", "stale")
-        self.told.emit(wanted.asked if is_there else wanted.waits)
-
-        def answered(refused: Any, error: RfmError | None) -> None:
-            if error is not None:
-                self.told.emit(f"Could not be asked: {error}")
-            elif refused:
-                self.told.emit(_refusals(wanted, refused))
-
-        if wanted.wish.verb == "retry" or is_there:
-            self._number += 1
-            far = partial(self._far.emit, self._number, wanted)
-            self._session.ask(lambda client: carry_out(client, wanted.wish, wanted.hits, far), answered)
-            return
-        for one in wanted.hits:
-            # While there is no connection each waits where it is seen, and can be taken back.
-            self._session.ask(partial(_one, wish=wanted.wish, operation=one), answered, _command(wanted.wish, one))
-
-    def _tell_how_far(self, number: int, wanted: Plan, asked: int) -> None:
-        # Of the last wish: an older one goes on without a word.
-        if number == self._number:
-            done = asked == len(wanted.hits)
-            self.told.emit(wanted.asked if done else f"{wanted.asked} {asked:,} of them so far.")
-
     def _show_report(self) -> None:
         # With it come the pages, which take a while to load.
         from rfm_ui.view.report_dialog import ReportDialog
@@ -227,7 +169,7 @@ class OperationActions(QObject):
 
     def _heard(self, news: News) -> None:
         if news.is_new_server:
-            self._kinds = None
+            self._carrier.kinds = None
         if news.link is not None:
             self._look.stop()
             if news.link.state == "live":
@@ -238,22 +180,12 @@ class OperationActions(QObject):
         def told(kinds: Any, error: RfmError | None) -> None:
             if error is None:
                 known = frozenset(one.kind for one in kinds)
-                if known != self._kinds:
-                    self._kinds = known
+                if known != self._carrier.kinds:
+                    self._carrier.kinds = known
                     self.refresh(self._chosen())
 
         if self._session.link.state == "live":
             self._session.ask(lambda client: client.kinds(), told)
-
-
-async def _one(client: AsyncClient, wish: Wish, operation: Operation) -> list[Refusal]:
-    return await carry_out(client, wish, [operation])
-
-
-def _command(wish: Wish, operation: Operation) -> Command:
-    what: Mapping[Verb, Action] = {"pause": "pause", "resume": "resume", "prioritise": "priority"}
-    value = priority_after(wish, operation) if wish.verb == "prioritise" else 0
-    return Command(what.get(wish.verb, "cancel"), operation.operation_id, operation.name, value)
 
 
 def _number(count: int) -> str:
@@ -262,12 +194,3 @@ def _number(count: int) -> str:
 
 def _name(operation: Operation) -> str:
     return printable(operation.name or operation.kind)
-
-
-def _refusals(wanted: Plan, refused: list[Refusal]) -> str:
-    """One is told as a whole; of several how many there are, and the first."""
-    one, error = refused[0]
-    first = f"{_name(one)}: {error}"
-    if len(wanted.hits) == 1:
-        return f"Could not {wanted.verb} {first}"
-    return f"{wanted.asked} {counted(len(refused), 'refusal')}, of {first}"

@@ -102,7 +102,8 @@ class SearchBar(QWidget):
             about = f"Show {name.casefold()}" if number else "Show all states"
             action(page, about, partial(self._group, number))
         for place, order in enumerate(ORDERS):
-            action(page, f"Sort by {WORDS[order].casefold()}", partial(self.order.setCurrentIndex, place))
+            name = "Show parts below the whole" if order == "parts" else f"Sort by {WORDS[order].casefold()}"
+            action(page, name, partial(self.order.setCurrentIndex, place))
 
         self._name_views()
 
