@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressReportingServer
@@ -21,14 +23,17 @@ from rfm_runtime.protocol.notifying import Quiet, Rule, Rules
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.testing.hosts import free_ports
 from rfm_runtime.testing.runtime import eventually
+from rfm_ui.model.speaking import voice
 from rfm_ui.model.toasts import ROOM
 from rfm_ui.view.notifications.rules_page import RulesDialog, RulesPage
+from rfm_ui.view.notifications.settings_page import NotificationsPage
 from rfm_ui.view.notifications.toasts import Toast
 from rfm_ui.view.window import ViewerWindow
 from tests.screens import MOST_MS, opened
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("E12")]
 
+ESPEAK = shutil.which("espeak-ng")
 AUTHENTICATOR = JWTAuthenticator(secret_key="0123456789abcdef0123456789abcdef")
 BOB = AUTHENTICATOR.issue("bob", ["viewer"])
 ENDS = Rules(rules=(Rule(rule_id="ends", when=("completed", "failed"), whose="anybody"),))
@@ -351,6 +356,26 @@ def test_a_voice_says_one_after_the_other_and_nothing_waits_for_it(
 
 
 @pytest.mark.scenario("J120")
+@pytest.mark.skipif(ESPEAK is None, reason="there is no espeak-ng here")
+def test_a_real_voice_takes_what_it_is_given_for_words(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    found = voice(lambda name: str(ESPEAK) if name == "espeak-ng" else "", "--version: photos has failed")
+    assert found is not None
+    program, arguments = found
+    spoken = subprocess.run([program, "--stdout", *arguments], capture_output=True, check=True, timeout=30).stdout
+    # A second and more of samples, and no version number.
+    assert spoken[:4] == b"RIFF"
+    assert len(spoken) > 50_000
+    # As it is started here: it ends by itself, whether this machine has a sound card or none.
+    (tmp_path / "programs" / "espeak-ng").symlink_to(program)
+    window = knowing(qtbot, tmp_path, server)
+    with qtbot.waitSignal(window.notifications.speaker.said, timeout=MOST_MS) as told:
+        window.notifications.show_example(Rule(rule_id="x", when=("failed",), voice=True))
+    assert told.args == [True]
+
+
+@pytest.mark.scenario("J120")
 def test_a_tone_is_played_by_the_first_player_that_can(
     qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
 ) -> None:
@@ -531,10 +556,20 @@ def test_rules_are_copied_and_removed_and_nothing_is_kept_without_saving(
         assert client.rules().version == 0
 
 
-def test_settings_of_one_window_are_those_of_the_next(tmp_path: Path) -> None:
-    # A file, as the window has it: a boolean comes back as one, and not as a text that is always true.
-    settings = QSettings(str(tmp_path / "x.ini"), QSettings.Format.IniFormat)
-    settings.setValue("notifications/silent", False)
-    settings.sync()
-    again = QSettings(str(tmp_path / "x.ini"), QSettings.Format.IniFormat)
-    assert bool(again.value("notifications/silent", False, bool)) is False
+@pytest.mark.scenario("J121")
+def test_settings_say_what_is_told(qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer) -> None:
+    window = knowing(qtbot, tmp_path, server)
+    settings = window.open_settings("Notifications")
+    page = settings.page("Notifications")
+    assert isinstance(page, NotificationsPage)
+    assert page.rules.text().splitlines()[0] == "When what is mine fails: toast, tray and sound"
+    assert page.quiet.text() == "none"
+    ruled(server, Rules(rules=ENDS.rules, quiet=(Quiet(from_minute=0, to_minute=0, days=(5, 6)),)))
+    expected = ("When anything completes or fails: toast", "all day on Sat and Sun")
+    qtbot.waitUntil(lambda: (page.rules.text(), page.quiet.text()) == expected, timeout=MOST_MS)
+    qtbot.mouseClick(page.silent, Qt.MouseButton.LeftButton, pos=QPoint(8, page.silent.height() // 2))
+    assert window.notifications.silent.isChecked()
+    assert page.silent.isChecked()
+    qtbot.mouseClick(page.change, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.findChild(RulesDialog) is not None, timeout=MOST_MS)
+    settings.reject()

@@ -6,6 +6,7 @@ Pure: no clock, no toolkit.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 
@@ -148,6 +149,7 @@ class Notifier:
         self._told: dict[str, set[tuple[str, When]]] = {}
         # Those that run, the one that moved longest ago first: what it has done, and since when no more.
         self._still: dict[str, tuple[Operation, float]] = {}
+        self._stood: dict[str, int] = {}
         self._floods: dict[When, _Flood] = {}
         self._missed = _Gathered()
         self._held = _Gathered()
@@ -160,12 +162,14 @@ class Notifier:
     def use(self, rules: Rules, user: str) -> None:
         """Other rules from now on. What was told is not told again by them."""
         self.rules, self.user = rules, user
+        self._stood.clear()
 
     def forget(self) -> None:
         """Another server: nothing is known of it, and what is there is no news."""
         self._states.clear()
         self._told.clear()
         self._still.clear()
+        self._stood.clear()
         self._floods.clear()
         self._missed, self._held = _Gathered(), _Gathered()
         self._newest_ms, self._coming_ms = 0, 0
@@ -211,6 +215,7 @@ class Notifier:
             self._states.pop(operation_id, None)
             self._told.pop(operation_id, None)
             self._still.pop(operation_id, None)
+            self._stood.pop(operation_id, None)
         if is_live:
             tellings += self._looked(now)
         self._is_live = is_live
@@ -276,6 +281,7 @@ class Notifier:
         operation_id = operation.operation_id
         if operation.state != "running":
             self._still.pop(operation_id, None)
+            self._stood.pop(operation_id, None)
             return
         known = self._still.get(operation_id)
         if known is not None and _done(known[0]) == _done(operation):
@@ -283,15 +289,21 @@ class Notifier:
             return
         # What moved last comes last.
         self._still.pop(operation_id, None)
+        self._stood.pop(operation_id, None)
         self._still[operation_id] = (operation, now_s)
 
     def _stalled(self, now: Moment) -> list[Telling]:
-        bounds_s = [rule.stalled_s for rule in self.rules.rules if rule.is_on and "stalled" in rule.when]
+        bounds_s = sorted({rule.stalled_s for rule in self.rules.rules if rule.is_on and "stalled" in rule.when})
         if not bounds_s:
             return []
         tellings: list[Telling] = []
-        for operation, since_s in list(_older(self._still, now.mono_s - min(bounds_s))):
+        for operation, since_s in list(_older(self._still, now.mono_s - bounds_s[0])):
             still_s = now.mono_s - since_s
+            # Thousands may stand still for hours: each is looked at once for each time that a rule names.
+            passed = bisect_right(bounds_s, still_s)
+            if self._stood.get(operation.operation_id) == passed:
+                continue
+            self._stood[operation.operation_id] = passed
             rules = self._meant("stalled", operation, still_s)
             if rules:
                 tellings += self._tell("stalled", operation, rules, now, still_s=still_s)
@@ -301,6 +313,7 @@ class Notifier:
         """All that happened before is known: what was missed is told, and from here on things stand still or move."""
         if not self._is_live:
             self._still = {one: (operation, now.mono_s) for one, (operation, _since_s) in self._still.items()}
+            self._stood.clear()
         self._has_looked = True
         self._newest_ms = self._coming_ms
         if not self._missed.count:

@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtCore import QProcess, QSettings, Qt
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
+    QApplication,
     QButtonGroup,
     QHBoxLayout,
     QLabel,
@@ -39,6 +40,7 @@ from rfm_ui.view.looks import Looks
 from rfm_ui.view.machine_page import MachinePage
 from rfm_ui.view.notifications.centre import Notifications
 from rfm_ui.view.notifications.rules_page import RulesDialog
+from rfm_ui.view.notifications.settings_page import NotificationsPage
 from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
 from rfm_ui.view.settings_dialog import SettingsDialog, SettingsPages
@@ -120,6 +122,7 @@ class ViewerWindow(QMainWindow):
             self.settings_pages.add("Appearance", lambda: AppearancePage(looks, self.reset_layout))
             for name, title in looks.names():
                 action(self, f"Theme: {title.casefold()}", partial(self._use_theme, looks, name))
+        self.settings_pages.add("Notifications", lambda: NotificationsPage(self.notifications, self.show_rules))
         action(self, "Settings …", self.open_settings, ["Ctrl+,"], context=Qt.ShortcutContext.WindowShortcut)
         self._restore()
 
@@ -234,7 +237,8 @@ class ViewerWindow(QMainWindow):
 
     def show_rules(self) -> None:
         """What the user is told of, and how."""
-        RulesDialog(self.notifications, self).open()
+        # Over the settings, where it is opened from there.
+        RulesDialog(self.notifications, QApplication.activeModalWidget() or self).open()
 
     def _show_actions(self) -> None:
         for one in self.access.actions:

@@ -136,13 +136,18 @@ class Tones(QObject):
 
 
 class Speaker(QObject):
-    """Says what it is given, one after the other, by spd-say or espeak-ng. Where neither is, nothing is said."""
+    """Says what it is given, one after the other, by spd-say or espeak-ng. Where neither is, nothing is said.
+
+    said(bool): one was, or could not be.
+    """
+
+    said = Signal(bool)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._line = Line()
         self._one = _One(SAY_MS, self)
-        self._one.over.connect(self._next)
+        self._one.over.connect(self._over)
 
     @property
     def is_there(self) -> bool:
@@ -164,6 +169,10 @@ class Speaker(QObject):
         """Be silent, for good."""
         self._line.clear()
         self._one.end()
+
+    def _over(self, did_it: bool) -> None:
+        self.said.emit(did_it)
+        self._next()
 
     def _next(self) -> None:
         text = self._line.take()

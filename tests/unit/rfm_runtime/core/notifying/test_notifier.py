@@ -233,6 +233,18 @@ def test_what_stands_still_is_told_once_and_not_while_nobody_can_know() -> None:
     assert [one.when for one in notifier.tick(Moment(361.0, WALL_MS))] == ["stalled"]
 
 
+@pytest.mark.scenario("J117")
+def test_each_time_that_a_rule_names_is_told() -> None:
+    rules = Rules(rules=tuple(Rule(rule_id=f"{s}", when=("stalled",), stalled_s=s, name=f"{s}") for s in (60.0, 600.0)))
+    notifier = Notifier(rules, "ann")
+    running(notifier, 0.0, 1.0, missed={"op-1"})
+    told = [(second, one.rules) for second in range(1300) for one in notifier.tick(Moment(float(second), WALL_MS))]
+    assert told == [(60, ("60.0",)), (600, ("600.0",))]
+    # It moves, and stands again: that is no news of the same rule.
+    running(notifier, 1300.0, 2.0)
+    assert not [one for second in range(1300, 2000) for one in notifier.tick(Moment(float(second), WALL_MS))]
+
+
 def test_another_server_is_looked_at_anew() -> None:
     notifier = looked()
     one = operation(1, "completed")
@@ -264,3 +276,4 @@ def test_what_is_gone_is_forgotten() -> None:
     assert not notifier._states
     assert not notifier._told
     assert not notifier._still
+    assert not notifier._stood
