@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressReportingServer
 from rfm_runtime.core.operations.queries import during
 from rfm_runtime.errors import BadRequestError
-from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation, OperationFilter
-from rfm_runtime.protocol.timeline import Buckets, TimelineReply
-from rfm_runtime.store.look import looked_at
+from rfm_runtime.protocol.operation import TERMINAL_STATES
 from rfm_runtime.testing.runtime import eventually
 from tests.commands import cli, environment
+from tests.counting import check, journal
 from tests.tokens import SECRET
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("E11", "J104")]
@@ -60,40 +58,6 @@ def since_ms(server: ProgressReportingServer, tmp_path_factory: pytest.TempPathF
     done = cli("simulate", *SIMULATED, env=env)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return began_ms
-
-
-def journal(state: Path) -> list[Operation]:
-    """What is on disk, read from outside."""
-    (path,) = state.glob("**/journal.db")
-    with looked_at(path) as look:
-        return [operation for operation, _params, _went in look.operations(OperationFilter())]
-
-
-def counted(operations: list[Operation], field: str, reply: TimelineReply, state: str | None = None) -> list[int]:
-    bins = Counter(
-        (at_ms - reply.since_ms) // reply.width_ms
-        for one in operations
-        if (at_ms := getattr(one, field)) is not None and state in (None, one.state)
-    )
-    return [bins[number] for number in range(len(reply.everything.peak))]
-
-
-def check(row: Buckets, operations: list[Operation], reply: TimelineReply) -> None:
-    assert row.operations == len(operations)
-    assert list(row.submitted) == counted(operations, "created_at_ms", reply)
-    assert list(row.started) == counted(operations, "started_at_ms", reply)
-    for state in ("completed", "failed", "canceled"):
-        assert list(getattr(row, state)) == counted(operations, "ended_at_ms", reply, state)
-    ran = [(one.started_at_ms, one.ended_at_ms or reply.now_ms) for one in operations if one.started_at_ms is not None]
-    for number in range(len(row.peak)):
-        begin_ms = reply.since_ms + number * reply.width_ms
-        end_ms = begin_ms + reply.width_ms
-        clipped = [(max(first, begin_ms), min(last, end_ms)) for first, last in ran]
-        inside = [(first, last) for first, last in clipped if first < last]
-        assert row.busy_ms[number] == sum(last - first for first, last in inside)
-        most = max((sum(a <= first < b for a, b in inside) for first, _ in inside), default=0)
-        # What took less than a millisecond has been there as well.
-        assert row.peak[number] >= most
 
 
 def test_a_seeded_run_as_the_journal_has_it(server: ProgressReportingServer, state: Path, since_ms: int) -> None:

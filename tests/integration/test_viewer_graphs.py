@@ -11,6 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer, ResourceMonitor
 from rfm_ui.view.window import ViewerWindow
+from tests.commands import cli, environment
+from tests.counting import check, journal
 from tests.screens import MOST_MS, opened
 from tests.tokens import SECRET
 
@@ -55,9 +57,16 @@ def test_the_heatmap_has_what_ran_and_a_click_says_which(qtbot: QtBot, window: V
         window.turn_to(page)
         page.show_heatmap()
         heatmap = page.heatmap
-        qtbot.waitUntil(lambda: {row.name for row in heatmap.rows} == {"copying", "training"}, timeout=MOST_MS)
+
+        def figures() -> dict[str | None, tuple[int, int, int]]:
+            return {
+                row.name: (row.buckets.operations, sum(row.buckets.failed), sum(row.buckets.completed))
+                for row in heatmap.rows
+            }
+
+        # It is asked anew every few seconds, until all outcomes have been heard.
+        qtbot.waitUntil(lambda: figures() == {"copying": (5, 2, 3), "training": (1, 0, 0)}, timeout=MOST_MS)
         copying = next(row.buckets for row in heatmap.rows if row.name == "copying")
-        assert (copying.operations, sum(copying.failed), sum(copying.completed)) == (5, 2, 3)
         assert "5 ended, 2 failed" in page.activity.words()
 
         row = next(k for k, one in enumerate(heatmap.rows) if one.name == "copying")
@@ -187,3 +196,38 @@ def test_what_has_ended_long_ago_is_forgotten_and_asked_for_again(
     qtbot.waitUntil(lambda: len(page._known) < 3, timeout=MOST_MS)
     qtbot.keyClick(page.timeline, Qt.Key.Key_End)
     qtbot.waitUntil(lambda: len(page.timeline.spans) == 5, timeout=MOST_MS)
+
+
+@pytest.mark.scenario("E11", "J104")
+def test_a_seeded_run_is_shown_as_the_journal_has_it(qtbot: QtBot, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with ProgressReportingServer(port=0, state_dir=state, authenticator=AUTHENTICATOR) as server:
+        (tmp_path / "token").write_text(server.token)
+        env = environment(tmp_path, RFM_URL=server.url, RFM_TOKEN_FILE=str(tmp_path / "token"))
+        options = ("--operations", "30", "--at-once", "10", "--duration", "1", "--seed", "11", "--fail", "20")
+        assert cli("simulate", *options, env=env).returncode == 0
+        window = opened(qtbot, tmp_path, server.url, AUTHENTICATOR.issue("local-admin", ["admin"]))
+        page = window.timeline
+        window.turn_to(page)
+        page.show_heatmap()
+        written = journal(state)
+        assert len(written) >= 30
+        count = len(written)
+        qtbot.waitUntil(
+            lambda: page.heatmap.reply is not None and page.heatmap.reply.everything.operations == count,
+            timeout=MOST_MS,
+        )
+        reply = page.heatmap.reply
+        assert reply is not None
+        check(reply.everything, written, reply)
+        named = {row.name for row in page.heatmap.rows}
+        for row in page.heatmap.rows:
+            check(
+                row.buckets,
+                [one for one in written if one.kind == row.name or (row.name is None and one.kind not in named)],
+                reply,
+            )
+        assert page.activity.reply is reply
+        failed = sum(one.state == "failed" for one in written)
+        assert f"{count:,} ended, {failed:,} failed" in page.activity.words()
+        window.close()

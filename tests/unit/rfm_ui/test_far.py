@@ -112,6 +112,7 @@ def test_too_many_to_be_told_apart() -> None:
 def test_a_bin_is_found_again_in_a_newer_answer() -> None:
     before, later = reply(since_ms=1000), reply(since_ms=2000)
     assert [same_bin(before, number, later) for number in (0, 1, 2, None)] == [None, 0, 1, None]
-    assert same_bin(before, 1, reply(since_ms=1000, width_ms=500)) is None
+    assert same_bin(before, 0, reply(since_ms=1000, width_ms=400)) == 1
+    assert same_bin(before, 2, reply(since_ms=0, width_ms=4000)) == 0
     assert same_bin(None, 1, before) is None
     assert same_bin(before, 1, None) is None

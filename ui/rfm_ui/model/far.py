@@ -31,7 +31,7 @@ __all__ = [
 FAINTEST = 0.15
 """Of a cell that is not empty: little is told from nothing."""
 
-MOST_BARS = 2_000
+MOST_BARS = 1_000
 """Operations of a period that are shown one by one."""
 
 DAY_MS = 86_400_000
@@ -96,10 +96,10 @@ def bin_at(reply: TimelineReply, at_ms: float) -> int | None:
 
 
 def same_bin(before: TimelineReply | None, number: int | None, after: TimelineReply | None) -> int | None:
-    """Where a bin is in a newer answer; None if it is in none, or bins are of another width."""
-    if before is None or after is None or number is None or before.width_ms != after.width_ms:
+    """Where the middle of a bin is in a newer answer, whose bins may be wider; None if it is in none."""
+    if before is None or after is None or number is None:
         return None
-    return bin_at(after, before.since_ms + number * before.width_ms)
+    return bin_at(after, before.since_ms + (number + 0.5) * before.width_ms)
 
 
 def when(reply: TimelineReply, number: int) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rfm_runtime.core.text import printable
 from rfm_runtime.protocol.operation import Operation
-from rfm_ui.model.lines import Tone, line
+from rfm_ui.model.lines import Tone, percent_of, state_word, tone_of
 
 __all__ = ["Mark", "Period", "Span", "is_there", "kept", "laid_out", "marks", "neighbour"]
 
@@ -147,18 +147,17 @@ def marks(period: Period, most: int) -> list[Mark]:
 
 
 def _span(operation: Operation, now_ms: float) -> Span:
-    shown = line(operation, now_ms)
     end_ms = now_ms if operation.ended_at_ms is None else float(operation.ended_at_ms)
     begin_ms = float(operation.created_at_ms)
     started_ms = end_ms if operation.started_at_ms is None else float(operation.started_at_ms)
     return Span(
         operation_id=operation.operation_id,
-        title=printable(shown.title),
-        tone=shown.tone,
-        state=shown.state,
+        title=printable(operation.name) or printable(operation.kind),
+        tone=tone_of(operation),
+        state=state_word(operation),
         begin_ms=begin_ms,
         started_ms=min(max(started_ms, begin_ms), max(begin_ms, end_ms)),
         end_ms=max(begin_ms, end_ms),
-        percent=shown.percent,
+        percent=percent_of(operation),
         lane=0,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
@@ -13,6 +13,7 @@ from typing_extensions import override
 from rfm_runtime.core.text import duration
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.gantt import Span, laid_out, neighbour
+from rfm_ui.model.lines import Tone
 from rfm_ui.view import theme
 from rfm_ui.view.components.parents import parent_of
 from rfm_ui.view.components.time_view import HEAD, TimeView
@@ -21,6 +22,8 @@ __all__ = ["ProgressTimeline"]
 
 LANE = 26.0
 BAR = 20.0
+ROUND = 6.0
+"""Pixels of a bar that has round corners."""
 
 
 class ProgressTimeline(TimeView):
@@ -104,8 +107,9 @@ class ProgressTimeline(TimeView):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.paint_marks(painter)
         painter.setClipRect(QRectF(0.0, HEAD, self.width(), self.height() - HEAD))
+        inks = _inks()
         for span in self._spans:
-            self._paint_span(painter, span)
+            self._paint_span(painter, span, inks)
         self.paint_present(painter, now_ms)
         painter.end()
 
@@ -117,20 +121,24 @@ class ProgressTimeline(TimeView):
         # The newest lies on top.
         return next((span for span in reversed(self._spans) if self.rect_of(span).contains(place)), None)
 
-    def _paint_span(self, painter: QPainter, span: Span) -> None:
-        rect, colour = self.rect_of(span), QColor(theme.current().tones[span.tone])
-        soft = QColor(colour)
-        soft.setAlphaF(0.28)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(soft)
-        painter.drawRoundedRect(rect, 4.0, 4.0)
+    def _paint_span(self, painter: QPainter, span: Span, inks: Mapping[Tone, tuple[QColor, QColor]]) -> None:
+        rect = self.rect_of(span)
+        if rect.bottom() < HEAD or rect.top() > self.height():
+            return
+        soft, colour = inks[span.tone]
         started = max(rect.left(), self.x_of(span.started_ms))
         share = 1.0 if span.percent is None else span.percent / 100.0
         done = QRectF(started, rect.top(), max(0.0, (rect.right() - started) * share), rect.height())
-        painter.setBrush(colour)
-        painter.setOpacity(0.75)
-        painter.drawRoundedRect(done, 4.0, 4.0)
-        painter.setOpacity(1.0)
+        if rect.width() < ROUND:
+            # Of so narrow a bar nobody sees the corners, and there may be thousands.
+            painter.fillRect(rect, soft)
+            painter.fillRect(done, colour)
+        else:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(soft)
+            painter.drawRoundedRect(rect, 4.0, 4.0)
+            painter.setBrush(colour)
+            painter.drawRoundedRect(done, 4.0, 4.0)
         if span.operation_id == self.pointed:
             painter.setPen(QPen(QColor(theme.current().text), 1.5))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -140,6 +148,17 @@ class ProgressTimeline(TimeView):
             painter.setPen(QColor(theme.current().text))
             fitted = QFontMetricsF(self.font()).elidedText(span.title, Qt.TextElideMode.ElideRight, room.width())
             painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, fitted)
+
+
+def _inks() -> dict[Tone, tuple[QColor, QColor]]:
+    """Pale and full, of each tone."""
+    inks = {}
+    for tone, colour in theme.current().tones.items():
+        soft, full = QColor(colour), QColor(colour)
+        soft.setAlphaF(0.28)
+        full.setAlphaF(0.75)
+        inks[tone] = soft, full
+    return inks
 
 
 def _about(span: Span) -> str:
