@@ -57,7 +57,10 @@ def _lets_in(display: str) -> bool:
     def ask() -> None:
         connection = xcb.xcb_connect(display.encode(), None)
         found.append(xcb.xcb_connection_has_error(connection) == 0)
-        xcb.xcb_disconnect(connection)
+        if not found[0]:
+            xcb.xcb_disconnect(connection)
+        # Otherwise it stays until the process ends: a server without a desktop begins anew when its last client goes,
+        # and would throw out Qt, which comes next.
 
     # A host that does not answer would be waited for for minutes.
     asking = threading.Thread(target=ask, daemon=True)
