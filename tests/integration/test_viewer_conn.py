@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import secrets
 import socket
 import ssl
@@ -78,8 +79,9 @@ def written(folder: Path) -> str:
 
 @pytest.mark.scenario("J110")
 def test_who_has_no_token_is_asked_and_let_in_without_a_restart(
-    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     window = shown(qtbot, tmp_path, server.url)
     dialog = dialog_of(qtbot, window)
     assert "wants to know who you are" in dialog.why.text()
@@ -103,6 +105,10 @@ def test_who_has_no_token_is_asked_and_let_in_without_a_restart(
     kept = written(tmp_path)
     assert wrong not in kept
     assert right not in kept, "nobody has asked for it to be kept"
+    said = caplog.text + "".join(repr(record.args) for record in caplog.records)
+    assert wrong not in said
+    assert right not in said
+    assert right not in repr(window._session.link)
 
 
 @pytest.mark.scenario("J110", "J112", "G2")
@@ -234,6 +240,51 @@ def test_a_link_lets_in_and_its_token_goes_on(qtbot: QtBot, tmp_path: Path, serv
     qtbot.waitUntil(lambda: window.access.strip.title.text() == "That link is not taken", timeout=MOST_MS)
     window.close()
     assert code not in written(tmp_path)
+
+
+@pytest.mark.scenario("J110")
+def test_a_token_of_a_link_that_cannot_be_kept_lets_in_all_the_same(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    code = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    with Client(url=server.url, token=signed(sub="root", roles=["admin"])) as admin:
+        admin.sign_in_link(SignInLink(digest=digest, user="ann", roles=["operator"]))
+    # Where the folder should be.
+    (tmp_path / "config-home").write_text("")
+    window = shown(qtbot, tmp_path, server.url)
+    dialog = dialog_of(qtbot, window)
+    dialog.turn_to("Sign-in link")
+    dialog.link.setText(f"{server.url.replace('ws', 'http', 1)}/#code={code}")
+    dialog.keep.setChecked(True)
+    qtbot.mouseClick(dialog.accept_button, Qt.MouseButton.LeftButton)
+
+    live(qtbot, window)
+    strip = window.access.strip
+    qtbot.waitUntil(lambda: strip.title.text() == "You are signed in, and the token is not kept", timeout=MOST_MS)
+    assert "cannot be kept" in strip.text.text()
+
+
+@pytest.mark.scenario("J110")
+def test_a_token_that_was_entered_counts_and_not_the_file_of_before(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(signed(sub="bob", exp=int(time.time()) - GRACE_S + 3))
+    window = shown(qtbot, tmp_path, server.url)
+    dialog = dialog_of(qtbot, window)
+    dialog.turn_to("Token file")
+    dialog.file.show_path(str(file))
+    qtbot.mouseClick(dialog.accept_button, Qt.MouseButton.LeftButton)
+    live(qtbot, window)
+    entered = window.access.ask_to_sign_in()
+    entered.token.setText(signed(exp=int(time.time()) - GRACE_S + 6))
+    qtbot.mouseClick(entered.accept_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: getattr(window._session.server, "user", "") == "ann", timeout=MOST_MS)
+    file.write_text(signed(sub="bob"))
+
+    qtbot.waitUntil(lambda: window.access.strip.title.text() == "Your sign-in has expired", timeout=MOST_MS)
+    assert window.indicator.word == "not signed in", "nobody has said that it should be bob again"
 
 
 @pytest.mark.scenario("J110", "J62")

@@ -203,22 +203,29 @@ class Bridge:
         self._switch(lambda: dict(options))
 
     def sign_in(self, token: str, answer: Answer | None = None) -> None:
-        """Go on with another token: on the connection there is, if it is of the same user, else on a new one."""
+        """Go on with another token: on the connection there is, if it is of the same user, else on a new one.
+
+        It takes the place of whatever gave tokens before.
+        """
+
+        def changed() -> dict[str, Any]:
+            before = {name: value for name, value in self._options.items() if name not in ("get_token", "code")}
+            return before | {"token": token}
 
         async def shown(client: AsyncClient) -> None:
             try:
                 await client.refresh_token(token)
             except RfmError:
-                self._turn_to(self._options | {"token": token})
+                self._turn_to(changed())
             else:
-                self._options |= {"token": token}
+                self._options = changed()
                 self._say(LinkNews("live", time.monotonic()))
 
         def show() -> None:
             if self._state() == "live":
                 self._loop.create_task(self._asked(shown, answer))
             else:
-                self._turn_to(self._options | {"token": token})
+                self._turn_to(changed())
 
         if not self._is_closed:
             self._loop.call_soon_threadsafe(show)

@@ -20,8 +20,8 @@ Offer = Remedy | Literal["sign_in", "pending", "dismiss"]
 @dataclass(frozen=True, slots=True)
 class Situation:
     """host: of the server, for people. as_of: of what is shown, "" if it is fresh or there is nothing. waiting: how
-    many commands wait; told: what became of some that did. by_link, has_token, has_ca: how it was tried. expires: when
-    the token will have expired, for people.
+    many commands wait; told, told_of: what became of some that did, and what that is about. by_link, has_token, has_ca:
+    how it was tried. expires: when the token will have expired, for people.
     """
 
     news: LinkNews
@@ -33,6 +33,7 @@ class Situation:
     has_ca: bool = False
     expires: str = ""
     told: str = ""
+    told_of: str = "Not everything was sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def strip_of(now: Situation, now_s: float) -> Strip | None:
             advice = "Sign in with another token, and the window goes on as it is."
             return Strip(f"Your sign-in ends at {now.expires}", advice, "waiting", ("sign_in",))
         if now.told:
-            return Strip("Not everything was sent", now.told, "waiting", ("dismiss",))
+            return Strip(now.told_of, now.told, "waiting", ("dismiss",))
         return None
     said = "" if not now.waiting else f"{counted(now.waiting, 'command')} will be sent when it is back."
     shown = f"What is shown is {now.as_of}." if now.as_of else ""

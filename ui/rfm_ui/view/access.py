@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from PySide6.QtCore import QObject, QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDialog, QFileDialog, QMenu, QToolButton, QWidget
 
+from rfm_runtime.core.text import shortened
 from rfm_runtime.errors import BadRequestError
 from rfm_ui.bridge import News
 from rfm_ui.model.freshness import Freshness, as_of
@@ -32,6 +34,8 @@ from rfm_ui.view.strip import StripBar, Veil
 __all__ = ["Access", "last_server", "options_of"]
 
 CLOCK_MS = 500
+LETTERS = 28
+"""Of a name in the head of a window."""
 KNOWN, LAST = "servers/known", "servers/last"
 
 
@@ -64,6 +68,7 @@ class Access(QObject):
 
     changed = Signal()
     _given = Signal(str)
+    _not_kept = Signal(str)
 
     def __init__(
         self,
@@ -80,7 +85,7 @@ class Access(QObject):
         self.server = server or shown
         self.servers = of_text(str(settings.value(KNOWN, "")))
         self._freshness = Freshness()
-        self._told = ""
+        self._told = self._told_of = ""
         self._by_link = False
         self._has_token = session.has_token
         self._dialog: QDialog | None = None
@@ -99,6 +104,7 @@ class Access(QObject):
         self._clock.setInterval(CLOCK_MS)
         self._clock.timeout.connect(self._refresh)
         self._given.connect(self._token_kept)
+        self._not_kept.connect(lambda words: self._tell(words, "You are signed in, and the token is not kept"))
         session.news.connect(self._heard)
         session.pending_changed.connect(self._refresh)
         session.told.connect(self._tell)
@@ -139,7 +145,7 @@ class Access(QObject):
         if entry.code:
             found |= {"code": entry.code}
             if entry.is_kept:
-                found["keep"] = lambda token: self._given.emit(kept_tokens.keep(server.url, token))
+                found["keep"] = partial(self._keep_given, server.url)
         self._turn(server, found, has_token=bool(entry.token), by_link=bool(entry.code))
 
     def keep(self, servers: Servers) -> None:
@@ -233,6 +239,13 @@ class Access(QObject):
             self._settings.setValue(KNOWN, to_text(self.servers))
         self._show_servers()
 
+    def _keep_given(self, url: str, token: str) -> None:
+        """In the bridge's thread."""
+        try:
+            self._given.emit(kept_tokens.keep(url, token))
+        except BadRequestError as error:
+            self._not_kept.emit(f"{error.message} – {error.hint}.")
+
     def _token_kept(self, path: str) -> None:
         self._remember(replace(self.server, token_file=path))
 
@@ -244,7 +257,7 @@ class Access(QObject):
         self._turns = []
         shown = self.servers.all if self.servers.at(self.server.url) or self.server.is_local else None
         for server in shown or (*self.servers.all, self.server):
-            action = QAction(f"Connect to {server.name}", self)
+            action = QAction(f"Connect to {server.name}".replace("&", "&&"), self)
             action.setIconText(server.name)
             action.setCheckable(True)
             action.setChecked(server.url == self.server.url)
@@ -255,7 +268,7 @@ class Access(QObject):
         menu.addAction(self.sign_in_action)
         menu.addAction(self.servers_action)
         self.sign_in_action.setEnabled(not self.server.is_local)
-        self.button.setText(self.server.name)
+        self.button.setText(shortened(self.server.name, LETTERS).replace("&", "&&"))
         self.button.setToolTip(f"Connected to {self.server.place}; choose another server here.")
         self.button.setAccessibleName(f"Server: {self.server.name}")
         self.changed.emit()
@@ -279,8 +292,8 @@ class Access(QObject):
         if link is not None or news.is_new_server:
             self._refresh()
 
-    def _tell(self, words: str) -> None:
-        self._told = words
+    def _tell(self, words: str, about: str = "Not everything was sent") -> None:
+        self._told, self._told_of = words, about
         self._refresh()
 
     def _refresh(self) -> None:
@@ -293,6 +306,7 @@ class Access(QObject):
             host=urlsplit(self.server.url).hostname or "",
             as_of="" if then is None else as_of(then, now),
             told=self._told,
+            told_of=self._told_of,
             waiting=len(self._session.pending),
             by_link=self._by_link,
             has_token=self._has_token,

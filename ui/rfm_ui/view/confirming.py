@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QListWidget, QV
 from rfm_runtime.core.text import printable
 from rfm_ui.model.actions import Plan
 from rfm_ui.model.lines import state_word
+from rfm_ui.view import theme
 
 __all__ = ["Confirming"]
 
@@ -32,7 +33,7 @@ class Confirming(QDialog):
         layout.setContentsMargins(20, 18, 20, 16)
         layout.setSpacing(10)
         head = _text(f"{plan.words}?")
-        head.setStyleSheet("font-size: 13pt; font-weight: 600;")
+        theme.heading(head, "part")
         layout.addWidget(head)
         for name, said in (
             ("What it hits", ", ".join(plan.kinds)),

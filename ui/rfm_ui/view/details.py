@@ -52,7 +52,7 @@ class DetailsPanel(QScrollArea):
         self._went: PerformanceReply | None = None
         self.name = _text()
         self.name.setAccessibleName("Name")
-        self.name.setStyleSheet("font-size: 12pt; font-weight: 600;")
+        theme.heading(self.name, "part")
         # What has no blanks is cut off.
         self.name.setMinimumWidth(1)
         self.bar = ProgressBar(is_brief=True)

@@ -17,7 +17,7 @@ class PendingDialog(QDialog):
         super().__init__(parent)
         self._session = session
         self.setWindowTitle("Waiting for the connection")
-        self.setMinimumWidth(420)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 60)
         head = QLabel("These are sent, in this order, when the connection is back. What does nothing then is left out.")
         head.setWordWrap(True)
         self.rows: list[QWidget] = []

@@ -33,7 +33,7 @@ class ServerDialog(QDialog):
         known = server or Server("")
         self._put = put
         self.setWindowTitle("Server" if server else "Add a server")
-        self.setMinimumWidth(520)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 74)
         self.name, self.url = QLineEdit(known.name), QLineEdit(known.url)
         self.name.setPlaceholderText("as you call it")
         self.url.setPlaceholderText("wss://HOST:8765")

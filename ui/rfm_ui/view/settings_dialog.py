@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHBoxLayout,
     QListWidget,
+    QListWidgetItem,
     QScrollArea,
     QStackedWidget,
     QVBoxLayout,
@@ -17,6 +18,9 @@ from PySide6.QtWidgets import (
 )
 
 __all__ = ["SettingsDialog", "SettingsPages"]
+
+ROOM = 14
+"""Above and below a name, together."""
 
 
 class SettingsPages:
@@ -45,14 +49,16 @@ class SettingsDialog(QDialog):
     def __init__(self, pages: SettingsPages, first: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Settings")
-        self.resize(720, 480)
+        self.resize(self.fontMetrics().averageCharWidth() * 95, self.fontMetrics().height() * 28)
         self.list = QListWidget()
         self.list.setAccessibleName("Subjects")
-        self.list.setFixedWidth(170)
+        self.list.setFixedWidth(self.fontMetrics().averageCharWidth() * 22)
         self.pages = QStackedWidget()
         self._made: list[QWidget] = []
         for name in pages.names:
-            self.list.addItem(name)
+            item = QListWidgetItem(name)
+            item.setSizeHint(QSize(0, self.list.fontMetrics().height() + ROOM))
+            self.list.addItem(item)
             # Letters may be so large that a page has no room.
             room = QScrollArea()
             room.setFrameShape(QScrollArea.Shape.NoFrame)

@@ -47,7 +47,7 @@ class SignInDialog(QDialog):
         super().__init__(parent)
         self._server, self._enter = server, enter
         self.setWindowTitle("Sign in")
-        self.setMinimumWidth(520)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 74)
         self.where = _line()
         self.why = _line()
         self.told = _line()

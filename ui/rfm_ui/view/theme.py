@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
 from rfm_ui.model.themes import DARK, LIGHT, THEMES, Theme
 
-__all__ = ["apply", "current", "put_on", "system", "toned"]
+__all__ = ["apply", "current", "heading", "put_on", "system", "toned"]
 
 _STYLE = """
 QToolTip {{ color: {text}; background: {panel}; border: 1px solid {line}; padding: 4px; }}
@@ -42,6 +44,8 @@ QHeaderView {{ background: transparent; }}
 QHeaderView::section {{ background: transparent; color: {faint}; border: none; padding: 6px 11px; }}
 QHeaderView::section:horizontal {{ border-bottom: 1px solid {line}; }}
 QSplitter::handle {{ background: transparent; }}
+QLabel[heading="page"] {{ font-size: {page:.1f}pt; font-weight: 600; }}
+QLabel[heading="part"] {{ font-size: {part:.1f}pt; font-weight: 600; }}
 QLabel[tone="faint"] {{ color: {faint}; }}
 QLabel[tone="good"] {{ color: {good}; }}
 QLabel[tone="waiting"] {{ color: {waiting}; }}
@@ -102,8 +106,15 @@ def put_on(application: QApplication, theme: Theme) -> Theme:
     application.setPalette(palette)
     colours = {name: getattr(theme, name) for name in ("text", "panel", "line", "accent", "hover", "chosen", "faint")}
     tones = {name: theme.links[name] for name in ("good", "waiting", "bad")}
-    application.setStyleSheet(_STYLE.format(track=theme.track, **colours, **tones))
+    points = application.font().pointSizeF()
+    sizes = {"page": 1.5 * points, "part": 1.25 * points}
+    application.setStyleSheet(_STYLE.format(track=theme.track, **colours, **tones, **sizes))
     return theme
+
+
+def heading(label: QLabel, of: Literal["page", "part"]) -> None:
+    """Larger letters for the name of a page or of a part of one, whatever the size of others is."""
+    label.setProperty("heading", of)
 
 
 def toned(label: QWidget, tone: str) -> None:

@@ -29,6 +29,7 @@ from rfm_runtime.errors import BadRequestError
 from rfm_ui.bridge import News
 from rfm_ui.model.saved import SavedView
 from rfm_ui.model.servers import Server
+from rfm_ui.view import theme
 from rfm_ui.view.access import Access
 from rfm_ui.view.actions import action, button
 from rfm_ui.view.appearance_page import AppearancePage
@@ -87,7 +88,7 @@ class ViewerWindow(QMainWindow):
         self._rail = QVBoxLayout()
         self._rail.setSpacing(6)
         self.title = QLabel()
-        self.title.setStyleSheet("font-size: 15pt; font-weight: 600;")
+        theme.heading(self.title, "page")
         self.start_runtime = QPushButton("Start a runtime here")
         self.start_runtime.clicked.connect(self._start_runtime)
         self.start_runtime.hide()

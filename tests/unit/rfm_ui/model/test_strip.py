@@ -33,6 +33,7 @@ news = st.builds(
 situations = st.builds(
     Situation, news, st.just("lab"), st.sampled_from(["", "as of 14:03:05"]), st.integers(0, 3), st.booleans(),
     st.booleans(), st.booleans(), st.sampled_from(["", "14:10:00"]), st.sampled_from(["", "Left out: that."]),
+    st.just("Not everything was sent"),
 )  # fmt: skip
 
 
