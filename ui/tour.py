@@ -15,18 +15,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from rfm_runtime import ProgressReporter
 from rfm_runtime.testing.hosts import free_ports
 from rfm_runtime.testing.runtime import Runtime, runtime
 from rfm_ui.model.themes import THEMES
-from rfm_ui.view import theme
+from rfm_ui.view.looks import Looks
 from rfm_ui.view.session import Session
 from rfm_ui.view.window import ViewerWindow
 
@@ -96,16 +98,19 @@ class Tour:
     def take(self, state: str, themes: list[str], url: str = "") -> None:
         """Every page in some themes, of one server."""
         for name in themes:
-            theme.apply(self._application, name)
-            session = Session(url=url or self._running.url, token=self._running.info.token, initial_delay=5.0)
             settings = QSettings(str(self._home / f"{state}-{name}.ini"), QSettings.Format.IniFormat)
-            window = ViewerWindow(session, settings)
+            looks = Looks(settings)
+            looks.begin(self._application, name)
+            session = Session(url=url or self._running.url, token=self._running.info.token, initial_delay=5.0)
+            window = ViewerWindow(session, settings, looks=looks)
             window.resize(*(NARROW if state == "long" else SIZE))
             session.start()
             window.show()
             self._settle()
             for number in range(window.pages.count()):
                 self._page(window, window.pages.widget(number), f"{state}-{{}}-{name}-{self._scale}x.png")
+            if state == "full":
+                self._dialogs(window, f"dialog-{{}}-{name}-{self._scale}x.png")
             window.close()
             window.deleteLater()
             self._settle(0.2)
@@ -126,6 +131,23 @@ class Tour:
                     operations.list.setCurrentIndex(operations.model.index(rows[0]))
                     self._settle()
                     window.grab().save(str(self._folder / file.format(f"{title}-{wanted}")))
+
+    def _dialogs(self, window: ViewerWindow, file: str) -> None:
+        """Whatever an action opens."""
+        for action in window.findChildren(QAction):
+            if action.isEnabled() and action.text().rstrip(".").endswith("…") and not action.isCheckable():
+                name = "".join(letter for letter in action.text().lower() if letter.isalnum())
+                # A dialog that is waited for has an event loop of its own, in which this is called.
+                QTimer.singleShot(round(SETTLED_S * 1000), partial(self._take_dialogs, window, file.format(name)))
+                action.trigger()
+                self._settle(SETTLED_S + 0.5)
+
+    def _take_dialogs(self, window: ViewerWindow, file: str) -> None:
+        for widget in self._application.topLevelWidgets():
+            if widget.isVisible() and widget is not window:
+                if not isinstance(widget, QFileDialog):
+                    widget.grab().save(str(self._folder / file))
+                widget.close()
 
     def _settle(self, seconds: float = SETTLED_S) -> None:
         _wait(self._application, lambda: False, seconds)

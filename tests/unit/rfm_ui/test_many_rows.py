@@ -123,6 +123,8 @@ def desk(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     page = OperationsPage(session, QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
     qtbot.addWidget(page)
     page.resize(900, 700)
+    # Not in the middle of a step on a slow machine, but where it is asked for.
+    page.settling.stop()
     page.show()
     with qtbot.waitSignal(session.news):
         session.start()

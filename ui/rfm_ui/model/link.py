@@ -9,7 +9,7 @@ from typing import Literal
 from rfm_runtime.client.link import LinkState
 from rfm_runtime.core.text import duration, printable
 
-__all__ = ["LinkNews", "LinkTone", "LinkView", "view_of"]
+__all__ = ["LinkNews", "LinkTone", "LinkView", "absent", "view_of"]
 
 LinkTone = Literal["good", "waiting", "bad", "idle"]
 
@@ -65,6 +65,13 @@ def view_of(news: LinkNews, now_s: float) -> LinkView:
         case "unauthorised":
             return LinkView("not signed in", "bad", _sentence(reason, news.hint), may_retry=True, is_old=True)
     return LinkView("not connected", "bad", _sentence(reason, news.hint), may_retry=True, is_old=True)
+
+
+def absent(news: LinkNews) -> str:
+    """What a page without anything on it says while there is no connection; "" while there is one."""
+    if news.state == "live":
+        return ""
+    return f"{printable(news.reason)}\n\n{printable(news.hint)}".strip() or "Connecting …"
 
 
 def _countdown(news: LinkNews, reason: str, now_s: float) -> str:

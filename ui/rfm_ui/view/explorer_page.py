@@ -29,9 +29,11 @@ from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.render.formulas import FORMULAS
 from rfm_runtime.render.presets import PRESETS
 from rfm_runtime.render.request import RenderRequest, validate
+from rfm_ui.bridge import News
 from rfm_ui.model.exploring import Exploring
 from rfm_ui.model.formats import filters, format_of
 from rfm_ui.model.lines import line
+from rfm_ui.model.link import absent
 from rfm_ui.model.looking import look_of, with_look
 from rfm_ui.model.views import place_text, under
 from rfm_ui.view.actions import action, button, offer
@@ -91,6 +93,7 @@ class ExplorerPage(QWidget):
         self.look.refused.connect(self.state.setText)
         self.places.wanted.connect(self.go)
         self.places.told.connect(self.state.setText)
+        session.news.connect(self._heard)
         self.setAcceptDrops(True)
         # Who turns to the page has its keys at once.
         self.setFocusProxy(self.canvas)
@@ -286,6 +289,10 @@ class ExplorerPage(QWidget):
         self.rendering.fit(*self.canvas.size_px())
 
     # --- what happens -----------------------------------------------------------------------
+
+    def _heard(self, news: News) -> None:
+        if news.link is not None:
+            self.canvas.tell(absent(news.link))
 
     def _shown(self) -> None:
         view = self.exploring.view

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidg
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
 from rfm_ui.model.board import Board
+from rfm_ui.model.link import absent
 from rfm_ui.model.pending import badge
 from rfm_ui.model.saved import SavedView
 from rfm_ui.view.actions import button
@@ -74,10 +75,10 @@ class OperationsPage(QWidget):
         body.setStretchFactor(2, 2)
         layout.addWidget(body, 1)
         layout.addLayout(self._foot())
-        self._settle = QTimer(self)
-        self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self.settle_rows)
-        self._settle.start()
+        self.settling = QTimer(self)
+        self.settling.setInterval(SETTLE_MS)
+        self.settling.timeout.connect(self.settle_rows)
+        self.settling.start()
         session.news.connect(self._heard)
         self.setFocusProxy(self.list)
         self._chosen_changed()
@@ -151,15 +152,13 @@ class OperationsPage(QWidget):
         self.list.viewport().update()
 
     def _show_emptiness(self) -> None:
-        link = self.session.link
         if len(self.board):
             text = ""
         elif self.board.operations:
             text = "Nothing matches. Clear the search to see all."
-        elif link.state == "live":
-            text = "Nothing runs yet.\n\nSubmit something: `rfm-runtime render`, or from a program."
         else:
-            text = f"{link.reason}\n\n{link.hint}".strip() or "Connecting …"
+            nothing = "Nothing runs yet.\n\nSubmit something: `rfm-runtime render`, or from a program."
+            text = absent(self.session.link) or nothing
         self.empty.setText(text)
         self.empty.setVisible(bool(text))
         self.list.setVisible(not text)

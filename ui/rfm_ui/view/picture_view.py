@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, QSize, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QResizeEvent, QTransform
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
@@ -30,6 +30,8 @@ class PictureView(QWidget):
         self._picture = _clear(view)
         self._preview = _clear(view)
         self._has_pixels = False
+        self._is_blank = True
+        self._told = ""
         self._base = _clear(view)
         self._base_view = view
 
@@ -66,13 +68,18 @@ class PictureView(QWidget):
             painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
             painter.drawImage(QRectF(part.x, part.y, pixels.width * part.step, pixels.height * part.step), coarse)
             painter.end()
-        self._has_pixels = True
+        self._has_pixels, self._is_blank = True, False
         self.update()
 
     def put_whole(self, picture: QImage) -> None:
         """The whole picture of the view, in other colours."""
         self._picture = picture.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
-        self._has_pixels = True
+        self._has_pixels, self._is_blank = True, False
+        self.update()
+
+    def tell(self, why: str) -> None:
+        """Where no picture has been yet: why."""
+        self._told = why
         self.update()
 
     def composed(self) -> QImage:
@@ -102,6 +109,10 @@ class PictureView(QWidget):
         self._compose(painter)
         self.draw_over(painter)
         painter.restore()
+        if self._is_blank and self._told:
+            painter.setPen(QColor(theme.current().text))
+            room = QRectF(self.rect()).adjusted(24.0, 24.0, -24.0, -24.0)
+            painter.drawText(room, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._told)
         if self.hasFocus():
             painter.setPen(QPen(QColor(theme.current().accent), 1.0))
             painter.drawRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5))

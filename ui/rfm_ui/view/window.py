@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from PySide6.QtCore import QProcess, QSettings, Qt
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QButtonGroup,
     QHBoxLayout,
@@ -49,6 +50,8 @@ from rfm_ui.view.timeline_page import TimelinePage
 from rfm_ui.view.workers_page import WorkersPage
 
 __all__ = ["ViewerWindow"]
+
+T = TypeVar("T", bound=QAbstractButton)
 
 START = ["-P", "-m", "rfm_runtime.cli", "start", "--daemon"]
 
@@ -106,7 +109,7 @@ class ViewerWindow(QMainWindow):
         self.notifications = Notifications(session, self, settings)
         self.notifications.wanted.connect(self._show_told)
         rules = action(self, "Notifications", self.show_rules, about="What you are told of, and how")
-        self._rail.addWidget(button(rules))
+        self._rail.addWidget(_wide(button(rules)))
         self._lay_out()
         self._buttons.idClicked.connect(self._turn_to)
         self._turn_to(0)
@@ -124,7 +127,8 @@ class ViewerWindow(QMainWindow):
             for name, title in looks.names():
                 action(self, f"Theme: {title.casefold()}", partial(self._use_theme, looks, name))
         self.settings_pages.add("Notifications", lambda: NotificationsPage(self.notifications, self.show_rules))
-        action(self, "Settings …", self.open_settings, ["Ctrl+,"], context=Qt.ShortcutContext.WindowShortcut)
+        opened = action(self, "Settings …", self.open_settings, ["Ctrl+,"], context=Qt.ShortcutContext.WindowShortcut)
+        self._rail.addWidget(_wide(button(opened)))
         self._restore()
 
     @override
@@ -142,7 +146,7 @@ class ViewerWindow(QMainWindow):
         button = QToolButton()
         button.setText(name)
         button.setCheckable(True)
-        button.setMinimumWidth(120)
+        _wide(button)
         self._buttons.addButton(button, number)
         self._rail.addWidget(button)
         everywhere = Qt.ShortcutContext.WindowShortcut
@@ -249,3 +253,9 @@ class ViewerWindow(QMainWindow):
         """As the command does; the session looks for it by itself."""
         self.start_runtime.setEnabled(False)
         QProcess.startDetached(sys.executable, START)
+
+
+def _wide(button: T) -> T:
+    """As all of the rail are."""
+    button.setMinimumWidth(120)
+    return button

@@ -23,6 +23,7 @@ from rfm_runtime.protocol.crew import CrewUsage
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
 from rfm_ui.model.crew import WorkerRow, deaths_line, summary, worker_rows
+from rfm_ui.model.link import absent
 from rfm_ui.view import theme
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.session import Session
@@ -129,6 +130,8 @@ class WorkersPage(QWidget):
         if news.is_new_server:
             self._known.clear()
             self._tell(())
+        if news.link is not None and not self.rows:
+            self.summary.setText(absent(news.link) or summary(self._crews))
         self._known.update(news.operations)
         for gone in news.gone:
             self._known.pop(gone, None)
@@ -145,7 +148,7 @@ class WorkersPage(QWidget):
     def _tell(self, crews: tuple[CrewUsage, ...]) -> None:
         self._crews = crews
         self.rows = worker_rows(crews, self._known)
-        self.summary.setText(summary(crews))
+        self.summary.setText(summary(crews) if crews else absent(self._session.link) or summary(crews))
         said = deaths_line(crews)
         self.deaths.setText(said)
         self.deaths.setVisible(bool(said))
