@@ -166,7 +166,7 @@ class SearchBar(QWidget):
             ("Label", "label", {f"{key}={value}" for one in known for key, value in one.labels.items()}),
         ):
             below = menu.addMenu(title)
-            below.setEnabled(bool(values))
+            below.menuAction().setEnabled(bool(values))
             for value in sorted(values)[:CHOICES]:
                 self._choice(below, value, field, value)
             if len(values) > CHOICES:
@@ -190,7 +190,7 @@ class SearchBar(QWidget):
         menu.addAction("Save this view …", self.ask_name)
         for title, do in (("Rename", self._ask_rename), ("Remove", self.remove)):
             below = menu.addMenu(title)
-            below.setEnabled(bool(self.views))
+            below.menuAction().setEnabled(bool(self.views))
             for view in self.views:
                 below.addAction(printable(view.name).replace("&", "&&"), partial(do, view.name))
 
