@@ -556,6 +556,45 @@ def test_rules_are_copied_and_removed_and_nothing_is_kept_without_saving(
         assert client.rules().version == 0
 
 
+@pytest.mark.scenario("J119")
+def test_what_was_told_lately_can_be_looked_at_again(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    ruled(server, ENDS)
+    window = knowing(qtbot, tmp_path, server)
+    page = dialog_of(qtbot, window).page
+    assert page.told_lately.list.count() == 0
+    failed = report("photos", fails=True)
+    report("videos")
+    qtbot.waitUntil(lambda: page.told_lately.list.count() == 2, timeout=MOST_MS)
+    window.notifications.toasts.dismiss_all()
+    texts = [page.told_lately.list.item(row).text() for row in range(2)]
+    assert "videos has completed" in texts[0]
+    assert texts[1][5:] == "  photos has failed\nthe disk is full · copying"
+
+    page.choice.button(2).click()
+    page.told_lately.list.setCurrentRow(1)
+    qtbot.keyClick(page.told_lately.list, Qt.Key.Key_Return)
+
+    qtbot.waitUntil(lambda: window.findChild(RulesDialog) is None, timeout=MOST_MS)
+    assert [one.operation_id for one in window.operations.chosen()] == [failed]
+
+
+@pytest.mark.scenario("J119")
+def test_a_toast_waits_for_a_window_that_nobody_can_see(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rfm_ui.model.toasts.READ_S", 0.1)
+    window = knowing(qtbot, tmp_path, server)
+    window.showMinimized()
+    window.notifications.show_example(ENDS.rules[0])
+    with qtbot.waitSignal(window.notifications._clock.timeout, timeout=MOST_MS):
+        pass
+    assert toasts(window) == ["an example has completed"]
+    window.showNormal()
+    qtbot.waitUntil(lambda: toasts(window) == [], timeout=MOST_MS)
+
+
 @pytest.mark.scenario("J121")
 def test_settings_say_what_is_told(qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer) -> None:
     window = knowing(qtbot, tmp_path, server)

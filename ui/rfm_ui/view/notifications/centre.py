@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -26,11 +27,15 @@ __all__ = ["Notifications"]
 TICK_MS = 1000
 SILENT = "notifications/silent"
 
+LATELY = 100
+"""That can be looked at again."""
+
 
 class Notifications(QObject):
     """wanted(Telling): somebody wants to see what he was told of. told(Telling): each, however it is.
 
     rules_known(RulesReply): they came, or are others now. known: those of the server, None before it has said them.
+    lately: when (ms since 1970) what was told, the newest last.
     silent: checked, there is neither tone nor voice, in this window and the next one.
     """
 
@@ -44,6 +49,7 @@ class Notifications(QObject):
         self._window = window
         self._settings = settings
         self.known: RulesReply | None = None
+        self.lately: deque[tuple[int, Telling]] = deque(maxlen=LATELY)
         # Before the server has said what is wanted, nothing is.
         self.notifier = Notifier(Rules())
         self.toasts = Toasts(window)
@@ -124,6 +130,7 @@ class Notifications(QObject):
 
     def _heard(self, news: News) -> None:
         if news.is_new_server:
+            self.lately.clear()
             self.notifier.forget()
             self.notifier.use(Rules(), "")
             self.known, self._was_caught_up = None, False
@@ -147,6 +154,7 @@ class Notifications(QObject):
                 self.tones.play(one.tone)
             if ways.voice and not self.silent.isChecked():
                 self.speaker.say(one.said)
+            self.lately.append((round(time.time() * 1000), one))
             self.told.emit(one)
 
     def _raise(self) -> None:

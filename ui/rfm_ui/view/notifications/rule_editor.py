@@ -48,7 +48,7 @@ class RuleEditor(QWidget):
 
     changed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, can_speak: bool = True) -> None:
         super().__init__(parent)
         self._rule: Rule | None = None
         self.problem = ""
@@ -62,6 +62,8 @@ class RuleEditor(QWidget):
         self.ways = {way: QCheckBox(word) for way, word, _about in WAYS}
         for way, _word, about in WAYS:
             self.ways[way].setToolTip(about)
+        if not can_speak:
+            self.ways["voice"].setToolTip("Neither spd-say nor espeak-ng is on this machine, so nothing is said here")
         self.urgent = QCheckBox("Also in quiet hours")
         self.meaning = _wrapped("What the rule means")
         self.told = _wrapped("What is wrong in the rule")

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from rfm_runtime.core.notifying.notifier import Telling
 from rfm_runtime.core.notifying.rules import DEFAULTS
 from rfm_runtime.errors import ConflictError, RfmError
 from rfm_runtime.protocol.notifying import RULES_LIMIT, Rule, Rules, RulesReply
@@ -33,6 +34,7 @@ from rfm_ui.view.files import complaint
 from rfm_ui.view.notifications.centre import Notifications
 from rfm_ui.view.notifications.quiet_editor import QuietEditor
 from rfm_ui.view.notifications.rule_editor import RuleEditor
+from rfm_ui.view.notifications.told_list import ToldList
 
 __all__ = ["RulesDialog", "RulesPage"]
 
@@ -61,7 +63,7 @@ class RulesPage(QWidget):
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.currentRowChanged.connect(self._current)
         self.list.itemChanged.connect(self._switched)
-        self.editor = RuleEditor()
+        self.editor = RuleEditor(can_speak=notifications.speaker.is_there)
         self.editor.changed.connect(self._edited)
         self.quiet = QuietEditor()
         self.quiet.changed.connect(self._touched)
@@ -127,11 +129,13 @@ class RulesPage(QWidget):
         self.parts = QStackedWidget()
         self.parts.addWidget(whole)
         self.parts.addWidget(hours)
+        self.told_lately = ToldList(self._notifications)
+        self.parts.addWidget(self.told_lately)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
         choice = QHBoxLayout()
-        self.choice = one_of(("Rules", "Quiet hours"), choice, self)
+        self.choice = one_of(("Rules", "Quiet hours", "Told lately"), choice, self)
         self.choice.idClicked.connect(self.parts.setCurrentIndex)
         choice.addStretch(1)
         layout.addLayout(choice)
@@ -177,6 +181,7 @@ class RulesPage(QWidget):
                 self._notifications.look_again()
                 self.theirs.show()
 
+        self._say("Saving …")
         self._notifications.save(wanted, self.version, answered)
 
     def _known(self, _reply: RulesReply) -> None:
@@ -273,12 +278,14 @@ class RulesDialog(QDialog):
         self.setWindowTitle("Notifications")
         self.resize(860, 620)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._notifications = notifications
         self.page = RulesPage(notifications)
         standard = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(standard.Save | standard.Cancel)
         self.buttons.accepted.connect(self.page.save)
         self.buttons.rejected.connect(self.reject)
         self.page.saved.connect(self.accept)
+        self.page.told_lately.wanted.connect(self._show_told)
         title = QLabel("What you are told of")
         large = title.font()
         large.setPointSizeF(1.25 * large.pointSizeF())
@@ -290,6 +297,10 @@ class RulesDialog(QDialog):
         layout.addWidget(title)
         layout.addWidget(self.page, 1)
         layout.addWidget(self.buttons)
+
+    def _show_told(self, telling: Telling) -> None:
+        self.reject()
+        self._notifications.wanted.emit(telling)
 
 
 def _item(rule: Rule) -> QListWidgetItem:

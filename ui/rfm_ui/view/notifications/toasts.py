@@ -152,6 +152,7 @@ class Toasts(QWidget):
         self._window = window
         self._toasts: dict[int, Toast] = {}
         self._before: QWidget | None = None
+        self._is_looked_at = False
         self._rows = QVBoxLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setSpacing(8)
@@ -190,6 +191,8 @@ class Toasts(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Resize and watched is self._window:
             self._place()
+        elif event.type() == QEvent.Type.WindowStateChange and watched is self._window:
+            self._hold(self._is_looked_at)
         return False
 
     def _dismiss(self, number: int) -> None:
@@ -207,8 +210,10 @@ class Toasts(QWidget):
         self._dismiss(number)
         self.wanted.emit(telling)
 
-    def _hold(self, is_held: bool) -> None:
-        self.stack.hold(is_held=is_held, now_s=time.monotonic())
+    def _hold(self, is_looked_at: bool) -> None:
+        """None goes while somebody points at one, nor while nobody can see them."""
+        self._is_looked_at = is_looked_at
+        self.stack.hold(is_held=is_looked_at or self._window.isMinimized(), now_s=time.monotonic())
 
     def _tick(self) -> None:
         if self.stack.tick(time.monotonic()):
