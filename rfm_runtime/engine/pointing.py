@@ -32,8 +32,8 @@ NOT_ESCAPED = -1
 ITERATIONS_LIMIT = 20_000_000
 """Of all points of a request together, that a frame has nothing of yet: a tenth of a second."""
 
-DISTANCE_LIMIT = 5000
-"""Applications after which a distance is not followed any more: 10 µs each."""
+DISTANCE_LIMIT, DISTANCES_LIMIT = 5000, 20_000
+"""Applications after which a distance is not followed any more, of one point and of all together: 10 µs each."""
 
 
 SETTLED = 2000
@@ -51,18 +51,19 @@ def pointed(job: pipe.Probe) -> pipe.JobAnswer:
                 f"the pixel {x}, {y} is not in the frame",
                 hint=f"it has {frame.grid.width_px}×{frame.grid.height_px}",
             )
-    probe = _Probe(request, frame, most=ITERATIONS_LIMIT // len(job.points))
+    probe = _Probe(request, frame, len(job.points))
     return pipe.Points(tuple(probe.at(x, y, job.orbit) for x, y in job.points))
 
 
 class _Probe:
-    """Of one frame. most: iterations for a point."""
+    """Of one frame. points: how many share what may be computed."""
 
-    def __init__(self, request: RenderRequest, frame: Frame, most: int) -> None:
+    def __init__(self, request: RenderRequest, frame: Frame, points: int) -> None:
         self._request = request
         self._frame = frame
         self._view = plan(request)
-        self._most = most
+        self._most = ITERATIONS_LIMIT // points
+        self._followed = min(DISTANCE_LIMIT, DISTANCES_LIMIT // points)
         self._formula = formula(self._view.formula, self._view.degree)
 
     def at(self, x: int, y: int, places: int) -> ProbedPoint:
@@ -116,7 +117,7 @@ class _Probe:
 
     def _distance(self, re: float, im: float, n: int) -> float:
         """Estimated, in units of the plane; NaN where it is not known, or takes too long."""
-        if self._formula.converges or n > DISTANCE_LIMIT:
+        if self._formula.converges or n > self._followed:
             return math.nan
         place = layout(self._formula, derivative=True)
         for count, state in enumerate(_states(self._view, self._formula, re, im, derivative=True)):

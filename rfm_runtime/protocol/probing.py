@@ -8,11 +8,13 @@ from msgspec import Meta, Struct
 
 from rfm_runtime.protocol.operation import OperationId
 
-__all__ = ["ORBIT_LIMIT", "POINTS_LIMIT", "ProbePoints", "ProbeReply", "ProbedPoint", "SetFocus"]
+__all__ = ["ORBIT_LIMIT", "PLACES_LIMIT", "POINTS_LIMIT", "ProbePoints", "ProbeReply", "ProbedPoint", "SetFocus"]
 
 POINTS_LIMIT = 64
 ORBIT_LIMIT = 1000
 """Places of one orbit: more than can be told apart in a picture."""
+PLACES_LIMIT = 4000
+"""Of all orbits of a request together: an answer of 150 KB."""
 
 Place = Annotated[int, Meta(ge=0, le=65_535)]
 
@@ -20,7 +22,8 @@ Place = Annotated[int, Meta(ge=0, le=65_535)]
 class ProbePoints(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What becomes of these pixels of a render that runs or is finished? → `ProbeReply`
 
-    points: x, y from the upper left corner. orbit: how many places of their orbits are wanted, 0: none.
+    points: x, y from the upper left corner. orbit: how many places of each of
+    their orbits are wanted, 0: none; at most 4,000 of all together.
     """
 
     operation_id: OperationId

@@ -72,7 +72,7 @@ from rfm_runtime.protocol.messages import (
 )
 from rfm_runtime.protocol.notifying import RulesChanged
 from rfm_runtime.protocol.operation import ErrorInfo, error_info
-from rfm_runtime.protocol.probing import ProbePoints, SetFocus
+from rfm_runtime.protocol.probing import PLACES_LIMIT, ProbePoints, SetFocus
 from rfm_runtime.protocol.reports import (
     Alive,
     Report,
@@ -871,6 +871,11 @@ class GatewayCore:
                 raise BadRequestError(
                     f"{pixels} pixels at once, {PIXELS_LIMIT} are the limit", hint="ask for less, or for a larger step"
                 )
+        if isinstance(request, ProbePoints) and len(request.points) * request.orbit > PLACES_LIMIT:
+            raise BadRequestError(
+                f"{len(request.points)} orbits of {request.orbit} places at once, {PLACES_LIMIT} places are the limit",
+                hint="ask for shorter orbits, or of fewer points",
+            )
         if isinstance(request, FetchTiles | ProbePoints | SetFocus):
             if operation.grid is None or operation.location is None:
                 raise BadRequestError(f"{request.operation_id} is {operation.state} and has no pixels")

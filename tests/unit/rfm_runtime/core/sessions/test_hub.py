@@ -620,11 +620,13 @@ def test_what_becomes_of_a_point_is_asked_of_the_engine_while_it_runs(scene):
     scene.gate.fetched(told)
     assert viewer.all(ProbeReply) == [told]
     viewer.say(ProbePoints(operation_id="a", points=[(3, 4)]))
-    assert errors(viewer) == ["bad_request"]
+    viewer.say(ProbePoints(operation_id="drawn", points=[(3, 4)] * 5, orbit=1000))
+    assert errors(viewer) == ["bad_request"] * 2
+    assert "4000 places are the limit" in viewer.all(ErrorInfo)[-1].message
     # It takes one of the few places that pixels have.
     for _ in range(FETCHES_LIMIT + 1):
         viewer.say(wanted)
-    assert errors(viewer)[1:] == ["rate_limited"]
+    assert errors(viewer)[2:] == ["rate_limited"]
     # Who may not change it does not say what of it is computed first.
     focus = SetFocus(operation_id="drawn", x=0.25, y=1.0)
     scene.gate.fetches.clear()
