@@ -17,13 +17,16 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import Client
+from rfm_runtime.protocol.messages import NOT_COMPUTED_RGB, TilePixels
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_runtime.render.files.params import read
 from rfm_runtime.render.files.toml import write
 from rfm_runtime.render.request import validate
 from rfm_runtime.testing.runtime import Runtime, eventually
 from rfm_ui.model.looking import look_of
+from rfm_ui.model.picture import Part
 from rfm_ui.view.explorer_page import HOME, ExplorerPage
+from rfm_ui.view.picture_view import PictureView
 from rfm_ui.view.window import ViewerWindow
 from tests.commands import cli, environment
 from tests.screens import MOST_MS, opened
@@ -150,6 +153,25 @@ def test_a_julia_set_that_nobody_looks_at_is_stopped(qtbot: QtBot, window: Viewe
         lambda: (one := client.operation(operation_id)).state in TERMINAL_STATES and one, what="it is stopped"
     )
     assert ended.state == "canceled"
+
+
+def test_what_is_not_computed_yet_lets_the_picture_before_shine_through(qtbot: QtBot) -> None:
+    view = replace(HOME, width_px=16, height_px=8)
+    picture = PictureView(view)
+    qtbot.addWidget(picture)
+    picture.show_view(view)
+    red = QImage(16, 8, QImage.Format.Format_RGB888)
+    red.fill(Qt.GlobalColor.red)
+    picture.put_whole(red)
+    picture.show_view(replace(view, max_iter=7))
+    rgb = bytes((0, 0, 255)) + bytes(NOT_COMPUTED_RGB)
+    pixels_of = TilePixels(operation_id="a", x=0, y=0, width=2, height=1, step=8, rgb=rgb)
+
+    picture.put(Part(0, 0, 16, 8, 8), pixels_of)
+
+    seen = pixels(picture.composed())
+    assert (seen[:, :8] == (0, 0, 255)).all()
+    assert (seen[:, 8:] == (255, 0, 0)).all()
 
 
 @pytest.mark.scenario("J99")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QResizeEvent, QTransform
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
@@ -27,12 +26,11 @@ class PictureView(QWidget):
     def __init__(self, view: RenderRequest, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.view = view
-        self._picture = _clear(view)
-        self._preview = _clear(view)
+        # Room for pixels is made with the first view that is shown.
+        self._picture, self._preview, self._base = QImage(), QImage(), QImage()
         self._has_pixels = False
         self._is_blank = True
         self._told = ""
-        self._base = _clear(view)
         self._base_view = view
 
     # --- what is shown ----------------------------------------------------------------------
@@ -56,14 +54,10 @@ class PictureView(QWidget):
             painter.drawImage(QPointF(part.x, part.y), colours)
             painter.end()
         else:
-            rgb = np.frombuffer(pixels.rgb, np.uint8).reshape(pixels.height, pixels.width, 3)
-            rgba = np.empty((pixels.height, pixels.width, 4), np.uint8)
-            rgba[..., :3] = rgb
-            rgba[..., 3] = np.where((rgb == NOT_COMPUTED_RGB).all(axis=2), 0, 255)
-            size = QSize(pixels.width, pixels.height)
-            coarse = QImage(
-                rgba.tobytes(), size.width(), size.height(), 4 * pixels.width, QImage.Format.Format_RGBA8888
-            )
+            colours = QImage(pixels.rgb, pixels.width, pixels.height, 3 * pixels.width, QImage.Format.Format_RGB888)
+            coarse = colours.convertToFormat(QImage.Format.Format_ARGB32)
+            nothing = QColor(*NOT_COMPUTED_RGB).rgb()
+            coarse.setAlphaChannel(coarse.createMaskFromColor(nothing, Qt.MaskMode.MaskOutColor))
             painter = QPainter(self._preview)
             painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
             painter.drawImage(QRectF(part.x, part.y, pixels.width * part.step, pixels.height * part.step), coarse)

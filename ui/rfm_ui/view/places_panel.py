@@ -49,8 +49,9 @@ class PlacesPanel(QWidget):
         self.thumbnails = Thumbnails(session, cache_home() / "thumbnails", self)
         self.thumbnails.ready.connect(self._thumbnail)
         self.bookmarks, self.presets = _list("Bookmarks"), _list("Presets")
+        blank = _blank()
         for name, preset in PRESETS.items():
-            item = QListWidgetItem(_blank(), name)
+            item = QListWidgetItem(blank, name)
             item.setData(NAME_ROLE, name)
             item.setToolTip(preset.title)
             self.presets.addItem(item)
