@@ -271,8 +271,13 @@ class Broker:
 
     def _take_used(self, report: ResourceReport) -> None:
         now_s = self._loop.time()
+        states = self.hub.log.committed.counts()
         flow = self._flow.flow(
-            now_s, messages=self._heard, coalesced=self._coalesced, connections=0, waiting=self.hub.log.pending
+            now_s,
+            messages=self._heard,
+            coalesced=self._coalesced,
+            connections=0,
+            waiting=states.get("pending", 0) + states.get("queued", 0),
         )
         self.board.take(Usage(report=msgspec.structs.replace(report, flow=flow)), now_s)
 

@@ -24,6 +24,7 @@ import zmq
 from msgspec import Struct
 
 from rfm_runtime.config import address
+from rfm_runtime.core.resources.flow import FlowMeter
 from rfm_runtime.core.tiles import messages as core
 from rfm_runtime.core.tiles.crew import Crew, death_word
 from rfm_runtime.core.tiles.engine import EngineCore
@@ -141,6 +142,8 @@ class EngineShell:
         endpoints = self._boot.endpoints
         towards = curve_keys.towards_broker(self._settings, self._folders)
         self._crew = Crew(self._workers)
+        self._flow = FlowMeter(self._loop.time())
+        self._came_back = 0
         self._pool = Pool(
             self._loop,
             self._workers,
@@ -209,9 +212,12 @@ class EngineShell:
         children = report.process.children
         crew = self._crew.usage(report.process.name, self.core.workers, children.each, _now_ms())
         process = msgspec.structs.replace(report.process, children=msgspec.structs.replace(children, each=()))
+        flow = self._flow.flow(
+            self._loop.time(), messages=self._came_back, coalesced=0, connections=0, waiting=self.core.waiting_tiles
+        )
         self._rpc.push(
             Usage(
-                report=msgspec.structs.replace(report, process=process),
+                report=msgspec.structs.replace(report, process=process, flow=flow),
                 workers=self._pool.count,
                 tiles=tiles,
                 tile_px=tile_px,
@@ -460,6 +466,7 @@ class EngineShell:
 
     def _count(self, phase: str, end: str, iterations: int, cpu_ns: int) -> None:
         self.metrics.count_task(phase, end)
+        self._came_back += 1
         self.metrics.iterations.inc(iterations)
         self.metrics.cpu.inc(cpu_ns / 1e9)
 

@@ -103,12 +103,13 @@ class Health(Struct, frozen=True, omit_defaults=True):
 
 
 class Flow(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What goes through a broker or a gateway, over the last interval.
+    """What goes through a process, over the last interval.
 
-    messages_per_s: of a gateway, those to its watchers; of a broker, progress that came in. coalesced_per_s: progress
-    whose place something newer took before it went on. latency_*: of a gateway, from a request to its answer; of a
-    broker, of writing to the journal; None where there was nothing. connections_per_s: watchers that came in, or came
-    back. waiting: messages that are to be sent, or batches that are not on disk.
+    messages_per_s: of a gateway, those to its watchers; of a broker, progress that came in; of an engine, tasks that
+    came back. coalesced_per_s: progress whose place something newer took before it went on. latency_*: of a gateway,
+    from a request to its answer; of a broker, of writing to the journal; None where there was nothing.
+    connections_per_s: watchers that came in, or came back. waiting: of a gateway, progress that is to be sent; of a
+    broker, operations that are to begin; of an engine, tiles that are to be finished.
     """
 
     messages_per_s: float = 0.0

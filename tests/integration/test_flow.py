@@ -7,7 +7,7 @@ import pytest
 from rfm_runtime import Client
 from rfm_runtime.protocol.resources import UsagePoint
 from rfm_runtime.testing.runtime import Runtime, eventually, runtime
-from tests.whole import KIND, QUICK
+from tests.whole import ENDLESS, KIND, QUICK
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("J106")]
 
@@ -35,4 +35,9 @@ def check(running: Runtime) -> None:
             eventually(lambda name=name: most(name, "latency_p99_ms") > 0.0, what=f"latency of {name}")  # type: ignore[misc]
             assert most(name, "latency_p50_ms") <= most(name, "latency_p99_ms")
         eventually(lambda: most("gateway-0", "connections_per_s") > 0.0, what="somebody has come in")
-        assert "engine-0" not in newest(client)
+        eventually(lambda: most("engine-0", "messages_per_s") > 0.0, what="tasks that came back")
+        endless = client.submit(KIND, ENDLESS)
+        try:
+            eventually(lambda: most("engine-0", "waiting") > 0.0, what="tiles that wait")
+        finally:
+            endless.cancel()

@@ -108,6 +108,12 @@ class EngineCore:
         largest = max(runs, key=lambda run: run.total_tiles, default=None)
         return (0, 0, None) if largest is None else (largest.total_tiles, largest.grid.tile_px, largest.task_s)
 
+    @property
+    def waiting_tiles(self) -> int:
+        """Tiles that are not finished, of all frames that are computed."""
+        runs = (run for run in self.runs.values() if not run.ended and run.phase in ("preview", "tile"))
+        return sum(run.total_tiles - len(run.committed) for run in runs)
+
     def held(self, now_ms: int) -> tuple[HeldOperation, ...]:
         """All that it has in hand, as a broker is told. now_ms: ms since 1970."""
         return tuple(run.held(now_ms) for run in self.runs.values() if not run.dropped)

@@ -83,7 +83,7 @@ USE: Final = (Chart("cpu_percent", "CPU, %"), Chart("memory_mib", "Memory, MiB")
 TRAFFIC: Final = (
     Chart("messages_per_s", "Messages, 1/s"),
     Chart("coalesced_per_s", "Coalesced, 1/s"),
-    Chart("waiting", "Waiting messages"),
+    Chart("waiting", "Waiting operations, messages, tiles"),
     Chart("latency_p50_ms", "Latency, median, ms", dotted=True),
     Chart("latency_p99_ms", "Latency, 99 %, ms", dotted=True),
     Chart("connections_per_min", "Connections, 1/min"),

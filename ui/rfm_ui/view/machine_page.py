@@ -34,7 +34,7 @@ __all__ = ["MachinePage"]
 COLUMNS = ("Process", "CPU", "Memory", "Threads", "Descriptors", "Loop lag", "Children")
 SPANS = (("10 min", 600), ("2 h", 7_200), ("1 day", 86_400))
 SUBJECTS = (("Use", USE), ("Traffic", TRAFFIC))
-TIPS = ("What each process uses", "What goes through broker and gateways, and how long it takes")
+TIPS = ("What each process uses", "What goes through each process, how long it takes, and what waits")
 ASK_MS = 5_000
 MOST_ROWS = 8
 """Without scrolling."""
