@@ -341,6 +341,10 @@ def test_all_that_can_be_saved_is_saved(qtbot: QtBot, window: ViewerWindow, clie
     assert found["max_iter"] > 0
     assert client.parameters(page.exploring.operation_id or "").get("max_iter", 0) == 0
     saved("plain.png")
+    for name, chosen in (("plain", ""), ("view", "Parameters (*.toml)")):
+        page.save(tmp_path / name, chosen)
+        qtbot.waitUntil(lambda: "exists and was kept" in page.state.text(), timeout=MOST_MS)
+        page.state.setText("")
 
 
 @pytest.mark.scenario("J102")
@@ -375,6 +379,26 @@ def test_a_full_disk_is_said_and_leaves_no_half_file(qtbot: QtBot, window: Viewe
     page.save(folder / "there.png")
     qtbot.waitUntil(lambda: page.state.text() == f"Saved {folder / 'there.png'}.", timeout=MOST_MS)
     assert (pixels(QImage(str(folder / "there.png"))) == before).all()
+
+
+@pytest.mark.scenario("J103")
+def test_the_next_window_is_where_this_one_was_left(
+    qtbot: QtBot, window: ViewerWindow, running: Runtime, tmp_path: Path
+) -> None:
+    page = window.explorer
+    page.go(replace(page.exploring.view, re="-0.7", palette="gold"))
+    page.show_panel(2)
+    window.close()
+
+    other = opened(qtbot, tmp_path, running.url, running.info.token)
+
+    assert other.pages.currentWidget() is other.explorer
+    view = other.explorer.exploring.view
+    assert (view.re, view.palette) == ("-0.7", "gold")
+    assert other.explorer.places.isVisible()
+    assert not other.explorer.exploring.can_undo
+    qtbot.waitUntil(lambda: other.explorer.is_complete, timeout=MOST_MS)
+    other.explorer.leave()
 
 
 @pytest.mark.scenario("J103")

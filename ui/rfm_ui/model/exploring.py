@@ -62,6 +62,10 @@ class Exploring:
         """Of the render of what is shown, None while it is not submitted."""
         self._alive = False
 
+    def begin_at(self, view: RenderRequest) -> None:
+        """Show this first, before anything was shown."""
+        self._views, self._place = [view], 0
+
     @property
     def view(self) -> RenderRequest:
         """What is shown: all of what was asked for, in a picture of the size of `fit`."""

@@ -32,6 +32,7 @@ from rfm_runtime.render.request import RenderRequest, validate
 from rfm_ui.bridge import News
 from rfm_ui.model.exploring import Exploring
 from rfm_ui.model.formats import filters, format_of
+from rfm_ui.model.left import left, where_left
 from rfm_ui.model.lines import line
 from rfm_ui.model.link import absent
 from rfm_ui.model.looking import look_of, with_look
@@ -147,9 +148,27 @@ class ExplorerPage(QWidget):
     def save(self, path: Path, chosen: str = "") -> None:
         """Write the picture, its raw data or its parameters, by the name's end, or the filter of a dialog."""
         try:
-            self._saver.save(*format_of(path, chosen))
+            target, wanted = format_of(path, chosen)
+            # Of a name that was not typed so nobody was asked whether it may be replaced.
+            self._saver.save(target, wanted, force=target == path)
         except BadRequestError as error:
             self.state.setText(f"Could not save: {said(error)}")
+
+    def kept(self) -> str:
+        """Where one is, and what is beside it."""
+        has_panel = self.panel.isChecked() or self._leave_full.isEnabled()
+        return left(self.exploring.view, self.panels.currentIndex(), has_panel=has_panel)
+
+    def find_again(self, kept: str) -> None:
+        """Be there, in a new window."""
+        found = where_left(kept)
+        if found is None:
+            return
+        if found.view is not None:
+            self.exploring.begin_at(found.view)
+        if 0 <= found.panel < len(PANELS):
+            self.show_panel(found.panel)
+        self.panel.setChecked(found.has_panel)
 
     def leave(self) -> None:
         """Nobody looks any more."""
@@ -198,7 +217,9 @@ class ExplorerPage(QWidget):
         middle.addWidget(self.canvas)
         middle.addWidget(self.panels_of)
         middle.setStretchFactor(0, 1)
-        middle.setCollapsible(0, False)
+        for part in range(2):
+            # A button hides the panel.
+            middle.setCollapsible(part, False)
         self.panels_of.setMinimumWidth(PANEL_WIDTH)
         middle.setSizes([PANEL_WIDTH * 3, PANEL_WIDTH])
         layout = self._layout = QVBoxLayout(self)

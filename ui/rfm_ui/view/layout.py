@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from PySide6.QtCore import QByteArray, QSettings, Qt
@@ -10,9 +11,22 @@ from PySide6.QtWidgets import QHeaderView, QMainWindow, QSplitter, QWidget
 
 from rfm_ui.model.saved import SavedView, restored
 
-__all__ = ["Layout", "even_out", "forget_layout"]
+__all__ = ["Keeps", "Layout", "even_out", "forget_layout"]
 
 GEOMETRY, PAGE, SEARCH = "window/geometry", "layout/page", "layout/search"
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A page that is found as it was left."""
+
+    def kept(self) -> str:
+        """Where it is, as a text."""
+        ...
+
+    def find_again(self, kept: str) -> None:
+        """Be there; what cannot be understood is left aside."""
+        ...
 
 
 def forget_layout(settings: QSettings) -> None:
@@ -50,6 +64,10 @@ class Layout:
             state = self._settings.value(key)
             if isinstance(state, QByteArray):
                 part.restoreState(state)
+        for page, name in self._pages.items():
+            kept = self._settings.value(f"layout/{name}/kept")
+            if isinstance(page, Keeps) and isinstance(kept, str):
+                page.find_again(kept)
 
     @property
     def page(self) -> QWidget | None:
@@ -69,6 +87,9 @@ class Layout:
         self._settings.setValue(SEARCH, msgspec.json.encode(search).decode())
         for key, part in self._parts():
             self._settings.setValue(key, part.saveState())
+        for one, name in self._pages.items():
+            if isinstance(one, Keeps):
+                self._settings.setValue(f"layout/{name}/kept", one.kept())
 
     def _parts(self) -> Iterator[tuple[str, QSplitter | QHeaderView]]:
         """Splitters and columns by where they are and how many they divide: another release may have others."""

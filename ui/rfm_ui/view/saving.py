@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.client.handle import RenderResult, check_target, write_file
-from rfm_runtime.errors import OutcomeError, RfmError
+from rfm_runtime.errors import OutcomeError, OutputExistsError, RfmError
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.render.files.params import writer
 from rfm_runtime.render.request import RenderRequest
@@ -36,11 +36,11 @@ class Saver:
         self._rendering = rendering
         self._say = say
 
-    def save(self, path: Path, wanted: Format) -> None:
-        """Write the file, over one that is there, whole or not at all."""
+    def save(self, path: Path, wanted: Format, *, force: bool = True) -> None:
+        """Write the file, whole or not at all. force: over one that is there."""
         view, operation = self._rendering.view, self._rendering.operation
         if wanted.content == "parameters" and not (wanted.suffix != ".toml" and self._rendering.is_rendered):
-            self._session.aside(partial(_write_parameters, path, view), self._told)
+            self._session.aside(partial(_write_parameters, path, view, force), self._told)
             return
         if operation is None or not self._rendering.is_rendered:
             self._say("Nothing to save yet: the picture is not finished.")
@@ -50,21 +50,23 @@ class Saver:
 
         async def saved(client: AsyncClient) -> Path:
             # What cannot be written is said before anything is fetched.
-            target = await asyncio.to_thread(check_target, path, force=True)
+            target = await asyncio.to_thread(check_target, path, force=force)
             content = await _content(client, operation, view, wanted, is_as_rendered=rendered == view)
-            return await asyncio.to_thread(write_file, target, content, force=True)
+            return await asyncio.to_thread(write_file, target, content, force=force)
 
         self._session.ask(saved, self._told)
 
     def _told(self, target: Any, error: RfmError | None) -> None:
         if error is None:
             self._say(f"Saved {target}.")
+        elif isinstance(error, OutputExistsError):
+            self._say(f"Could not save: {error.message} – give another name, or name it in full to replace it")
         else:
             self._say(f"Could not save: {said(error)}; the picture is still here")
 
 
-def _write_parameters(path: Path, view: RenderRequest) -> Path:
-    return write_file(check_target(path, force=True), writer(path.suffix)(view).encode(), force=True)
+def _write_parameters(path: Path, view: RenderRequest, force: bool) -> Path:
+    return write_file(check_target(path, force=force), writer(path.suffix)(view).encode(), force=force)
 
 
 async def _content(
