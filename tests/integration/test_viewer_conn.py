@@ -22,6 +22,7 @@ from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressRepo
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.security.users import add_user
 from rfm_runtime.testing.hosts import free_ports
+from rfm_ui.view.access import last_server, options_of
 from rfm_ui.view.session import Session
 from rfm_ui.view.sign_in import SignInDialog
 from rfm_ui.view.window import ViewerWindow
@@ -209,6 +210,10 @@ def test_a_token_is_kept_only_where_that_is_asked_for_and_nobody_else_can_read_i
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     window.close()
     assert token not in (tmp_path / "viewer.ini").read_text()
+    settings = QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat)
+    found = last_server(settings, server.url)
+    assert found.token_file == str(file), "the next window finds it"
+    assert options_of(found)["token"] == token
 
 
 @pytest.mark.scenario("J110", "J58")

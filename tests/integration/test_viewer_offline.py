@@ -146,7 +146,7 @@ def test_from_one_server_to_another_and_nothing_goes_with(
     qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
 ) -> None:
     window = opened(qtbot, tmp_path, server.url, admin())
-    access, board = window.access, window.operations.board
+    access, board, server_url = window.access, window.operations.board, server.url
     with ProgressReporter("copying", "photos") as reporter:
         reporter.report_progress(40.0)
         qtbot.waitUntil(lambda: len(board) == 1, timeout=MOST_MS)
@@ -161,6 +161,7 @@ def test_from_one_server_to_another_and_nothing_goes_with(
             qtbot.mouseClick(dialog.add, Qt.MouseButton.LeftButton)
             form = dialog.findChild(ServerDialog)
             assert form is not None
+            assert form.url.text() == server_url, "the one that is shown and not known yet"
             form.name.setText("Lab")
             form.url.setText("lab")
             form._accept()

@@ -131,6 +131,9 @@ class Access(QObject):
         if server.url != self.server.url:
             # A link of another server.
             server = self.servers.at(server.url) or Server(_host(server.url), url=server.url, ca_file=server.ca_file)
+        if entry.is_kept:
+            # What is kept for it is to be found again.
+            self._make_known(server)
         if entry.is_kept and entry.token:
             server = replace(server, token_file=kept_tokens.keep(server.url, entry.token))
         is_same = not entry.code and replace(server, token_file="") == replace(self.server, token_file="")
@@ -201,7 +204,7 @@ class Access(QObject):
 
     def ask_for_servers(self) -> ServersDialog:
         """Open the dialog with all servers."""
-        dialog = ServersDialog(lambda: self.servers, self.keep, self.connect_to, self.button.window())
+        dialog = ServersDialog(lambda: self.servers, self.keep, self.connect_to, self.server, self.button.window())
         self._open(dialog)
         return dialog
 
@@ -238,6 +241,11 @@ class Access(QObject):
             self.servers = self.servers.put(server, known.name)
             self._settings.setValue(KNOWN, to_text(self.servers))
         self._show_servers()
+
+    def _make_known(self, server: Server) -> None:
+        if self.servers.at(server.url) is None:
+            self.servers = self.servers.put(server)
+            self._settings.setValue(KNOWN, to_text(self.servers))
 
     def _keep_given(self, url: str, token: str) -> None:
         """In the bridge's thread."""

@@ -88,17 +88,21 @@ class ServerDialog(QDialog):
 
 
 class ServersDialog(QDialog):
-    """All servers. servers: those known now; keep: called with those that shall be; connect: with one to turn to."""
+    """All servers. servers: those known now; keep: called with those that shall be; connect: with one to turn to.
+
+    shown: the one that is shown now; one that is not known yet is what *Add* begins with.
+    """
 
     def __init__(
         self,
         servers: Callable[[], Servers],
         keep: Callable[[Servers], None],
         connect: Callable[[Server], None],
+        shown: Server = LOCAL,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._servers, self._keep, self._connect = servers, keep, connect
+        self._servers, self._keep, self._connect, self._shown = servers, keep, connect, shown
         self.setWindowTitle("Servers")
         self.resize(560, 360)
         self.list = QListWidget()
@@ -146,17 +150,20 @@ class ServersDialog(QDialog):
         self.accept()
 
     def _add(self) -> None:
-        self._open(None)
+        is_new = not self._shown.is_local and self._servers().at(self._shown.url) is None
+        self._open(None, self._shown if is_new else None)
 
     def _edit(self) -> None:
-        self._open(self._chosen())
+        self._open(self._chosen(), self._chosen())
 
-    def _open(self, known: Server | None) -> None:
+    def _open(self, known: Server | None, begun: Server | None) -> None:
         def put(server: Server) -> None:
             self._keep(self._servers().put(server, "" if known is None else known.name))
             self._fill(server.name.strip())
 
-        dialog = ServerDialog(known, put, self)
+        dialog = ServerDialog(begun, put, self)
+        if known is None:
+            dialog.setWindowTitle("Add a server")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
