@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,9 @@ __all__ = ["has_screen", "unreachable"]
 
 TRY_S = 5.0
 """For a screen on another host to answer."""
+
+TRIES_S = 0.1, 0.3, 0.0
+"""After each try, until the next: a server that begins anew lets nobody in for a moment."""
 
 
 def has_screen(environment: Mapping[str, str], platform: str) -> bool:
@@ -55,18 +59,21 @@ def _lets_in(display: str) -> bool:
     found: list[bool] = []
 
     def ask() -> None:
-        connection = xcb.xcb_connect(display.encode(), None)
-        found.append(xcb.xcb_connection_has_error(connection) == 0)
-        if not found[0]:
+        for wait_s in TRIES_S:
+            connection = xcb.xcb_connect(display.encode(), None)
+            if xcb.xcb_connection_has_error(connection) == 0:
+                # It stays until the process ends: a server without a desktop begins anew when its last client goes,
+                # and would throw out Qt, which comes next.
+                found.append(True)
+                return
             xcb.xcb_disconnect(connection)
-        # Otherwise it stays until the process ends: a server without a desktop begins anew when its last client goes,
-        # and would throw out Qt, which comes next.
+            time.sleep(wait_s)
 
     # A host that does not answer would be waited for for minutes.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(TRY_S)
-    return bool(found) and found[0]
+    return bool(found)
 
 
 def _answers(path: Path) -> bool:

@@ -12,6 +12,7 @@ from rfm_runtime.testing.runtime import Runtime, runtime
 from tests.commands import environment
 from tests.tokens import SECRET
 from tests.whole import Recorder
+from tests.xscreens import screen
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 def client(running: Runtime) -> Iterator[Client]:
     with Client(url=running.url, token=running.info.token, initial_delay=0.05) as connected:
         yield connected
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    """A screen of its own."""
+    with screen() as name:
+        yield name
 
 
 @pytest.fixture

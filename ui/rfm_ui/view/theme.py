@@ -14,6 +14,7 @@ __all__ = ["apply", "current", "heading", "put_on", "system", "toned"]
 
 _STYLE = """
 QToolTip {{ color: {text}; background: {panel}; border: 1px solid {line}; padding: 4px; }}
+QDialog {{ border: 1px solid {line}; }}
 QLineEdit {{ background: {panel}; border: 1px solid {line}; border-radius: 6px; padding: 5px 8px; }}
 QLineEdit:focus {{ border-color: {accent}; }}
 QPushButton, QToolButton {{ background: transparent; border: 1px solid {line}; border-radius: 6px; padding: 5px 12px; }}
