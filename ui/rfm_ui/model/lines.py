@@ -87,16 +87,17 @@ def _alive(operation: Operation, now_ms: float) -> tuple[str, ...]:
     facts = []
     latest = operation.latest
     if latest is not None:
+        unit = printable(latest.unit)
         if left := _left(operation):
             facts.append(left)
         if latest.rate:
-            facts.append(f"{number(latest.rate)} {latest.unit or 'units'}/s")
+            facts.append(f"{number(latest.rate)} {unit or 'units'}/s")
         if latest.tiles is not None:
             facts.append(f"{latest.tiles.done}/{latest.tiles.total} tiles")
         elif latest.total is not None:
-            facts.append(f"{number(latest.done)}/{number(latest.total)} {latest.unit}".rstrip())
+            facts.append(f"{number(latest.done)}/{number(latest.total)} {unit}".rstrip())
         elif latest.done:
-            facts.append(f"{number(latest.done)} {latest.unit}".rstrip())
+            facts.append(f"{number(latest.done)} {unit}".rstrip())
     if operation.started_at_ms is not None:
         facts.append(f"for {duration(max(0.0, now_ms - operation.started_at_ms) / 1000)}")
     return tuple(facts)

@@ -30,6 +30,7 @@ from rfm_ui.view.server_dialogs import ServerDialog, ServersDialog
 from rfm_ui.view.session import Session
 from rfm_ui.view.sign_in import Entry, SignInDialog
 from rfm_ui.view.strip import StripBar, Veil
+from rfm_ui.view.words import set_tip
 
 __all__ = ["Access", "last_server", "options_of"]
 
@@ -277,7 +278,7 @@ class Access(QObject):
         menu.addAction(self.servers_action)
         self.sign_in_action.setEnabled(not self.server.is_local)
         self.button.setText(shortened(self.server.name, LETTERS).replace("&", "&&"))
-        self.button.setToolTip(f"Connected to {self.server.place}; choose another server here.")
+        set_tip(self.button, f"Connected to {self.server.place}; choose another server here.")
         self.button.setAccessibleName(f"Server: {self.server.name}")
         self.changed.emit()
 

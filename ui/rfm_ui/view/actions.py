@@ -12,6 +12,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QToolButton, QWidget
 
+from rfm_ui.view.words import set_tip
+
 __all__ = ["COVERED", "action", "button", "keys_of", "name_of", "offer", "registered"]
 
 NAME = "rfm-name"
@@ -53,7 +55,7 @@ def offer(made: QAction, why_not: str = "", text: str = "") -> None:
         made.setText(text)
     keys = keys_of(made)
     about = made.property(ABOUT) or made.property(NAME)
-    made.setToolTip(why_not or (f"{about} ({keys})" if keys else about))
+    set_tip(made, why_not or (f"{about} ({keys})" if keys else about))
 
 
 def keys_of(made: QAction) -> str:

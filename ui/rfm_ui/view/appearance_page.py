@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from rfm_runtime.errors import BadRequestError
 from rfm_ui.model.own_theme import problems
@@ -14,6 +14,7 @@ from rfm_ui.view import theme
 from rfm_ui.view.files import form
 from rfm_ui.view.looks import LETTERS, Looks
 from rfm_ui.view.theme import toned
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["AppearancePage"]
 
@@ -37,10 +38,10 @@ class AppearancePage(QWidget):
         )
         toned(about, "faint")
         self.make = QPushButton("Make one …")
-        self.make.setToolTip("Write a file with all colours of this theme, to be changed, and open its folder.")
+        set_tip(self.make, "Write a file with all colours of this theme, to be changed, and open its folder.")
         self.make.clicked.connect(self._make)
         self.reset = QPushButton("Put everything back where it was")
-        self.reset.setToolTip("Sizes of panels and columns, and what is searched for, as in the beginning.")
+        set_tip(self.reset, "Sizes of panels and columns, and what is searched for, as in the beginning.")
         self.reset.clicked.connect(reset_layout)
         for button in (self.make, self.reset):
             # Enter closes the dialog.
@@ -91,7 +92,7 @@ class AppearancePage(QWidget):
         self.told.setVisible(bool(words))
 
 
-def _words(text: str) -> QLabel:
-    label = QLabel(text)
+def _words(text: str) -> Label:
+    label = Label(text)
     label.setWordWrap(True)
     return label

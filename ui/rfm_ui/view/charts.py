@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QGridLayout, QWidget
@@ -79,6 +80,7 @@ class Charts(QWidget):
         inks = [theme.current().tones[tone] for tone in INKS]
         self._shown, self._span_s = shown, span_s
         self.names = [curve.name for curve in shown if any(curve.is_known(chart.figure) for chart in self._charts)]
+        # The library takes names for HTML.
         self._legend.clear()
         for number, (chart, plot) in enumerate(zip(self._charts, self._plots, strict=True)):
             plot.clear()
@@ -89,7 +91,7 @@ class Charts(QWidget):
             plot.getAxis("bottom").setTickSpacing(spacing_s(span_s), spacing_s(span_s) / 2)
             for place, curve in enumerate(shown):
                 if curve.is_known(chart.figure):
-                    row, name = list(getattr(curve, chart.figure)), curve.name if number == 0 else None
+                    row, name = list(getattr(curve, chart.figure)), escape(curve.name) if number == 0 else None
                     ink = inks[place % len(inks)]
                     dots = {"symbol": "o", "symbolSize": DOT, "symbolPen": None, "symbolBrush": ink}
                     pen = self._library.mkPen(ink, width=LINE)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QListWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QListWidget, QVBoxLayout, QWidget
 
 from rfm_runtime.core.text import printable
 from rfm_ui.model.actions import Plan
 from rfm_ui.model.lines import state_word
 from rfm_ui.view import theme
+from rfm_ui.view.words import Label
 
 __all__ = ["Confirming"]
 
@@ -71,8 +72,7 @@ class Confirming(QDialog):
         return self.list
 
 
-def _text(said: str) -> QLabel:
-    label = QLabel(said)
-    label.setTextFormat(Qt.TextFormat.PlainText)
+def _text(said: str) -> Label:
+    label = Label(said)
     label.setWordWrap(True)
     return label

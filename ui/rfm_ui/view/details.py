@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from rfm_runtime.core.reports.single import operation_report
 from rfm_runtime.core.reports.telling import facts, happening
@@ -26,6 +26,7 @@ from rfm_ui.view.carrying import Carrier
 from rfm_ui.view.components.progress_bar import ProgressBar
 from rfm_ui.view.curves import CurveView, TilesView
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["DetailsPanel"]
 
@@ -75,7 +76,7 @@ class DetailsPanel(QScrollArea):
         self.workers, self.parts = _Table(), _Table()
         self._crew: list[tuple[str, str]] = []
         self._hands: list[tuple[str, str]] = []
-        self._heads: dict[QWidget, QLabel] = {}
+        self._heads: dict[QWidget, Label] = {}
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(16, 12, 16, 16)
@@ -98,7 +99,7 @@ class DetailsPanel(QScrollArea):
             ("Parameters", self.parameters),
         ):
             if head:
-                label = QLabel(head)
+                label = Label(head)
                 strong = label.font()
                 strong.setWeight(QFont.Weight.DemiBold)
                 label.setFont(strong)
@@ -141,7 +142,7 @@ class DetailsPanel(QScrollArea):
             # Begun anew with each measure it would never come to its end.
             self._again.start()
         self.name.setText(printable(operation.name or operation.kind))
-        self.name.setToolTip(self.name.text())
+        set_tip(self.name, self.name.text())
         self.bar.show_operation(operation)
         self._offer_cancel()
         for label, said in zip((self.fault, self.hint, self.kept), fault_of(operation), strict=True):
@@ -233,7 +234,7 @@ class DetailsPanel(QScrollArea):
         if self._operation is not None:
             reason = plan(CANCEL, [self._operation], self.carrier.asker).why_nothing
             self.bar.cancel.setEnabled(not reason)
-            self.bar.cancel.setToolTip(reason or "Have it stop")
+            set_tip(self.bar.cancel, reason or "Have it stop")
 
 
 class _Table(QWidget):
@@ -242,7 +243,7 @@ class _Table(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.shown: list[tuple[str, str]] = []
-        self._rows: list[tuple[QLabel, QLabel]] = []
+        self._rows: list[tuple[Label, Label]] = []
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(14)
@@ -271,9 +272,8 @@ class _Table(QWidget):
         self.setVisible(bool(rows))
 
 
-def _text() -> QLabel:
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
+def _text() -> Label:
+    label = Label()
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QScrollArea,
     QSizePolicy,
     QSplitter,
@@ -48,6 +47,7 @@ from rfm_ui.view.point_panel import PointPanel
 from rfm_ui.view.rendering import Rendering, said
 from rfm_ui.view.saving import Saver
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["ExplorerPage"]
 
@@ -73,7 +73,7 @@ class ExplorerPage(QWidget):
         self._was_shown = True
         self.state = OneLine(Qt.AlignmentFlag.AlignRight)
         self.state.setAccessibleName("State of the picture")
-        self.place = QLabel()
+        self.place = Label()
         self.place.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.place.setAccessibleName("Where this is")
         self.point = PointPanel(session, self.canvas, self.rendering)
@@ -362,7 +362,7 @@ def _scrolled(panel: QWidget) -> QScrollArea:
 def _choice(name: str, entries: list[str]) -> QComboBox:
     choice = QComboBox()
     choice.setAccessibleName(name)
-    choice.setToolTip(name)
+    set_tip(choice, name)
     choice.setMinimumContentsLength(9)
     choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     choice.addItems(entries)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from rfm_ui.view.theme import toned
+from rfm_ui.view.words import Label
 
 __all__ = ["FileField", "complaint", "form"]
 
@@ -22,7 +23,7 @@ def form(*fields: tuple[str, QWidget]) -> QWidget:
     layout.setColumnMinimumWidth(0, NAMES_PX)
     layout.setColumnStretch(1, 1)
     for row, (name, field) in enumerate(fields):
-        label = QLabel(name)
+        label = Label(name)
         label.setBuddy(field)
         layout.addWidget(label, row, 0, Qt.AlignmentFlag.AlignVCenter)
         layout.addWidget(field, row, 1)
@@ -31,7 +32,7 @@ def form(*fields: tuple[str, QWidget]) -> QWidget:
     return whole
 
 
-def complaint(label: QLabel, text: str) -> None:
+def complaint(label: Label, text: str) -> None:
     """What is wrong with what was entered, "" for nothing."""
     toned(label, "bad")
     label.setText(text)

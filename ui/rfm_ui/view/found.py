@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, Signal
+from PySide6.QtWidgets import QAbstractItemView, QVBoxLayout, QWidget
 
 from rfm_runtime.core.counts import counted
 from rfm_runtime.errors import RfmError
@@ -14,6 +14,7 @@ from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.board import Board
 from rfm_ui.view.operation_list import OperationList, OperationListModel
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label
 
 __all__ = ["FoundPanel"]
 
@@ -32,9 +33,8 @@ class FoundPanel(QWidget):
         self._asked = 0
         self.board = Board()
         self.model = OperationListModel(self.board, self)
-        self.told = QLabel()
+        self.told = Label()
         self.told.setWordWrap(True)
-        self.told.setTextFormat(Qt.TextFormat.PlainText)
         self.list = OperationList(self.model)
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setAccessibleName("Operations of the chosen part")

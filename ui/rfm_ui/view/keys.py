@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from rfm_ui.model.keys import OTHER_KEYS
 from rfm_ui.model.palette import Entry
 from rfm_ui.view import theme
+from rfm_ui.view.words import Label
 
 __all__ = ["Keys"]
 
@@ -34,14 +35,14 @@ class Keys(QDialog):
         before, number = "", 0
         for place, keys, what in self.shown:
             if place != before:
-                head = QLabel(place)
+                head = Label(place)
                 font = head.font()
                 font.setWeight(QFont.Weight.DemiBold)
                 head.setFont(font)
                 head.setContentsMargins(0, 12 if before else 0, 0, 2)
                 grid.addWidget(head, number, 0, 1, 2)
                 before, number = place, number + 1
-            left, right = QLabel(keys), QLabel(what)
+            left, right = Label(keys), Label(what)
             theme.toned(left, "faint")
             right.setWordWrap(True)
             grid.addWidget(left, number, 0, Qt.AlignmentFlag.AlignTop)

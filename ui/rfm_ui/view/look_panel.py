@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSlider,
@@ -35,6 +34,7 @@ from rfm_ui.model.looking import (
     with_look,
     with_parameter,
 )
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["LookPanel"]
 
@@ -74,12 +74,12 @@ class LookPanel(QWidget):
         self.colouring = _choice("Coloured")
         self.colouring.activated.connect(lambda _: self._set(colouring=self.colouring.currentData()))
         self.ends = _choice("After its end")
-        self.ends.setToolTip("What comes where the palette ends")
+        set_tip(self.ends, "What comes where the palette ends")
         for name in ENDS:
             self.ends.addItem(END_WORDS[name], name)
         self.ends.activated.connect(lambda _: self._set(cyclic=self.ends.currentData()))
         self.interior = _choice("Inside")
-        self.interior.setToolTip("Colour of points that never escape")
+        set_tip(self.interior, "Colour of points that never escape")
         for words, data in (("black", "#000000"), ("white", "#ffffff"), ("by period", BY_PERIOD), ("a colour …", "")):
             self.interior.addItem(words, data)
         self.interior.activated.connect(self._interior)
@@ -94,7 +94,7 @@ class LookPanel(QWidget):
         for field in ("slopes", "light_azimuth_deg", "light_elevation_deg", "shine"):
             self._number(field)
         self.flat = QPushButton("As it was")
-        self.flat.setToolTip("The colours that a render has by itself")
+        set_tip(self.flat, "The colours that a render has by itself")
         self.flat.clicked.connect(self._reset)
         self._grid.addWidget(self.flat, self._grid.rowCount(), 1, Qt.AlignmentFlag.AlignRight)
         self._title("Formula")
@@ -184,10 +184,10 @@ class LookPanel(QWidget):
             for row, parameter in enumerate(wanted):
                 field = QLineEdit()
                 field.setAccessibleName(parameter.name)
-                field.setToolTip(parameter.says)
+                set_tip(field, parameter.says)
                 field.setPlaceholderText("automatic" if parameter.field == "max_iter" else "the formula's own")
                 field.returnPressed.connect(lambda parameter=parameter: self._typed(parameter))
-                label = QLabel(parameter.name)
+                label = Label(parameter.name)
                 label.setBuddy(field)
                 self._parameters.addWidget(label, row, 0)
                 self._parameters.addWidget(field, row, 1)
@@ -207,7 +207,7 @@ class LookPanel(QWidget):
     # --- parts ------------------------------------------------------------------------------
 
     def _row(self, name: str, widget: QWidget) -> None:
-        label = QLabel(name)
+        label = Label(name)
         label.setBuddy(widget)
         row = self._grid.rowCount()
         self._grid.addWidget(label, row, 0)
@@ -218,7 +218,7 @@ class LookPanel(QWidget):
         self._row(number.slider.name, number)
 
     def _title(self, text: str) -> None:
-        label = QLabel(text)
+        label = Label(text)
         font = label.font()
         font.setWeight(font.Weight.DemiBold)
         label.setFont(font)
@@ -246,7 +246,7 @@ class _Number(QWidget):
         self.box.setFixedWidth(64)
         for widget in (self.bar, self.box):
             widget.setAccessibleName(slider.name)
-            widget.setToolTip(slider.says)
+            set_tip(widget, slider.says)
         self.bar.valueChanged.connect(lambda place: panel.set_number(slider.field, slider.value(place)))
         self.box.valueChanged.connect(lambda value: panel.set_number(slider.field, value))
         row = QGridLayout(self)

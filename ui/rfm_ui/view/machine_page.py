@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QStackedWidget,
     QTableWidget,
     QTableWidgetItem,
@@ -28,6 +27,7 @@ from rfm_ui.view import theme
 from rfm_ui.view.charts import Charts
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["MachinePage"]
 
@@ -46,8 +46,8 @@ class MachinePage(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self.host = QLabel()
-        self.troubles = QLabel()
+        self.host = Label()
+        self.troubles = Label()
         self.troubles.setWordWrap(True)
         self.troubles.hide()
         self.table = QTableWidget(0, len(COLUMNS))
@@ -65,7 +65,7 @@ class MachinePage(QWidget):
         self._subjects = one_of([name for name, _charts in SUBJECTS], head, self)
         self._subjects.idToggled.connect(self._subject_changed)
         for button, tip in zip(self._subjects.buttons(), TIPS, strict=True):
-            button.setToolTip(tip)
+            set_tip(button, tip)
         head.addSpacing(12)
         self._spans = one_of([name for name, _span_s in SPANS], head, self)
         self._spans.idToggled.connect(self._ask)

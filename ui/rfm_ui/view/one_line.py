@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
+
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["OneLine"]
 
 
-class OneLine(QLabel):
+class OneLine(Label):
     """What does not fit ends in dots, and is the tooltip: a message never makes the window larger."""
 
     def __init__(self, alignment: Qt.AlignmentFlag, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent=parent)
         self.setAlignment(alignment | Qt.AlignmentFlag.AlignVCenter)
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     @override
     def setText(self, text: str) -> None:
         """Show this."""
         super().setText(text)
-        self.setToolTip(text)
+        set_tip(self, text)
 
     @override
     def minimumSizeHint(self) -> QSize:

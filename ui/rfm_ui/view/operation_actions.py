@@ -21,6 +21,7 @@ from rfm_ui.view.actions import action, offer
 from rfm_ui.view.carrying import Carrier
 from rfm_ui.view.confirming import Confirming
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import plainly
 
 __all__ = ["OperationActions"]
 
@@ -122,6 +123,7 @@ class OperationActions(QObject):
         dialog.setIntValue(chosen[0].priority)
         dialog.setWindowTitle("Priority")
         dialog.setLabelText(f"Priority of {counted(len(chosen), 'operation')}: −100 to 100, a higher one runs first")
+        plainly(dialog)
         dialog.intValueSelected.connect(lambda value: self.wish(Wish("prioritise", to=value)))
         dialog.open()
 

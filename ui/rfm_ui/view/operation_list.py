@@ -29,6 +29,7 @@ from rfm_ui.model.gliding import LONGEST_S, Gliding
 from rfm_ui.model.lines import Line, about, line, percent_of, tone_of
 from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
+from rfm_ui.view.words import as_tip
 
 __all__ = ["OperationDelegate", "OperationList", "OperationListModel", "spoken"]
 
@@ -89,7 +90,7 @@ class OperationListModel(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return operation.name or operation.kind
         if role == Qt.ItemDataRole.ToolTipRole:
-            return about(operation, time.time() * 1000)
+            return as_tip(about(operation, time.time() * 1000))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             waits = self.waits(operation.operation_id)
             return ", ".join(filter(None, (spoken(line(operation, time.time() * 1000)), waits)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSettings, Qt, QTimer
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.bridge import News
@@ -19,6 +19,7 @@ from rfm_ui.view.operation_actions import OperationActions
 from rfm_ui.view.operation_list import OperationList, OperationListModel
 from rfm_ui.view.search_bar import SearchBar
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label
 
 __all__ = ["OperationsPage"]
 
@@ -47,11 +48,11 @@ class OperationsPage(QWidget):
         self.list.selectionModel().selectionChanged.connect(self._chosen_changed)
         # What is left out of the list is chosen no longer, and no selection says so.
         self.model.layoutChanged.connect(self._look_soon)
-        self.empty = QLabel()
+        self.empty = Label()
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
         self.empty.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.told = QLabel()
+        self.told = Label()
         self.told.setWordWrap(True)
         self.told.setAccessibleName("What became of the last request")
         self.wishes = OperationActions(self.list, session, self.board, self.chosen)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from rfm_ui.model.pending import phrase
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label
 
 __all__ = ["PendingDialog"]
 
@@ -18,7 +19,7 @@ class PendingDialog(QDialog):
         self._session = session
         self.setWindowTitle("Waiting for the connection")
         self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 60)
-        head = QLabel("These are sent, in this order, when the connection is back. What does nothing then is left out.")
+        head = Label("These are sent, in this order, when the connection is back. What does nothing then is left out.")
         head.setWordWrap(True)
         self.rows: list[QWidget] = []
         self.buttons: dict[int, QPushButton] = {}
@@ -50,7 +51,7 @@ class PendingDialog(QDialog):
             line = QHBoxLayout(row)
             line.setContentsMargins(0, 0, 0, 0)
             said = phrase(one.command)
-            name = QLabel(f"{said[0].upper()}{said[1:]}")
+            name = Label(f"{said[0].upper()}{said[1:]}")
             name.setWordWrap(True)
             button = QPushButton("Take back")
             button.setAccessibleName(f"Take back: {said}")

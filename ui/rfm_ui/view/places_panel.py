@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QIcon, QImage, QKeySequence, QPixmap, QShortcut, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.config import cache_home, data_home
@@ -23,6 +23,7 @@ from rfm_ui.view.opening import view_in
 from rfm_ui.view.rendering import Rendering, said
 from rfm_ui.view.session import Session
 from rfm_ui.view.thumbnails import Thumbnails, thumbnail_png
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["PlacesPanel"]
 
@@ -53,7 +54,7 @@ class PlacesPanel(QWidget):
         for name, preset in PRESETS.items():
             item = QListWidgetItem(blank, name)
             item.setData(NAME_ROLE, name)
-            item.setToolTip(preset.title)
+            set_tip(item, preset.title)
             self.presets.addItem(item)
         self.presets.itemActivated.connect(self._to_preset)
         self.presets.itemClicked.connect(self._to_preset)
@@ -62,7 +63,7 @@ class PlacesPanel(QWidget):
         self.bookmarks.itemClicked.connect(self._to_bookmark)
         self.bookmarks.itemChanged.connect(self._renamed)
         self.bookmarks.currentItemChanged.connect(lambda *_: self._enable())
-        self.empty = QLabel("No bookmarks yet: Ctrl+D keeps what is shown.")
+        self.empty = Label("No bookmarks yet: Ctrl+D keeps what is shown.")
         self.empty.setWordWrap(True)
         self.add = QPushButton("Add")
         self.rename = QPushButton("Rename")
@@ -76,7 +77,7 @@ class PlacesPanel(QWidget):
             (self.take_back, self._take_back, "Keep what was removed"),
         ):
             button.clicked.connect(action)
-            button.setToolTip(tip)
+            set_tip(button, tip)
         delete = QShortcut(QKeySequence("Delete"), self.bookmarks, self._remove)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         self._lay_out()
@@ -183,7 +184,7 @@ class PlacesPanel(QWidget):
             item = QListWidgetItem(_icon(picture), printable(bookmark.name))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
             item.setData(BOOKMARK_ROLE, bookmark)
-            item.setToolTip(printable(bookmark.name))
+            set_tip(item, printable(bookmark.name))
             self.bookmarks.addItem(item)
             if bookmark.path == path:
                 self.bookmarks.setCurrentItem(item)

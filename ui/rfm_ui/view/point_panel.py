@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QHideEvent, QKeyEvent, QMouseEvent, QPalette, QShowEvent
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.errors import RfmError
@@ -20,6 +20,7 @@ from rfm_ui.view.canvas import Canvas
 from rfm_ui.view.picture_view import PictureView
 from rfm_ui.view.rendering import Rendering
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["JuliaPreview", "PointPanel"]
 
@@ -51,7 +52,7 @@ class JuliaPreview(PictureView):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName("Julia set of the point")
-        self.setToolTip("The Julia set of the point under the pointer. Click, or Enter, to go there")
+        set_tip(self, "The Julia set of the point under the pointer. Click, or Enter, to go there")
 
     @override
     def focusInEvent(self, event: QFocusEvent) -> None:
@@ -87,18 +88,18 @@ class PointPanel(QWidget):
         self._questions: Newest[Asked] = Newest()
         self.point: ProbedPoint | None = None
         """The newest that is known, of what is shown."""
-        self._names: list[QLabel] = []
-        self._values: list[QLabel] = []
+        self._names: list[Label] = []
+        self._values: list[Label] = []
         self.orbit = QCheckBox("Draw its orbit")
         self.orbit.setChecked(True)
-        self.orbit.setToolTip("The places that the formula takes the point to, one after the other")
+        set_tip(self.orbit, "The places that the formula takes the point to, one after the other")
         self.orbit.toggled.connect(self._draw)
         self.julia = JuliaPreview(session, rendering.view)
         self.julia.looked_at.connect(self._look)
         self.julia.chosen.connect(lambda: self.wanted.emit(self.julia_view()))
-        self.julia_title = QLabel("Its Julia set")
+        self.julia_title = Label("Its Julia set")
         self.back = QPushButton("All Julia sets of this formula")
-        self.back.setToolTip("The picture in which each point stands for a Julia set, about this one")
+        set_tip(self.back, "The picture in which each point stands for a Julia set, about this one")
         self.back.clicked.connect(lambda: self.wanted.emit(whole_of(rendering.view)))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -156,7 +157,7 @@ class PointPanel(QWidget):
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(1, 1)
         for row, (name, value) in enumerate(facts_of(None, self._rendering.view)):
-            label, text = QLabel(name), QLabel(value)
+            label, text = Label(name), Label(value)
             label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             text.setAccessibleName(name)

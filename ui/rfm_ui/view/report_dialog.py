@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
     QGridLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -32,6 +31,7 @@ from rfm_runtime.protocol.figures import PeriodReport, Report
 from rfm_ui.model.report import Section, file_name, heading, sections
 from rfm_ui.view import theme
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["ReportDialog"]
 
@@ -55,13 +55,12 @@ class ReportDialog(QDialog):
         self._local = Local()
         self.report: Report | None = None
         self.saved: Path | None = None
-        self.head, self.told = QLabel("Asking the runtime …"), QLabel()
+        self.head, self.told = Label("Asking the runtime …"), Label()
         strong = self.head.font()
         strong.setWeight(QFont.Weight.DemiBold)
         self.head.setFont(strong)
         for label in (self.head, self.told):
             label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.told.setAccessibleName("What became of the file")
         self.body = QScrollArea()
         self.body.setWidgetResizable(True)
@@ -85,7 +84,7 @@ class ReportDialog(QDialog):
 
     def _button(self, name: str, about: str) -> QPushButton:
         made = self.buttons.addButton(name, QDialogButtonBox.ButtonRole.ActionRole)
-        made.setToolTip(about)
+        set_tip(made, about)
         made.setEnabled(False)
         return made
 
@@ -164,7 +163,7 @@ class ReportDialog(QDialog):
         layout.setSpacing(8)
         for section in sections(report, self._local):
             if section.head:
-                label = QLabel(section.head)
+                label = Label(section.head)
                 label.setFont(self.head.font())
                 label.setContentsMargins(0, 8, 0, 0)
                 layout.addWidget(label)
@@ -199,8 +198,7 @@ def _grid(section: Section) -> QGridLayout:
     grid.setColumnStretch(wide, 1)
     for place, row in enumerate(rows):
         for column, text in enumerate(row):
-            label = QLabel(text)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+            label = Label(text)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setWordWrap(column == wide)
             if place == 0 if section.names else column == 0:

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QInputDialog,
-    QLabel,
     QLineEdit,
     QMenu,
     QToolButton,
@@ -29,6 +28,7 @@ from rfm_ui.model.search import ALIVE, FIELDS, STATES, parsed, terms_of, toggled
 from rfm_ui.view import theme
 from rfm_ui.view.actions import COVERED, action
 from rfm_ui.view.choice import one_of
+from rfm_ui.view.words import Label, plainly, set_tip
 
 __all__ = ["SearchBar"]
 
@@ -62,10 +62,10 @@ class SearchBar(QWidget):
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search, or state:failed owner:me kind:render label:site=b priority:>0")
         self.search.setAccessibleName("Search operations")
-        self.search.setToolTip("\n".join(FIELDS.values()))
+        set_tip(self.search, "\n".join(FIELDS.values()))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._changed)
-        self.problem = QLabel()
+        self.problem = Label()
         self.problem.setAccessibleName("What is not understood")
         self.problem.setWordWrap(True)
         self.problem.hide()
@@ -77,7 +77,7 @@ class SearchBar(QWidget):
         row.addWidget(self.filters)
         self.order = QComboBox()
         self.order.setAccessibleName("Order of the rows")
-        self.order.setToolTip("What the rows are sorted by")
+        set_tip(self.order, "What the rows are sorted by")
         self.order.addItems([WORDS[one] for one in ORDERS])
         self.order.currentIndexChanged.connect(self._changed)
         row.addWidget(self.order)
@@ -215,6 +215,7 @@ class SearchBar(QWidget):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle(title)
         dialog.setLabelText(question)
+        plainly(dialog)
         dialog.setTextValue(text)
         dialog.textValueSelected.connect(answered)
         dialog.open()

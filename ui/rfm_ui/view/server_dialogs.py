@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 from rfm_runtime.errors import BadRequestError
 from rfm_ui.model.servers import LOCAL, Server, Servers
 from rfm_ui.view.files import FileField, complaint, form
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["ServerDialog", "ServersDialog"]
 
@@ -48,9 +48,8 @@ class ServerDialog(QDialog):
             (self.token_file, known.token_file),
         ):
             field.show_path(path)
-        self.told = QLabel()
+        self.told = Label()
         self.told.setWordWrap(True)
-        self.told.setTextFormat(Qt.TextFormat.PlainText)
         self.told.setAccessibleName("What is wrong with what was entered")
         self.told.hide()
         fields = form(
@@ -143,7 +142,7 @@ class ServersDialog(QDialog):
     def _enable(self, *_row: int) -> None:
         for button in (self.edit, self.remove):
             button.setEnabled(not self._chosen().is_local)
-            button.setToolTip("" if button.isEnabled() else "The runtime of this machine is always there.")
+            set_tip(button, "" if button.isEnabled() else "The runtime of this machine is always there.")
 
     def _turn_to(self, *_item: object) -> None:
         self._connect(self._chosen())

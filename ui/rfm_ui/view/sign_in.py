@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QStackedWidget,
     QVBoxLayout,
@@ -24,6 +23,7 @@ from rfm_ui.model.sign_in import link_of, token_of
 from rfm_ui.view.choice import one_of
 from rfm_ui.view.files import FileField, complaint, form
 from rfm_ui.view.kept_tokens import from_file
+from rfm_ui.view.words import Label
 
 __all__ = ["Entry", "SignInDialog"]
 
@@ -151,8 +151,7 @@ class SignInDialog(QDialog):
         return Entry(replace(server, certificate=self.certificate.path, key=self.key.path, token_file=""))
 
 
-def _line() -> QLabel:
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
+def _line() -> Label:
+    label = Label()
     label.setWordWrap(True)
     return label

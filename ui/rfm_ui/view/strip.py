@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_ui.model.link import LinkTone
 from rfm_ui.model.strip import Offer, Strip
 from rfm_ui.view import theme
+from rfm_ui.view.words import Label
 
 __all__ = ["StripBar", "Veil"]
 
@@ -35,9 +36,8 @@ class StripBar(QWidget):
         super().__init__(parent)
         self.shown: Strip | None = None
         self._tone: LinkTone = "idle"
-        self.title, self.text = QLabel(), QLabel()
+        self.title, self.text = Label(), Label()
         for label in (self.title, self.text):
-            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.title.setStyleSheet("font-weight: 600;")

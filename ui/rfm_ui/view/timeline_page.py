@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QStackedWidget, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.errors import RfmError
@@ -25,6 +25,7 @@ from rfm_ui.view.components.time_view import TimeView
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.found import FoundPanel
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 if TYPE_CHECKING:
     from rfm_ui.view.report_dialog import ReportDialog
@@ -64,7 +65,7 @@ class TimelinePage(QWidget):
         self.found = FoundPanel(session)
         self.found.chosen.connect(self._show)
         self.details = DetailsPanel(session)
-        self.told = QLabel()
+        self.told = Label()
         self.told.setWordWrap(True)
         self.shown = QStackedWidget()
         self.shown.addWidget(self.timeline)
@@ -89,8 +90,8 @@ class TimelinePage(QWidget):
         head = QHBoxLayout()
         self._modes = one_of(("Bars", "Heatmap"), head, self)
         self._modes.idToggled.connect(self._mode_changed)
-        self._modes.button(0).setToolTip("Each operation as a bar")
-        self._modes.button(1).setToolTip("How much ran when, by colour")
+        set_tip(self._modes.button(0), "Each operation as a bar")
+        set_tip(self._modes.button(1), "How much ran when, by colour")
         self._rows = one_of([name for name, _by in ROWS], head, self)
         self._rows.idToggled.connect(self._mode_changed)
         head.addWidget(self.told, 1)
@@ -100,7 +101,7 @@ class TimelinePage(QWidget):
             last = QToolButton()
             last.setText(name)
             last.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            last.setToolTip(f"The last {name}")
+            set_tip(last, f"The last {name}")
             last.clicked.connect(lambda _checked=False, length_ms=length_ms: self._last(length_ms))
             head.addWidget(last)
         return head

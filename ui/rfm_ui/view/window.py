@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QApplication,
     QButtonGroup,
     QHBoxLayout,
-    QLabel,
     QMainWindow,
     QPushButton,
     QSplitter,
@@ -47,6 +46,7 @@ from rfm_ui.view.operations_page import OperationsPage
 from rfm_ui.view.session import Session
 from rfm_ui.view.settings_dialog import SettingsDialog, SettingsPages
 from rfm_ui.view.timeline_page import TimelinePage
+from rfm_ui.view.words import Label
 from rfm_ui.view.workers_page import WorkersPage
 
 __all__ = ["ViewerWindow"]
@@ -90,7 +90,7 @@ class ViewerWindow(QMainWindow):
         self._buttons = QButtonGroup(self)
         self._rail = QVBoxLayout()
         self._rail.setSpacing(6)
-        self.title = QLabel()
+        self.title = Label()
         theme.heading(self.title, "page")
         self.start_runtime = QPushButton("Start a runtime here")
         self.start_runtime.clicked.connect(self._start_runtime)

@@ -9,7 +9,6 @@ from PySide6.QtGui import QColor, QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QLabel,
     QSplitter,
     QTableWidget,
     QTableWidgetItem,
@@ -27,6 +26,7 @@ from rfm_ui.model.link import absent
 from rfm_ui.view import theme
 from rfm_ui.view.details import DetailsPanel
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["WorkersPage"]
 
@@ -57,10 +57,9 @@ class WorkersPage(QWidget):
         self._known: dict[str, Operation] = {}
         self._crews: tuple[CrewUsage, ...] = ()
         self.rows: list[WorkerRow] = []
-        self.summary, self.deaths = QLabel(), QLabel()
+        self.summary, self.deaths = Label(), Label()
         for label in (self.summary, self.deaths):
             label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.deaths.hide()
         self.table = self._table()
         self.details = DetailsPanel(session)
@@ -93,7 +92,7 @@ class WorkersPage(QWidget):
         table = QTableWidget(0, len(COLUMNS))
         for column, (name, tip) in enumerate(COLUMNS):
             head = QTableWidgetItem(name)
-            head.setToolTip(tip)
+            set_tip(head, tip)
             number = column >= FIRST_NUMBER
             side = Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft
             head.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
@@ -164,7 +163,7 @@ class WorkersPage(QWidget):
                         item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                     self.table.setItem(place, column, item)
                 item.setText(str(text))
-                item.setToolTip(row.about)
+                set_tip(item, row.about)
                 if column == STATE:
                     item.setForeground(QColor(theme.current().tones[row.tone]))
 

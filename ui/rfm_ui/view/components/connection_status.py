@@ -8,13 +8,14 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.client.link import LinkState
 from rfm_ui.model.link import LinkNews, view_of
 from rfm_ui.view import theme
 from rfm_ui.view.components.parents import parent_of
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["ConnectionStatusIndicator", "ReconnectionDialog"]
 
@@ -136,7 +137,7 @@ class ConnectionStatusIndicator(QWidget):
         shown = view_of(self._news, time.monotonic())
         self.setAccessibleName(f"Connection: {shown.word}")
         self.setAccessibleDescription(shown.detail)
-        self.setToolTip(shown.detail or f"The connection is {shown.word}.")
+        set_tip(self, shown.detail or f"The connection is {shown.word}.")
         if self._dialog is not None and shown.may_retry:
             self._dialog.tell(self._news.attempt, _seconds(self._left_s()), self._news.reason, allow_manual=True)
         self.updateGeometry()
@@ -168,8 +169,8 @@ class ReconnectionDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("No connection")
         self.setMinimumWidth(380)
-        self._what = QLabel()
-        self._why = QLabel()
+        self._what = Label()
+        self._why = Label()
         self._why.setWordWrap(True)
         self._why.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.retry = QPushButton("Retry now")

@@ -6,13 +6,14 @@ import time
 
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_ui.model.lines import Line, line
 from rfm_ui.view import theme
 from rfm_ui.view.components.parents import parent_of
+from rfm_ui.view.words import Label
 
 __all__ = ["ProgressBar"]
 
@@ -34,10 +35,9 @@ class ProgressBar(QWidget):
         super().__init__(parent_of(parent_id))
         self._is_brief = is_brief
         self._operation: Operation | None = None
-        self._title, self._facts, self._remark = QLabel(), QLabel(), QLabel()
+        self._title, self._facts, self._remark = Label(), Label(), Label()
         self._title.setStyleSheet("font-weight: 600;")
         for label in (self._title, self._remark):
-            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         # Where there is no room for all of it, what comes last is cut off, and nothing else.
         self._facts.setMinimumWidth(1)

@@ -6,7 +6,7 @@ import time
 from typing import Any, ClassVar
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from rfm_runtime.core.counts import counted
 from rfm_ui.bridge import News
@@ -14,6 +14,7 @@ from rfm_ui.model.shelf import Shelf
 from rfm_ui.view.components.parents import parent_of
 from rfm_ui.view.components.progress_bar import ProgressBar
 from rfm_ui.view.session import Session
+from rfm_ui.view.words import Label
 
 __all__ = ["ProgressManager", "get_progress_manager"]
 
@@ -54,7 +55,7 @@ class ProgressManager(QWidget):
         self._parent = parent
         self._shelf = Shelf(ROOM)
         self._bars: dict[str, ProgressBar] = {}
-        self._more = QLabel()
+        self._more = Label()
         self._more.hide()
         self._rows = QVBoxLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from rfm_ui.model.gantt import Period, marks
 from rfm_ui.view import theme
+from rfm_ui.view.words import as_tip
 
 __all__ = ["HEAD", "TimeView"]
 
@@ -138,7 +139,7 @@ class TimeView(QWidget):
         if self._pressed is None:
             said = self.about(event.position())
             self.setCursor(Qt.CursorShape.PointingHandCursor if said else Qt.CursorShape.ArrowCursor)
-            QToolTip.showText(event.globalPosition().toPoint(), said, self)
+            QToolTip.showText(event.globalPosition().toPoint(), as_tip(said), self)
             return
         way = event.position() - self._pressed
         if self._has_moved or way.manhattanLength() > 4.0:

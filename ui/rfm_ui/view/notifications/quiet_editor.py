@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from PySide6.QtCore import QTime, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTimeEdit, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QTimeEdit, QToolButton, QVBoxLayout, QWidget
 
 from rfm_runtime.core.notifying.sentences import DAYS
 from rfm_runtime.protocol.notifying import QUIET_LIMIT, Quiet
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["QuietEditor"]
 
@@ -25,7 +26,7 @@ class QuietEditor(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.rows: list[_Row] = []
-        self.none = QLabel("None: what rules say is told at any time.")
+        self.none = Label("None: what rules say is told at any time.")
         self.more = QPushButton("Add quiet hours")
         self.more.setAutoDefault(False)
         self.more.clicked.connect(self._add)
@@ -93,7 +94,7 @@ class _Row(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.begin)
-        layout.addWidget(QLabel("to"))
+        layout.addWidget(Label("to"))
         layout.addWidget(self.end)
         layout.addSpacing(8)
         for number, (button, day) in enumerate(zip(self.days, DAYS, strict=True)):
@@ -107,7 +108,7 @@ class _Row(QWidget):
         self.away = QToolButton()
         self.away.setText("×")
         self.away.setAccessibleName("Remove these quiet hours")
-        self.away.setToolTip("Remove these quiet hours")
+        set_tip(self.away, "Remove these quiet hours")
         layout.addWidget(self.away)
 
     @property

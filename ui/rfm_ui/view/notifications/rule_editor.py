@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from rfm_runtime.core.notifying.sentences import SAID, sentence
 from rfm_runtime.errors import BadRequestError
@@ -13,6 +13,7 @@ from rfm_runtime.protocol.notifying import WHENS, Rule, Whose
 from rfm_ui.model.rule_texts import FIELDS, fields_of, rule_of
 from rfm_ui.view import theme
 from rfm_ui.view.files import complaint
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["RuleEditor"]
 
@@ -61,9 +62,9 @@ class RuleEditor(QWidget):
         self.fields = {name: QLineEdit() for name in FIELDS}
         self.ways = {way: QCheckBox(word) for way, word, _about in WAYS}
         for way, _word, about in WAYS:
-            self.ways[way].setToolTip(about)
+            set_tip(self.ways[way], about)
         if not can_speak:
-            self.ways["voice"].setToolTip("Neither spd-say nor espeak-ng is on this machine, so nothing is said here")
+            set_tip(self.ways["voice"], "Neither spd-say nor espeak-ng is on this machine, so nothing is said here")
         self.urgent = QCheckBox("Also in quiet hours")
         self.meaning = _wrapped("What the rule means")
         self.told = _wrapped("What is wrong in the rule")
@@ -164,15 +165,14 @@ class RuleEditor(QWidget):
         self.meaning.setVisible(rule is not None)
 
 
-def _name(word: str, buddy: QWidget) -> QLabel:
-    label = QLabel(word)
+def _name(word: str, buddy: QWidget) -> Label:
+    label = Label(word)
     label.setBuddy(buddy)
     return label
 
 
-def _wrapped(name: str) -> QLabel:
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
+def _wrapped(name: str) -> Label:
+    label = Label()
     label.setWordWrap(True)
     label.setAccessibleName(name)
     return label

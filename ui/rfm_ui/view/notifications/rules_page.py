@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -35,6 +34,7 @@ from rfm_ui.view.notifications.centre import Notifications
 from rfm_ui.view.notifications.quiet_editor import QuietEditor
 from rfm_ui.view.notifications.rule_editor import RuleEditor
 from rfm_ui.view.notifications.told_list import ToldList
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["RulesDialog", "RulesPage"]
 
@@ -74,8 +74,7 @@ class RulesPage(QWidget):
         self.reset = _button("Back to the first rules", "Those that everybody has at first", self._reset)
         self.theirs = _button("Show them", "Leave what was changed here, and show what was saved elsewhere", self.load)
         self.theirs.hide()
-        self.told = QLabel()
-        self.told.setTextFormat(Qt.TextFormat.PlainText)
+        self.told = Label()
         self.told.setWordWrap(True)
         self.told.setAccessibleName("What became of the rules")
         self._lay_out()
@@ -121,7 +120,7 @@ class RulesPage(QWidget):
         below_hours = QVBoxLayout(hours)
         below_hours.setContentsMargins(0, 4, 0, 0)
         below_hours.setSpacing(10)
-        about = QLabel(ABOUT_QUIET)
+        about = Label(ABOUT_QUIET)
         about.setWordWrap(True)
         below_hours.addWidget(about)
         below_hours.addWidget(self.quiet)
@@ -286,7 +285,7 @@ class RulesDialog(QDialog):
         self.buttons.rejected.connect(self.reject)
         self.page.saved.connect(self.accept)
         self.page.told_lately.wanted.connect(self._show_told)
-        title = QLabel("What you are told of")
+        title = Label("What you are told of")
         large = title.font()
         large.setPointSizeF(1.25 * large.pointSizeF())
         large.setWeight(QFont.Weight.DemiBold)
@@ -313,12 +312,12 @@ def _item(rule: Rule) -> QListWidgetItem:
 
 def _name(item: QListWidgetItem, rule: Rule) -> None:
     item.setText(headline(rule))
-    item.setToolTip(headline(rule))
+    set_tip(item, headline(rule))
 
 
 def _button(word: str, about: str, do: Callable[[], object]) -> QPushButton:
     button = QPushButton(word)
     button.setAutoDefault(False)
-    button.setToolTip(about)
+    set_tip(button, about)
     button.clicked.connect(lambda _checked=False: do())
     return button

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from rfm_runtime.core.notifying.sentences import quiet_text, sentence
 from rfm_runtime.protocol.notifying import RulesReply
 from rfm_ui.view.notifications.centre import Notifications
+from rfm_ui.view.words import Label
 
 __all__ = ["NotificationsPage"]
 
@@ -57,17 +57,16 @@ class NotificationsPage(QWidget):
         self.quiet.setText("\n".join(map(quiet_text, known.rules.quiet)) or "none")
 
 
-def _head(word: str) -> QLabel:
-    label = QLabel(word)
+def _head(word: str) -> Label:
+    label = Label(word)
     strong = label.font()
     strong.setWeight(QFont.Weight.DemiBold)
     label.setFont(strong)
     return label
 
 
-def _text(name: str) -> QLabel:
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
+def _text(name: str) -> Label:
+    label = Label()
     label.setWordWrap(True)
     label.setAccessibleName(name)
     return label

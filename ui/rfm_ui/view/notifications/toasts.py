@@ -19,13 +19,14 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
 )
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.notifying.notifier import Telling
 from rfm_ui.model.toasts import Shown, Stack
 from rfm_ui.view import theme
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["Toast", "Toasts"]
 
@@ -56,7 +57,7 @@ class Toast(QFrame):
         self.setAccessibleDescription("Enter shows it, Escape dismisses it")
         if telling.operation_ids:
             self.setCursor(Qt.CursorShape.PointingHandCursor)
-            self.setToolTip("Show it")
+            set_tip(self, "Show it")
         self.title = _label(telling.title, self)
         strong = self.title.font()
         strong.setWeight(QFont.Weight.DemiBold)
@@ -70,7 +71,7 @@ class Toast(QFrame):
         self.close_button.setFixedSize(QSize(26, 26))
         self.close_button.setStyleSheet("QToolButton { border: none; padding: 0; font-size: 14pt; }")
         self.close_button.setAccessibleName("Dismiss")
-        self.close_button.setToolTip("Dismiss (Escape)")
+        set_tip(self.close_button, "Dismiss (Escape)")
         self.close_button.setCursor(Qt.CursorShape.ArrowCursor)
         self.close_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.close_button.clicked.connect(lambda: self.dismissed.emit(shown.number))
@@ -269,7 +270,7 @@ class _Strip(QFrame):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setFixedWidth(WIDTH)
-        self.told = QLabel()
+        self.told = Label()
         self.all_button = QToolButton()
         self.all_button.setText("Dismiss all")
         self.all_button.setAccessibleName("Dismiss all notifications")
@@ -294,9 +295,8 @@ class _Strip(QFrame):
         painter.end()
 
 
-def _label(text: str, parent: QWidget) -> QLabel:
-    label = QLabel(text, parent)
-    label.setTextFormat(Qt.TextFormat.PlainText)
+def _label(text: str, parent: QWidget) -> Label:
+    label = Label(text, parent)
     label.setWordWrap(True)
     policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
     policy.setHeightForWidth(True)

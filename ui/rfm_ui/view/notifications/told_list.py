@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
-from PySide6.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from rfm_runtime.core.notifying.words import Tone
 from rfm_runtime.core.text import local_time
 from rfm_ui.view import theme
 from rfm_ui.view.notifications.centre import Notifications
+from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["ToldList"]
 
@@ -31,7 +32,7 @@ class ToldList(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.itemActivated.connect(lambda item: self.wanted.emit(item.data(TELLING)))
-        self.none = QLabel("Nothing was told since this window was opened.")
+        self.none = Label("Nothing was told since this window was opened.")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.none)
@@ -46,7 +47,7 @@ class ToldList(QWidget):
             when = local_time(at_ms)[11:16]
             item = QListWidgetItem(_dot(telling.tone), f"{when}  {telling.title}\n{telling.body}".rstrip())
             item.setData(TELLING, telling)
-            item.setToolTip("Enter, or a double click, shows it" if telling.operation_ids else "")
+            set_tip(item, "Enter, or a double click, shows it" if telling.operation_ids else "")
             self.list.addItem(item)
         self.none.setVisible(not self.list.count())
         self.list.setVisible(bool(self.list.count()))

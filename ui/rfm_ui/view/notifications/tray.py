@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from PySide6.QtCore import QObject, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
@@ -10,7 +12,7 @@ from rfm_runtime.core.notifying.notifier import Telling
 from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
 
-__all__ = ["Tray", "icon"]
+__all__ = ["Tray", "as_body", "icon"]
 
 MESSAGE_MS = 10_000
 SIZES = (16, 22, 32, 64, 128)
@@ -37,6 +39,11 @@ def icon(colours: Theme) -> QIcon:
         painter.end()
         made.addPixmap(pixmap)
     return made
+
+
+def as_body(text: str) -> str:
+    """Of a message. Desktops take it for markup, with links and pictures, and show none at all that is empty."""
+    return escape(text, quote=False) or " "
 
 
 class Tray(QObject):
@@ -69,8 +76,7 @@ class Tray(QObject):
         self._last = telling
         kinds = QSystemTrayIcon.MessageIcon
         kind = {"bad": kinds.Critical, "waiting": kinds.Warning}.get(telling.tone, kinds.Information)
-        # An empty message is not shown at all.
-        self.icon.showMessage(telling.title, telling.body or " ", kind, MESSAGE_MS)
+        self.icon.showMessage(telling.title, as_body(telling.body), kind, MESSAGE_MS)
         return True
 
     def close(self) -> None:
