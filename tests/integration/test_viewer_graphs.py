@@ -231,3 +231,22 @@ def test_a_seeded_run_is_shown_as_the_journal_has_it(qtbot: QtBot, tmp_path: Pat
         failed = sum(one.state == "failed" for one in written)
         assert f"{count:,} ended, {failed:,} failed" in page.activity.words()
         window.close()
+
+
+@pytest.mark.scenario("E2", "J104")
+def test_another_server_is_counted_anew(qtbot: QtBot, window: ViewerWindow, server: ProgressReportingServer) -> None:
+    page = window.timeline
+    reported("copying", 2)
+    window.turn_to(page)
+    page.show_heatmap()
+    qtbot.waitUntil(lambda: [row.name for row in page.heatmap.rows] == ["copying"], timeout=MOST_MS)
+    # The same one by another connection, and then another one, while something is being asked.
+    page._ask()
+    page._session.use(url=server.url)
+    qtbot.waitUntil(lambda: not page._is_asking, timeout=MOST_MS)
+    with ProgressReportingServer(port=0, memory=True, authenticator=AUTHENTICATOR) as other:
+        page._ask()
+        page._session.connect_to(url=other.url, token=other.token)
+        qtbot.waitUntil(lambda: page.heatmap.reply is not None and page.heatmap.rows == [], timeout=MOST_MS)
+        page._session.connect_to(url=server.url, token=server.token)
+        qtbot.waitUntil(lambda: [row.name for row in page.heatmap.rows] == ["copying"], timeout=MOST_MS)

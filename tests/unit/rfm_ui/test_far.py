@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfm_runtime.protocol.timeline import BINS_LIMIT, Buckets, TimelineReply
-from rfm_ui.model.far import MOST_BARS, bin_at, grid, heat, highest, level, said, same_bin, too_many, when
+from rfm_ui.model.far import MOST_BARS, again_ms, bin_at, grid, heat, highest, level, said, same_bin, too_many, when
 from rfm_ui.model.gantt import LONGEST_MS, SHORTEST_MS, Period
 
 pytestmark = pytest.mark.scenario("E11", "J104")
@@ -116,3 +116,11 @@ def test_a_bin_is_found_again_in_a_newer_answer() -> None:
     assert same_bin(before, 2, reply(since_ms=0, width_ms=4000)) == 0
     assert same_bin(None, 1, before) is None
     assert same_bin(before, 1, None) is None
+
+
+@pytest.mark.parametrize(
+    ("width_ms", "took_ms", "wait_ms"),
+    [(1_000, 2.0, 5_000.0), (20_000, 2.0, 20_000.0), (3_600_000, 2.0, 60_000.0), (3_600_000, 4_000.0, 80_000.0)],
+)
+def test_what_is_far_is_seldom_asked_for_again(width_ms: int, took_ms: float, wait_ms: float) -> None:
+    assert again_ms(width_ms, took_ms) == wait_ms

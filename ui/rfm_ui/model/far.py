@@ -17,6 +17,7 @@ __all__ = [
     "MOST_BARS",
     "Grid",
     "Heat",
+    "again_ms",
     "bin_at",
     "grid",
     "heat",
@@ -33,6 +34,10 @@ FAINTEST = 0.15
 
 MOST_BARS = 1_000
 """Operations of a period that are shown one by one."""
+
+SOONEST_MS = 5_000.0
+LATEST_MS = 60_000.0
+SHARE = 20.0
 
 DAY_MS = 86_400_000
 
@@ -93,6 +98,14 @@ def bin_at(reply: TimelineReply, at_ms: float) -> int | None:
     """Which bin a moment is in, None: in none."""
     number = floor((at_ms - reply.since_ms) / reply.width_ms)
     return number if 0 <= number < len(reply.everything.peak) else None
+
+
+def again_ms(width_ms: int, took_ms: float) -> float:
+    """After how long the same period is asked for again while the present is in it.
+
+    Not before a bin is over, or a minute; and whoever answers shall have twenty times as long for others.
+    """
+    return max(SOONEST_MS, min(LATEST_MS, float(width_ms)), SHARE * took_ms)
 
 
 def same_bin(before: TimelineReply | None, number: int | None, after: TimelineReply | None) -> int | None:

@@ -14,7 +14,7 @@ from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.operation import Operation
 from rfm_runtime.protocol.timeline import By, TimelineReply
 from rfm_ui.bridge import News
-from rfm_ui.model.far import MOST_BARS, grid, too_many
+from rfm_ui.model.far import MOST_BARS, again_ms, grid, too_many
 from rfm_ui.model.gantt import Period, kept
 from rfm_ui.view.actions import action, button
 from rfm_ui.view.choice import one_of
@@ -34,8 +34,6 @@ __all__ = ["TimelinePage"]
 
 ASK_MS = 250
 """From the last change of the period until it is asked for."""
-AGAIN_MS = 5_000
-"""While the present is shown."""
 BIN = 4
 """Pixels of a bin, at least."""
 LOW = 124
@@ -56,6 +54,7 @@ class TimelinePage(QWidget):
         self._asked: tuple[float, float] = (0.0, 0.0)
         self._room = MOST_KNOWN
         self._is_asking = self._is_outdated = False
+        self._server = 0
         self.timeline, self.activity, self.heatmap = ProgressTimeline(), ActivityChart(), Heatmap()
         self.timeline.chosen.connect(self._choose)
         self.activity.chosen.connect(self._choose_bin)
@@ -80,7 +79,7 @@ class TimelinePage(QWidget):
         self._ask_later.setInterval(ASK_MS)
         self._ask_later.timeout.connect(self._ask)
         self._again = QTimer(self)
-        self._again.setInterval(AGAIN_MS)
+        self._again.setSingleShot(True)
         self._again.timeout.connect(self._ask)
         session.news.connect(self._heard)
         self.setFocusProxy(self.timeline)
@@ -140,7 +139,6 @@ class TimelinePage(QWidget):
         # What has happened while nobody looked.
         self.timeline.show_operations(self._known.values())
         self._ask()
-        self._again.start()
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
@@ -166,6 +164,9 @@ class TimelinePage(QWidget):
         if news.is_new_server:
             self._known.clear()
             self._asked = (0.0, 0.0)
+            # What the other one was asked nobody waits for any more.
+            self._server += 1
+            self._is_asking = False
             self._show_reply(None)
             self._ask_later.start()
         if news.operations or news.is_new_server:
@@ -225,9 +226,14 @@ class TimelinePage(QWidget):
         self._is_asking, self._is_outdated = True, False
         period, by = self.timeline.period, ROWS[self._rows.checkedId()][1]
         since_ms, width_ms, bins = grid(period, self.activity.width() // BIN)
+        asked_s, server = time.monotonic(), self._server
 
         def told(reply: Any, error: RfmError | None) -> None:
+            if server != self._server:
+                return
             self._is_asking = False
+            if self.timeline.period.at(time.time() * 1000).end_ms >= time.time() * 1000:
+                self._again.start(round(again_ms(width_ms, 1000.0 * (time.monotonic() - asked_s))))
             if error is not None:
                 self.told.setText(f"It cannot be counted: {error}")
             else:

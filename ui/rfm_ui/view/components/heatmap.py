@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from rfm_runtime.protocol.timeline import TimelineReply
 from rfm_ui.model.far import FAINTEST, Heat, bin_at, heat, highest, level, said, same_bin, when
+from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
 from rfm_ui.view.components.time_view import HEAD, TimeView
 
@@ -49,7 +50,7 @@ class Heatmap(TimeView):
         self.rows: list[Heat] = []
         self.cell: Cell | None = None
         self._strips: list[QImage] = []
-        self._painted_in = ""
+        self._painted_in: Theme | None = None
         self.setMinimumHeight(140)
         self.setAccessibleName("Heatmap")
 
@@ -169,9 +170,9 @@ class Heatmap(TimeView):
 
     def _colour(self, reply: TimelineReply) -> None:
         """A pixel for each cell, once; they are stretched whenever they are painted."""
-        if self._strips and self._painted_in == theme.current().name:
+        if self._strips and self._painted_in is theme.current():
             return
-        self._painted_in = theme.current().name
+        self._painted_in = theme.current()
         most = highest(self.rows, reply.width_ms)
         self._strips = []
         for row in self.rows:
