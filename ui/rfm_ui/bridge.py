@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +16,7 @@ from rfm_runtime.client.async_client import AsyncClient, Notice
 from rfm_runtime.client.link import LinkState
 from rfm_runtime.errors import (
     CertificateError,
+    InternalError,
     NoRuntimeError,
     RfmError,
     TokenExpiredError,
@@ -40,6 +42,10 @@ LAST_S = 1.0
 
 LOOK_S = 0.5
 """Between two looks whether a runtime has been started."""
+
+logger = logging.getLogger(__name__)
+
+FAULT = "what was asked for could not be done"
 
 SIGN_IN = UnauthorizedError, TokenExpiredError
 """After these another token helps."""
@@ -152,6 +158,9 @@ class Bridge:
                 elif operation_id in self._shown:
                     news.gone.add(operation_id)
             self._shown.update(news.operations)
+            if self._is_caught_up and len(self._shown) > len(known):
+                # What ended long ago is forgotten without a word.
+                news.gone.update(one for one in self._shown if one not in known)
             self._shown -= news.gone
         return news
 
@@ -177,6 +186,9 @@ class Bridge:
                 result = await asyncio.to_thread(work)
             except RfmError as refused:
                 error = refused
+            except Exception as fault:
+                logger.exception(FAULT)
+                error = _fault(fault)
             if answer is not None:
                 self._put(lambda: self._answers.append(lambda: answer(result, error)))
 
@@ -272,6 +284,10 @@ class Bridge:
             result = await question(self._client)
         except RfmError as refused:
             error = refused
+        except Exception as fault:
+            # Somebody waits for an answer, whatever it is.
+            logger.exception(FAULT)
+            error = _fault(fault)
         finally:
             self._asking.discard(asyncio.current_task())
         if answer is not None:
@@ -447,6 +463,12 @@ class Bridge:
             first, self._is_pending = not self._is_pending, True
         if first:
             self._wake()
+
+
+def _fault(fault: Exception) -> InternalError:
+    return InternalError(
+        f"the viewer could not do it: {type(fault).__name__}: {fault}", hint="try it again; if it stays so, report it"
+    )
 
 
 def _nobody() -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from shiboken6 import isValid
 
 from rfm_runtime.client.async_client import AsyncClient
+from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.messages import Welcome
 from rfm_ui.bridge import Answer, Bridge, News
 from rfm_ui.model.link import LinkNews
 from rfm_ui.model.pending import Command, PendingCommands, phrase
 
-__all__ = ["FRAME_S", "Question", "Session"]
+__all__ = ["FRAME_S", "Question", "Session", "is_wanted"]
 
 Question = Callable[[AsyncClient], Coroutine[Any, Any, Any]]
 """Asks a client for something."""
@@ -35,6 +38,7 @@ class Session(QObject):
     pending_changed = Signal()
     told = Signal(str)
     _woken = Signal()
+    _answered = Signal(object)
 
     def __init__(self, parent: QObject | None = None, **options: Any) -> None:
         super().__init__(parent)
@@ -52,6 +56,7 @@ class Session(QObject):
         self._last_s = 0.0
         self._is_closed = False
         self._woken.connect(self._schedule, Qt.ConnectionType.QueuedConnection)
+        self._answered.connect(_call)
         self._bridge = Bridge(self._woken.emit, **options)
         # Whoever owns it may be destroyed by Qt without a word, and the bridge's thread must not outlive it.
         self.destroyed.connect(self._bridge.let_go)
@@ -67,13 +72,14 @@ class Session(QObject):
         self._bridge.close()
 
     def ask(self, question: Question, answer: Answer | None = None, command: Command | None = None) -> None:
-        """Ask the runtime. The answer comes with the news of a frame, before the news itself.
+        """Ask the runtime. The answer comes with the news of a frame, before the news itself; none comes to a method of
+        what has been destroyed meanwhile, such as a dialog.
 
         command: what it does to an operation; while there is no connection it waits with the others, where it is seen
         and can be taken back.
         """
         if command is None or self.link.state in ("live", "stale"):
-            self._bridge.ask(question, answer)
+            self._bridge.ask(question, _while_wanted(answer))
             return
         number, needless = self.pending.add(command)
         for gone in needless:
@@ -89,8 +95,8 @@ class Session(QObject):
         self.pending_changed.emit()
 
     def aside(self, work: Callable[[], Any], answer: Answer | None = None) -> None:
-        """Do what takes a while outside of the window's thread; the answer comes with the news of a frame."""
-        self._bridge.aside(work, answer)
+        """Do what takes a while outside of the window's thread; the answer comes as that of `ask` does."""
+        self._bridge.aside(work, _while_wanted(answer))
 
     def retry_now(self) -> None:
         """Try to connect at once."""
@@ -129,7 +135,8 @@ class Session(QObject):
             self.link = news.link
         self.server = news.server
         for answer in news.answers:
-            answer()
+            # What goes wrong there is said, as in any slot, and neither other answers nor the news are lost by it.
+            self._answered.emit(answer)
         self.news.emit(news)
         if self.link.state == "live" and not was_live and len(self.pending):
             self._send_pending()
@@ -143,3 +150,26 @@ class Session(QObject):
         if due.dropped:
             said = "; ".join(f"{phrase(one.command)}, since {why}" for one, why in due.dropped)
             self.told.emit(f"Left out: {said}.")
+
+
+def _call(answer: Callable[[], None]) -> None:
+    answer()
+
+
+def is_wanted(answer: Callable[..., Any]) -> bool:
+    """False for a method of a QObject that has been destroyed."""
+    while isinstance(answer, partial):
+        answer = answer.func
+    owner = getattr(answer, "__self__", None)
+    return not isinstance(owner, QObject) or isValid(owner)
+
+
+def _while_wanted(answer: Answer | None) -> Answer | None:
+    if answer is None:
+        return None
+
+    def given(result: Any, error: RfmError | None) -> None:
+        if is_wanted(answer):
+            answer(result, error)
+
+    return given

@@ -20,7 +20,7 @@ from rfm_ui.view.actions import action
 from rfm_ui.view.notifications.aloud import Speaker, Tones
 from rfm_ui.view.notifications.toasts import Toasts
 from rfm_ui.view.notifications.tray import Tray
-from rfm_ui.view.session import Session
+from rfm_ui.view.session import Session, is_wanted
 
 __all__ = ["Notifications"]
 
@@ -90,12 +90,15 @@ class Notifications(QObject):
         self.speaker.close()
 
     def save(self, rules: Rules | None, version: int, answer: Callable[[RfmError | None], None]) -> None:
-        """Have the server keep them; None: those that everybody has at first. answer: whether it does."""
+        """Have the server keep them; None: those that everybody has at first. answer: whether it does; as that
+        of `Session.ask` for those that are there still.
+        """
 
         def told(reply: Any, error: RfmError | None) -> None:
             if error is None:
                 self._use(reply)
-            answer(error)
+            if is_wanted(answer):
+                answer(error)
 
         self._session.ask(lambda client: client.set_rules(rules, version), told)
 

@@ -170,18 +170,18 @@ class RulesPage(QWidget):
         self._keep(wanted)
 
     def _keep(self, wanted: Rules | None) -> None:
-        def answered(error: RfmError | None) -> None:
-            if error is None:
-                self.load()
-                self.saved.emit()
-                return
-            self._say(f"{error.message} – {error.hint}" if error.hint else error.message, is_bad=True)
-            if isinstance(error, ConflictError):
-                self._notifications.look_again()
-                self.theirs.show()
-
         self._say("Saving …")
-        self._notifications.save(wanted, self.version, answered)
+        self._notifications.save(wanted, self.version, self._answered)
+
+    def _answered(self, error: RfmError | None) -> None:
+        if error is None:
+            self.load()
+            self.saved.emit()
+            return
+        self._say(f"{error.message} – {error.hint}" if error.hint else error.message, is_bad=True)
+        if isinstance(error, ConflictError):
+            self._notifications.look_again()
+            self.theirs.show()
 
     def _known(self, _reply: RulesReply) -> None:
         if not self.is_changed:
