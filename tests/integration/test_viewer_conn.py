@@ -87,6 +87,10 @@ def test_who_has_no_token_is_asked_and_let_in_without_a_restart(
     dialog = dialog_of(qtbot, window)
     assert "wants to know who you are" in dialog.why.text()
     assert window.indicator.word == "not signed in"
+    assert window.operations.empty.text() == "Sign in to see what runs here."
+    dialog.reject()
+    qtbot.mouseClick(window.indicator, Qt.MouseButton.LeftButton)
+    dialog = dialog_of(qtbot, window)
 
     qtbot.mouseClick(dialog.accept_button, Qt.MouseButton.LeftButton)
     assert dialog.isVisible()

@@ -8,9 +8,21 @@ from typing import Any
 
 import pytest
 
-from rfm_ui.model.link import LinkNews, view_of
+from rfm_ui.model.link import LinkNews, absent, view_of
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data/ui/link.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.scenario("J110")
+def test_a_page_without_anything_on_it_says_what_helps_in_a_window() -> None:
+    assert absent(LinkNews("live", 0.0)) == ""
+    assert absent(LinkNews("connecting", 0.0)) == "Connecting …"
+    hint = "pass the token: RFM_TOKEN"
+    assert absent(LinkNews("closed", 0.0, reason="no runtime", hint="start one")) == "no runtime\n\nstart one"
+    for state, trouble in (("unauthorised", ""), ("closed", "expired")):
+        said = absent(LinkNews(state, 0.0, reason="refused", hint=hint, trouble=trouble))
+        assert said
+        assert "RFM_TOKEN" not in said
 
 
 @pytest.mark.scenario("E2")

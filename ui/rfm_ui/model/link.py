@@ -71,6 +71,11 @@ def absent(news: LinkNews) -> str:
     """What a page without anything on it says while there is no connection; "" while there is one."""
     if news.state == "live":
         return ""
+    # The strip above says why, and has what helps: what a command would be told does not help in a window.
+    if news.state == "unauthorised":
+        return "Sign in to see what runs here."
+    if news.trouble:
+        return "There is no connection that could be trusted, so nothing of this server is shown."
     return f"{printable(news.reason)}\n\n{printable(news.hint)}".strip() or "Connecting …"
 
 

@@ -80,10 +80,11 @@ class ViewerWindow(QMainWindow):
         self.settings_pages = SettingsPages()
         self._names: dict[QWidget, str] = {}
         self.commands = Commands(self, self._names, self.turn_to, settings)
-        self.indicator = ConnectionStatusIndicator()
+        self.indicator = ConnectionStatusIndicator(can_sign_in=True)
         self.indicator.retry_wanted.connect(session.retry_now)
         self.pages = QStackedWidget()
         self.access = Access(session, settings, self.pages, server, local)
+        self.indicator.sign_in_wanted.connect(self.access.ask_to_sign_in)
         self.access.changed.connect(self._show_actions)
         self._show_actions()
         self._in_order: list[QWidget] = []

@@ -27,14 +27,17 @@ class ConnectionStatusIndicator(QWidget):
     """A dot and a word; a click shows more.
 
     parent_id: a widget, or the object name of one, which it is put into. `retry_wanted` is emitted when somebody asks
-    for a try at once. Raises BadRequestError if there is no such widget.
+    for a try at once; with can_sign_in, `sign_in_wanted` instead where it is another token that helps. Raises
+    BadRequestError if there is no such widget.
     """
 
     retry_wanted = Signal()
+    sign_in_wanted = Signal()
 
-    def __init__(self, parent_id: QWidget | str | None = None) -> None:
+    def __init__(self, parent_id: QWidget | str | None = None, *, can_sign_in: bool = False) -> None:
         parent = parent_of(parent_id)
         super().__init__(parent)
+        self._can_sign_in = can_sign_in
         if parent is not None and (layout := parent.layout()) is not None:
             layout.addWidget(self)
         self._news = LinkNews("connecting", time.monotonic())
@@ -144,7 +147,9 @@ class ConnectionStatusIndicator(QWidget):
         self.update()
 
     def _show_more(self) -> None:
-        if view_of(self._news, time.monotonic()).may_retry:
+        if self._can_sign_in and self._news.state == "unauthorised":
+            self.sign_in_wanted.emit()
+        elif view_of(self._news, time.monotonic()).may_retry:
             self.show_reconnection_dialog(self._news.attempt, self._left_s())
 
     def _left_s(self) -> float | None:
