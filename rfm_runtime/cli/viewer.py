@@ -11,9 +11,11 @@ import typer
 from rfm_runtime import config
 from rfm_runtime.cli.common import RuntimeDirOption, settings
 from rfm_runtime.cli.screens import has_screen, unreachable
-from rfm_runtime.errors import SetupError
+from rfm_runtime.errors import ConfigError, SetupError
 
 __all__ = ["viewer"]
+
+NOWHERE = "/nonexistent"
 
 
 def viewer(
@@ -69,9 +71,21 @@ def viewer(
             is_local=runtime_dir is not None,
             reset_layout=reset_layout,
             elsewhere=elsewhere or {},
-            settings=settings(runtime_dir=runtime_dir),
+            settings=here(runtime_dir, is_needed=not server and elsewhere is None),
         )
     )
+
+
+def here(runtime_dir: str | None, *, is_needed: bool) -> config.Settings:
+    """The settings of the runtime of this machine. What is wrong with them keeps nobody from looking at one elsewhere:
+    if this one is not needed, it is one that is nowhere, and whoever turns to it is told that it does not run.
+    """
+    try:
+        return settings(runtime_dir=runtime_dir)
+    except ConfigError:
+        if is_needed:
+            raise
+        return config.Settings(state_dir=NOWHERE, runtime_dir=NOWHERE, cache_dir=NOWHERE)
 
 
 def _destination() -> dict[str, Any] | None:

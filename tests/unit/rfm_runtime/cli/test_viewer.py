@@ -9,6 +9,10 @@ import pytest
 
 from rfm_runtime.cli.app import run
 from rfm_runtime.cli.screens import has_screen, unreachable
+from rfm_runtime.cli.viewer import here
+from rfm_runtime.client.connection_file import ConnectionInfo
+from rfm_runtime.config import folders
+from rfm_runtime.errors import ConfigError, NoRuntimeError
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +106,17 @@ def test_a_server_that_nobody_knows(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     what, hint = capsys.readouterr().err.splitlines()
     assert "there is no server 'nowhere'" in what
     assert "wss://HOST:8765" in hint
+
+
+def test_what_is_wrong_with_this_machine_keeps_nobody_from_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Too long for the names of sockets.
+    monkeypatch.setenv("RFM_RUNTIME_DIR", str(tmp_path / ("long" * 40)))
+
+    found = here(None, is_needed=False)
+
+    with pytest.raises(NoRuntimeError):
+        ConnectionInfo.read(folders(found).connection).serving()
+    with pytest.raises(ConfigError, match="too long"):
+        here(None, is_needed=True)
