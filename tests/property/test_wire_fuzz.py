@@ -67,7 +67,7 @@ def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.ListType():
             return st.lists(values(kind.item_type), min_size=kind.min_length or 0, max_size=3)
         case inspect.VarTupleType():
-            return st.lists(values(kind.item_type), max_size=3).map(tuple)
+            return st.lists(values(kind.item_type), min_size=kind.min_length or 0, max_size=3).map(tuple)
         case inspect.TupleType():
             return st.tuples(*(values(item) for item in kind.item_types))
         case inspect.DictType():
