@@ -94,9 +94,9 @@ class AsyncClient(Requests):
     code: of a sign-in link, instead of a token.
     max_retries (None: for ever), initial_delay, max_delay (seconds), jitter (0–1): how lost connections are made again.
     get_token: called for a fresh token a minute before the present one expires, and when the server refuses it; it may
-    be a coroutine. on_state: told every change of
-    the connection. metrics: `watch` tells also what the runtime uses. on_rules: told that the user's
-    rules of notifications have another version. encoding: "msgpack" or "json".
+    be a coroutine. on_state: told every change of the connection. metrics: `watch` tells also what the runtime uses, to
+    whoever may know. on_rules: told that the user's rules of notifications have another version. encoding: "msgpack" or
+    "json".
     ca_file: PEM with the authorities of a wss:// server, without it the system's. client_cert: PEM with certificate and
     key, or (certificate, key), where the server knows its clients by certificates. allow_insecure: send a token in
     plain text (ws://) to another host. These three default to what RFM_CA_FILE, RFM_CLIENT_CERT with RFM_CLIENT_KEY,
@@ -273,7 +273,7 @@ class AsyncClient(Requests):
         self.server = welcome
         self._mirror.forget_log(welcome.epoch, welcome.seq)
         detail: Literal["tiles", "summary"] = "tiles" if self._detail == "tiles" else "summary"
-        return Subscribe(operations="active", detail=detail, metrics=self._metrics)
+        return Subscribe(operations="active", detail=detail, metrics=self._metrics and _may_observe(welcome))
 
     def _dropped(self) -> None:
         for pending in self._outbox.disconnected():
@@ -661,3 +661,11 @@ def _named_token() -> str:
     if named is None:
         raise UnauthorizedError("the server wants another token")
     return named.token
+
+
+def _may_observe(welcome: Welcome) -> bool:
+    # Not wanted by most who import this, and not free.
+    from rfm_runtime.core.permissions import reach
+    from rfm_runtime.protocol.internal import Principal
+
+    return reach(Principal(welcome.user, tuple(welcome.roles)), "observe") is not None

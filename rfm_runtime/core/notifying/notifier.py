@@ -126,6 +126,21 @@ class _Gathered:
         )
 
 
+class _Missed:
+    """What happened while there was no connection: all of it, and for quiet hours what is urgent and the rest."""
+
+    def __init__(self) -> None:
+        self.all, self.urgent, self.rest = _Gathered(), _Gathered(), _Gathered()
+
+    def add(self, when: When, operation: Operation, rules: list[Rule]) -> None:
+        self.all.add(when, operation, rules)
+        urgent = [rule for rule in rules if rule.urgent]
+        if urgent:
+            self.urgent.add(when, operation, urgent)
+        else:
+            self.rest.add(when, operation, rules)
+
+
 class _Flood:
     """Of what comes to the same: when it was told singly, and what waits."""
 
@@ -151,7 +166,7 @@ class Notifier:
         self._still: dict[str, tuple[Operation, float]] = {}
         self._stood: dict[str, int] = {}
         self._floods: dict[When, _Flood] = {}
-        self._missed = _Gathered()
+        self._missed = _Missed()
         self._held = _Gathered()
         # Of the server's clock: the newest that is known, and what will be once all of a list has come.
         self._newest_ms = 0
@@ -171,7 +186,7 @@ class Notifier:
         self._still.clear()
         self._stood.clear()
         self._floods.clear()
-        self._missed, self._held = _Gathered(), _Gathered()
+        self._missed, self._held = _Missed(), _Gathered()
         self._newest_ms, self._coming_ms = 0, 0
         self._has_looked, self._is_live = False, False
 
@@ -316,13 +331,14 @@ class Notifier:
             self._stood.clear()
         self._has_looked = True
         self._newest_ms = self._coming_ms
-        if not self._missed.count:
+        if not self._missed.all.count:
             return []
-        missed, self._missed = self._missed, _Gathered()
+        missed, self._missed = self._missed, _Missed()
+        told = missed.all
         if is_quiet(self.rules.quiet, now.wall_ms, now.offset_s):
-            self._hold(missed)
-            return []
-        return [missed.told("While there was no connection", None, body=many(missed.counts))]
+            self._hold(missed.rest)
+            told = missed.urgent
+        return [told.told("While there was no connection", None, body=many(told.counts))] if told.count else []
 
     # --- how it is told ---------------------------------------------------------------------
 

@@ -37,6 +37,11 @@ class Stack:
         self._held_s = 0.0
 
     @property
+    def is_held(self) -> bool:
+        """Whether none goes by itself now."""
+        return self._is_held
+
+    @property
     def waiting(self) -> int:
         """How many have no place yet."""
         return len(self._waiting)

@@ -6,7 +6,7 @@ Its parts are put into the window: a button with the servers, a strip, a veil ov
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -68,7 +68,7 @@ class Access(QObject):
     """
 
     changed = Signal()
-    _given = Signal(str)
+    _given = Signal(str, str)
     _not_kept = Signal(str)
 
     def __init__(
@@ -149,8 +149,12 @@ class Access(QObject):
         if entry.code:
             found |= {"code": entry.code}
             if entry.is_kept:
-                found["keep"] = partial(self._keep_given, server.url)
+                found["keep"] = self.keeper_of(server.url)
         self._turn(server, found, has_token=bool(entry.token), by_link=bool(entry.code))
+
+    def keeper_of(self, url: str) -> Callable[[str], None]:
+        """What keeps a token that this server has given, in whichever thread it is called."""
+        return partial(self._keep_given, url)
 
     def keep(self, servers: Servers) -> None:
         """These are known from now on."""
@@ -251,12 +255,17 @@ class Access(QObject):
     def _keep_given(self, url: str, token: str) -> None:
         """In the bridge's thread."""
         try:
-            self._given.emit(kept_tokens.keep(url, token))
+            self._given.emit(url, kept_tokens.keep(url, token))
         except BadRequestError as error:
             self._not_kept.emit(f"{error.message} – {error.hint}.")
 
-    def _token_kept(self, path: str) -> None:
-        self._remember(replace(self.server, token_file=path))
+    def _token_kept(self, url: str, path: str) -> None:
+        """Of the server that gave it: another one may be shown by now."""
+        if url == self.server.url:
+            self._remember(replace(self.server, token_file=path))
+        elif (known := self.servers.at(url)) is not None:
+            self.servers = self.servers.put(replace(known, token_file=path), known.name)
+            self._settings.setValue(KNOWN, to_text(self.servers))
 
     def _show_servers(self) -> None:
         menu = self.button.menu()

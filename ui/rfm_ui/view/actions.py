@@ -30,13 +30,16 @@ def action(
     *,
     about: str = "",
     context: Qt.ShortcutContext = Qt.ShortcutContext.WidgetWithChildrenShortcut,
+    repeats: bool = False,
 ) -> QAction:
     """An action of a widget, or of what that lies on. name: as the palette has it; a menu or button may shorten it.
 
     keys: e.g. "Ctrl+F", which work while the owner or something in it has the focus, or as the context says.
-    about: what it does, where the name does not say all.
+    about: what it does, where the name does not say all. repeats: again and again while its key is held, which is not
+    wanted of what happens at the server.
     """
     made = QAction(name, owner)
+    made.setAutoRepeat(repeats)
     made.setShortcuts([QKeySequence(key) for key in keys])
     made.setShortcutContext(context)
     # Not its check mark, which `triggered` has.

@@ -160,6 +160,9 @@ class DetailsPanel(QScrollArea):
         self.why.setVisible(operation.state not in TERMINAL_STATES and bool(self.why.text()))
 
     def _heard(self, news: News) -> None:
+        if news.is_new_server:
+            # It is another server's, and this one knows nothing of it.
+            self.show_operation(None)
         if self._operation is None:
             return
         if newest := news.operations.get(self._operation.operation_id):

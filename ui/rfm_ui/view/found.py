@@ -75,6 +75,12 @@ class FoundPanel(QWidget):
         most = f"the newest {MOST:,} operations" if len(found) == MOST else counted(len(found), "operation")
         self.told.setText(f"{title}: {most}")
 
+    def forget(self) -> None:
+        """Nothing was found, and what was asked for is not waited for."""
+        self._asked += 1
+        self.board.clear()
+        self.hide()
+
     def heard(self, changed: dict[str, Operation]) -> None:
         """What has become of those that are shown."""
         known = {one: operation for one, operation in changed.items() if one in self.board.operations}

@@ -115,8 +115,18 @@ class MachinePage(QWidget):
         self._again.stop()
 
     def _heard(self, news: News) -> None:
+        if news.is_new_server:
+            self._forget()
         if news.resources is not None:
             self._tell(news.resources)
+
+    def _forget(self) -> None:
+        """Another server's, which may not be told."""
+        self.table.setRowCount(0)
+        self.host.clear()
+        self.troubles.hide()
+        for charts in self._charts:
+            charts.show_curves([], SPANS[self._spans.checkedId()][1])
 
     def _tell(self, resources: Resources) -> None:
         rows = process_rows(resources)

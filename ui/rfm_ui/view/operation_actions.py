@@ -54,15 +54,17 @@ class OperationActions(QObject):
         self.number: QInputDialog | None = None
         here = Qt.ShortcutContext.WidgetShortcut
 
-        def made(name: str, do: Callable[[], object], keys: list[str], about: str = "") -> QAction:
-            return action(view, name, do, keys, about=about, context=here)
+        def made(
+            name: str, do: Callable[[], object], keys: list[str], about: str = "", repeats: bool = False
+        ) -> QAction:
+            return action(view, name, do, keys, about=about, context=here, repeats=repeats)
 
         self.cancel = made("Cancel", lambda: self.wish(CANCEL), ["Delete"], "Have what is chosen stop")
         self.pause = made("Pause or resume", self.toggle_pause, ["P"], "Have what is chosen stand still, or go on")
         self.resume = made("Resume", lambda: self.wish(RESUME), ["Shift+P"], "Have what is paused go on")
         self.retry = made("Retry", lambda: self.wish(RETRY), ["R"], "Submit what failed or was cancelled once more")
-        self.higher = made("Priority up", lambda: self.wish(RAISE), ["+"], "Have it run before others")
-        self.lower = made("Priority down", lambda: self.wish(LOWER), ["-"], "Have others run before it")
+        self.higher = made("Priority up", lambda: self.wish(RAISE), ["+"], "Have it run before others", repeats=True)
+        self.lower = made("Priority down", lambda: self.wish(LOWER), ["-"], "Have others run before it", repeats=True)
         self.priority = made("Set priority …", self.ask_priority, ["="], "Its priority, from −100 to 100")
         self.parts = made("Show parts", self._show_parts, ["Ctrl+Return"], "Show what belongs to this operation alone")
         self.report = made("Report …", self._show_report, ["Ctrl+R"], "How it went: figures, and a page to keep")

@@ -163,6 +163,7 @@ class TimelinePage(QWidget):
     def _heard(self, news: News) -> None:
         if news.is_new_server:
             self._known.clear()
+            self.found.forget()
             self._asked = (0.0, 0.0)
             # What the other one was asked nobody waits for any more.
             self._server += 1

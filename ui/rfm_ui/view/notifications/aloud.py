@@ -175,7 +175,8 @@ class Speaker(QObject):
         self._next()
 
     def _next(self) -> None:
-        text = self._line.take()
-        found = None if text is None else voice(QStandardPaths.findExecutable, text)
-        if found is not None:
-            self._one.start(*found)
+        # What has nothing in it that can be spoken is passed over.
+        while (text := self._line.take()) is not None:
+            if (found := voice(QStandardPaths.findExecutable, text)) is not None:
+                self._one.start(*found)
+                return

@@ -133,7 +133,10 @@ class Notifications(QObject):
 
     def _heard(self, news: News) -> None:
         if news.is_new_server:
+            # What they are about is not there.
             self.lately.clear()
+            self.toasts.dismiss_all()
+            self.tray.forget()
             self.notifier.forget()
             self.notifier.use(Rules(), "")
             self.known, self._was_caught_up = None, False

@@ -222,14 +222,15 @@ class Toasts(QWidget):
 
     def _refresh(self) -> None:
         shown = {one.number: one for one in self.stack.shown}
-        for number in [number for number in self._toasts if number not in shown]:
+        gone = [number for number in self._toasts if number not in shown]
+        for number in gone:
             toast = self._toasts.pop(number)
             self._rows.removeWidget(toast)
             toast.hide()
             toast.deleteLater()
-            if not shown:
-                # Nobody points at what is gone.
-                self._hold(False)
+        if gone:
+            # Nobody points at what is gone, and it does not say so.
+            self._hold(any(one.underMouse() or one.hasFocus() for one in self._toasts.values()))
         fresh = [one for number, one in shown.items() if number not in self._toasts]
         for one in fresh:
             self._add(one)

@@ -79,6 +79,10 @@ class Tray(QObject):
         self.icon.showMessage(telling.title, as_body(telling.body), kind, MESSAGE_MS)
         return True
 
+    def forget(self) -> None:
+        """What was told leads nowhere any more."""
+        self._last = None
+
     def close(self) -> None:
         """Take the icon away."""
         if self.icon is not None:

@@ -277,3 +277,21 @@ def test_what_is_gone_is_forgotten() -> None:
     assert not notifier._told
     assert not notifier._still
     assert not notifier._stood
+
+
+def test_of_what_was_missed_in_quiet_hours_the_urgent_is_told_and_the_rest_waits() -> None:
+    always = (Quiet(from_minute=0, to_minute=0),)
+    notifier = Notifier(Rules(rules=(ALL, FAILED), quiet=always), "ann")
+    running = {one.operation_id: one for one in (operation(1, "running"), operation(2, "running"))}
+    notifier.take(running, Moment(0.0, WALL_MS), missed=running, is_live=True)
+    notifier.take({}, Moment(1.0, WALL_MS), is_live=False)
+    ended = {
+        one.operation_id: one for one in (operation(1, "failed", WALL_MS + 2), operation(2, "completed", WALL_MS + 2))
+    }
+
+    told = notifier.take(ended, Moment(3.0, WALL_MS + 3), missed=ended, is_live=True)
+
+    assert [(one.operation_ids, one.rules, one.ways.sound) for one in told] == [(("op-1",), ("failed",), True)]
+    # In the morning the other one, and not the first again.
+    notifier.use(Rules(rules=(ALL, FAILED)), "ann")
+    assert [one.operation_ids for one in notifier.tick(Moment(4.0, WALL_MS + 4))] == [("op-2",)]
