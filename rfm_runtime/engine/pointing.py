@@ -6,16 +6,17 @@ frame keeps none, are taken step by step from the formula as it stands, so that 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from rfm_kernels.catalog import periods
 from rfm_kernels.formulas import Formula, formula
 from rfm_kernels.layout import away, layout, stepped
+from rfm_kernels.pixelwise import CYCLE_LIMIT, NUDGE, RETURN2
 from rfm_runtime.engine import pipe
 from rfm_runtime.engine.frames import HOLE, PENDING, Frame
 from rfm_runtime.engine.renderer import Renderer
@@ -37,7 +38,10 @@ DISTANCE_LIMIT, DISTANCES_LIMIT = 5000, 20_000
 
 
 SETTLED = 2000
-"""Applications after which periods are looked for at most, see `rfm_kernels.pixelwise`."""
+"""Applications after which a period is looked for: as many as `rfm_kernels.pixelwise` makes of a frame's pixels."""
+
+PERIODS_S = 1.0
+"""CPU time that a request's periods may take: 10 ms a point for z² + c, a second for a polynomial of degree 16."""
 
 
 def pointed(job: pipe.Probe) -> pipe.JobAnswer:
@@ -63,6 +67,7 @@ class _Probe:
         self._frame = frame
         self._view = plan(request)
         self._most = ITERATIONS_LIMIT // points
+        self._until_s = time.process_time() + PERIODS_S
         self._followed = min(DISTANCE_LIMIT, DISTANCES_LIMIT // points)
         self._formula = formula(self._view.formula, self._view.degree)
 
@@ -75,7 +80,7 @@ class _Probe:
             known = None if self._formula.converges or not math.isfinite(distance) else distance
             return msgspec.structs.replace(facts, n=n, mu=n + nf, interior=False, distance=known)
         if n == NOT_ESCAPED:
-            period = int(nf) if self._request.by_period and nf > 0 else self._period(x, y)
+            period = int(nf) if self._request.by_period and nf > 0 else self._period(re, im)
             return msgspec.structs.replace(facts, n=n, interior=True if period else None, period=period or None)
         return facts
 
@@ -86,7 +91,7 @@ class _Probe:
             view = self._view
             if view.max_iter > self._most:
                 view = msgspec.structs.replace(view, max_iter=self._most)
-            renderer = Renderer(view, derivative=self._request.needs_derivative, by_period=self._request.by_period)
+            renderer = Renderer(view, derivative=self._request.needs_derivative)
             n, nf = planes["n"], planes["nf"]
             renderer.compute(n, nf, x, y, z=planes.get("z"), far=planes.get("far"))
             if planes["n"][0, 0] == NOT_ESCAPED and view is not self._view:
@@ -94,14 +99,22 @@ class _Probe:
         distance = float(abs(planes["far"][0, 0])) if "far" in planes else None
         return int(planes["n"][0, 0]), float(planes["nf"][0, 0]), distance
 
-    def _period(self, x: int, y: int) -> int:
-        view = self._view
-        n, nf = np.full((1, 1), NOT_ESCAPED, np.int32), np.zeros((1, 1), np.float32)
-        fill = periods(view.formula, view.degree)
-        # An orbit may settle later than the picture follows it.
-        most = max(view.max_iter, SETTLED)
-        fill(n, nf, x, y, np.array(view.numbers), most, view.is_julia, np.zeros(1, np.int64))
-        return int(nf[0, 0])
+    def _period(self, re: float, im: float) -> int:
+        """As `rfm_kernels.pixelwise` tells it, which would have to be compiled for it; 0 where it is not known."""
+        if time.process_time() > self._until_s:
+            return 0
+        made, view = self._formula, self._view
+        place = layout(made, derivative=False)
+        c, p = view.julia if view.is_julia else (re, im), view.parameters[: made.parameters]
+
+        def step(z: list[float]) -> list[float]:
+            return stepped(made, place, z, c, p, 0.0)
+
+        try:
+            z = next(itertools.islice(_states(view, made, re, im, derivative=False), SETTLED, None), None)
+            return 0 if z is None else _cycle(step, z)
+        except ArithmeticError:
+            return 0
 
     def _orbit(self, re: float, im: float, places: int) -> tuple[float, ...]:
         found: list[float] = []
@@ -128,6 +141,28 @@ class _Probe:
                 except (ArithmeticError, ValueError):
                     return math.nan
         return math.nan
+
+
+def _cycle(step: Callable[[list[float]], list[float]], z: list[float]) -> int:
+    """The length of the cycle that z is on and that draws in what is beside it; 0: none was found."""
+    w = z
+    for period in range(1, CYCLE_LIMIT + 1):
+        w = step(w)
+        apart2 = (w[0] - z[0]) * (w[0] - z[0]) + (w[1] - z[1]) * (w[1] - z[1])
+        if not apart2 <= RETURN2 * (1.0 + z[0] * z[0] + z[1] * z[1]):
+            continue
+        return period if _draws_in(step, z, period) else 0
+    return 0
+
+
+def _draws_in(step: Callable[[list[float]], list[float]], z: list[float], period: int) -> bool:
+    for direction in range(2):
+        u, v = z, [z[0] + NUDGE * (1 - direction), z[1] + NUDGE * direction, *z[2:]]
+        for _ in range(period):
+            u, v = step(u), step(v)
+        if not (v[0] - u[0]) * (v[0] - u[0]) + (v[1] - u[1]) * (v[1] - u[1]) < NUDGE * NUDGE:
+            return False
+    return True
 
 
 def _place(view: ViewPlan, x: int, y: int) -> tuple[float, float]:

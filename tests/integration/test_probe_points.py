@@ -81,6 +81,24 @@ def test_a_distance_is_what_a_frame_with_distances_keeps(
     assert [point.distance for point in client.probe_points(kept.id, places)] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "params", [{}, {"formula": "burning_ship", "re": "-0.5", "im": "-0.5"}, {"formula": "phoenix"}]
+)
+def test_a_period_is_what_a_frame_with_periods_keeps(client: Client, params: dict[str, Any]) -> None:
+    kept = client.submit(KIND, {**VIEW, **params, "interior": "period", "max_iter": 2000})
+    result = kept.result()
+    rows, columns = np.nonzero(result.n == -1)
+    places = [(int(columns[k]), int(rows[k])) for k in range(0, len(rows), len(rows) // 20)][:20]
+    plain = client.submit(KIND, {**VIEW, **params, "max_iter": 2000})
+    plain.wait(60)
+
+    found = [point.period or 0 for point in client.probe_points(plain.id, places)]
+
+    assert found == [int(result.nf[y, x]) for x, y in places]
+    assert sum(period > 0 for period in found) > 10
+    assert [point.period or 0 for point in client.probe_points(kept.id, places)] == found
+
+
 def test_a_render_that_is_under_way_is_asked_too(client: Client) -> None:
     operation = client.submit(KIND, ENDLESS)
     try:
