@@ -79,6 +79,8 @@ def test_what_has_no_row_is_one() -> None:
     found = heat(reply(rows=(buckets("render"), buckets("")), rest=buckets(operations=9), others=3))
     assert [(row.name, row.title) for row in found] == [("render", "render"), ("", "no name"), (None, "3 others")]
     assert highest(found, 1000) == 2.0
+    assert [row.title for row in heat(reply(rows=(buckets("canceled"),)), "state")] == ["cancelled"]
+    assert [row.title for row in heat(reply(rows=(buckets("canceled"),)), "kind")] == ["canceled"]
     assert highest([], 1000) == 0.0
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.reports.course import width
 from rfm_runtime.core.text import printable
-from rfm_runtime.protocol.timeline import BINS_LIMIT, Buckets, TimelineReply
+from rfm_runtime.protocol.timeline import BINS_LIMIT, Buckets, By, TimelineReply
 from rfm_ui.model.gantt import Period
 
 __all__ = [
@@ -69,12 +69,18 @@ def grid(period: Period, most: int) -> Grid:
     return Grid(since_ms, width_ms, max(1, -((since_ms - end_ms) // width_ms)))
 
 
-def heat(reply: TimelineReply) -> list[Heat]:
-    """The rows, the busiest first, and one for all the others."""
-    rows = [Heat(row.name, printable(row.name) or "no name", row) for row in reply.rows]
+def heat(reply: TimelineReply, by: By = "kind") -> list[Heat]:
+    """The rows, the busiest first, and one for all the others. by: what they are divided by."""
+    rows = [Heat(row.name, _title(row.name, by), row) for row in reply.rows]
     if reply.rest is not None:
         rows.append(Heat(None, counted(reply.others, "other"), reply.rest))
     return rows
+
+
+def _title(name: str, by: By) -> str:
+    if by == "state" and name == "canceled":
+        return "cancelled"
+    return printable(name) or "no name"
 
 
 def highest(rows: list[Heat], width_ms: int) -> float:

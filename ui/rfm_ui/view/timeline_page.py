@@ -238,7 +238,7 @@ class TimelinePage(QWidget):
             if error is not None:
                 self.told.setText(f"It cannot be counted: {error}")
             else:
-                self._show_reply(reply)
+                self._show_reply(reply, by)
                 if not self.is_heatmap and not too_many(reply):
                     self._ask_each(period)
             if self._is_outdated:
@@ -246,9 +246,9 @@ class TimelinePage(QWidget):
 
         self._session.ask(lambda client: client.timeline(since_ms=since_ms, width_ms=width_ms, bins=bins, by=by), told)
 
-    def _show_reply(self, reply: TimelineReply | None) -> None:
+    def _show_reply(self, reply: TimelineReply | None, by: By = "kind") -> None:
         self.activity.show_reply(reply)
-        self.heatmap.show_reply(reply)
+        self.heatmap.show_reply(reply, by)
         self._show_mode()
 
     def _ask_each(self, period: Period) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QImage, QLinearGradient, QPaint
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from rfm_runtime.protocol.timeline import TimelineReply
+from rfm_runtime.protocol.timeline import By, TimelineReply
 from rfm_ui.model.far import FAINTEST, Heat, bin_at, heat, highest, level, said, same_bin, when
 from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
@@ -54,10 +54,10 @@ class Heatmap(TimeView):
         self.setMinimumHeight(140)
         self.setAccessibleName("Heatmap")
 
-    def show_reply(self, reply: TimelineReply | None) -> None:
-        """What the runtime has counted; None: nothing yet."""
+    def show_reply(self, reply: TimelineReply | None, by: By = "kind") -> None:
+        """What the runtime has counted; None: nothing yet. by: what its rows are divided by."""
         before, self.reply = self.reply, reply
-        self.rows = [] if reply is None else heat(reply)
+        self.rows = [] if reply is None else heat(reply, by)
         self._strips = []
         self.cell = None if self.cell is None else self._kept(self.cell, before)
         count = "" if reply is None else f"{reply.everything.operations:,} operations"

@@ -13,7 +13,9 @@ from typing_extensions import override
 from rfm_runtime.core.text import duration
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.gantt import Span, laid_out, neighbour
+from rfm_ui.model.inks import bar
 from rfm_ui.model.lines import Tone
+from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
 from rfm_ui.view.components.parents import parent_of
 from rfm_ui.view.components.time_view import HEAD, TimeView
@@ -38,6 +40,8 @@ class ProgressTimeline(TimeView):
         super().__init__(parent_of(parent_id))
         self._operations: list[Operation] = []
         self._spans: list[Span] = []
+        self._theme: Theme | None = None
+        self._inks: dict[Tone, tuple[QColor, QColor]] = {}
         self.pointed = ""
         """Id of the operation whose bar is pointed at."""
         self.setMinimumHeight(120)
@@ -107,9 +111,11 @@ class ProgressTimeline(TimeView):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.paint_marks(painter)
         painter.setClipRect(QRectF(0.0, HEAD, self.width(), self.height() - HEAD))
-        inks = _inks()
+        if theme.current() is not self._theme:
+            self._theme = theme.current()
+            self._inks = _inks(self._theme)
         for span in self._spans:
-            self._paint_span(painter, span, inks)
+            self._paint_span(painter, span, self._inks)
         self.paint_present(painter, now_ms)
         painter.end()
 
@@ -150,15 +156,10 @@ class ProgressTimeline(TimeView):
             painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, fitted)
 
 
-def _inks() -> dict[Tone, tuple[QColor, QColor]]:
+def _inks(colours: Theme) -> dict[Tone, tuple[QColor, QColor]]:
     """Pale and full, of each tone."""
-    inks = {}
-    for tone, colour in theme.current().tones.items():
-        soft, full = QColor(colour), QColor(colour)
-        soft.setAlphaF(0.28)
-        full.setAlphaF(0.75)
-        inks[tone] = soft, full
-    return inks
+    made = {tone: bar(colours, colour) for tone, colour in colours.tones.items()}
+    return {tone: (QColor(one.pale), QColor(one.full)) for tone, one in made.items()}
 
 
 def _about(span: Span) -> str:
