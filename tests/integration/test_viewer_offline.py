@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from PySide6.QtCore import QSettings, Qt
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressReportingServer
+from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.testing.hosts import free_ports
+from rfm_ui.model.pending import Command
 from rfm_ui.model.servers import LOCAL, Server, of_text
 from rfm_ui.view.access import last_server
 from rfm_ui.view.pending_dialog import PendingDialog
@@ -79,7 +82,7 @@ def test_what_is_asked_for_meanwhile_waits_is_taken_back_sent_or_left_out(
     for name in reporters:
         cancel(window, name)
     assert [one.command.name for one in window._session.pending.all] == list(reporters)
-    assert "3 commands will be sent" in strip.text.text()
+    qtbot.waitUntil(lambda: "3 commands will be sent" in strip.text.text(), timeout=MOST_MS)
     page = window.operations
     rows = [page.model.index(row).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(3)]
     assert all(row.endswith("to be sent: cancel") for row in rows)
@@ -89,7 +92,7 @@ def test_what_is_asked_for_meanwhile_waits_is_taken_back_sent_or_left_out(
     assert dialog is not None
     qtbot.mouseClick(dialog.buttons[2], Qt.MouseButton.LeftButton)
     assert [one.command.name for one in window._session.pending.all] == ["photos", "songs"]
-    assert list(dialog.buttons) == [1, 3]
+    qtbot.waitUntil(lambda: list(dialog.buttons) == [1, 3], timeout=MOST_MS)
     rows = [page.model.index(row).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(3)]
     assert sum(row.endswith("to be sent: cancel") for row in rows) == 2
     # It ends while nobody can hear of it.
@@ -217,3 +220,68 @@ def test_one_is_edited_and_removed_and_what_was_kept_for_it_goes_too(
     window.close()
     kept = QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat)
     assert of_text(str(kept.value("servers/known"))).others == ()
+
+
+@pytest.mark.scenario("J112", "H5")
+def test_thousands_wait_without_holding_up_the_window_and_are_sent_a_few_at_a_time(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    window = opened(qtbot, tmp_path, server.url, admin())
+    session = window._session
+    server.stop()
+    qtbot.waitUntil(lambda: session.link.state == "reconnecting", timeout=MOST_MS)
+    under_way, most, done = 0, 0, 0
+
+    async def work(_client: AsyncClient) -> None:
+        nonlocal under_way, most, done
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        done += 1
+
+    changes = []
+    session.pending_changed.connect(lambda: changes.append(len(session.pending)))
+    for number in range(5000):
+        session.ask(work, command=Command("cancel", f"operation-{number}", "x"))
+    qtbot.waitUntil(lambda: changes == [5000], timeout=MOST_MS)
+    window.access.take_up("pending")
+    dialog = window.findChild(PendingDialog)
+    assert dialog is not None
+    assert len(dialog.rows) == 12
+    assert dialog.more.text() == "and 4,988 more"
+    dialog.reject()
+
+    server.start()
+    session.retry_now()
+
+    qtbot.waitUntil(lambda: done == 5000, timeout=MOST_MS)
+    assert 1 <= most <= 8
+    assert len(session.pending) == 0
+
+
+@pytest.mark.scenario("J112")
+def test_all_of_it_is_taken_back_at_once(qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer) -> None:
+    window = opened(qtbot, tmp_path, server.url, admin())
+    session = window._session
+    server.stop()
+    qtbot.waitUntil(window.access.strip.isVisible, timeout=MOST_MS)
+    asked: list[str] = []
+
+    async def work(_client: AsyncClient) -> None:
+        asked.append("")
+
+    for number in range(3):
+        session.ask(work, command=Command("pause", f"operation-{number}", "x"))
+    window.access.take_up("pending")
+    dialog = window.findChild(PendingDialog)
+    assert dialog is not None
+    qtbot.mouseClick(dialog.all, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.findChild(PendingDialog) is None, timeout=MOST_MS)
+    assert len(session.pending) == 0
+
+    server.start()
+    session.retry_now()
+
+    live(qtbot, window)
+    assert asked == []

@@ -28,9 +28,11 @@ from rfm_runtime.protocol.operation import Operation, OperationEvent, ProgressUp
 from rfm_runtime.protocol.resources import Resources
 from rfm_ui.model.link import LinkNews
 
-__all__ = ["Answer", "Bridge", "News"]
+__all__ = ["Answer", "Bridge", "News", "Question"]
 
 T = TypeVar("T")
+Question = Callable[[AsyncClient], Coroutine[Any, Any, Any]]
+"""Asks a client for something."""
 Answer = Callable[[Any, RfmError | None], None]
 """Called in the face's thread with what was asked for, or with why it could not be had."""
 

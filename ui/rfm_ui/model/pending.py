@@ -13,11 +13,14 @@ from typing import Literal
 from rfm_runtime.core.text import printable
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 
-__all__ = ["Action", "Command", "Due", "PendingCommands", "badge", "phrase", "why_not"]
+__all__ = ["Action", "Command", "Due", "PendingCommands", "badge", "dropped_in_words", "phrase", "why_not"]
 
 Action = Literal["cancel", "pause", "resume", "priority"]
 
 UNDOES: Mapping[Action, Action] = {"pause": "resume", "resume": "pause"}
+
+SAID = 5
+"""Of what was left out, by name."""
 
 ENDED = {"completed": "has completed", "failed": "has failed", "canceled": "was cancelled"}
 
@@ -62,6 +65,12 @@ def badge(commands: list[Command]) -> str:
     return f"to be sent: {', '.join(words)}" if words else ""
 
 
+def dropped_in_words(said: list[str]) -> str:
+    """The first of many, and how many more."""
+    more = len(said) - SAID
+    return "; ".join(said[:SAID]) + (f"; and {more:,} more" if more > 0 else "")
+
+
 def why_not(command: Command, operation: Operation | None) -> str:
     """Why it would do nothing now, "" if it may do something. None: of an operation that is not known the server knows
     better.
@@ -88,6 +97,7 @@ class PendingCommands:
 
     def __init__(self) -> None:
         self._waiting: dict[int, Command] = {}
+        self._numbers: dict[str, list[int]] = {}
         self._next = 1
 
     def __len__(self) -> int:
@@ -100,11 +110,11 @@ class PendingCommands:
 
     def of(self, operation_id: str) -> list[Command]:
         """Those for one operation."""
-        return [command for command in self._waiting.values() if command.operation_id == operation_id]
+        return [self._waiting[number] for number in self._numbers.get(operation_id, ())]
 
     def add(self, command: Command) -> tuple[int | None, list[int]]:
         """(its number, those that it makes needless). None: it takes back one that waits, or says what one says."""
-        same = {number: one for number, one in self._waiting.items() if one.operation_id == command.operation_id}
+        same = {number: self._waiting[number] for number in self._numbers.get(command.operation_id, ())}
         if command.action == "cancel":
             if any(one.action == "cancel" for one in same.values()):
                 return None, []
@@ -123,16 +133,21 @@ class PendingCommands:
         self._forget(gone)
         number, self._next = self._next, self._next + 1
         self._waiting[number] = command
+        self._numbers.setdefault(command.operation_id, []).append(number)
         return number, gone
 
     def take_back(self, number: int) -> bool:
         """Leave it out; whether it was waiting."""
-        return self._waiting.pop(number, None) is not None
+        if number not in self._waiting:
+            return False
+        self._forget([number])
+        return True
 
     def clear(self) -> list[Waiting]:
         """Leave all out: they are for another server."""
         waiting = self.all
         self._waiting.clear()
+        self._numbers.clear()
         return waiting
 
     def due(self, known: Mapping[str, Operation]) -> Due:
@@ -148,4 +163,7 @@ class PendingCommands:
 
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:
-            del self._waiting[number]
+            operation_id = self._waiting.pop(number).operation_id
+            self._numbers[operation_id].remove(number)
+            if not self._numbers[operation_id]:
+                del self._numbers[operation_id]

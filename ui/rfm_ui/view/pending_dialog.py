@@ -11,6 +11,10 @@ from rfm_ui.view.words import Label
 __all__ = ["PendingDialog"]
 
 
+MOST = 12
+"""Shown one by one; there may be thousands."""
+
+
 class PendingDialog(QDialog):
     """Commands of a session that wait. It goes by itself once none does."""
 
@@ -24,15 +28,21 @@ class PendingDialog(QDialog):
         self.rows: list[QWidget] = []
         self.buttons: dict[int, QPushButton] = {}
         self._layout = QVBoxLayout()
+        self.more = Label()
+        self.all = QPushButton("Take all back")
+        self.all.setAutoDefault(False)
+        self.all.clicked.connect(lambda _checked=False: session.take_back())
         close = QPushButton("Close")
         close.clicked.connect(self.reject)
         foot = QHBoxLayout()
+        foot.addWidget(self.all)
         foot.addStretch(1)
         foot.addWidget(close)
         layout = QVBoxLayout(self)
         layout.setSpacing(12)
         layout.addWidget(head)
         layout.addLayout(self._layout)
+        layout.addWidget(self.more)
         layout.addStretch(1)
         layout.addLayout(foot)
         session.pending_changed.connect(self._fill)
@@ -46,7 +56,10 @@ class PendingDialog(QDialog):
             self._layout.removeWidget(row)
             row.deleteLater()
         self.rows, self.buttons = [], {}
-        for one in waiting:
+        more = len(waiting) - MOST
+        self.more.setText(f"and {more:,} more")
+        self.more.setVisible(more > 0)
+        for one in waiting[:MOST]:
             row = QWidget()
             line = QHBoxLayout(row)
             line.setContentsMargins(0, 0, 0, 0)
@@ -54,6 +67,7 @@ class PendingDialog(QDialog):
             name = Label(f"{said[0].upper()}{said[1:]}")
             name.setWordWrap(True)
             button = QPushButton("Take back")
+            button.setAutoDefault(False)
             button.setAccessibleName(f"Take back: {said}")
             button.clicked.connect(lambda _checked=False, number=one.number: self._session.take_back(number))
             line.addWidget(name, 1)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from shiboken6 import isValid
 
-from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.messages import Welcome
-from rfm_ui.bridge import Answer, Bridge, News
+from rfm_ui.bridge import Answer, Bridge, News, Question
 from rfm_ui.model.link import LinkNews
-from rfm_ui.model.pending import Command, PendingCommands, phrase
+from rfm_ui.model.pending import Command, PendingCommands
+from rfm_ui.view.pending_line import PendingLine
 
 __all__ = ["FRAME_S", "Question", "Session", "is_wanted"]
-
-Question = Callable[[AsyncClient], Coroutine[Any, Any, Any]]
-"""Asks a client for something."""
 
 FRAME_S = 1 / 60
 
@@ -46,8 +43,6 @@ class Session(QObject):
         self.url: str = options.get("url") or ""
         self.ca_file = str(options.get("ca_file") or "")
         self.has_token = bool(options.get("token"))
-        self.pending = PendingCommands()
-        self._held: dict[int, tuple[Question, Answer | None]] = {}
         self.server: Welcome | None = None
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
@@ -58,6 +53,9 @@ class Session(QObject):
         self._woken.connect(self._schedule, Qt.ConnectionType.QueuedConnection)
         self._answered.connect(_call)
         self._bridge = Bridge(self._woken.emit, **options)
+        self._waiting = PendingLine(self._bridge, self)
+        self._waiting.changed.connect(self.pending_changed)
+        self._waiting.told.connect(self.told)
         # Whoever owns it may be destroyed by Qt without a word, and the bridge's thread must not outlive it.
         self.destroyed.connect(self._bridge.let_go)
 
@@ -81,18 +79,19 @@ class Session(QObject):
         if command is None or self.link.state in ("live", "stale"):
             self._bridge.ask(question, _while_wanted(answer))
             return
-        number, needless = self.pending.add(command)
-        for gone in needless:
-            self._held.pop(gone, None)
-        if number is not None:
-            self._held[number] = question, answer
-        self.pending_changed.emit()
+        self._waiting.add(command, question, _while_wanted(answer))
 
-    def take_back(self, number: int) -> None:
-        """Leave out a command that waits."""
-        self.pending.take_back(number)
-        self._held.pop(number, None)
-        self.pending_changed.emit()
+    @property
+    def pending(self) -> PendingCommands:
+        """Commands that wait for the connection."""
+        return self._waiting.commands
+
+    def take_back(self, number: int | None = None) -> None:
+        """Leave out a command that waits, or all of them."""
+        if number is None:
+            self._waiting.clear()
+        else:
+            self._waiting.take_back(number)
 
     def aside(self, work: Callable[[], Any], answer: Answer | None = None) -> None:
         """Do what takes a while outside of the window's thread; the answer comes as that of `ask` does."""
@@ -108,11 +107,8 @@ class Session(QObject):
 
     def connect_to(self, **options: Any) -> None:
         """Connect anew with these options alone: another server. What waits was for the other one."""
-        if options.get("url", "") != self.url and (gone := self.pending.clear()):
-            self._held.clear()
-            self.pending_changed.emit()
-            said = ", ".join(phrase(one.command) for one in gone)
-            self.told.emit(f"They were for another server: {said}.")
+        if (options.get("url") or "") != self.url:
+            self._waiting.drop()
         self.url = options.get("url") or ""
         self._bridge.connect_to(**options)
 
@@ -139,17 +135,9 @@ class Session(QObject):
             self._answered.emit(answer)
         self.news.emit(news)
         if self.link.state == "live" and not was_live and len(self.pending):
-            self._send_pending()
-
-    def _send_pending(self) -> None:
-        due = self.pending.due(self._bridge.known)
-        held, self._held = self._held, {}
-        for one in due.send:
-            self._bridge.ask(*held[one.number])
-        self.pending_changed.emit()
-        if due.dropped:
-            said = "; ".join(f"{phrase(one.command)}, since {why}" for one, why in due.dropped)
-            self.told.emit(f"Left out: {said}.")
+            self._waiting.send()
+        elif self.link.state not in ("live", "stale"):
+            self._waiting.hold()
 
 
 def _call(answer: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfm_runtime.protocol.operation import Operation, OperationState
-from rfm_ui.model.pending import Action, Command, PendingCommands, badge, phrase, why_not
+from rfm_ui.model.pending import Action, Command, PendingCommands, badge, dropped_in_words, phrase, why_not
 
 pytestmark = pytest.mark.scenario("J112")
 
@@ -95,6 +95,8 @@ def test_what_is_taken_back_is_not_sent_and_nothing_else_is_missing(given_: list
 
 
 def test_in_words() -> None:
+    assert dropped_in_words(["a", "b"]) == "a; b"
+    assert dropped_in_words([str(number) for number in range(1205)]) == "0; 1; 2; 3; 4; and 1,200 more"
     assert badge([]) == ""
     assert badge([Command("pause", "x"), Command("priority", "x", value=5)]) == "to be sent: pause, priority +5"
     assert phrase(Command("cancel", "01J0000000ABCDEFGH", "photos")) == "cancel photos"
