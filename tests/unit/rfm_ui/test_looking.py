@@ -88,6 +88,8 @@ def test_all_ways_to_colour_that_are_offered_are_taken(formula: str) -> None:
         ("phoenix", "p", "-0.4+0.1i", "-0.4+0.1i"),
         ("phoenix", "p", "", None),
         ("newton", "relaxation", "0.7", "0.7"),
+        ("newton", "roots", "1, -1, i, -i", ("1", "-1", "i", "-i")),
+        ("nova", "coefficients", "1, 0, 0, -1", ("1", "0", "0", "-1")),
         ("newton", "tolerance", "0.0001", 1e-4),
     ],
 )
@@ -97,6 +99,15 @@ def test_a_parameter_is_what_was_typed(formula: str, field: str, text: str, beco
     changed = with_parameter(view, parameter, text)
     assert getattr(changed, field) == becomes
     assert next(one for one in parameters_for(changed) if one.field == field).value == text.strip()
+
+
+def test_roots_and_coefficients_take_each_others_place() -> None:
+    view = replace(VIEW, formula="newton", roots=("1", "-1", "0.5i"))
+    known = {one.field: one for one in parameters_for(view)}
+    changed = with_parameter(view, known["coefficients"], "1,0,-1")
+    assert (changed.roots, changed.coefficients) == (None, ("1", "0", "-1"))
+    back = with_parameter(changed, known["roots"], "2,3")
+    assert (back.roots, back.coefficients) == (("2", "3"), None)
 
 
 def test_a_constant_is_typed_part_by_part() -> None:
@@ -113,6 +124,7 @@ def test_a_constant_is_typed_part_by_part() -> None:
         ("mandelbrot", "max_iter", "many", "Iterations is 'many', not a whole number"),
         ("multibrot", "power", "99", "power is 99"),
         ("newton", "tolerance", "x", "Tolerance is 'x', not a number"),
+        ("newton", "roots", "1, 2, x", "roots[2] is 'x', not a complex number"),
         ("phoenix", "p", "one", "p is 'one', not a complex number"),
     ],
 )

@@ -139,7 +139,7 @@ def colourings_for(view: RenderRequest) -> tuple[str, ...]:
     return (*ways, "orbit_trap") if view.trap else ways
 
 
-Kind = Literal["count", "number", "complex"]
+Kind = Literal["count", "number", "complex", "list"]
 
 
 class Parameter(NamedTuple):
@@ -155,6 +155,13 @@ class Parameter(NamedTuple):
 _TAKEN: tuple[tuple[str, str, Kind, str], ...] = (
     ("power", "Power", "count", "Of zᵈ, 2 to 16"),
     ("p", "p", "complex", "What the point before is taken with, such as -0.5+0.1i"),
+    ("roots", "Roots", "list", "Of the polynomial, with commas between them, such as 1, -1, i, -i"),
+    (
+        "coefficients",
+        "Coefficients",
+        "list",
+        "From the highest power down, with commas between them, in place of roots",
+    ),
     ("relaxation", "Relaxation", "complex", "Of a step, such as 1 or 0.7+0.2i"),
     ("tolerance", "Tolerance", "number", "A step that is shorter ends it"),
 )
@@ -168,7 +175,8 @@ def parameters_for(view: RenderRequest) -> list[Parameter]:
     for field, name, kind, says in _TAKEN:
         if field in taken:
             value = getattr(view, field)
-            found.append(Parameter(field, name, kind, "" if value is None else str(value), says))
+            shown = ", ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+            found.append(Parameter(field, name, kind, shown, says))
     if view.julia_re is not None:
         says = "Of the constant of the Julia set"
         found.append(Parameter("julia_re", "Real part", "complex", view.julia_re, says))
@@ -188,6 +196,10 @@ def with_parameter(view: RenderRequest, parameter: Parameter, text: str) -> Rend
             fields[parameter.field] = "0"
     elif parameter.kind == "complex":
         fields[parameter.field] = text
+    elif parameter.kind == "list":
+        # Both say the same; the newest word counts.
+        fields.pop("roots" if parameter.field == "coefficients" else "coefficients", None)
+        fields[parameter.field] = [part.strip() for part in text.split(",")]
     else:
         try:
             fields[parameter.field] = int(text) if parameter.kind == "count" else float(text)

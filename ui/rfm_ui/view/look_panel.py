@@ -179,6 +179,7 @@ class LookPanel(QWidget):
             self._known = [one.field for one in wanted]
             while (item := self._parameters.takeAt(0)) is not None:
                 if (widget := item.widget()) is not None:
+                    widget.hide()
                     widget.deleteLater()
             self.fields = {}
             for row, parameter in enumerate(wanted):
