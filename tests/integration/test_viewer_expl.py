@@ -16,7 +16,7 @@ from PySide6.QtGui import QDropEvent, QImage, QMouseEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from rfm_runtime import Client
+from rfm_runtime import Client, JWTAuthenticator, ProgressReportingServer
 from rfm_runtime.protocol.messages import NOT_COMPUTED_RGB, TilePixels
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_runtime.render.files.params import read
@@ -30,6 +30,7 @@ from rfm_ui.view.picture_view import PictureView
 from rfm_ui.view.window import ViewerWindow
 from tests.commands import cli, environment
 from tests.screens import MOST_MS, opened
+from tests.tokens import SECRET
 
 pytestmark = pytest.mark.integration
 
@@ -452,3 +453,22 @@ def test_a_drag_turns_the_picture_and_a_file_that_is_dropped_is_gone_to(
     page.dropEvent(event)
     assert page.state.text().startswith("Could not open view.toml: ")
     assert page.exploring.view.re == "-1.25"
+
+
+@pytest.mark.scenario("J102")
+def test_who_may_only_look_is_told_so_and_can_keep_the_place(
+    qtbot: QtBot, signing_server: ProgressReportingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    window = opened(qtbot, tmp_path, signing_server.url, JWTAuthenticator(SECRET).issue("eve", ["viewer"]))
+    page = window.explorer
+    window.turn_to(page)
+    qtbot.waitUntil(lambda: "eve (viewer) may not submit" in page.state.text(), timeout=MOST_MS)
+    point_at(page, 0.4, 0.4)
+    page.save(tmp_path / "picture.png")
+    assert page.state.text() == "Nothing to save yet: the picture is not finished."
+    page.save(tmp_path / "view.toml")
+    qtbot.waitUntil(lambda: page.state.text() == f"Saved {tmp_path / 'view.toml'}.", timeout=MOST_MS)
+    page.show_panel(2)
+    page.places.keep()
+    qtbot.waitUntil(lambda: page.places.bookmarks.count() == 1, timeout=MOST_MS)
