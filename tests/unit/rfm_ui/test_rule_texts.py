@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rfm_runtime.core.notifying.rules import DEFAULTS, means
+from rfm_runtime.core.notifying.sentences import quiet_text, sentence
 from rfm_runtime.errors import BadRequestError
-from rfm_runtime.protocol.notifying import WHENS, Rule
+from rfm_runtime.protocol.notifying import WHENS, Quiet, Rule
 from rfm_ui.model.rule_texts import (
     FIELDS,
     an_example,
@@ -24,6 +30,7 @@ from rfm_ui.model.rule_texts import (
 
 pytestmark = pytest.mark.scenario("J121")
 
+VECTORS = json.loads((Path(__file__).parents[2] / "data/ui/rules.json").read_text(encoding="utf-8"))
 RULE = Rule(rule_id="a", when=("failed",))
 
 
@@ -119,3 +126,23 @@ def test_the_example_of_a_rule_is_one_that_it_means(rule: Rule) -> None:
     when, operation = an_example(rule, "ann", 1_700_000_000_000)
     if when not in ("paused", "stalled"):
         assert means(rule, when, operation, "ann", still_s=rule.stalled_s)
+
+
+@pytest.mark.parametrize("case", VECTORS["sentences"], ids=lambda case: case["said"])
+def test_what_every_face_says_of_a_rule(case: dict[str, Any]) -> None:
+    assert sentence(msgspec.convert(case["rule"], Rule)) == case["said"]
+
+
+@pytest.mark.parametrize("case", VECTORS["quiet"], ids=lambda case: case["said"])
+def test_what_every_face_says_of_quiet_hours(case: dict[str, Any]) -> None:
+    assert quiet_text(msgspec.convert(case["quiet"], Quiet)) == case["said"]
+
+
+@pytest.mark.parametrize("case", VECTORS["lengths"], ids=lambda case: case["text"] or "nothing")
+def test_how_every_face_reads_a_length_of_time(case: dict[str, Any]) -> None:
+    if case["seconds"] is None:
+        with pytest.raises(BadRequestError):
+            length_of(case["text"])
+    else:
+        assert length_of(case["text"]) == case["seconds"]
+        assert length_text(case["seconds"]) == case["shown"]
