@@ -142,6 +142,13 @@ class Client:
         """Try again at once, where a connection that dropped is waited for."""
         self._loop.call_soon_threadsafe(self._async.retry_now)
 
+    def refresh_token(self, token: str) -> None:
+        """Go on with this token on the connection that there is: a fresh one of the same user.
+
+        Raises TokenExpiredError; BadRequestError if it is somebody else's, or nobody's.
+        """
+        self.call(self._async.refresh_token(token))
+
     def use_token(self, token: str) -> None:
         """Show this token from the next connection on."""
         self._async.use_token(token)

@@ -380,6 +380,34 @@ def test_a_certificate_that_is_not_good_is_explained(
         window.close()
 
 
+@pytest.mark.scenario("J110", "J62")
+def test_a_server_that_wants_a_certificate_says_so(qtbot: QtBot, tmp_path: Path) -> None:
+    ca = authority(tmp_path / "ca")
+    add_user(ca.users, "ann", "ann", ["operator"])
+    certificate, key = ca.client("ann")
+    with SecureProgressServer(
+        port=0, memory=True, ssl_cert_file=ca.server, ssl_key_file=ca.server_key, client_ca=ca.certificate,
+        users=ca.users, client_auth=True,
+    ) as server:  # fmt: skip
+        window = shown(qtbot, tmp_path, server.url, signed(), ca_file=str(ca.certificate))
+        strip = window.access.strip
+        qtbot.waitUntil(lambda: strip.title.text().endswith("does not take your certificate"), timeout=MOST_MS)
+        qtbot.mouseClick(strip.buttons["choose_certificate"], Qt.MouseButton.LeftButton)
+        dialog = dialog_of(qtbot, window)
+        dialog.certificate.show_path(str(key))
+        qtbot.mouseClick(dialog.accept_button, Qt.MouseButton.LeftButton)
+        # A file that is none is told as well.
+        qtbot.waitUntil(lambda: "has no certificate in PEM" in strip.text.text(), timeout=MOST_MS)
+        again = window.access.ask_to_sign_in()
+        again.turn_to("Certificate")
+        again.certificate.show_path(str(certificate))
+        again.key.show_path(str(key))
+        qtbot.mouseClick(again.accept_button, Qt.MouseButton.LeftButton)
+        live(qtbot, window)
+        assert strip.isHidden()
+        window.close()
+
+
 @pytest.mark.scenario("J110", "J63")
 def test_tls_where_there_is_none_and_none_where_it_is_expected(
     qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
