@@ -15,7 +15,7 @@ from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 
 __all__ = ["Action", "Command", "Due", "PendingCommands", "badge", "dropped_in_words", "phrase", "why_not"]
 
-Action = Literal["cancel", "pause", "resume", "priority"]
+Action = Literal["cancel", "pause", "resume", "priority", "retry"]
 
 UNDOES: Mapping[Action, Action] = {"pause": "resume", "resume": "pause"}
 
@@ -77,6 +77,8 @@ def why_not(command: Command, operation: Operation | None) -> str:
     """
     if operation is None:
         return ""
+    if command.action == "retry":
+        return _why_no_retry(operation)
     if operation.state in TERMINAL_STATES:
         return f"it {ENDED[operation.state]}"
     if command.action == "cancel":
@@ -90,6 +92,12 @@ def why_not(command: Command, operation: Operation | None) -> str:
     if command.action == "priority" and operation.priority == command.value:
         return "it has that priority already"
     return ""
+
+
+def _why_no_retry(operation: Operation) -> str:
+    if operation.state == "completed":
+        return "it has completed"
+    return "" if operation.state in TERMINAL_STATES else "it has not ended"
 
 
 class PendingCommands:

@@ -85,16 +85,19 @@ class Carrier(QObject):
         if not wanted.hits:
             self.told.emit(wanted.why_nothing)
             return
-        is_there = self._session.link.state in ("live", "stale")
+        is_there = self._session.is_there
         self.told.emit(wanted.asked if is_there else wanted.waits)
+        refusals: list[Refusal] = []
 
         def answered(refused: Any, error: RfmError | None) -> None:
             if error is not None:
                 self.told.emit(f"Could not be asked: {error}")
             elif refused:
-                self.told.emit(_refusals(wanted, refused))
+                # What has waited is answered one by one.
+                refusals.extend(refused)
+                self.told.emit(_refusals(wanted, refusals))
 
-        if wanted.wish.verb == "retry" or is_there:
+        if is_there:
             self._number += 1
             far = partial(self._far.emit, self._number, wanted)
             self._session.ask(lambda client: carry_out(client, wanted.wish, wanted.hits, far), answered)
@@ -115,7 +118,7 @@ async def _one(client: AsyncClient, wish: Wish, operation: Operation) -> list[Re
 
 
 def _command(wish: Wish, operation: Operation) -> Command:
-    what: Mapping[Verb, Action] = {"pause": "pause", "resume": "resume", "prioritise": "priority"}
+    what: Mapping[Verb, Action] = {"pause": "pause", "resume": "resume", "retry": "retry", "prioritise": "priority"}
     value = priority_after(wish, operation) if wish.verb == "prioritise" else 0
     return Command(what.get(wish.verb, "cancel"), operation.operation_id, operation.name, value)
 

@@ -59,12 +59,13 @@ class PendingLine(QObject):
         self.commands.clear()
         self._soon.start()
 
-    def drop(self) -> None:
-        """Leave all out, and say so: another server is shown."""
-        said = [phrase(one.command) for one in self.commands.all]
+    def drop(self, why: str) -> None:
+        """Leave all out, and say so. why: the begin of a sentence."""
+        commands = [command for command, _question, _answer in self._line]
+        said = [phrase(one) for one in (*commands, *(one.command for one in self.commands.all))]
         self.clear()
         if said:
-            self.told.emit(f"They were for another server: {dropped_in_words(said)}.")
+            self.told.emit(f"{why}: {dropped_in_words(said)}.")
 
     def send(self) -> None:
         """The connection is there, and what operations have become."""

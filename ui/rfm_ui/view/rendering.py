@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage
 
 from rfm_runtime.client.async_client import RENDER, AsyncClient
 from rfm_runtime.client.ids import ulid
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.protocol.messages import TilePixels
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 from rfm_runtime.render.files.toml import non_defaults
@@ -66,6 +66,7 @@ class Rendering(QObject):
         """What is known of the render of what is shown."""
         self._parts = Picture(home.width_px, home.height_px)
         self._under_way = 0
+        self._to_cancel: set[str] = set()
         self._colours: Newest[RenderRequest] = Newest()
         self._painted: RenderRequest | None = None
         self._failures = 0
@@ -198,7 +199,15 @@ class Rendering(QObject):
                 self._submit(order.operation_id, order.view)
 
     def _cancel(self, operation_id: str) -> None:
-        self._session.ask(lambda client: client.cancel(operation_id))
+        def answered(_result: Any, error: RfmError | None) -> None:
+            if isinstance(error, UnavailableError):
+                self._to_cancel.add(operation_id)
+
+        if self._session.is_there:
+            self._session.ask(lambda client: client.cancel(operation_id), answered)
+        else:
+            # However long it is away: it would be computed to its end for nobody.
+            self._to_cancel.add(operation_id)
 
     def _submit(self, operation_id: str, view: RenderRequest) -> None:
         params, labels = non_defaults(view), {"from": self._name}
@@ -218,6 +227,12 @@ class Rendering(QObject):
         )
 
     def _heard(self, news: News) -> None:
+        if news.is_new_server:
+            self._to_cancel.clear()
+        elif news.link is not None and news.link.state == "live":
+            to_cancel, self._to_cancel = self._to_cancel, set()
+            for forgotten in to_cancel:
+                self._cancel(forgotten)
         if news.is_new_server and not self._is_left:
             # It knows nothing of what the one before has rendered.
             self.refresh()

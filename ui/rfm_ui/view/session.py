@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from shiboken6 import isValid
 
+from rfm_runtime.core.text import printable
 from rfm_runtime.errors import RfmError
 from rfm_runtime.protocol.messages import Welcome
 from rfm_ui.bridge import Answer, Bridge, News, Question
@@ -44,6 +45,7 @@ class Session(QObject):
         self.ca_file = str(options.get("ca_file") or "")
         self.has_token = bool(options.get("token"))
         self.server: Welcome | None = None
+        self._user = ""
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
         self._frame.setTimerType(Qt.TimerType.PreciseTimer)
@@ -69,6 +71,11 @@ class Session(QObject):
         self._frame.stop()
         self._bridge.close()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether what is asked for is asked now."""
+        return self.link.state in ("live", "stale")
+
     def ask(self, question: Question, answer: Answer | None = None, command: Command | None = None) -> None:
         """Ask the runtime. The answer comes with the news of a frame, before the news itself; none comes to a method of
         what has been destroyed meanwhile, such as a dialog.
@@ -76,7 +83,7 @@ class Session(QObject):
         command: what it does to an operation; while there is no connection it waits with the others, where it is seen
         and can be taken back.
         """
-        if command is None or self.link.state in ("live", "stale"):
+        if command is None or self.is_there:
             self._bridge.ask(question, _while_wanted(answer))
             return
         self._waiting.add(command, question, _while_wanted(answer))
@@ -108,7 +115,8 @@ class Session(QObject):
     def connect_to(self, **options: Any) -> None:
         """Connect anew with these options alone: another server. What waits was for the other one."""
         if (options.get("url") or "") != self.url:
-            self._waiting.drop()
+            self._waiting.drop("They were for another server")
+            self._user = ""
         self.url = options.get("url") or ""
         self._bridge.connect_to(**options)
 
@@ -130,13 +138,18 @@ class Session(QObject):
         if news.link is not None:
             self.link = news.link
         self.server = news.server
+        if news.server is not None and news.server.user != self._user:
+            if self._user:
+                # Nothing is done in the name of somebody who has not asked for it.
+                self._waiting.drop(f"They were asked for by {printable(self._user)}")
+            self._user = news.server.user
         for answer in news.answers:
             # What goes wrong there is said, as in any slot, and neither other answers nor the news are lost by it.
             self._answered.emit(answer)
         self.news.emit(news)
         if self.link.state == "live" and not was_live and len(self.pending):
             self._waiting.send()
-        elif self.link.state not in ("live", "stale"):
+        elif not self.is_there:
             self._waiting.hold()
 
 

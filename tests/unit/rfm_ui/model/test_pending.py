@@ -61,6 +61,7 @@ def test_no_two_of_one_operation_contradict_each_other(given_: list[Command], kn
         assert number is None or waiting[number] == command
         assert not set(gone) & set(waiting)
         for operation_id in "ab":
+            assert pending.of(operation_id) == [one for one in waiting.values() if one.operation_id == operation_id]
             actions = [one.action for one in pending.of(operation_id)]
             assert len(actions) == len(set(actions))
             assert "cancel" not in actions or actions == ["cancel"]
@@ -103,3 +104,4 @@ def test_in_words() -> None:
     assert phrase(Command("cancel", "01J0000000ABCDEFGH")) == "cancel ABCDEFGH"
     assert phrase(Command("priority", "x", "a\nb", 5)) == "give a?b priority +5"
     assert phrase(Command("priority", "x", "photos", 0)) == "give photos priority 0"
+    assert phrase(Command("retry", "x", "photos")) == "retry photos"

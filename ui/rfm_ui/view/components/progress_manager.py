@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from rfm_runtime.core.counts import counted
 from rfm_ui.bridge import News
+from rfm_ui.model.pending import Command
 from rfm_ui.model.shelf import Shelf
 from rfm_ui.view.components.parents import parent_of
 from rfm_ui.view.components.progress_bar import ProgressBar
@@ -122,4 +123,6 @@ class ProgressManager(QWidget):
         return bar
 
     def _cancel(self, operation_id: str) -> None:
-        self._session.ask(lambda client: client.cancel(operation_id))
+        bar = self._bars.get(operation_id)
+        name = "" if bar is None or bar.operation is None else bar.operation.name
+        self._session.ask(lambda client: client.cancel(operation_id), command=Command("cancel", operation_id, name))
