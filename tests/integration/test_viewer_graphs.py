@@ -250,3 +250,16 @@ def test_another_server_is_counted_anew(qtbot: QtBot, window: ViewerWindow, serv
         qtbot.waitUntil(lambda: page.heatmap.reply is not None and page.heatmap.rows == [], timeout=MOST_MS)
         page._session.connect_to(url=server.url, token=server.token)
         qtbot.waitUntil(lambda: [row.name for row in page.heatmap.rows] == ["copying"], timeout=MOST_MS)
+
+
+@pytest.mark.scenario("E7", "J104")
+def test_time_passes_only_for_who_looks(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.timeline
+    views = (page.timeline, page.activity, page.heatmap)
+    assert not any(view._clock.isActive() for view in views)
+    window.turn_to(page)
+    qtbot.waitUntil(page.activity._clock.isActive, timeout=MOST_MS)
+    assert [view._clock.isActive() for view in views] == [view.isVisible() for view in views]
+    window.turn_to(window.operations)
+    qtbot.waitUntil(lambda: not any(view._clock.isActive() for view in views), timeout=MOST_MS)
+    assert not page._again.isActive()

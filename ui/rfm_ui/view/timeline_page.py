@@ -233,7 +233,7 @@ class TimelinePage(QWidget):
             if server != self._server:
                 return
             self._is_asking = False
-            if self.timeline.period.at(time.time() * 1000).end_ms >= time.time() * 1000:
+            if self.isVisible() and self.timeline.period.at(time.time() * 1000).end_ms >= time.time() * 1000:
                 self._again.start(round(again_ms(width_ms, 1000.0 * (time.monotonic() - asked_s))))
             if error is not None:
                 self.told.setText(f"It cannot be counted: {error}")

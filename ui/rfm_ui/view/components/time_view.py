@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import QPointF, QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QWheelEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QHideEvent, QKeyEvent, QMouseEvent, QPainter, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 from typing_extensions import override
 
@@ -48,7 +48,6 @@ class TimeView(QWidget):
         self._clock = QTimer(self)
         self._clock.setInterval(PAINT_MS)
         self._clock.timeout.connect(self.update)
-        self._clock.start()
 
     @property
     def period(self) -> Period:
@@ -113,6 +112,18 @@ class TimeView(QWidget):
         painter.drawLine(QPointF(self.x_of(now_ms), HEAD), QPointF(self.x_of(now_ms), self.height()))
 
     # --- as a widget ------------------------------------------------------------------------
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        """Time passes for who looks."""
+        super().showEvent(event)
+        self._clock.start()
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Nobody looks."""
+        super().hideEvent(event)
+        self._clock.stop()
 
     @override
     def wheelEvent(self, event: QWheelEvent) -> None:
