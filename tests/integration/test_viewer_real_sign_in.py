@@ -77,14 +77,17 @@ def test_a_person_signs_in_and_is_known_the_next_time(
         person.does("key", "ctrl+q")
         eventually(lambda: process.poll() is not None, timeout_s=30, what="the window is closed")
 
+    settings = tmp_path / "config" / "rfm-runtime" / "viewer.conf"
+    assert "page=Timeline" in settings.read_text()
     # Neither the server nor the token is named: both are kept, the token in a file of its own.
-    with viewer(display, tmp_path) as process:
+    with viewer(display, tmp_path, "--reset-layout") as process:
         eventually(lambda: signed_in(signing_state, "eve") == 2, timeout_s=60, what="eve is in again")
         person.does("windowfocus", "--sync", window(person, "rfm-runtime"))
         person.sees("again")
         person.does("key", "ctrl+q")
         eventually(lambda: process.poll() is not None, timeout_s=30, what="the window is closed")
 
+    assert "page=Operations" in settings.read_text()
     kept = [path for path in (tmp_path / "config").rglob("*") if path.is_file() and token in path.read_text()]
     assert [path.stat().st_mode & 0o777 for path in kept] == [0o600]
     assert token not in (tmp_path / "said").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QAccessible, QAccessibleEvent, QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
@@ -70,8 +70,12 @@ class StripBar(QWidget):
             self.text.setVisible(bool(strip.text))
             for offer, button in self.buttons.items():
                 button.setVisible(offer in strip.offers)
+            is_other = strip.title != self.accessibleName()
             self.setAccessibleName(strip.title)
             self.setAccessibleDescription(strip.text)
+            if is_other and QAccessible.isActive():
+                # Who does not see it is told; a countdown is not told again and again.
+                QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.Alert))
         self.setVisible(strip is not None)
         self.update()
 
