@@ -210,7 +210,7 @@ class Bridge:
 
     def use(self, **options: Any) -> None:
         """Connect anew, with these options besides those there are: another token, another certificate."""
-        self._switch(lambda: self._options | options)
+        self._switch(lambda: self._options | {"keep": self._keep_token} | options)
 
     def connect_to(self, **options: Any) -> None:
         """Connect anew, with these options and no others: another server."""
@@ -354,8 +354,13 @@ class Bridge:
             # A code is good for once; from now on there is a token.
             self._options = {name: value for name, value in self._options.items() if name != "code"}
             self._options |= {"token": server.token}
-            if self._keep_token is not None:
-                self._keep_token(server.token)
+            keep, self._keep_token = self._keep_token, None
+            if keep is not None:
+                try:
+                    keep(server.token)
+                except Exception:
+                    # Whoever is signed in stays so.
+                    logger.exception("the token of a sign-in link could not be kept")
 
     async def _close(self) -> None:
         if self._asking and self._state() == "live":

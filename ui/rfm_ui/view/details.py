@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QShowEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from rfm_runtime.core.reports.single import operation_report
 from rfm_runtime.core.reports.telling import facts, happening
@@ -122,6 +123,7 @@ class DetailsPanel(QScrollArea):
     def show_operation(self, operation: Operation | None) -> None:
         """Show this one; None: nothing."""
         before, self._operation = self._operation, operation
+        was_visible = self.isVisible()
         self.setVisible(operation is not None)
         if operation is None:
             self._again.stop()
@@ -135,7 +137,9 @@ class DetailsPanel(QScrollArea):
             self._say("")
             for curve in (self.progress, self.rate):
                 curve.show_curve(Curve([], 0.0, "", ""))
-            self._ask()
+            if was_visible:
+                # Otherwise it is asked as it becomes visible.
+                self._ask()
         if operation.state in TERMINAL_STATES:
             self._again.stop()
         elif not self._again.isActive():
@@ -159,6 +163,12 @@ class DetailsPanel(QScrollArea):
         # How it ended stands in the bar.
         self.why.setVisible(operation.state not in TERMINAL_STATES and bool(self.why.text()))
 
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        """Only what is looked at is asked for."""
+        super().showEvent(event)
+        self._ask()
+
     def _heard(self, news: News) -> None:
         if news.is_new_server:
             # It is another server's, and this one knows nothing of it.
@@ -167,11 +177,13 @@ class DetailsPanel(QScrollArea):
             return
         if newest := news.operations.get(self._operation.operation_id):
             self.show_operation(newest)
-        if any(event.operation_id == self._operation.operation_id for event in news.events):
+        is_back = news.link is not None and news.link.state == "live"
+        if is_back or any(event.operation_id == self._operation.operation_id for event in news.events):
             self._ask()
 
     def _ask(self) -> None:
-        if self._operation is None:
+        if self._operation is None or not self.isVisible() or not self._session.is_there:
+            # Once somebody looks, and can be answered.
             return
         operation_id = self._operation.operation_id
 

@@ -119,6 +119,8 @@ class MachinePage(QWidget):
             self._forget()
         if news.resources is not None:
             self._tell(news.resources)
+        if news.link is not None and news.link.state == "live":
+            self._ask()
 
     def _forget(self) -> None:
         """Another server's, which may not be told."""
@@ -160,5 +162,5 @@ class MachinePage(QWidget):
                 for charts in self._charts:
                     charts.show_curves(found, span_s)
 
-        if self.isVisible():
+        if self.isVisible() and self._session.is_there:
             self._session.ask(lambda client: client.usage(span_s), told)

@@ -131,6 +131,8 @@ class WorkersPage(QWidget):
             self._tell(())
         if news.link is not None and not self.rows:
             self.summary.setText(absent(news.link) or summary(self._crews))
+        if news.link is not None and news.link.state == "live":
+            self._ask()
         self._known.update(news.operations)
         for gone in news.gone:
             self._known.pop(gone, None)
@@ -142,7 +144,8 @@ class WorkersPage(QWidget):
             else:
                 self.summary.setText(f"What workers do is not known: {error}")
 
-        self._session.ask(lambda client: client.workers(), told)
+        if self.isVisible() and self._session.is_there:
+            self._session.ask(lambda client: client.workers(), told)
 
     def _tell(self, crews: tuple[CrewUsage, ...]) -> None:
         self._crews = crews
