@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
 from rfm_runtime.testing.hosts import free_ports
+from rfm_runtime.testing.runtime import eventually
 from rfm_ui.model.actions import Wish
 from rfm_ui.view.session import Session
 from rfm_ui.view.window import ViewerWindow
@@ -137,6 +139,40 @@ def test_a_retry_waits_where_it_can_be_taken_back_and_a_refusal_is_told(
     qtbot.waitUntil(lambda: told[-1].startswith("Could not retry photos: "), timeout=MOST_MS)
     assert len(session.pending) == 0
     assert len(page.board) == 1
+
+
+def test_what_the_connection_has_gone_before_waits_too(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    window = opened(qtbot, tmp_path, server.url, admin())
+    page, session = window.operations, window._session
+    with contextlib.ExitStack() as open_ones:
+        reporters = [open_ones.enter_context(ProgressReporter("copying", f"photos {number}")) for number in range(40)]
+        qtbot.waitUntil(lambda: len(page.board) == 40, timeout=MOST_MS)
+        page.list.selectAll()
+        # Nothing is told to the window meanwhile, which takes it for live.
+        server.stop()
+        client = session._bridge._client
+        assert client is not None
+        eventually(lambda: client.state not in ("live", "stale"))
+        assert session.is_there
+        told: list[str] = []
+        page.wishes.told.connect(told.append)
+        page.wishes.cancel.trigger()
+        assert page.wishes.confirming is not None
+        page.wishes.confirming.accept()
+        assert told == ["Asked to cancel 40 operations."]
+
+        qtbot.waitUntil(lambda: told[-1] == "Waits for the server: cancel 40 operations.", timeout=MOST_MS)
+        assert len(session.pending) == 40
+        assert client.waiting == [], "there it would run out"
+
+        server.start()
+        session.retry_now()
+        qtbot.waitUntil(lambda: all(reporter.should_cancel() for reporter in reporters), timeout=MOST_MS)
+        assert not any("refusal" in words for words in told)
+        for reporter in reporters:
+            reporter.report_canceled()
 
 
 def test_what_nobody_looks_at_is_cancelled_when_the_server_is_back(

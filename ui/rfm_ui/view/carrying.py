@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QWidget
@@ -12,11 +12,11 @@ from PySide6.QtWidgets import QWidget
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.core.counts import counted
 from rfm_runtime.core.text import printable
-from rfm_runtime.errors import RfmError
+from rfm_runtime.errors import RfmError, UnavailableError
 from rfm_runtime.protocol.operation import Operation
 from rfm_ui.model.actions import Asker, Plan, Verb, Wish, plan, priority_after
 from rfm_ui.model.pending import Action, Command
-from rfm_ui.steering import Refusal, carry_out
+from rfm_ui.steering import Outcome, Refusal, carry_out
 from rfm_ui.view.confirming import Confirming
 from rfm_ui.view.session import Session
 
@@ -88,14 +88,22 @@ class Carrier(QObject):
         is_there = self._session.is_there
         self.told.emit(wanted.asked if is_there else wanted.waits)
         refusals: list[Refusal] = []
+        asker = self._session.asker
 
-        def answered(refused: Any, error: RfmError | None) -> None:
-            if error is not None:
+        def answered(outcome: Outcome | None, error: RfmError | None) -> None:
+            if outcome is None:
                 self.told.emit(f"Could not be asked: {error}")
-            elif refused:
+                return
+            refused, lost = self._lost(wanted.wish, outcome)
+            if refused:
                 # What has waited is answered one by one.
                 refusals.extend(refused)
                 self.told.emit(_refusals(wanted, refusals))
+            if lost and asker == self._session.asker:
+                # The connection has gone meanwhile: it waits for the next one, or is asked of that.
+                self._carry_out(replace(wanted, hits=tuple(lost), along=()))
+            elif lost:
+                self.told.emit(f"{counted(len(lost), 'operation')} left alone: the connection is another one now.")
 
         if is_there:
             self._number += 1
@@ -106,6 +114,17 @@ class Carrier(QObject):
             # While there is no connection each waits where it is seen, and can be taken back.
             self._session.ask(partial(_one, wish=wanted.wish, operation=one), answered, _command(wanted.wish, one))
 
+    def _lost(self, wish: Wish, outcome: Outcome) -> tuple[list[Refusal], list[Operation]]:
+        """(what was refused, what was not asked for want of a connection)."""
+        refused, lost = [], list(outcome.unsent)
+        for one, error in outcome.refused:
+            # Twice is as good as once, but for what is submitted.
+            if isinstance(error, UnavailableError) and not self._session.is_there and wish.verb != "retry":
+                lost.append(one)
+            else:
+                refused.append((one, error))
+        return refused, lost
+
     def _tell_how_far(self, number: int, wanted: Plan, asked: int) -> None:
         # Of the last wish: an older one goes on without a word.
         if number == self._number:
@@ -113,7 +132,7 @@ class Carrier(QObject):
             self.told.emit(wanted.asked if done else f"{wanted.asked} {asked:,} of them so far.")
 
 
-async def _one(client: AsyncClient, wish: Wish, operation: Operation) -> list[Refusal]:
+async def _one(client: AsyncClient, wish: Wish, operation: Operation) -> Outcome:
     return await carry_out(client, wish, [operation])
 
 

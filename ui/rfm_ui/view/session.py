@@ -76,6 +76,11 @@ class Session(QObject):
         """Whether what is asked for is asked now."""
         return self.link.state in ("live", "stale")
 
+    @property
+    def asker(self) -> tuple[str, str]:
+        """Where something is asked, and as whom: the address of the server, and the user, "" before that is known."""
+        return self.url, self._user
+
     def ask(self, question: Question, answer: Answer | None = None, command: Command | None = None) -> None:
         """Ask the runtime. The answer comes with the news of a frame, before the news itself; none comes to a method of
         what has been destroyed meanwhile, such as a dialog.
