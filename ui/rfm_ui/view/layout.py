@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -50,10 +51,15 @@ def even_out(splitter: QSplitter) -> None:
 
 
 class Layout:
-    """Of a window. pages: by name."""
+    """Of a window whose parts are all there. pages: by name."""
 
     def __init__(self, settings: QSettings, window: QMainWindow, pages: Mapping[QWidget, str]) -> None:
         self._settings, self._window, self._pages = settings, window, pages
+        # What nobody has moved is kept as it comes: of a part that was never shown Qt remembers no good size.
+        self._moved: set[str] = set()
+        for key, part in self._parts():
+            changed = part.splitterMoved if isinstance(part, QSplitter) else part.sectionResized
+            changed.connect(partial(self._note, key))
 
     def restore(self) -> None:
         """As it was; what cannot be found again stays where it is."""
@@ -86,7 +92,11 @@ class Layout:
         self._settings.setValue(PAGE, page)
         self._settings.setValue(SEARCH, msgspec.json.encode(search).decode())
         for key, part in self._parts():
-            self._settings.setValue(key, part.saveState())
+            if key in self._moved:
+                self._settings.setValue(key, part.saveState())
+
+    def _note(self, key: str, *_what: int) -> None:
+        self._moved.add(key)
         for one, name in self._pages.items():
             if isinstance(one, Keeps):
                 self._settings.setValue(f"layout/{name}/kept", one.kept())
