@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtGui import Qt as Guessing
-from PySide6.QtWidgets import QApplication, QDialog, QLabel, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QGraphicsView, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
@@ -31,7 +31,7 @@ from rfm_ui.view.session import Session
 from rfm_ui.view.sign_in import SignInDialog
 from rfm_ui.view.window import ViewerWindow
 from rfm_ui.view.words import as_tip
-from tests.screens import MOST_MS
+from tests.screens import MOST_MS, opened
 
 pytestmark = [pytest.mark.integration, pytest.mark.scenario("E12")]
 AUTHENTICATOR = JWTAuthenticator(secret_key="0123456789abcdef0123456789abcdef")
@@ -85,7 +85,7 @@ def all_of(window: ViewerWindow, session: Session) -> Iterator[QWidget]:
     yield ReconnectionDialog(window)
     yield SignInDialog(LOCAL, lambda _entry: None, window)
     yield ServerDialog(None, lambda _server: None, window)
-    yield ServersDialog(lambda: window.access.servers, lambda _all: None, lambda _one: None, window)
+    yield ServersDialog(lambda: window.access.servers, lambda _all: None, lambda _one: None, LOCAL, window)
     yield RulesDialog(window.notifications, window)
     page = window.operations
     page.list.selectAll()
@@ -155,6 +155,58 @@ def test_a_picture_that_a_name_asks_for_is_not_shown(qtbot: QtBot, picture: str)
         assert [redness(one) for one in (waiting, away, bar)] == [0, 0, 0]
     finally:
         session.close()
+
+
+def nameless(root: QWidget) -> set[str]:
+    """Where the keyboard comes to and nobody hears what it is."""
+    found = set()
+    for one in root.findChildren(QWidget):
+        # What has a proxy never has the focus itself.
+        is_stop = one.isVisible() and one.focusProxy() is None and one.focusPolicy() & Qt.FocusPolicy.TabFocus
+        has_word = isinstance(one, QAbstractButton) and one.text()
+        if is_stop and not one.accessibleName() and not has_word:
+            found.add(f"{type(one).__name__} of {type(one.parent()).__name__}")
+    return found
+
+
+def test_each_place_that_the_keyboard_comes_to_has_a_name(
+    qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
+) -> None:
+    window = opened(qtbot, tmp_path, server.url, server.token)
+    assert server.url
+    with ProgressReporter("copying", "photos"):
+        qtbot.waitUntil(lambda: len(window.operations.board) == 1, timeout=MOST_MS)
+        window.operations.list.setCurrentIndex(window.operations.model.index(0))
+        found = set()
+        for page in window._in_order:
+            window.turn_to(page)
+            found |= nameless(window)
+        charts = window.machine.findChildren(QGraphicsView)
+        assert charts
+        assert not any(one.focusPolicy() & Qt.FocusPolicy.TabFocus for one in charts), "keys do nothing there"
+        for number in range(3):
+            window.turn_to(window.explorer)
+            window.explorer.show_panel(number)
+            found |= nameless(window)
+        window.turn_to(window.timeline)
+        window.timeline.show_heatmap()
+        found |= nameless(window)
+        for dialog in (
+            window.open_settings(),
+            PendingDialog(window._session, window),
+            ReportDialog(window._session, window),
+            SignInDialog(LOCAL, lambda _entry: None, window),
+            ServerDialog(None, lambda _server: None, window),
+            ServersDialog(lambda: window.access.servers, lambda _all: None, lambda _one: None, LOCAL, window),
+            RulesDialog(window.notifications, window),
+        ):
+            dialog.show()
+            found |= nameless(dialog)
+            dialog.close()
+        window.commands.show_keys()
+        assert window.commands.keys is not None
+        found |= nameless(window.commands.keys)
+    assert found == set()
 
 
 @pytest.mark.parametrize("text", ["", "photos 1", "1 < 2 & 3 > 2", EVIL, "&lt;b>", "two\nlines <i>of it</i>"])

@@ -28,7 +28,8 @@ def of_toml(name: str, text: str) -> Theme:
         raise BadRequestError(f"{name} is the name of a theme that is there", hint="give the file another name")
     try:
         said = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Also of a number with thousands of digits, and of brackets in brackets.
         raise BadRequestError(f"{name}.toml is no TOML: {error}", hint='write it as panel = "#1b1f26"') from None
     base = said.pop("base", "dark")
     if base not in THEMES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from PySide6.QtCore import QEvent
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 from typing_extensions import override
 
@@ -51,6 +51,8 @@ class Charts(QWidget):
             plot.getAxis("bottom").enableAutoSIPrefix(False)
             plot.getAxis("bottom").tickStrings = self._ticks
             plot.setAccessibleName(chart.title)
+            # It does nothing by keys: they go on to what does.
+            plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             layout.addWidget(plot, number // COLUMNS, number % COLUMNS)
             self._plots.append(plot)
         self._legend = self._plots[0].addLegend(offset=(8, 8))

@@ -46,6 +46,7 @@ class DetailsPanel(QScrollArea):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self.setAccessibleName("The chosen operation")
         # Cancelling is an action of the page.
         self.setProperty(COVERED, True)
         self._session = session

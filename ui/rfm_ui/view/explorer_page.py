@@ -191,13 +191,14 @@ class ExplorerPage(QWidget):
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Pictures and parameters are welcome."""
-        if any(url.toLocalFile().lower().endswith(OPENED) for url in event.mimeData().urls()):
+        if _fitting(event) is not None:
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
         """Go where it was made."""
-        self._open(Path(event.mimeData().urls()[0].toLocalFile()))
+        if (path := _fitting(event)) is not None:
+            self._open(path)
 
     def _lay_out(self) -> None:
         side = QVBoxLayout(self.panels_of)
@@ -208,7 +209,7 @@ class ExplorerPage(QWidget):
         choice = one_of(PANELS, row, self)
         row.addStretch(1)
         side.addLayout(row)
-        for panel in (_scrolled(self.point), _scrolled(self.look), self.places):
+        for panel in (_scrolled(self.point, "Point"), _scrolled(self.look, "Colours"), self.places):
             self.panels.addWidget(panel)
         side.addWidget(self.panels, 1)
         choice.idClicked.connect(self.panels.setCurrentIndex)
@@ -348,8 +349,16 @@ class ExplorerPage(QWidget):
         self.place.setText(f"{place_text(view, re)}  {place_text(view, im)}   width {float(view.width):.4g}")
 
 
-def _scrolled(panel: QWidget) -> QScrollArea:
+def _fitting(event: QDropEvent) -> Path | None:
+    """The first of what is dropped that can be opened."""
+    names = (url.toLocalFile() for url in event.mimeData().urls())
+    return next((Path(name) for name in names if name.lower().endswith(OPENED)), None)
+
+
+def _scrolled(panel: QWidget, name: str) -> QScrollArea:
     area = QScrollArea()
+    # It has the focus of who scrolls by keys.
+    area.setAccessibleName(name)
     area.setWidget(panel)
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)

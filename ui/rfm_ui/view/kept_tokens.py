@@ -9,16 +9,20 @@ from pathlib import Path
 from PySide6.QtCore import QStandardPaths
 
 from rfm_runtime.errors import BadRequestError, UnauthorizedError
-from rfm_runtime.security.token import make_private, read, write_private
+from rfm_runtime.security.token import make_private, write_private
+from rfm_ui.model.plain_files import content
 from rfm_ui.model.sign_in import token_of
 
 __all__ = ["forget", "from_file", "keep", "source_of"]
+
+MOST_BYTES = 16 * 1024
+"""Of a file with a token; a large one has some 4 KiB."""
 
 
 def from_file(path: str) -> str:
     """The token in it. Raises BadRequestError, which names the file and not what is in it."""
     try:
-        return token_of(read(Path(path)))
+        return token_of(content(Path(path), MOST_BYTES).decode("utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise BadRequestError(f"cannot read {path}: {reason}", hint="choose a file that has the token") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QSettings, QStandardPaths
@@ -10,6 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from rfm_runtime.errors import BadRequestError
 from rfm_ui.model.own_theme import of_toml, to_toml
+from rfm_ui.model.plain_files import content
 from rfm_ui.model.themes import SYSTEM, THEMES, Theme
 from rfm_ui.view import theme
 
@@ -18,6 +20,8 @@ __all__ = ["LETTERS", "Looks"]
 CHOSEN, SIZE = "appearance/theme", "appearance/letters"
 LETTERS = (80, 90, 100, 110, 125, 150, 175, 200)
 """Of the desktop's size, percent."""
+MOST_BYTES = 16 * 1024
+"""Of a theme's file; with all that it can say it has 1 KiB."""
 
 
 class Looks(QObject):
@@ -30,6 +34,7 @@ class Looks(QObject):
         self._points = 0.0
         self.name = str(settings.value(CHOSEN, SYSTEM)) or SYSTEM
         self.letters = _percent(settings.value(SIZE, 100))
+        self._used = THEMES["dark"]
 
     @property
     def folder(self) -> Path:
@@ -99,29 +104,39 @@ class Looks(QObject):
         theme.put_on(self._application, self._theme())
 
     def _theme(self) -> Theme:
-        return theme.system() if self.name == SYSTEM else self._named(self.name)
+        if self.name == SYSTEM:
+            return theme.system()
+        # Its file may have gone since it was put on: letters can be of another size all the same.
+        with contextlib.suppress(BadRequestError):
+            self._used = self._named(self.name)
+        return self._used
 
     def _named(self, name: str) -> Theme:
         if name in THEMES:
             return THEMES[name]
-        path = self.folder / f"{name}.toml"
-        known = ", ".join(one for one, _title in self.names())
-        if "/" in name or not path.is_file():
-            raise BadRequestError(f"there is no theme {name!r}", hint=f"choose one of {known}")
         try:
-            return of_toml(name, path.read_text(encoding="utf-8"))
+            return self._own(name)
+        except FileNotFoundError:
+            raise BadRequestError(f"there is no theme {name!r}", hint=self._known()) from None
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise BadRequestError(f"cannot read {path}: {reason}", hint=f"choose one of {known}") from None
+            path = self.folder / f"{name}.toml"
+            raise BadRequestError(f"cannot read {path}: {reason}", hint=self._known()) from None
+
+    def _own(self, name: str) -> Theme:
+        """Raises BadRequestError, OSError, UnicodeDecodeError."""
+        if "/" in name:
+            raise FileNotFoundError
+        return of_toml(name, content(self.folder / f"{name}.toml", MOST_BYTES).decode("utf-8"))
+
+    def _known(self) -> str:
+        return f"choose one of {', '.join(name for name, _title in self.names())}"
 
     def _title(self, name: str) -> str:
         try:
-            return self._named_title(name)
-        except BadRequestError:
+            return self._own(name).title
+        except (BadRequestError, OSError, UnicodeDecodeError):
             return name
-
-    def _named_title(self, name: str) -> str:
-        return of_toml(name, (self.folder / f"{name}.toml").read_text(encoding="utf-8", errors="replace")).title
 
     def _desktop_changed(self) -> None:
         if self.name == SYSTEM:

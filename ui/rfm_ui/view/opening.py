@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 
 from rfm_runtime.errors import BadRequestError, SetupError
 from rfm_runtime.render.files.params import Found, read
 from rfm_runtime.render.request import RenderRequest, validate
+from rfm_ui.model.plain_files import opened
 
 __all__ = ["OPENED", "view_in"]
 
@@ -27,8 +29,8 @@ def view_in(path: Path) -> tuple[RenderRequest, str]:
 
 
 def _read(path: Path) -> Found:
-    with path.open("rb") as file:
-        if not path.stat().st_size:
+    with opened(path) as file:
+        if not os.fstat(file.fileno()).st_size:
             raise BadRequestError("the file is empty", hint="a view is read from a PNG, a TOML or a .kfr file")
         # A picture may be larger than memory, and its text is in its first pages.
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:

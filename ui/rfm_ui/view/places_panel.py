@@ -22,7 +22,7 @@ from rfm_ui.view.choice import one_of
 from rfm_ui.view.opening import view_in
 from rfm_ui.view.rendering import Rendering, said
 from rfm_ui.view.session import Session
-from rfm_ui.view.thumbnails import Thumbnails, thumbnail_png
+from rfm_ui.view.thumbnails import Thumbnails, reduced, thumbnail_png
 from rfm_ui.view.words import Label, set_tip
 
 __all__ = ["PlacesPanel"]
@@ -169,7 +169,7 @@ class PlacesPanel(QWidget):
 
     def _read(self) -> list[tuple[Bookmark, QImage]]:
         """With their pictures. In another thread."""
-        return [(one, QImage(str(one.path))) for one in self._bookmarks.all()]
+        return [(one, reduced(one.path)) for one in self._bookmarks.all()]
 
     def _show(self, found: Any, error: RfmError | None) -> None:
         if error is not None:
@@ -276,9 +276,10 @@ def _list(name: str) -> QListWidget:
 def _icon(picture: QImage) -> QIcon:
     if picture.isNull():
         return _blank()
-    icon = QIcon(QPixmap.fromImage(picture))
+    pixmap = QPixmap.fromImage(picture)
+    icon = QIcon(pixmap)
     # A picture is what it is, chosen or not.
-    icon.addPixmap(QPixmap.fromImage(picture), QIcon.Mode.Selected)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
     return icon
 
 

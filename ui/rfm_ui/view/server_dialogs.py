@@ -121,8 +121,15 @@ class ServersDialog(QDialog):
             side.addWidget(button)
         side.addStretch(1)
         side.addWidget(close)
+        self.told = Label()
+        self.told.setWordWrap(True)
+        self.told.setAccessibleName("What could not be done")
+        self.told.hide()
+        left = QVBoxLayout()
+        left.addWidget(self.list, 1)
+        left.addWidget(self.told)
         layout = QHBoxLayout(self)
-        layout.addWidget(self.list, 1)
+        layout.addLayout(left, 1)
         layout.addLayout(side)
         self._fill(LOCAL.name)
 
@@ -167,5 +174,11 @@ class ServersDialog(QDialog):
         dialog.open()
 
     def _remove(self) -> None:
-        self._keep(self._servers().without(self._chosen().name))
+        try:
+            self._keep(self._servers().without(self._chosen().name))
+        except BadRequestError as error:
+            # Its token is there still: so is the server, to be removed once that can be.
+            complaint(self.told, f"{error.message} – {error.hint}")
+            return
+        complaint(self.told, "")
         self._fill(LOCAL.name)

@@ -61,6 +61,7 @@ class SettingsDialog(QDialog):
             self.list.addItem(item)
             # Letters may be so large that a page has no room.
             room = QScrollArea()
+            room.setAccessibleName(name)
             room.setFrameShape(QScrollArea.Shape.NoFrame)
             room.setWidgetResizable(True)
             room.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

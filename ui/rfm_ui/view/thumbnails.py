@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QObject, QSize, Qt, Signal
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QImage, QImageReader
 
 from rfm_runtime.client.async_client import RENDER, AsyncClient
 from rfm_runtime.client.handle import write_file
@@ -21,7 +21,7 @@ from rfm_runtime.render.request import RenderRequest
 from rfm_ui.model.thumbnails import THUMBNAIL_PX, cache_name, small
 from rfm_ui.view.session import Session
 
-__all__ = ["Thumbnails", "thumbnail_png"]
+__all__ = ["Thumbnails", "reduced", "thumbnail_png"]
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,26 @@ async def _made(client: AsyncClient, path: Path, view: RenderRequest, operation_
     return await asyncio.to_thread(_kept, path, picture)
 
 
+def reduced(of: Path | bytes) -> QImage:
+    """A picture, no larger than it is shown; an empty one if it cannot be read. Not for the window's thread."""
+    if isinstance(of, bytes):
+        buffer = QBuffer()
+        buffer.setData(of)
+        reader = QImageReader(buffer)
+    elif of.is_file():
+        reader = QImageReader(str(of))
+    else:
+        # A pipe would never end.
+        return QImage()
+    size, most = reader.size(), QSize(*THUMBNAIL_PX)
+    if size.width() > most.width() or size.height() > most.height():
+        fitting = size.scaled(most, Qt.AspectRatioMode.KeepAspectRatio)
+        reader.setScaledSize(fitting.expandedTo(QSize(1, 1)))
+    return reader.read()
+
+
 def _read(path: Path) -> QImage | None:
-    picture = QImage(str(path))
+    picture = reduced(path)
     return None if picture.isNull() else picture
 
 
@@ -103,7 +121,7 @@ def _kept(path: Path, picture: bytes) -> QImage:
     except (OSError, RfmError) as error:
         # It is shown all the same, and made again another time.
         log.info("thumbnail not kept: %s", error)
-    return QImage.fromData(picture)
+    return reduced(picture)
 
 
 def thumbnail_png(picture: QImage, view: RenderRequest) -> bytes:

@@ -96,6 +96,7 @@ class RulesPage(QWidget):
         edits.setContentsMargins(8, 0, 8, 0)
         edits.addWidget(self.editor)
         scroll = QScrollArea()
+        scroll.setAccessibleName("The chosen rule")
         scroll.setWidget(inside)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
