@@ -51,7 +51,9 @@ def shown(qtbot: QtBot, folder: Path, looks: Looks | None = None) -> ViewerWindo
     """Where no runtime is."""
     window = ViewerWindow(Session(), kept(folder), looks=looks)
     qtbot.addWidget(window, before_close_func=lambda one: one.explorer.leave())
-    window._session.start()
+    # The first of all that is heard is that the server is another one, and what is shown goes.
+    with qtbot.waitSignal(window._session.news, timeout=MOST_MS):
+        window._session.start()
     window.show()
     return window
 
