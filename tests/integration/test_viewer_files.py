@@ -176,8 +176,10 @@ def test_pictures_of_places_are_as_small_as_they_are_shown(tmp_path: Path) -> No
 
 @pytest.mark.scenario("J103")
 def test_of_what_is_dropped_the_file_that_fits_is_opened(qtbot: QtBot, tmp_path: Path) -> None:
-    window = ViewerWindow(Session(), QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
+    session = Session()
+    window = ViewerWindow(session, QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
     qtbot.addWidget(window, before_close_func=lambda one: one.explorer.leave())
+    session.start()
     window.turn_to(window.explorer)
     window.show()
     view = tmp_path / "view.toml"
