@@ -17,8 +17,10 @@ from pytestqt.qtbot import QtBot
 from rfm_runtime import JWTAuthenticator, ProgressReporter, ProgressReportingServer
 from rfm_runtime.client.async_client import AsyncClient
 from rfm_runtime.protocol.operation import Operation, ProgressUpdate
+from rfm_ui.model.machine import USE, Curve
 from rfm_ui.model.pending import Command
 from rfm_ui.model.servers import LOCAL
+from rfm_ui.view.charts import Charts
 from rfm_ui.view.components.connection_status import ReconnectionDialog
 from rfm_ui.view.components.progress_bar import ProgressBar
 from rfm_ui.view.looks import Looks
@@ -207,6 +209,15 @@ def test_each_place_that_the_keyboard_comes_to_has_a_name(
         assert window.commands.keys is not None
         found |= nameless(window.commands.keys)
     assert found == set()
+
+
+def test_the_legend_of_a_chart_shows_names_as_they_are(qtbot: QtBot) -> None:
+    charts = Charts(USE)
+    qtbot.addWidget(charts)
+    row = (1.0, 2.0)
+    charts.show_curves([Curve(EVIL, (-1.0, 0.0), *[row] * 9)], 60)
+    [(_sample, label)] = charts._legend.items
+    assert label.item.toPlainText() == EVIL
 
 
 @pytest.mark.parametrize("text", ["", "photos 1", "1 < 2 & 3 > 2", EVIL, "&lt;b>", "two\nlines <i>of it</i>"])

@@ -89,3 +89,12 @@ def test_what_a_row_has_no_room_for() -> None:
     assert shown[3:] == ["reading (1 of 3)", "site: b"]
     ended = about(msgspec.structs.replace(RUNNING, state="completed", ended_at_ms=8_000), 20_000).splitlines()
     assert ended[2] == f"ended {local_time(8_000)}, 12.0 s ago"
+
+
+def test_a_unit_that_cannot_be_printed_breaks_no_line() -> None:
+    latest = ProgressUpdate(
+        operation_id="op-1", rev=(1, 1), at_seq=3, measured_at_ms=0, done=7.0, rate=2.0, unit="fi\nles\u202e"
+    )
+    facts = line(msgspec.structs.replace(RUNNING, latest=latest), 5_000).facts
+    assert any("fi" in fact for fact in facts)
+    assert all(fact.isprintable() for fact in facts)
