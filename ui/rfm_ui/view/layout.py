@@ -94,12 +94,12 @@ class Layout:
         for key, part in self._parts():
             if key in self._moved:
                 self._settings.setValue(key, part.saveState())
-
-    def _note(self, key: str, *_what: int) -> None:
-        self._moved.add(key)
         for one, name in self._pages.items():
             if isinstance(one, Keeps):
                 self._settings.setValue(f"layout/{name}/kept", one.kept())
+
+    def _note(self, key: str, *_what: int) -> None:
+        self._moved.add(key)
 
     def _parts(self) -> Iterator[tuple[str, QSplitter | QHeaderView]]:
         """Splitters and columns by where they are and how many they divide: another release may have others."""
