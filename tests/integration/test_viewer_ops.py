@@ -418,3 +418,17 @@ def test_what_the_details_offer_is_looked_at_as_well(
     choose(other.operations, "photos 1")
     assert not other.operations.details.bar.cancel.isEnabled()
     assert other.operations.details.bar.cancel.toolTip() == "photos 1 belongs to local."
+
+
+def test_letters_are_keys_and_choose_nothing(qtbot: QtBot, window: ViewerWindow) -> None:
+    page = window.operations
+    with ProgressReporter("copying", "photos", bar=False), ProgressReporter("copying", "rows", bar=False):
+        qtbot.waitUntil(lambda: len(page.board) == 2, timeout=MOST_MS)
+        page.board.settle()
+        chosen = next(row for row in range(2) if page.board.at(row).name == "photos")
+        page.list.setCurrentIndex(page.model.index(chosen))
+
+        # Nothing that runs can be retried, and "rows" begins with that letter.
+        qtbot.keyClick(page.list, Qt.Key.Key_R)
+
+        assert [one.name for one in page.chosen()] == ["photos"]

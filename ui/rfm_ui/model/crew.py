@@ -89,7 +89,8 @@ def _row(crew: CrewUsage, worker: WorkerUsage, known: Mapping[str, Operation], *
         what=title or ("another operation" if worker.index is not None else ""),
         tile=_tile(worker),
         tiles=f"{worker.tiles:,}",
-        speed="" if worker.iterations_per_s is None else f"{number(worker.iterations_per_s)}/s",
+        # Of who rests it would be the last one that he had.
+        speed=f"{number(worker.iterations_per_s)}/s" if worker.iterations_per_s and worker.index is not None else "",
         cpu=f"{worker.cpu_percent:.0f} %" if worker.pid else "",
         memory=size(worker.memory_bytes) if worker.pid else "",
         restarts=str(restarts) if restarts else "",

@@ -158,6 +158,10 @@ class OperationList(QListView):
         model.layoutChanged.connect(self._choose_all)
 
     @override
+    def keyboardSearch(self, search: str) -> None:
+        """None: letters are keys of actions, and one that does not apply must not choose another operation."""
+
+    @override
     def dataChanged(self, topLeft: Index, bottomRight: Index, roles: Sequence[int] = ()) -> None:
         """Paint anew. (A list would lay all of its rows out again.)"""
         self.viewport().update()

@@ -26,6 +26,9 @@ __all__ = ["OperationsPage"]
 SETTLE_MS = 1000
 """Between two looks whether rows may go where they belong."""
 
+TOLD_MS = 15_000
+"""What became of the last request is said for so long."""
+
 MANY = 100
 LOOK_MS = 250
 """Where more than so many are chosen, what applies to them is looked at so often, and not at each change."""
@@ -56,7 +59,11 @@ class OperationsPage(QWidget):
         self.told.setWordWrap(True)
         self.told.setAccessibleName("What became of the last request")
         self.wishes = OperationActions(self.list, session, self.board, self.chosen)
-        self.wishes.told.connect(self.told.setText)
+        self._told_long = QTimer(self)
+        self._told_long.setSingleShot(True)
+        self._told_long.setInterval(TOLD_MS)
+        self._told_long.timeout.connect(self.told.clear)
+        self.wishes.told.connect(self._tell)
         self.wishes.search_wanted.connect(self.search.setText)
         self._chosen_ids: set[str] = set()
         self._look_again = QTimer(self)
@@ -127,6 +134,7 @@ class OperationsPage(QWidget):
     def _heard(self, news: News) -> None:
         if news.is_new_server:
             self.board.clear()
+            self.told.clear()
         server = self.session.server
         if server is not None and server.user != self.bar.me:
             self.bar.me = server.user
@@ -151,6 +159,10 @@ class OperationsPage(QWidget):
         self.board.settle()
         # Times go on where nothing else does.
         self.list.viewport().update()
+
+    def _tell(self, text: str) -> None:
+        self.told.setText(text)
+        self._told_long.start()
 
     def _show_emptiness(self) -> None:
         if len(self.board):

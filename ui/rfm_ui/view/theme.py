@@ -30,6 +30,7 @@ QMenu::separator {{ height: 1px; background: {line}; margin: 4px 8px; }}
 QComboBox {{ background: transparent; border: 1px solid {line}; border-radius: 6px; padding: 5px 6px 5px 10px; }}
 QComboBox:hover {{ background: {hover}; }}
 QComboBox:focus {{ border-color: {accent}; }}
+QComboBox QAbstractItemView {{ background: {panel}; selection-background-color: {chosen}; selection-color: {text}; }}
 QPushButton:checked, QToolButton:checked {{ background: {chosen}; border-color: {accent}; }}
 QPushButton:default {{ border-color: {accent}; }}
 QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {faint}; border-radius: 3px; }}
