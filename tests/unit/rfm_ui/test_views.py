@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rfm_runtime.render.request import RenderRequest, validate
-from rfm_ui.model.views import Placement, fitted, framed, moved, placement, turned, under, zoomed
+from rfm_ui.model.views import Placement, fitted, framed, is_same_plane, moved, placement, turned, under, zoomed
 
 WIDE = RenderRequest(re="-0.7436438870371587", im="0.1318259043091893", width="3.2", width_px=640, height_px=400)
 PLACES = st.tuples(st.floats(0.0, 640.0), st.floats(0.0, 400.0))
@@ -88,3 +88,12 @@ def test_all_of_a_view_fits_a_picture_of_another_size(size: tuple[int, int]) -> 
     corners = apply(placed, 0.0, 0.0), apply(placed, 640.0, 400.0)
     assert min(corners[0]) == pytest.approx(0.0, abs=0.01)
     assert corners[1] == pytest.approx((size[0] - corners[0][0], size[1] - corners[0][1]), abs=0.01)
+
+
+def test_a_julia_set_is_of_another_plane_than_the_points_that_stand_for_them() -> None:
+    julia = replace(WIDE, julia_re="-0.8", julia_im="0.156")
+    assert is_same_plane(WIDE, zoomed(WIDE, 2.0, 10.0, 10.0))
+    assert is_same_plane(julia, replace(julia, julia_re="-0.79"))
+    assert not is_same_plane(WIDE, julia)
+    assert not is_same_plane(WIDE, replace(WIDE, formula="burning_ship"))
+    assert not is_same_plane(replace(WIDE, formula="multibrot", power=3), replace(WIDE, formula="multibrot", power=4))

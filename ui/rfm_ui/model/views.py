@@ -11,7 +11,18 @@ from msgspec.structs import replace
 from rfm_runtime.render.plan import axes, point
 from rfm_runtime.render.request import RenderRequest
 
-__all__ = ["Placement", "fitted", "framed", "moved", "place_text", "placement", "turned", "under", "zoomed"]
+__all__ = [
+    "Placement",
+    "fitted",
+    "framed",
+    "is_same_plane",
+    "moved",
+    "place_text",
+    "placement",
+    "turned",
+    "under",
+    "zoomed",
+]
 
 SPARE_DIGITS = 3
 """Of a coordinate beyond what tells one pixel from the next."""
@@ -19,6 +30,9 @@ SPARE_DIGITS = 3
 LEAST_WIDTH = Fraction(1, 10**13)
 WIDEST = Fraction(64)
 FULL_TURN_DEG = 360.0
+
+PLANE = ("formula", "power", "p", "coefficients", "roots", "relaxation")
+"""What the points of a picture depend on besides where they are."""
 
 
 class Placement(NamedTuple):
@@ -79,6 +93,13 @@ def fitted(view: RenderRequest, width_px: int, height_px: int) -> RenderRequest:
     width = max(Fraction(view.width), height * width_px / height_px)
     there = replace(view, width_px=width_px, height_px=height_px)
     return _at(there, Fraction(view.re), Fraction(view.im), width)
+
+
+def is_same_plane(one: RenderRequest, other: RenderRequest) -> bool:
+    """Whether one view's picture says something of the other's. Julia sets of one formula are near to each other."""
+    return all(getattr(one, name) == getattr(other, name) for name in PLANE) and (
+        (one.julia_re is None) == (other.julia_re is None)
+    )
 
 
 def placement(old: RenderRequest, new: RenderRequest) -> Placement:

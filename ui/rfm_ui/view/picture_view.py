@@ -10,7 +10,7 @@ from typing_extensions import override
 from rfm_runtime.protocol.messages import NOT_COMPUTED_RGB, TilePixels
 from rfm_runtime.render.request import RenderRequest
 from rfm_ui.model.picture import Part
-from rfm_ui.model.views import placement
+from rfm_ui.model.views import is_same_plane, placement
 from rfm_ui.view import theme
 
 __all__ = ["PictureView"]
@@ -37,7 +37,9 @@ class PictureView(QWidget):
 
     def show_view(self, view: RenderRequest) -> None:
         """Another view: what is there is moved to where it belongs, until there is better."""
-        if self._has_pixels:
+        if not is_same_plane(self.view, view):
+            self._base, self._base_view = _clear(view), view
+        elif self._has_pixels:
             # Always from what was computed: a picture that is moved a hundred times is resampled once.
             self._base, self._base_view = self.composed(), self.view
         self.view = view
