@@ -213,7 +213,7 @@ def test_a_killed_broker_comes_back_with_the_same_operations_and_outcomes(
 def test_a_killed_broker_shows_no_less_than_it_had_shown(running: Runtime, client: Client, watcher: Recorder) -> None:
     # Tiles of seconds each: most of what is shown is in workers' hands, and the engine does not know it. Long enough
     # that half of it is left when the third broker is there, however long that takes to start.
-    operation = client.submit(KIND, {**SECONDS, "tile_px": 512, "max_iter": 300_000})
+    operation = client.submit(KIND, {**SECONDS, "tile_px": 512, "max_iter": 900_000})
     incarnation = 0
     for share in (0.1, 0.3, 0.5):
         incarnation = shown(watcher, operation, share, since=incarnation)

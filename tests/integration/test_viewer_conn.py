@@ -22,6 +22,7 @@ from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressRepo
 from rfm_runtime.protocol.sign_in import SignInLink
 from rfm_runtime.security.users import add_user
 from rfm_runtime.testing.hosts import free_ports
+from rfm_runtime.testing.runtime import eventually
 from rfm_ui.view.access import last_server, options_of
 from rfm_ui.view.session import Session
 from rfm_ui.view.sign_in import SignInDialog
@@ -120,11 +121,12 @@ def test_who_has_no_token_is_asked_and_let_in_without_a_restart(
 def test_a_token_that_expires_is_told_and_another_one_goes_on(
     qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
 ) -> None:
-    # It is taken for three seconds more.
-    window = shown(qtbot, tmp_path, server.url, signed(exp=int(time.time()) - GRACE_S + 3))
-    live(qtbot, window)
-    with ProgressReporter("copying", "photos") as reporter:
+    with ProgressReporter("copying", "photos") as reporter, Client(url=server.url, token=signed()) as looking:
         reporter.report_progress(40.0)
+        eventually(looking.operations, timeout_s=30, what="the server knows it")
+        # It is taken for six seconds more: time to see what there is.
+        window = shown(qtbot, tmp_path, server.url, signed(exp=int(time.time()) - GRACE_S + 6))
+        live(qtbot, window)
         board = window.operations.board
         qtbot.waitUntil(lambda: len(board) == 1, timeout=MOST_MS)
 
