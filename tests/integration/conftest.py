@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rfm_runtime import Client, JWTAuthenticator, ProgressReportingServer
+from rfm_runtime.client.reporting.session import begin_anew
 from rfm_runtime.testing.runtime import Runtime, runtime
 from tests.commands import environment
 from tests.tokens import SECRET
@@ -28,6 +29,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 def client(running: Runtime) -> Iterator[Client]:
     with Client(url=running.url, token=running.info.token, initial_delay=0.05) as connected:
         yield connected
+
+
+@pytest.fixture(autouse=True)
+def _program(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test is a program of its own: what it could not tell its server is not told to the next one's."""
+    # Its folders are there for as long.
+    request.getfixturevalue("monkeypatch")
+    yield
+    begin_anew()
 
 
 @pytest.fixture

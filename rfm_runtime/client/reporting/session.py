@@ -230,6 +230,14 @@ class Session:
         elif self.untold and self.was_reachable:
             self.warn("unsettled", f"the runtime has not taken {many} of this program, and will show it as lost")
 
+    def end(self) -> None:
+        """Wait for nobody."""
+        if os.getpid() != self.pid or self._thread is None:
+            return
+        self.ending = True
+        self._hurry()
+        self.ended.wait(FLUSH_S)
+
     def _await_turns(self, count: int) -> None:
         """Have the background thread go over everything that often, within a second."""
         deadline_s = time.monotonic() + 1.0
@@ -348,6 +356,18 @@ _holder = _Holder()
 def session() -> Session:
     """This process's session."""
     return _holder.get()
+
+
+def begin_anew() -> None:
+    """End this process's session; the next operation begins another. What could not be told by now is dropped.
+
+    For tests, which are many programs in one process: what one leaves is not to be told to the next one's server.
+    """
+    with _holder.lock:
+        ended, _holder.session = _holder.session, None
+    if ended is not None:
+        atexit.unregister(ended.finish)
+        ended.end()
 
 
 os.register_at_fork(before=_holder.before_fork, after_in_child=_holder.forget)
