@@ -49,6 +49,8 @@ def signed_out(qtbot: QtBot, window: ViewerWindow, server: ProgressReportingServ
     return window._session
 
 
+@pytest.mark.fault
+@pytest.mark.slow
 def test_more_than_a_client_keeps_are_all_asked_for(
     qtbot: QtBot, tmp_path: Path, server: ProgressReportingServer
 ) -> None:
