@@ -30,6 +30,8 @@ HZ = 10.0
 LIVE = 10_000
 """Operations of H5; they report every five seconds."""
 LIVE_HZ = 0.2
+WARM_UP_S = 60.0
+"""At most until a run begins."""
 SCROLL_PX = 60
 """From one frame to the next: some 4,000 pixels a second."""
 GAP_MS = 33.0
@@ -40,14 +42,14 @@ FRAME_MS = 4.0
 PROGRAM = """
 import sys, time
 from rfm_runtime import ProgressReporter
-many, hz = int(sys.argv[1]), float(sys.argv[2])
+many, hz, percent = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 reporters = [ProgressReporter("load", f"operation {k}") for k in range(many)]
 print("ready", flush=True)
 turn = 0
 while True:
     begin_s = time.monotonic()
     for k, reporter in enumerate(reporters):
-        reporter.report_progress((turn + k) % 990 / 10.0, f"step {turn}")
+        reporter.report_progress(min(98.0, turn * percent + k / many), f"step {turn}")
     turn += 1
     time.sleep(max(0.0, 1.0 / hz - (time.monotonic() - begin_s)))
 """
@@ -63,10 +65,11 @@ def run(quick: bool = False, seconds: float = 60.0) -> list[dict[str, Any]]:
 
     application = QApplication([])
     theme.apply(application, "dark")
-    with _watched(application, OPERATIONS, HZ) as watched:
-        rows = _frames(watched, 8.0 if quick else seconds)
-    with _watched(application, LIVE, LIVE_HZ) as watched:
-        return rows + _scrolled(watched, 5.0 if quick else 20.0)
+    seconds, scrolled_s = (8.0, 5.0) if quick else (seconds, 20.0)
+    with _watched(application, OPERATIONS, HZ, seconds) as watched:
+        rows = _frames(watched, seconds)
+    with _watched(application, LIVE, LIVE_HZ, scrolled_s) as watched:
+        return rows + _scrolled(watched, scrolled_s)
 
 
 class Watched:
@@ -113,10 +116,12 @@ class Watched:
 
 
 @contextmanager
-def _watched(application: Any, many: int, hz: float) -> Iterator[Watched]:
+def _watched(application: Any, many: int, hz: float, seconds: float) -> Iterator[Watched]:
+    # Progress never goes back: what had come to its end before the run has would stand still for the rest of it.
+    percent = 97.0 / ((seconds + WARM_UP_S) * hz)
     with tempfile.TemporaryDirectory() as home, runtime(Path(home)) as running:
         where = os.environ | {"RFM_RUNTIME_DIR": str(running.folders.runtime)}
-        command = [sys.executable, "-P", "-c", PROGRAM, str(many), str(hz)]
+        command = [sys.executable, "-P", "-c", PROGRAM, str(many), str(hz), str(percent)]
         program = subprocess.Popen(command, env=where, stdout=subprocess.PIPE)
         try:
             if program.stdout is None or program.stdout.readline() != b"ready\n":

@@ -13,6 +13,7 @@ from rfm_runtime import Client, JWTAuthenticator, ProgressReporter, ProgressRepo
 from rfm_runtime.core.operations.queries import during
 from rfm_runtime.errors import BadRequestError
 from rfm_runtime.protocol.operation import TERMINAL_STATES
+from rfm_runtime.protocol.timeline import By
 from rfm_runtime.testing.runtime import eventually
 from tests.commands import cli, environment
 from tests.counting import check, journal
@@ -63,8 +64,9 @@ def since_ms(server: ProgressReportingServer, tmp_path_factory: pytest.TempPathF
 def test_a_seeded_run_as_the_journal_has_it(server: ProgressReportingServer, state: Path, since_ms: int) -> None:
     with Client(url=server.url, token=server.token) as client:
         width_ms = 1 + (time.time_ns() // 1_000_000 - since_ms) // BINS
-        for by in ("kind", "owner", "state"):
-            reply = client.timeline(since_ms=since_ms, width_ms=width_ms, bins=BINS, by=by, rows=3)  # type: ignore[arg-type]
+        ways: tuple[By, ...] = ("kind", "owner", "state")
+        for by in ways:
+            reply = client.timeline(since_ms=since_ms, width_ms=width_ms, bins=BINS, by=by, rows=3)
             written = journal(state)
             assert len(written) >= 40
             assert {"completed", "failed", "canceled"} <= {one.state for one in written}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ def in_one_frame(window: ViewerWindow, reporter: ProgressReporter) -> str:
     reporter.report_completed()
     eventually(lambda: bridge.known[operation_id].state == "completed" and bool(bridge._answers))
     # The client has it a moment before the bridge.
-    time.sleep(0.05)
+    eventually(lambda: operation_id in bridge._changed)
     return operation_id
 
 

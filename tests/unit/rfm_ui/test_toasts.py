@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from rfm_runtime.core.notifying.notifier import Telling
 from rfm_runtime.core.notifying.rules import Ways
+from rfm_runtime.core.notifying.words import Tone
 from rfm_ui.model.toasts import READ_BAD_S, READ_S, ROOM, WAITING_LIMIT, Stack
 
 pytestmark = pytest.mark.scenario("J119")
 
 
-def telling(number: int = 0, tone: str = "good") -> Telling:
+def telling(number: int = 0, tone: Tone = "good") -> Telling:
     return Telling(
         when="completed", tone=tone, title=f"t{number}", body="", said="", operation_ids=(), ways=Ways(toast=True)
-    )  # type: ignore[arg-type]
+    )
 
 
 def titles(stack: Stack) -> list[str]:

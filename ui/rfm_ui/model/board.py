@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rfm_runtime.protocol.operation import Operation, OperationState
-from rfm_ui.model.ordering import Order, chain, is_upwards, rank
+from rfm_ui.model.ordering import BY_PROGRESS, Order, chain, is_upwards, rank
 from rfm_ui.model.search import known_text, parsed
 
 __all__ = ["EVERYTHING", "Board", "Filter", "Rows", "runs"]
@@ -182,9 +182,13 @@ class Board:
 
     def _stays(self, old: Operation | None, operation: Operation) -> bool:
         """Whether its row is where it belongs, if it was."""
+        if old is None or not self._passes(operation):
+            return False
         order, known = self.order, self.operations
-        same = old is not None and rank(order, old, known) == rank(order, operation, known)
-        return same and self._passes(operation)
+        if order not in BY_PROGRESS and (old.state, old.priority) == (operation.state, operation.priority):
+            # Of what is told most often nothing moves it.
+            return True
+        return rank(order, old, known) == rank(order, operation, known)
 
     def depth(self, operation: Operation) -> int:
         """How far its row is set in: below what it is part of."""

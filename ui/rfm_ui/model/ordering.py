@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 
 from rfm_runtime.protocol.operation import TERMINAL_STATES, Operation
 
-__all__ = ["ORDERS", "WORDS", "Order", "chain", "is_upwards", "rank"]
+__all__ = ["BY_PROGRESS", "ORDERS", "WORDS", "Order", "chain", "is_upwards", "rank"]
 
 DEEPEST = 16
 """Parts of parts that are told apart."""
@@ -25,6 +25,10 @@ WORDS: Final[Mapping[Order, str]] = {
     "name": "Name",
     "parts": "Parts below",
 }
+
+
+BY_PROGRESS: frozenset[Order] = frozenset({"progress", "rate", "time left"})
+"""Orders in which a row may move though its operation has come to nothing else."""
 
 
 def is_upwards(order: Order) -> bool:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 
 from rfm_runtime.core.notifying.notifier import Telling
+from rfm_ui.model.lines import Tone
 from rfm_ui.model.themes import Theme
 from rfm_ui.view import theme
 
@@ -16,7 +17,7 @@ __all__ = ["Tray", "as_body", "icon"]
 
 MESSAGE_MS = 10_000
 SIZES = (16, 22, 32, 64, 128)
-BARS = ((0.20, 0.62, "good"), (0.44, 0.86, "running"), (0.68, 0.40, "waiting"))
+BARS: tuple[tuple[float, float, Tone], ...] = ((0.20, 0.62, "good"), (0.44, 0.86, "running"), (0.68, 0.40, "waiting"))
 """Top, length and tone of each, of the side."""
 
 
@@ -32,7 +33,7 @@ def icon(colours: Theme) -> QIcon:
         painter.setBrush(QColor(colours.panel))
         painter.drawRoundedRect(QRectF(0.0, 0.0, size, size), 0.2 * size, 0.2 * size)
         for top, length, tone in BARS:
-            for width, colour in ((0.76, colours.track), (0.76 * length, colours.tones[tone])):  # type: ignore[index]
+            for width, colour in ((0.76, colours.track), (0.76 * length, colours.tones[tone])):
                 painter.setBrush(QColor(colour))
                 bar = QRectF(0.12 * size, top * size, width * size, 0.13 * size)
                 painter.drawRoundedRect(bar, 0.06 * size, 0.06 * size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ ALIVE: list[OperationState] = ["pending", "queued", "running", "paused", "cancel
 
 def life(number: int = 0, state: OperationState = "completed", **fields: object) -> Life:
     known = {"operation_id": f"op-{number}", "kind": "k", "name": "", "owner": "ann", "created_at_ms": 0}
-    return Life(state=state, **(known | fields))  # type: ignore[arg-type]
+    return msgspec.convert({"state": state, **known, **fields}, Life)
 
 
 @st.composite
